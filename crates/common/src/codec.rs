@@ -1,0 +1,112 @@
+//! The record codec. The only file that names bincode, so that it can be replaced here alone.
+//!
+//! Formats: varint integers, little endian, no type information. Both sides are the same build, which the build-hash
+//! check guarantees. Serde forms that need a self-describing format (untagged, flatten, `serde_json::Value`) fail
+//! with an error that names the type.
+
+use bincode::config::{self, Config};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A value could not be encoded or decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The value's `Serialize` said no, or the codec cannot express it.
+    #[error("cannot encode a {type_name}: {message}")]
+    Encode {
+        /// Rust's name of the type.
+        type_name: &'static str,
+        /// What the codec said.
+        message: String,
+    },
+    /// The bytes are not a value of that type.
+    #[error("cannot decode a {type_name}: {message}")]
+    Decode {
+        /// Rust's name of the type.
+        type_name: &'static str,
+        /// What the codec said.
+        message: String,
+    },
+}
+
+/// No single decoded value may claim more than this many bytes.
+const LIMIT: usize = 1 << 31;
+
+#[inline]
+fn config() -> impl Config {
+    config::standard().with_limit::<LIMIT>()
+}
+
+/// A writer over a growing Vec: `std::io::Write` costs several times as much for each record.
+struct Appender<'a>(&'a mut Vec<u8>);
+
+impl bincode::enc::write::Writer for Appender<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Appends the encoding of `value` to `out`. On error `out` is as it was.
+#[inline]
+pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let start = out.len();
+    bincode::serde::encode_into_writer(value, Appender(out), config()).map_err(|e| {
+        out.truncate(start);
+        CodecError::Encode { type_name: std::any::type_name::<T>(), message: e.to_string() }
+    })
+}
+
+/// The encoding of `value`.
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let mut out = Vec::new();
+    encode_into(value, &mut out)?;
+    Ok(out)
+}
+
+/// Decodes one value from the start of `bytes`; returns it and how many bytes it took.
+#[inline]
+pub fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
+    bincode::serde::decode_from_slice(bytes, config())
+        .map_err(|e| CodecError::Decode { type_name: std::any::type_name::<T>(), message: e.to_string() })
+}
+
+/// Decodes a value that takes up all of `bytes`; left-over bytes are an error.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (value, used) = decode_prefix(bytes)?;
+    if used == bytes.len() {
+        Ok(value)
+    } else {
+        Err(CodecError::Decode {
+            type_name: std::any::type_name::<T>(),
+            message: format!("{} bytes are left over", bytes.len() - used),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes_to_the_same(v: Vec<(u64, String, Option<i32>)>) {
+            let bytes = encode(&v).unwrap();
+            prop_assert_eq!(decode::<Vec<(u64, String, Option<i32>)>>(&bytes).unwrap(), v);
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = decode::<Vec<(u64, String)>>(&bytes);
+        }
+    }
+
+    #[test]
+    fn left_over_bytes_are_an_error() {
+        let mut bytes = encode(&7u64).unwrap();
+        bytes.push(0);
+        assert!(decode::<u64>(&bytes).unwrap_err().to_string().contains("left over"));
+    }
+}

@@ -1,0 +1,1 @@
+//! Configuration: the typed key table, its sources and their precedence.

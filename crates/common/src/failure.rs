@@ -1,0 +1,80 @@
+//! Why a task did not succeed, typed all the way from the task to the schedulers. Nothing is recognised by its text.
+
+use std::fmt;
+
+use crate::ids::{ExecutorId, ShuffleId, TaskId};
+
+/// The end of a task attempt that is no success. Spark: `TaskFailedReason`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TaskFailure {
+    /// A block of a parent shuffle could not be read. Does not count towards `spark.task.maxFailures`; the map output
+    /// is computed again.
+    FetchFailed {
+        /// The shuffle that was read.
+        shuffle: ShuffleId,
+        /// Which map task's output, an index from 0.
+        map_index: u32,
+        /// The attempt that had written it.
+        map_task: TaskId,
+        /// Which reducer's block of it.
+        reduce: u32,
+        /// Where it should have been.
+        executor: ExecutorId,
+        /// What went wrong, for a person.
+        message: String,
+    },
+    /// User code panicked or returned an error, or the task's input or output failed.
+    Exception {
+        /// The panic's or error's text.
+        message: String,
+        /// `file:line:column` of a panic, empty for a returned error.
+        location: String,
+        /// A panic, not a returned error.
+        panic: bool,
+    },
+    /// The driver asked for its end. Does not count towards `spark.task.maxFailures`.
+    Killed {
+        /// Why.
+        reason: String,
+    },
+    /// Its executor is gone.
+    ExecutorLost {
+        /// Which.
+        executor: ExecutorId,
+        /// The application's own code ended it (exit, abort, stack overflow, a signal): counts as a failure of the task.
+        by_application: bool,
+        /// Exit code, signal, end of stderr, or what is known.
+        message: String,
+    },
+    /// It succeeded, but its result could not be fetched from its executor.
+    ResultLost {
+        /// What went wrong.
+        message: String,
+    },
+}
+
+impl TaskFailure {
+    /// Whether this counts towards `spark.task.maxFailures`.
+    pub fn counts(&self) -> bool {
+        match self {
+            TaskFailure::FetchFailed { .. } | TaskFailure::Killed { .. } => false,
+            TaskFailure::ExecutorLost { by_application, .. } => *by_application,
+            TaskFailure::Exception { .. } | TaskFailure::ResultLost { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for TaskFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TaskFailure::FetchFailed { shuffle, map_index, reduce, executor, message, .. } => {
+                write!(f, "could not fetch {shuffle} map {map_index} reduce {reduce} from {executor}: {message}")
+            }
+            TaskFailure::Exception { message, location, panic: true } => write!(f, "panicked at {location}: {message}"),
+            TaskFailure::Exception { message, .. } => f.write_str(message),
+            TaskFailure::Killed { reason } => write!(f, "killed: {reason}"),
+            TaskFailure::ExecutorLost { executor, message, .. } => write!(f, "{executor} was lost: {message}"),
+            TaskFailure::ResultLost { message } => write!(f, "result lost: {message}"),
+        }
+    }
+}

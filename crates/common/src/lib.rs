@@ -1,0 +1,17 @@
+//! What every other crate shares and nothing else: identifiers, the virtual clock's [`Tick`], the typed reasons for
+//! which tasks fail, the element trait [`Data`], the record codec and the fixed-seed hash.
+//!
+//! This crate calls nobody; every crate of the workspace calls it.
+
+pub mod codec;
+pub mod conf;
+pub mod data;
+pub mod failure;
+pub mod hash;
+pub mod ids;
+pub mod tick;
+
+pub use data::{Data, Env, Key};
+pub use failure::TaskFailure;
+pub use ids::{ExecutorId, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
+pub use tick::Tick;
