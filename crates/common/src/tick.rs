@@ -24,3 +24,31 @@ impl std::ops::Add<Duration> for Tick {
         Tick(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
+
+/// `yyyyMMddHHmmss` in UTC of a wall clock in seconds since 1970: the date in names of applications and workers.
+pub fn utc_digits(seconds: u64) -> String {
+    let time = seconds % 86_400;
+    // Civil date from days, in eras of 400 years that begin on 1 March 0000 (H. Hinnant, "chrono-compatible
+    // low-level date algorithms").
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}{month:02}{day:02}{:02}{:02}{:02}", time / 3600, time / 60 % 60, time % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utc_digits;
+
+    #[test]
+    fn dates_are_civil_and_leap_years_are_known() {
+        assert_eq!(utc_digits(0), "19700101000000");
+        assert_eq!(utc_digits(951_827_696), "20000229123456");
+        assert_eq!(utc_digits(1_795_267_353), "20261121132233");
+    }
+}

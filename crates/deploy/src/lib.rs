@@ -1,1 +1,40 @@
-//! firesteel-deploy
+//! What the programs have in common and do before they call the library of their part: arguments, configuration,
+//! logging, signals. Each program in `src/bin` is a few lines over one type here.
+//!
+//! ```text
+//!  firesteel-master    MasterCommand ─▶ master::run          firesteel-submit    SubmitCommand ─▶ exec of the application
+//!  firesteel-worker    WorkerCommand ─▶ worker::run          firesteel-executor  executor::bootstrap ─▶ exec of it too
+//! ```
+//!
+//! * [`settings`]: which configuration a daemon works by.  [`daemon`]: ready file, signals, runtime.
+//! * [`application`]: whether a file can be run as an application, asked by submit.
+//! * [`documentation`]: `docs/configuration.md`, made from the key table.
+
+pub mod application;
+pub mod daemon;
+pub mod documentation;
+mod error;
+pub mod logging;
+mod master;
+pub mod settings;
+mod submit;
+mod submit_options;
+mod worker;
+
+use std::process::ExitCode;
+
+pub use error::DeployError;
+pub use master::MasterCommand;
+pub use submit::SubmitCommand;
+pub use worker::WorkerCommand;
+
+/// The exit status of a program, and its error on standard error.
+pub fn finish(program: &str, result: Result<(), DeployError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{program}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

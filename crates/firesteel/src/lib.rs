@@ -1,1 +1,53 @@
-//! firesteel
+//! Firesteel: RDDs on threads, or on a cluster of separate processes, with Spark's names and closures that the compiler
+//! checks before anything is shipped.
+//!
+//! ```no_run
+//! use firesteel::prelude::*;
+//!
+//! fn main() -> Result<()> {
+//!     let sc = Context::builder().app_name("wordcount").build()?;
+//!     let min = 3u64;
+//!     let counts = sc
+//!         .text_file("README.md")?
+//!         .flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+//!         .map(|word| (word, 1u64))
+//!         .reduce_by_key(|a, b| a + b)
+//!         .with(min)
+//!         .filter(|min, (_, n)| n >= min);
+//!     counts.save_as_text_file("out")
+//! }
+//! ```
+//!
+//! # Closures
+//!
+//! A closure runs in other processes, which run the same executable but never its `main`. It must capture nothing:
+//! what it needs is passed with [`Rdd::with`]. One that captures is refused by `cargo build`. It must not rely on
+//! process state that `main` set up, nor on the existence of a captured zero-sized value as a promise.
+//!
+//! # Map of the crate
+//!
+//! * [`Context`], [`ContextBuilder`]: what users start with. `master` parses `spark.master`.
+//! * `driver`: the event loop around the schedulers.
+//! * `local`, `standalone`: what gives the driver its executors.
+
+mod builder;
+mod context;
+mod driver;
+mod local;
+mod master;
+mod scratch;
+mod standalone;
+
+pub use builder::ContextBuilder;
+pub use context::Context;
+pub use firesteel_common::{Data, Env, Key, TaskFailure, conf::Conf};
+pub use firesteel_rdd::{Emitter, Error, PartitionIter, Rdd, Result, StorageLevel, TextRecord, With};
+pub use firesteel_scheduler::JobError;
+pub use firesteel_shuffle::{HashPartitioner, Partitioner, RangePartitioner, SortKey};
+
+/// What a program needs to write jobs.
+pub mod prelude {
+    pub use crate::{Context, Error, HashPartitioner, PartitionIter, Rdd, Result, StorageLevel, TextRecord};
+}
+
+firesteel_closure::enter!(firesteel_executor::backend::run);

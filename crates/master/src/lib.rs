@@ -1,1 +1,27 @@
-//! firesteel-master
+//! The master daemon: who the workers are, which applications run, and who gets which cores.
+//!
+//! * [`Master`] is the state machine: [`MasterEvent`] in, [`MasterEffect`] out. It has no clock, socket or thread, so
+//!   that the simulation runs the very same code.
+//! * [`placement`] is the pure function that deals out cores.
+//! * [`run`] is the shell: it accepts the streams of workers and drivers and feeds the machine. The binary
+//!   `firesteel-master` and the driver library's `local-cluster` call it.
+
+mod applications;
+mod config;
+mod event;
+mod executors;
+mod invariants;
+mod machine;
+pub mod placement;
+mod shell;
+mod state;
+mod workers;
+
+pub use config::{MasterConfig, MasterRules};
+pub use event::{ConnectionId, MasterEffect, MasterEvent};
+pub use machine::Master;
+pub use shell::run;
+pub use state::{ApplicationInfo, EarlyEnd, ExecutorInfo, ExecutorKey, WorkerInfo};
+
+#[cfg(test)]
+mod tests;

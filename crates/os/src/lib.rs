@@ -1,1 +1,21 @@
-//! firesteel-os
+//! What the operating system does for a cluster: processes that end with their owner, descriptors handed to a child,
+//! and facts about this host. One of the two crates that may hold unsafe code.
+//!
+//! ```text
+//!  lifeline   a child ends when its owner does, even by kill -9          process  start, wait for, kill process groups
+//!  memfd      bytes handed to a child without a file                     tail     the end of a log
+//!  elf        can this host run that file?                               host     boot id, name, address, cores, memory
+//! ```
+//!
+//! Callers: the worker (starts executors), the executor (lifeline), the bootstrap (elf), `local-cluster`. Linux only.
+
+pub mod elf;
+pub mod host;
+pub mod lifeline;
+pub mod memfd;
+pub mod process;
+pub mod tail;
+
+pub use lifeline::Lifeline;
+pub use process::{Child, ProcessEnd, kill_group, spawn, terminate_group};
+pub use tail::{STDERR_TAIL_BYTES, tail};

@@ -1,1 +1,40 @@
-//! firesteel-rdd
+//! RDDs: lineages of operators, how a partition is computed from them, and how a stage of one travels.
+//!
+//! ```text
+//!  Rdd / With ──operators──▶ RddNode(Body) ──lineage::encode_stage──▶ bytes ──decode_stage──▶ StageTask::run
+//!      │ actions                                                                                  │
+//!      └──────▶ JobRunner (the Context)                              TaskContext ◀── executor ────┘
+//! ```
+//!
+//! * [`Rdd`], [`With`]: the users' handles. `operators/` has what they can do within a stage, `pair/` what needs a
+//!   shuffle, `actions/` what starts jobs, [`sources`] where data comes from.
+//! * [`node`]: one step of a lineage; [`pipe`] and [`output`] are the two common kinds.
+//! * [`chunk`]: how elements flow. [`lineage`]: how a stage is encoded. [`task`]: what the executor sees.
+//! * [`runner`]: what an RDD needs of its Context.
+
+#![expect(clippy::unused_unit, reason = "the operators' declarations name every closure's return type")]
+
+#[macro_use]
+mod operators;
+
+mod actions;
+pub mod cache;
+pub mod chunk;
+pub mod error;
+mod flat_drop;
+pub mod lineage;
+pub mod node;
+pub mod output;
+mod pair;
+pub mod pipe;
+mod rdd;
+pub mod runner;
+pub mod sources;
+pub mod task;
+
+pub use actions::TextRecord;
+pub use chunk::PartitionIter;
+pub use error::{Error, Result};
+pub use node::StorageLevel;
+pub use operators::Emitter;
+pub use rdd::{Rdd, With};

@@ -1,1 +1,38 @@
-//! firesteel-rpc
+//! How the processes of a cluster talk: the messages, the handshake and the long-lived streams.
+//!
+//! ```text
+//!  proto       message types, generated from proto/*.proto           convert  to and from the types of `common`
+//!  secret      the cluster's secret and the keys derived from it
+//!  handshake   sans-I/O machines; the first messages of every connection, control and block alike
+//!  stream      one generic client and server for all services: Duplex { tx, rx, peer }
+//!  bind        which address a listener may have without a secret
+//!  master_url, master_client   how workers and drivers find, lose and find again the leading master
+//! ```
+//!
+//! Callers: master, worker, executor and driver for control streams, `storage` for the handshake of block connections.
+//! This crate calls tonic for HTTP/2 and knows nothing of what the messages mean.
+
+pub mod bind;
+pub mod convert;
+pub mod error;
+pub mod handshake;
+pub mod master_client;
+pub mod master_url;
+pub mod proto;
+pub mod role;
+pub mod secret;
+pub mod stream;
+
+pub use bind::bind;
+pub use error::{RpcError, SendError};
+pub use master_client::MasterClient;
+pub use master_url::MasterUrl;
+pub use role::Role;
+pub use secret::Secret;
+pub use stream::{Duplex, Peer, Sender, connect_driver, connect_master, serve_driver, serve_master};
+
+/// The version of everything that goes over the wire; both sides of a connection must have the same.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// No control message is larger, encoded; what may be larger travels as a block.
+pub const MAX_MESSAGE_BYTES: usize = 4 << 20;

@@ -1,1 +1,32 @@
-//! firesteel-scheduler
+//! The driver's schedulers as pure state machines over opaque tasks: no clock, no socket, no thread, no code of users.
+//!
+//! ```text
+//!   events ──▶ DriverCore ──▶ effects            (driver shell in `firesteel`, virtual cluster in `simulation`)
+//!                 ├─ dag/               jobs, stages cut at shuffles, fetch failures, lost executors, cancellation
+//!                 ├─ tasks/             TaskScheduler: slots, FIFO task sets, retries, locality
+//!                 ├─ map_outputs        MapOutputTracker: where shuffle outputs lie
+//!                 └─ block_locations    which executors hold which cached partitions
+//! ```
+//!
+//! [`event`] and [`effect`] are the whole interface; [`graph`] is what a job looks like here; [`DriverCore::check_invariants`]
+//! says what must hold between any two events.
+
+pub mod config;
+pub mod effect;
+pub mod error;
+pub mod event;
+pub mod graph;
+
+mod block_locations;
+mod dag;
+mod driver_core;
+mod invariants;
+mod map_outputs;
+mod tasks;
+
+pub use config::SchedulerConfig;
+pub use driver_core::DriverCore;
+pub use effect::{DriverEffect, MapLocation, StageKind, TaskSpec};
+pub use error::JobError;
+pub use event::{BlockUpdate, DriverEvent, MapOutput, TaskOutcome, TaskUpdate};
+pub use graph::{GraphDep, GraphNode, JobGraph, NarrowMap};

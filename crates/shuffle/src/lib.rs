@@ -1,1 +1,41 @@
-//! firesteel-shuffle
+//! How records get from map tasks to reduce tasks.
+//!
+//! ```text
+//!  map task                                              reduce task
+//!  Partitioner ─▶ (CombineTable) ─▶ MapWriter            RecordReader ─▶ (CombineTable)
+//!                                     │ frames              ▲ frames
+//!                                     ▼                     │
+//!                  ShuffleManager: files ───────────▶ ShuffleBlocks (own files, or other executors' over storage)
+//! ```
+//!
+//! A record is encoded once, straight into the buffer of its reducer; a buffer that is full is compressed into a frame of
+//! whole records. A map task leaves one data file and one index file; a reducer's block in it is a run of frames.
+//!
+//! Callers: the operators of `rdd` write, read and combine; executor and driver own a [`ShuffleManager`]. This crate
+//! calls `storage` for blocks of other executors and serves its own files as a `BlockSource`.
+
+pub mod combine_table;
+pub mod error;
+pub mod files;
+mod frame;
+pub mod manager;
+pub mod map_output;
+pub mod partitioner;
+pub mod range_partitioner;
+pub mod reader;
+pub mod shuffle_blocks;
+pub mod sort_key;
+pub mod writer;
+
+pub use combine_table::CombineTable;
+pub use error::ShuffleError;
+pub use firesteel_storage::Abort;
+pub use frame::Compression;
+pub use manager::{ShuffleConfig, ShuffleManager};
+pub use map_output::{MapLocation, MapOutput, ShuffleInput, size_of_code, size_to_code};
+pub use partitioner::{HashPartitioner, Partitioner};
+pub use range_partitioner::RangePartitioner;
+pub use reader::RecordReader;
+pub use shuffle_blocks::ShuffleBlocks;
+pub use sort_key::SortKey;
+pub use writer::MapWriter;

@@ -1,1 +1,34 @@
-//! firesteel-storage
+//! Blocks: what an executor keeps for itself and for others, and how others get it.
+//!
+//! ```text
+//!  BlockManager ── MemoryStore      cached partitions, results, stage data
+//!    ▲  implements BlockSource      shuffle files and the application binary are registered with it
+//!    │ open(id)
+//!  BlockServer ◀── framed TCP ──  BlockClient ── BlockStream   (pipelined, pooled, checksummed)
+//! ```
+//!
+//! Callers: executor and driver start a [`BlockServer`] over their [`BlockManager`]; `shuffle` reads remote map outputs
+//! through a [`BlockClient`]; `rdd` caches partitions in the [`MemoryStore`]. This crate calls `rpc` for the handshake
+//! that opens every connection.
+
+pub mod abort;
+pub mod block_id;
+pub mod block_manager;
+pub mod client;
+pub mod connection;
+pub mod error;
+pub mod memory_store;
+pub mod server;
+pub mod source;
+pub mod stream;
+mod wire;
+
+pub use abort::Abort;
+pub use block_id::{BlockId, ParseBlockIdError};
+pub use block_manager::BlockManager;
+pub use client::{BlockClient, ClientConfig};
+pub use error::BlockError;
+pub use memory_store::{MemoryStore, Stored};
+pub use server::BlockServer;
+pub use source::{BlockData, BlockSource};
+pub use stream::BlockStream;

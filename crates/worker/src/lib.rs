@@ -1,1 +1,19 @@
-//! firesteel-worker
+//! The worker daemon: offers a host's cores to the master and runs executors on them.
+//!
+//! * [`Worker`] is the state machine: [`WorkerEvent`] in, [`WorkerEffect`] out; the simulation runs the very same.
+//! * [`run`] is the shell: the stream to the master, and a task for each executor that starts its process, supervises
+//!   it and cleans up after it. The binary `firesteel-worker` and the driver library's `local-cluster` call it.
+
+mod config;
+mod error;
+mod event;
+mod machine;
+mod runner;
+mod shell;
+mod work_dir;
+
+pub use config::{Launcher, WorkerConfig};
+pub use error::WorkerError;
+pub use event::{ExecutorEnd, ExecutorKey, WorkerEffect, WorkerEvent};
+pub use machine::{Worker, WorkerIdentity};
+pub use shell::{run, run_with};

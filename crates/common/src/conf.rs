@@ -1,1 +1,0 @@
-//! Configuration: the typed key table, its sources and their precedence.

@@ -1,0 +1,201 @@
+//! The key table: every configuration key that Firesteel reads, each a typed constant. `docs/configuration.md` is
+//! generated from it.
+
+use std::time::Duration;
+
+use super::key::{AnyKey, Key, Origin};
+use super::units::{ByteSize, Unit};
+
+const fn spark(since: &'static str) -> Origin {
+    Origin::Spark(since)
+}
+
+const OURS: Origin = Origin::Firesteel;
+
+macro_rules! table {
+    ($( [$group:ident $title:literal] $(
+        $(#[doc = $doc:literal])+
+        $id:ident: $ty:ty = $name:literal, $default:expr, $origin:expr $(; $method:ident($($arg:expr),*))*
+    )+ )+) => {
+        $($(
+            #[doc = concat!("`", $name, "`:", $($doc),+)]
+            pub const $id: Key<$ty> = Key::new($name, $default, $origin, concat!($($doc),+))$(.$method($($arg),*))*;
+        )+)+
+
+        /// All keys, in groups with a title, in the order of the documentation.
+        pub static GROUPS: &[(&str, &[&dyn AnyKey])] = &[$(($title, &[$(&$id),+])),+];
+    };
+}
+
+table! {
+[application "Application"]
+    /// Name of the application, shown by the master and in logs. firesteel-submit sets it to the program's file name
+    /// when nobody else does.
+    APP_NAME: Option<String> = "spark.app.name", None, spark("0.9.0")
+    /// Where the application runs: `local`, `local[N]`, `local[*]`, `local[N,maxFailures]`,
+    /// `local-cluster[workers,cores,MiB]` or `spark://host:port[,host2:port]`. Without it, `local[*]`.
+    MASTER: Option<String> = "spark.master", None, spark("0.9.0")
+    /// Where the driver runs. Only `client` (in the program itself) exists so far.
+    SUBMIT_DEPLOY_MODE: String = "spark.submit.deployMode", Some("client"), spark("1.5.0"); one_of(&["client", "cluster"])
+    /// Whether a `spark.*` key that nobody knows is an error instead of a warning.
+    CONF_STRICT: bool = "spark.conf.strict", Some("false"), OURS
+    /// Partitions of `parallelize`, `range` and of shuffles, when the call does not say. Without it, the number of
+    /// cores that the application has, but at least 2 on a cluster.
+    DEFAULT_PARALLELISM: Option<u32> = "spark.default.parallelism", None, spark("0.5.0"); at_least(1)
+    /// Directories for shuffle and spill files, separated by commas. Each application makes its own directories below
+    /// and removes them. SPARK_LOCAL_DIRS goes before it. Executors use what their worker was told; a worker that was told
+    /// nothing takes its work directory.
+    LOCAL_DIR: String = "spark.local.dir", Some("/tmp"), spark("0.5.0")
+    /// The largest piece of a text file that one partition reads: `text_file` splits by the total size divided by the
+    /// minimum number of partitions, but never into pieces larger than this.
+    LOCAL_BLOCK_SIZE: ByteSize = "spark.hadoop.fs.local.block.size", Some("32m"), spark("1.0.0"); unit(Unit::Bytes); at_least(1)
+    /// The smallest piece of a text file that is worth a partition of its own.
+    SPLIT_MIN_SIZE: ByteSize = "spark.hadoop.mapreduce.input.fileinputformat.split.minsize", Some("1b"), spark("1.0.0"); unit(Unit::Bytes); at_least(1)
+
+[driver "Driver"]
+    /// Memory that the driver may plan with. The driver is the user's own program and is not limited by it.
+    DRIVER_MEMORY: ByteSize = "spark.driver.memory", Some("1g"), spark("1.1.1"); unit(Unit::MiB); at_least(1 << 20)
+    /// Host name or address under which executors reach the driver. Without it, SPARK_LOCAL_IP, else the host's own name
+    /// when a secret is set and 127.0.0.1 when none is.
+    DRIVER_HOST: Option<String> = "spark.driver.host", None, spark("0.7.0")
+    /// Address that the driver listens on. Without it, the same as spark.driver.host.
+    DRIVER_BIND_ADDRESS: Option<String> = "spark.driver.bindAddress", None, spark("2.1.0")
+    /// Port that the driver listens on for executors; 0 takes a free one.
+    DRIVER_PORT: u16 = "spark.driver.port", Some("0"), spark("0.7.0")
+    /// Port of the driver's block server; 0 takes a free one.
+    DRIVER_BLOCK_MANAGER_PORT: u16 = "spark.driver.blockManager.port", Some("0"), spark("2.1.0")
+    /// Bound on the sum of the encoded results of one job; 0 means no bound. A job that exceeds it fails.
+    DRIVER_MAX_RESULT_SIZE: ByteSize = "spark.driver.maxResultSize", Some("1g"), spark("1.2.0"); unit(Unit::Bytes)
+
+[executors "Executors"]
+    /// Memory of each executor. Cached partitions and what tasks collect are bounded by parts of it.
+    EXECUTOR_MEMORY: ByteSize = "spark.executor.memory", Some("1g"), spark("0.7.0"); unit(Unit::MiB); at_least(1 << 20)
+    /// Cores of each executor, which are the tasks it runs at a time. Without it, an application gets one executor on a
+    /// worker, with all the cores it can have there.
+    EXECUTOR_CORES: Option<u32> = "spark.executor.cores", None, spark("1.0.0"); at_least(1)
+    /// Cores that the application may have over all executors. Without it, spark.deploy.defaultCores of the master.
+    CORES_MAX: Option<u32> = "spark.cores.max", None, spark("0.6.0"); at_least(1)
+    /// How often an executor tells the driver that it lives. It must be well below spark.network.timeout.
+    EXECUTOR_HEARTBEAT_INTERVAL: Duration = "spark.executor.heartbeatInterval", Some("10s"), spark("1.1.0"); unit(Unit::Millis); at_least(1)
+    /// How long a peer may be silent before it counts as lost, and how long opening a connection may take.
+    NETWORK_TIMEOUT: Duration = "spark.network.timeout", Some("120s"), spark("1.3.0"); unit(Unit::Seconds); at_least(1)
+    /// Port of each executor's block server; 0 takes a free one.
+    BLOCK_MANAGER_PORT: u16 = "spark.blockManager.port", Some("0"), spark("1.1.0")
+    /// The part of an executor's memory that tasks and cached partitions share.
+    MEMORY_FRACTION: f64 = "spark.memory.fraction", Some("0.6"), spark("1.6.0"); between(0.01, 1.0)
+    /// The part of spark.memory.fraction's memory that cached partitions keep.
+    MEMORY_STORAGE_FRACTION: f64 = "spark.memory.storageFraction", Some("0.5"), spark("1.6.0"); between(0.0, 1.0)
+    /// Stack of each task thread. Only pages that a task touches cost memory.
+    TASK_STACK_SIZE: ByteSize = "spark.firesteel.taskStackSize", Some("256m"), OURS; unit(Unit::Bytes); at_least(1 << 20)
+
+[scheduling "Scheduling"]
+    /// Cores that a task occupies.
+    TASK_CPUS: u32 = "spark.task.cpus", Some("1"), spark("0.5.0"); at_least(1)
+    /// Failures of one task after which its job fails. `local[N]` counts as 1, `local[N,F]` as F.
+    TASK_MAX_FAILURES: u32 = "spark.task.maxFailures", Some("4"), spark("0.8.0"); at_least(1)
+    /// The largest encoded result that a task sends with its status; larger ones are fetched as a block. Values above
+    /// 1 MiB count as 1 MiB, so that a result always fits a message.
+    TASK_MAX_DIRECT_RESULT_SIZE: ByteSize = "spark.task.maxDirectResultSize", Some("1m"), spark("2.0.0"); unit(Unit::Bytes)
+    /// Attempts of one stage in a row that may end by a failed fetch before the job fails.
+    STAGE_MAX_CONSECUTIVE_ATTEMPTS: u32 = "spark.stage.maxConsecutiveAttempts", Some("4"), spark("2.2.0"); at_least(1)
+    /// How long a task waits for a place near its data before it takes a worse one.
+    LOCALITY_WAIT: Duration = "spark.locality.wait", Some("3s"), spark("0.5.0"); unit(Unit::Millis)
+    /// The wait for the executor that has the data. Without it, spark.locality.wait.
+    LOCALITY_WAIT_PROCESS: Option<Duration> = "spark.locality.wait.process", None, spark("0.8.0"); unit(Unit::Millis)
+    /// The wait for the host that has the data. Without it, spark.locality.wait.
+    LOCALITY_WAIT_NODE: Option<Duration> = "spark.locality.wait.node", None, spark("0.8.0"); unit(Unit::Millis)
+    /// The wait for the rack that has the data. Without it, spark.locality.wait.
+    LOCALITY_WAIT_RACK: Option<Duration> = "spark.locality.wait.rack", None, spark("0.8.0"); unit(Unit::Millis)
+
+[shuffle "Shuffle"]
+    /// Whether map outputs are compressed.
+    SHUFFLE_COMPRESS: bool = "spark.shuffle.compress", Some("true"), spark("0.6.0")
+    /// How shuffle files are compressed.
+    IO_COMPRESSION_CODEC: String = "spark.io.compression.codec", Some("lz4"), spark("0.8.0"); one_of(&["lz4", "none"])
+    /// Bytes of map outputs that a reduce task may have asked for and not yet read.
+    REDUCER_MAX_SIZE_IN_FLIGHT: ByteSize = "spark.reducer.maxSizeInFlight", Some("48m"), spark("1.4.0"); unit(Unit::MiB); at_least(1)
+    /// Buffer of each open shuffle file.
+    SHUFFLE_FILE_BUFFER: ByteSize = "spark.shuffle.file.buffer", Some("32k"), spark("1.4.0"); unit(Unit::KiB); at_least(1 << 10)
+    /// Further attempts to fetch a block after a connection broke.
+    SHUFFLE_IO_MAX_RETRIES: u32 = "spark.shuffle.io.maxRetries", Some("3"), spark("1.2.0")
+    /// Wait between these attempts.
+    SHUFFLE_IO_RETRY_WAIT: Duration = "spark.shuffle.io.retryWait", Some("5s"), spark("1.2.1"); unit(Unit::Seconds)
+
+[deploy "Master and worker"]
+    /// How long the master waits for a silent worker. The worker beats at a quarter of it.
+    WORKER_TIMEOUT: Duration = "spark.worker.timeout", Some("60s"), spark("0.6.2"); unit(Unit::Seconds); at_least(1)
+    /// Cores of an application that does not set spark.cores.max. Without it, no limit.
+    DEPLOY_DEFAULT_CORES: Option<u32> = "spark.deploy.defaultCores", None, spark("0.9.0"); at_least(1)
+    /// Whether an application's executors are spread over many workers (true) or packed onto few (false).
+    DEPLOY_SPREAD_OUT_APPS: bool = "spark.deploy.spreadOutApps", Some("true"), spark("0.6.1")
+    /// Failures of executors in a row after which the master removes an application that has no running executor;
+    /// -1 never removes it.
+    DEPLOY_MAX_EXECUTOR_RETRIES: i32 = "spark.deploy.maxExecutorRetries", Some("10"), spark("1.6.3"); between(-1.0, 2147483647.0)
+    /// Bound on the application binaries that a worker keeps after it fetched them from drivers on other hosts.
+    BINARY_CACHE_SIZE: ByteSize = "spark.firesteel.binaryCacheSize", Some("4g"), OURS; unit(Unit::Bytes); at_least(1 << 20)
+
+[security "Security"]
+    /// Whether peers must prove that they know the secret. Without it: true when a secret is set; otherwise false, and
+    /// then the daemons listen on the loopback address only. `false` said explicitly lets them listen anywhere.
+    AUTHENTICATE: Option<bool> = "spark.authenticate", None, spark("1.0.0")
+    /// The secret that all processes of the cluster share. A file is safer, see spark.authenticate.secret.file.
+    AUTHENTICATE_SECRET: Option<String> = "spark.authenticate.secret", None, spark("1.0.0")
+    /// A file that holds the secret; blanks at its end do not count. spark.authenticate.secret goes before it.
+    AUTHENTICATE_SECRET_FILE: Option<String> = "spark.authenticate.secret.file", None, spark("3.0.0")
+}
+
+/// All keys in the order of the documentation.
+pub fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
+    GROUPS.iter().flat_map(|(_, keys)| keys.iter().copied())
+}
+
+/// The key of this name.
+pub fn find(name: &str) -> Option<&'static dyn AnyKey> {
+    all().find(|key| key.name() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_of_its_key() {
+        for key in all() {
+            if let Some(text) = key.default_text() {
+                assert_eq!(key.check(text), Ok(()), "{}", key.name());
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_documented() {
+        let names: BTreeSet<_> = all().map(AnyKey::name).collect();
+        assert_eq!(names.len(), all().count());
+        for key in all() {
+            assert!(key.name().starts_with("spark."), "{}", key.name());
+            assert!(key.doc().trim().ends_with('.'), "{}: {}", key.name(), key.doc());
+        }
+    }
+
+    #[test]
+    fn bounds_and_choices_are_kept() {
+        for (key, bad) in [
+            ("spark.executor.cores", "0"),
+            ("spark.cores.max", "0"),
+            ("spark.cores.max", "-1"),
+            ("spark.executor.memory", "1k"),
+            ("spark.memory.fraction", "1.5"),
+            ("spark.memory.fraction", "NaN"),
+            ("spark.io.compression.codec", "zip"),
+            ("spark.authenticate", "yes"),
+            ("spark.deploy.maxExecutorRetries", "-2"),
+            ("spark.driver.port", "70000"),
+        ] {
+            assert!(find(key).unwrap().check(bad).is_err(), "{key}={bad}");
+        }
+        assert_eq!(IO_COMPRESSION_CODEC.parse("zip"), Err("write one of lz4, none".to_owned()));
+        assert_eq!(EXECUTOR_MEMORY.parse("1k"), Err("it must be at least 1m".to_owned()));
+    }
+}

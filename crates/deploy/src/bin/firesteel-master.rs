@@ -1,0 +1,16 @@
+//! The master daemon.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use firesteel_common::conf::Environment;
+use firesteel_deploy::{MasterCommand, finish, logging};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let command = MasterCommand::parse();
+    let environment = Environment::of_process();
+    finish("firesteel-master", logging::init(&environment).and_then(|()| command.run(&environment)))
+}

@@ -1,0 +1,85 @@
+//! What a daemon's process does around the library's `run`: threads, signals, and the word that it is ready.
+
+use std::future::Future;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::DeployError;
+
+/// Time that a daemon has to end after a signal.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// A daemon waits for messages and does little with each.
+const THREADS: usize = 2;
+
+/// The threads of a daemon.
+pub fn runtime() -> Result<Runtime, DeployError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build()
+        .map_err(DeployError::system("start the daemon's threads"))
+}
+
+/// Runs what `start` makes of a shutdown future, which completes at the first SIGTERM or SIGINT. A daemon that does not
+/// end then is given up after 10 seconds.
+pub fn run<F, R>(start: impl FnOnce(watch::Receiver<bool>) -> F) -> Result<R, DeployError>
+where
+    F: Future<Output = Result<R, DeployError>>,
+{
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(DeployError::system("wait for SIGTERM"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(DeployError::system("wait for SIGINT"))?;
+        let (asked, shutdown) = watch::channel(false);
+        let daemon = start(shutdown);
+        tokio::pin!(daemon);
+        let name = tokio::select! {
+            result = &mut daemon => return result,
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        info!(signal = name, "shutting down");
+        asked.send_replace(true);
+        tokio::time::timeout(SHUTDOWN, daemon)
+            .await
+            .unwrap_or(Err(DeployError::SlowShutdown { seconds: SHUTDOWN.as_secs() }))
+    });
+    runtime.shutdown_background();
+    result
+}
+
+/// Completes when the daemon shall end.
+pub async fn asked(mut shutdown: watch::Receiver<bool>) {
+    // An error means that the sender is gone, with the daemon's process.
+    let _ = shutdown.wait_for(|asked| *asked).await;
+}
+
+/// The file through which a start script learns that the daemon is ready.
+pub struct ReadyFile(Option<PathBuf>);
+
+impl ReadyFile {
+    /// Writes nothing when there is no path.
+    pub fn new(path: Option<PathBuf>) -> ReadyFile {
+        ReadyFile(path)
+    }
+
+    /// Says what the daemon is ready for. The file appears whole.
+    pub fn write(&self, text: &str) -> Result<(), DeployError> {
+        let Some(path) = &self.0 else { return Ok(()) };
+        let part = path.with_extension("part");
+        write(&part, text)
+            .and_then(|()| std::fs::rename(&part, path))
+            .map_err(DeployError::system(format!("write {}", path.display())))
+    }
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    writeln!(std::fs::File::create(path)?, "{text}")
+}

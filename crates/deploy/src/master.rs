@@ -1,0 +1,83 @@
+//! `firesteel-master`: from arguments, environment and files to `master::run`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser};
+use firesteel_common::conf::{Conf, ConfError, Environment, keys};
+use firesteel_master::{MasterConfig, MasterRules};
+use firesteel_rpc::bind::host_port;
+
+use crate::daemon::{self, ReadyFile};
+use crate::{DeployError, settings};
+
+/// Spark's port of a master.
+const PORT: u16 = 7077;
+
+/// Deals out the cores and memory of workers to applications.
+#[derive(Parser, Debug)]
+#[command(name = "firesteel-master", version, disable_help_flag = true)]
+pub struct MasterCommand {
+    /// Host name or address to listen on [default: SPARK_MASTER_HOST, SPARK_LOCAL_IP, 127.0.0.1]
+    #[arg(short = 'h', long, short_alias = 'i', alias = "ip")]
+    host: Option<String>,
+    /// Port to listen on [default: SPARK_MASTER_PORT, 7077]
+    #[arg(short, long)]
+    port: Option<u16>,
+    /// Properties file to read instead of conf/spark-defaults.conf
+    #[arg(long)]
+    properties_file: Option<PathBuf>,
+    /// Accepted for Spark's sake: there is no web page yet
+    #[arg(long)]
+    webui_port: Option<u16>,
+    /// Written when the master listens
+    #[arg(long, hide = true)]
+    ready_file: Option<PathBuf>,
+    /// Prints this help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+impl MasterCommand {
+    /// Runs the master until SIGTERM or SIGINT.
+    pub fn run(self, environment: &Environment) -> Result<(), DeployError> {
+        let conf = settings::daemon("SPARK_MASTER_OPTS", self.properties_file.as_deref(), environment)?;
+        if self.webui_port.is_some() {
+            tracing::warn!("--webui-port has no effect: there is no web page yet");
+        }
+        let host = self.host.as_deref();
+        let host = host.or_else(|| environment.get("SPARK_MASTER_HOST")).or_else(|| environment.get("SPARK_LOCAL_IP"));
+        let host = host.unwrap_or("127.0.0.1");
+        let port = match self.port {
+            Some(port) => port,
+            None => environment.parsed("SPARK_MASTER_PORT")?.unwrap_or(PORT),
+        };
+        let (secret, open) = settings::secret(&conf)?;
+        let listener = firesteel_rpc::bind(host, port, secret.as_ref(), open)?;
+        let address = listener.local_addr().map_err(DeployError::system("ask for the address that the master has"))?;
+        // What is told to others must be reachable from their host.
+        let name = match host {
+            "0.0.0.0" | "::" | "[::]" => {
+                firesteel_os::host::host_name().map_err(DeployError::system("ask for this host's name"))?
+            }
+            name => name.to_owned(),
+        };
+        let url = format!("spark://{}", host_port(&name, address.port()));
+        let config = MasterConfig { rules: rules(&conf, url.clone())?, secret };
+        let ready = ReadyFile::new(self.ready_file);
+        daemon::run(|shutdown| async move {
+            ready.write(&url)?;
+            Ok(firesteel_master::run(listener, config, daemon::asked(shutdown)).await?)
+        })
+    }
+}
+
+fn rules(conf: &Conf, url: String) -> Result<MasterRules, ConfError> {
+    Ok(MasterRules {
+        url,
+        worker_timeout: conf.get(&keys::WORKER_TIMEOUT)?,
+        default_cores: conf.get(&keys::DEPLOY_DEFAULT_CORES)?,
+        spread_out: conf.get(&keys::DEPLOY_SPREAD_OUT_APPS)?,
+        max_executor_retries: conf.get(&keys::DEPLOY_MAX_EXECUTOR_RETRIES)?,
+        ..MasterRules::default()
+    })
+}

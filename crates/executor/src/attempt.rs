@@ -1,0 +1,157 @@
+//! One attempt of one task, on its thread: from the description to the update that the driver gets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use firesteel_common::{RddId, StageAttempt, TaskFailure, TaskId};
+use firesteel_rdd::task::{CacheUpdate, KillFlag, TaskContext, TaskError, TaskOutput};
+use firesteel_rpc::convert::failure_to_proto;
+use firesteel_rpc::proto::executor::{
+    BlockRef, BlockUpdate, MapStatus, PartitionData, Payload, StatusUpdate, Success, payload::Place,
+    status_update::State, success::Output,
+};
+use firesteel_storage::BlockId;
+
+use crate::config::ExecutorConfig;
+use crate::panics::{self, BeforeAbort};
+use crate::stage::{StageSlot, fetch};
+
+/// Longest failure message that travels; a longer one is cut, so that an update always fits a message.
+const LONGEST_MESSAGE: usize = 64 << 10;
+
+/// A task as the driver sent it.
+pub(crate) struct Attempt {
+    pub task: TaskId,
+    pub stage: StageAttempt,
+    pub partition: u32,
+    pub attempt_number: u32,
+    pub inputs: Vec<PartitionData>,
+    pub kill: Arc<KillFlag>,
+    pub slot: Arc<StageSlot>,
+}
+
+/// What the driver is told of an attempt, and whether its result lies here in a block.
+pub(crate) struct Ended {
+    pub update: StatusUpdate,
+    pub result_block: Option<BlockId>,
+}
+
+impl Attempt {
+    /// Runs it to its end, whatever that is.
+    pub fn run(&self, config: &ExecutorConfig, before_abort: Option<BeforeAbort>) -> Ended {
+        let mut context = None;
+        let result = panics::catch(before_abort, || self.compute(config, &mut context))
+            .and_then(|result| result.map_err(TaskError::into_failure));
+        // What a killed task failed of does not matter: it was told to.
+        let result = result.map_err(|failure| match self.kill.check() {
+            Err(killed) => killed.into_failure(),
+            Ok(()) => failure,
+        });
+        let mut blocks = context.map(|c: Arc<TaskContext>| c.take_cache_updates()).unwrap_or_default();
+        let mut result_block = None;
+        let state = match result {
+            Ok(output) => self.success(output, config, &mut blocks, &mut result_block),
+            Err(failure) => failed(failure),
+        };
+        let blocks = blocks.into_iter().map(block_update).collect();
+        Ended { update: StatusUpdate { task_id: self.task.0, state: Some(state), blocks }, result_block }
+    }
+
+    fn compute(
+        &self,
+        config: &ExecutorConfig,
+        context: &mut Option<Arc<TaskContext>>,
+    ) -> Result<TaskOutput, TaskError> {
+        self.kill.check()?;
+        let stage = self.slot.get(&config.client, &self.kill)?;
+        let mut inputs = BTreeMap::new();
+        for input in &self.inputs {
+            let Some(data) = &input.data else { continue };
+            let bytes = fetch(data, &config.client, &self.kill)?;
+            inputs.insert((RddId(input.rdd_id), input.partition), bytes);
+        }
+        let ctx = context.insert(Arc::new(TaskContext::new(
+            self.task,
+            self.stage,
+            self.partition,
+            self.attempt_number,
+            self.kill.clone(),
+            stage.shuffles.clone(),
+            inputs,
+            config.services.clone(),
+        )));
+        stage.task.run(self.partition, ctx)
+    }
+
+    fn success(
+        &self,
+        output: TaskOutput,
+        config: &ExecutorConfig,
+        updates: &mut Vec<CacheUpdate>,
+        result_block: &mut Option<BlockId>,
+    ) -> State {
+        let output = match output {
+            TaskOutput::Result(bytes) => {
+                let bytes = Bytes::from(bytes);
+                let size = bytes.len() as u64;
+                if size <= config.settings.max_direct_result {
+                    Output::Result(Payload { place: Some(Place::Inline(bytes)) })
+                } else {
+                    let id = BlockId::TaskResult(self.task);
+                    match config.services.blocks.put_bytes(id, bytes) {
+                        Ok(evicted) => updates.extend(evicted.into_iter().filter_map(dropped)),
+                        Err(e) => {
+                            return failed(TaskError::failed(format!("cannot keep the result: {e}")).into_failure());
+                        }
+                    }
+                    *result_block = Some(id);
+                    let block = BlockRef { block_id: id.to_string(), size, address: config.block_address.clone() };
+                    Output::Result(Payload { place: Some(Place::Block(block)) })
+                }
+            }
+            TaskOutput::Map(map) => Output::MapStatus(MapStatus {
+                map_task_id: map.map_task.0,
+                executor_id: config.executor.0,
+                block_address: config.block_address.clone(),
+                sizes: map.sizes,
+            }),
+        };
+        State::Success(Success { output: Some(output) })
+    }
+}
+
+/// The state of a task that failed, with its texts cut to a length that travels.
+pub(crate) fn failed(mut failure: TaskFailure) -> State {
+    match &mut failure {
+        TaskFailure::Exception { message, location, .. } => {
+            cut(message);
+            cut(location);
+        }
+        TaskFailure::FetchFailed { message, .. }
+        | TaskFailure::ExecutorLost { message, .. }
+        | TaskFailure::ResultLost { message } => cut(message),
+        TaskFailure::Killed { reason } => cut(reason),
+    }
+    State::Failure(failure_to_proto(&failure))
+}
+
+fn cut(text: &mut String) {
+    if text.len() > LONGEST_MESSAGE {
+        let total = text.len();
+        text.truncate(text.floor_char_boundary(LONGEST_MESSAGE));
+        text.push_str(&format!("… ({total} bytes in all)"));
+    }
+}
+
+fn dropped(block: BlockId) -> Option<CacheUpdate> {
+    match block {
+        BlockId::Rdd { rdd, partition } => Some(CacheUpdate { rdd, partition, stored: false, memory_bytes: 0 }),
+        _ => None,
+    }
+}
+
+fn block_update(update: CacheUpdate) -> BlockUpdate {
+    let CacheUpdate { rdd, partition, stored, memory_bytes } = update;
+    BlockUpdate { rdd_id: rdd.0, partition, stored, memory_bytes }
+}

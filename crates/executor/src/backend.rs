@@ -1,0 +1,222 @@
+//! An executor process: what [`closure::enter!`](firesteel_closure::enter) runs instead of the application's `main`.
+//!
+//! ```text
+//!  descriptors ─▶ lifeline watched ─▶ launch message read ─▶ block server's port bound ─▶ stream to the driver
+//!    ─▶ RegisterExecutor (with the hash of /proc/self/exe) ─▶ RegisteredExecutor (settings) ─▶ tasks, heartbeats
+//!    ─▶ the stream closes, or StopExecutor ─▶ exit
+//! ```
+//!
+//! Standard error is what the worker shows of an executor that did not end well, so errors go there.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use firesteel_closure::binary::running_binary;
+use firesteel_closure::entry::take_descriptors;
+use firesteel_common::ExecutorId;
+use firesteel_common::conf::{Conf, Source, keys};
+use firesteel_rdd::task::TaskServices;
+use firesteel_rpc::proto::deploy::ExecutorLaunch;
+use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_driver, to_executor::Message};
+use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, bind::host_port, connect_driver};
+use firesteel_shuffle::{Compression, ShuffleConfig, ShuffleManager};
+use firesteel_storage::{BlockClient, BlockManager, BlockServer};
+use prost::Message as _;
+
+use crate::config::{ExecutorConfig, ExecutorSettings};
+use crate::driver_sink::{DriverSink, StreamEnd};
+use crate::error::ExecutorError;
+use crate::executor::Executor;
+
+/// For the connection to the driver and for its answer to the registration; the settings are not known yet.
+const REGISTRATION: Duration = Duration::from_secs(60);
+
+/// Threads for messages. Tasks have their own, so the driver is heard and answered however busy they are.
+const MESSAGE_THREADS: usize = 2;
+
+/// What is left of a stream that the executor ended to abort may take this long.
+const ABORT: Duration = Duration::from_secs(10);
+
+/// Runs an executor process to its end; the result is its exit status.
+pub fn run() -> i32 {
+    init_logging();
+    match launch().and_then(serve) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("firesteel executor: {error}");
+            1
+        }
+    }
+}
+
+/// To standard error; `RUST_LOG` chooses what.
+fn init_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    if let Err(error) = subscriber.try_init() {
+        eprintln!("firesteel executor: something else has set up logging already: {error}");
+    }
+}
+
+/// Watches the lifeline, then reads the launch message.
+fn launch() -> Result<ExecutorLaunch, ExecutorError> {
+    let (config, lifeline) = take_descriptors().ok_or(ExecutorError::NotLaunched)?;
+    firesteel_os::lifeline::watch(lifeline).map_err(ExecutorError::io("watch the lifeline"))?;
+    let bytes = firesteel_os::memfd::read_all(config).map_err(ExecutorError::io("read the launch message"))?;
+    ExecutorLaunch::decode(bytes.as_slice()).map_err(|e| ExecutorError::Launch { reason: e.to_string() })
+}
+
+fn serve(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(MESSAGE_THREADS)
+        .thread_name("executor-rpc")
+        .enable_all()
+        .build()
+        .map_err(ExecutorError::io("start the threads for messages"))?;
+    let status = runtime.block_on(run_executor(launch));
+    // Tasks may still run; the process ends with them.
+    runtime.shutdown_background();
+    status
+}
+
+/// A registered executor of a process.
+struct Registered {
+    executor: Executor,
+    stream: Duplex<ToExecutor, ToDriver>,
+    end: StreamEnd,
+    _blocks: BlockServer,
+}
+
+async fn run_executor(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
+    let (app_id, executor_id, driver) = (launch.app_id.clone(), launch.executor_id, launch.driver_address.clone());
+    let registered_path = launch.registered_path.clone();
+    let mut registered = register(launch).await?;
+    if !registered_path.is_empty() {
+        tokio::task::spawn_blocking(move || tell_worker(&registered_path));
+    }
+    tracing::info!(app_id, executor_id, driver, "registered with the driver");
+    let stopped = receive(&registered.executor, &mut registered.stream).await;
+    if stopped {
+        tracing::info!(app_id, executor_id, "the driver stopped the executor");
+        return Ok(0);
+    }
+    if registered.end.reached() {
+        // A panicking task waits for just this, and its thread is about to abort the process.
+        tokio::time::sleep(ABORT).await;
+    }
+    let reason = registered.stream.tx.close_reason().unwrap_or_default();
+    eprintln!("firesteel executor: the connection to the driver at {driver} is closed: {reason}");
+    Ok(1)
+}
+
+/// One byte into the worker's FIFO: what happens from now on is the application's doing. Opening it waits for the worker
+/// to have it open; a worker that is gone ends this process anyway.
+fn tell_worker(fifo: &str) {
+    let written = std::fs::OpenOptions::new().write(true).open(fifo).and_then(|mut f| f.write_all(b"\n"));
+    if let Err(error) = written {
+        tracing::warn!(fifo, %error, "the worker does not hear that the driver has accepted this executor");
+    }
+}
+
+/// Everything from the bound port to the driver's answer.
+async fn register(launch: ExecutorLaunch) -> Result<Registered, ExecutorError> {
+    let key = Secret::from_field(&launch.app_key);
+    // Who may listen where was decided by the worker, which has bound such an address itself.
+    let listener = firesteel_rpc::bind(&launch.bind_host, 0, key.as_ref(), true)?;
+    let port = listener.local_addr().map_err(ExecutorError::io("find the block server's port"))?.port();
+    let block_address = host_port(&launch.host, port);
+    let binary = running_binary()?;
+    let driver = launch.driver_address.clone();
+    let mut stream = connect_driver(&driver, &launch.app_id, key.as_ref(), REGISTRATION).await?;
+    let closed = |reason: String| ExecutorError::Closed { driver: driver.clone(), reason };
+    let register = RegisterExecutor {
+        protocol_version: PROTOCOL_VERSION,
+        executor_id: launch.executor_id,
+        host: launch.host.clone(),
+        block_address: block_address.clone(),
+        cores: launch.cores,
+        build_hash: binary.hash.0.to_vec(),
+        pid: std::process::id(),
+    };
+    let message = Some(to_driver::Message::RegisterExecutor(register));
+    stream.tx.send(ToDriver { message }).map_err(|e| closed(e.to_string()))?;
+    let conf = match tokio::time::timeout(REGISTRATION, stream.rx.recv()).await {
+        Ok(Some(ToExecutor { message: Some(Message::RegisteredExecutor(registered)) })) => registered.conf,
+        Ok(Some(ToExecutor { message: Some(Message::RegisterExecutorFailed(failed)) })) => {
+            let executor_id = launch.executor_id;
+            return Err(ExecutorError::Refused { driver, executor_id, reason: failed.reason });
+        }
+        Ok(Some(_)) => return Err(closed("it answered the registration with something else".to_owned())),
+        Ok(None) => return Err(closed(stream.tx.close_reason().unwrap_or_default())),
+        Err(_) => return Err(closed(format!("it did not answer within {REGISTRATION:?}"))),
+    };
+    let end = StreamEnd::default();
+    let sink = Arc::new(DriverSink::new(stream.tx.clone(), launch.executor_id, end.clone()));
+    let config = configure(&launch, conf, key.clone(), block_address)?;
+    let blocks = BlockServer::start(listener, config.services.blocks.clone(), key, launch.app_id)
+        .map_err(ExecutorError::io("start the block server"))?;
+    Ok(Registered { executor: Executor::new(config, sink), stream, end, _blocks: blocks })
+}
+
+/// The executor that launch message and driver's settings ask for.
+fn configure(
+    launch: &ExecutorLaunch,
+    conf: BTreeMap<String, String>,
+    key: Option<Secret>,
+    block_address: String,
+) -> Result<ExecutorConfig, ExecutorError> {
+    let conf = Conf::from_pairs(conf, Source::Driver);
+    let executor = ExecutorId(launch.executor_id);
+    let client = BlockClient::new(key, launch.app_id.as_str(), Role::Executor);
+    let memory = (launch.memory_mb << 20) as f64 * conf.get(&keys::MEMORY_FRACTION)?;
+    let blocks = Arc::new(BlockManager::new(memory as u64));
+    let shuffle = Arc::new(ShuffleManager::new(shuffle_config(launch, &conf)?, client.clone())?);
+    blocks.set_shuffle_source(shuffle.clone());
+    Ok(ExecutorConfig {
+        executor,
+        cores: launch.cores,
+        settings: ExecutorSettings::from_conf(&conf)?,
+        block_address,
+        client,
+        services: Arc::new(TaskServices { blocks, shuffle }),
+    })
+}
+
+fn shuffle_config(launch: &ExecutorLaunch, conf: &Conf) -> Result<ShuffleConfig, ExecutorError> {
+    let dirs = launch.local_dirs.iter().map(PathBuf::from).collect();
+    let compress = conf.get(&keys::SHUFFLE_COMPRESS)? && conf.get(&keys::IO_COMPRESSION_CODEC)? != "none";
+    Ok(ShuffleConfig {
+        compression: if compress { Compression::Lz4 } else { Compression::None },
+        max_bytes_in_flight: conf.get(&keys::REDUCER_MAX_SIZE_IN_FLIGHT)?.0,
+        ..ShuffleConfig::new(dirs, ExecutorId(launch.executor_id))
+    })
+}
+
+/// Hands messages to the executor until the stream ends (false) or the driver stops it (true).
+async fn receive(executor: &Executor, stream: &mut Duplex<ToExecutor, ToDriver>) -> bool {
+    loop {
+        let wake = executor.next_wake();
+        let received = tokio::select! {
+            received = stream.rx.recv() => received,
+            () = tokio::time::sleep(wake.unwrap_or(Duration::MAX)), if wake.is_some() => {
+                executor.wake();
+                continue;
+            }
+        };
+        match received {
+            Some(ToExecutor { message: Some(message) }) => {
+                let stop = matches!(message, Message::StopExecutor(_));
+                executor.handle(message);
+                if stop {
+                    return true;
+                }
+            }
+            Some(ToExecutor { message: None }) => tracing::warn!("the driver sent an empty message"),
+            None => return false,
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What an [`Executor`](crate::Executor) is made of and works by.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firesteel_common::ExecutorId;
+use firesteel_common::conf::{Conf, ConfError, keys};
+use firesteel_rdd::task::TaskServices;
+use firesteel_storage::BlockClient;
+
+/// No result larger than this goes into a message, whatever the key says: several share one.
+const LARGEST_DIRECT_RESULT: u64 = 1 << 20;
+
+/// Settings that come from configuration keys.
+#[derive(Clone, Debug)]
+pub struct ExecutorSettings {
+    /// Stack of each task thread, in bytes (`spark.firesteel.taskStackSize`).
+    pub stack_bytes: usize,
+    /// A result of more bytes is kept as a block (`spark.task.maxDirectResultSize`).
+    pub max_direct_result: u64,
+    /// How often the executor beats; None for one in the driver's own process.
+    pub heartbeat: Option<Duration>,
+}
+
+impl ExecutorSettings {
+    /// The settings that the keys say.
+    pub fn from_conf(conf: &Conf) -> Result<ExecutorSettings, ConfError> {
+        Ok(ExecutorSettings {
+            stack_bytes: usize::try_from(conf.get(&keys::TASK_STACK_SIZE)?.0).unwrap_or(usize::MAX),
+            max_direct_result: conf.get(&keys::TASK_MAX_DIRECT_RESULT_SIZE)?.0.min(LARGEST_DIRECT_RESULT),
+            heartbeat: Some(conf.get(&keys::EXECUTOR_HEARTBEAT_INTERVAL)?),
+        })
+    }
+}
+
+/// All that an executor needs.
+#[derive(Clone)]
+pub struct ExecutorConfig {
+    /// Which executor this is.
+    pub executor: ExecutorId,
+    /// Tasks that run at a time.
+    pub cores: u32,
+    /// Settings from configuration keys.
+    pub settings: ExecutorSettings,
+    /// `host:port` of the block server that serves `services.blocks` to others.
+    pub block_address: String,
+    /// Fetches what the driver did not send inline.
+    pub client: BlockClient,
+    /// What tasks use.
+    pub services: Arc<TaskServices>,
+}

@@ -1,0 +1,119 @@
+//! The stream to the driver as a [`StatusSink`]: batches of a size that a message may have, heartbeats, last words.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use firesteel_common::TaskFailure;
+use firesteel_rpc::proto::executor::{ExecutorHeartbeat, StatusUpdate, StatusUpdates, ToDriver, to_driver::Message};
+use firesteel_rpc::{MAX_MESSAGE_BYTES, SendError, Sender};
+use prost::Message as _;
+
+use crate::attempt::failed;
+use crate::status::StatusSink;
+
+/// Of updates in one message; leaves room for what surrounds them.
+const BATCH_BYTES: usize = MAX_MESSAGE_BYTES - (64 << 10);
+
+#[derive(Default)]
+struct State {
+    /// Set when the process is about to abort.
+    last_words: bool,
+    /// The driver has closed its side too, so it has everything that was sent.
+    ended: bool,
+}
+
+/// Whether the stream has ended, and whether the executor ended it to abort.
+#[derive(Clone, Default)]
+pub(crate) struct StreamEnd(Arc<(Mutex<State>, Condvar)>);
+
+impl StreamEnd {
+    /// Says that the stream has ended; returns whether the process is about to abort by itself.
+    pub fn reached(&self) -> bool {
+        let (state, changed) = &*self.0;
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.ended = true;
+        changed.notify_all();
+        state.last_words
+    }
+}
+
+/// Sends to the driver.
+pub(crate) struct DriverSink {
+    tx: Sender<ToDriver>,
+    executor_id: u32,
+    end: StreamEnd,
+}
+
+impl DriverSink {
+    pub fn new(tx: Sender<ToDriver>, executor_id: u32, end: StreamEnd) -> DriverSink {
+        DriverSink { tx, executor_id, end }
+    }
+
+    fn send_message(&self, message: Message) -> Result<(), SendError> {
+        self.tx.send(ToDriver { message: Some(message) })
+    }
+
+    fn send_batch(&self, updates: Vec<StatusUpdate>) {
+        let tasks: Vec<u64> = updates.iter().map(|u| u.task_id).collect();
+        match self.send_message(Message::StatusUpdates(StatusUpdates { updates })) {
+            Ok(()) => {}
+            // Only an update that is alone can be too large; the task must not seem to run for ever.
+            Err(SendError::TooLarge { bytes, limit, .. }) => {
+                for task_id in tasks {
+                    let message = format!("the news of the task take {bytes} bytes, a message may have {limit}");
+                    let failure = TaskFailure::Exception { message, location: String::new(), panic: false };
+                    let update = StatusUpdate { task_id, state: Some(failed(failure)), blocks: Vec::new() };
+                    self.lost(self.send_message(Message::StatusUpdates(StatusUpdates { updates: vec![update] })));
+                }
+            }
+            Err(e) => self.lost(Err(e)),
+        }
+    }
+
+    /// A stream that is closed ends the executor; whoever receives from it does that.
+    fn lost(&self, sent: Result<(), SendError>) {
+        if let Err(error) = sent {
+            tracing::warn!(executor_id = self.executor_id, %error, "the driver does not get a message");
+        }
+    }
+}
+
+impl StatusSink for DriverSink {
+    fn send(&self, updates: Vec<StatusUpdate>) {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        for update in updates {
+            // Its length and the field's tag take a few bytes more.
+            let size = update.encoded_len() + 8;
+            if bytes + size > BATCH_BYTES && !batch.is_empty() {
+                self.send_batch(std::mem::take(&mut batch));
+                bytes = 0;
+            }
+            bytes += size;
+            batch.push(update);
+        }
+        if !batch.is_empty() {
+            self.send_batch(batch);
+        }
+    }
+
+    fn heartbeat(&self) {
+        self.lost(self.send_message(Message::Heartbeat(ExecutorHeartbeat { executor_id: self.executor_id })));
+    }
+
+    /// Closes the stream, which sends what is queued, and waits until the driver has closed its side in answer.
+    fn flush(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        let (state, changed) = &*self.end.0;
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last_words = true;
+        self.tx.close("a panic aborts the executor");
+        while !state.ended {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The executor: carries out what [`ExecutorCore`] decides. One type serves `local[N]`, where the driver hands it its
+//! messages as values, and the process [`crate::backend`], where they come from the stream.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use firesteel_common::{RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId, Tick};
+use firesteel_rdd::task::{KillFlag, TaskError};
+use firesteel_rpc::proto::executor::{LaunchTasks, Running, StatusUpdate, status_update, to_executor::Message};
+use firesteel_storage::BlockId;
+
+use crate::attempt::{Attempt, failed};
+use crate::config::ExecutorConfig;
+use crate::core::{Effect, Event, ExecutorCore};
+use crate::panics::{self, BeforeAbort};
+use crate::pool::TaskThreads;
+use crate::stage::StageSlot;
+use crate::status::{StatusBatcher, StatusSink};
+
+/// How long the failure of a task may take to reach the driver before the process aborts.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+struct Table {
+    core: ExecutorCore,
+    attempts: BTreeMap<TaskId, Arc<Attempt>>,
+    stages: BTreeMap<StageAttempt, Arc<StageSlot>>,
+    /// Results that the driver may still fetch; they go with their stage.
+    results: BTreeMap<StageAttempt, Vec<BlockId>>,
+}
+
+struct Inner {
+    config: ExecutorConfig,
+    origin: Instant,
+    table: Mutex<Table>,
+    threads: TaskThreads,
+    status: StatusBatcher,
+}
+
+/// What is to be done after the table is no longer locked.
+#[derive(Default)]
+struct Todo {
+    start: Vec<Arc<Attempt>>,
+    updates: Vec<StatusUpdate>,
+    blocks: Vec<BlockId>,
+    stages: Vec<Arc<StageSlot>>,
+    heartbeat: bool,
+}
+
+/// Runs tasks. Dropping it asks running tasks to end and does not wait for them.
+pub struct Executor(Arc<Inner>);
+
+impl Executor {
+    /// An executor without tasks; what becomes of them goes to `sink`.
+    pub fn new(config: ExecutorConfig, sink: Arc<dyn StatusSink>) -> Executor {
+        panics::install_hook();
+        let core = ExecutorCore::new(config.cores, config.settings.heartbeat, Tick::ZERO);
+        // One more thread than slots, for removing files.
+        let threads = config.cores.max(1) as usize + 1;
+        Executor(Arc::new(Inner {
+            origin: Instant::now(),
+            table: Mutex::new(Table {
+                core,
+                attempts: BTreeMap::new(),
+                stages: BTreeMap::new(),
+                results: BTreeMap::new(),
+            }),
+            threads: TaskThreads::new("firesteel-task", threads, config.settings.stack_bytes),
+            status: StatusBatcher::new(sink),
+            config,
+        }))
+    }
+
+    /// Takes a message of the driver. Never waits for user code or for the network.
+    pub fn handle(&self, message: Message) {
+        let inner = &self.0;
+        match message {
+            Message::LaunchTasks(launch) => inner.launch(launch),
+            Message::KillTask(kill) => {
+                inner.event(Event::Kill { task: TaskId(kill.task_id), reason: kill.reason });
+            }
+            Message::StopExecutor(_) => self.stop("the driver stopped the executor"),
+            Message::RemoveRdd(remove) => {
+                inner.config.services.blocks.remove_rdd(RddId(remove.rdd_id));
+            }
+            Message::RemoveShuffle(remove) => inner.remove_shuffle(ShuffleId(remove.shuffle_id)),
+            Message::Handshake(_) | Message::RegisteredExecutor(_) | Message::RegisterExecutorFailed(_) => {
+                tracing::warn!("a message of registration came to an executor that is registered");
+            }
+        }
+    }
+
+    /// Asks all tasks to end and takes no more.
+    pub fn stop(&self, reason: &str) {
+        self.0.event(Event::Stop { reason: reason.to_owned() });
+    }
+
+    /// How long until [`wake`](Executor::wake) is wanted; None for never.
+    pub fn next_wake(&self) -> Option<Duration> {
+        let deadline = self.0.lock().core.next_deadline()?;
+        Some(deadline.since(self.0.now()))
+    }
+
+    /// Does what is due, such as a heartbeat.
+    pub fn wake(&self) {
+        self.0.event(Event::Wake);
+    }
+
+    /// Tasks that run or wait.
+    pub fn tasks(&self) -> usize {
+        self.0.lock().core.tasks()
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.stop("the executor ends");
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Tick {
+        Tick::ZERO + self.origin.elapsed()
+    }
+
+    fn launch(self: &Arc<Self>, launch: LaunchTasks) {
+        let todo = self.lock().launch(self.now(), launch);
+        self.carry_out(todo);
+    }
+
+    fn event(self: &Arc<Self>, event: Event) {
+        let todo = self.lock().handle(self.now(), event);
+        self.carry_out(todo);
+    }
+
+    fn carry_out(self: &Arc<Self>, mut todo: Todo) {
+        let start = std::mem::take(&mut todo.start);
+        self.clean_up(todo);
+        start.into_iter().for_each(|attempt| self.start(attempt));
+    }
+
+    /// All but the starts.
+    fn clean_up(&self, todo: Todo) {
+        self.status.push(todo.updates);
+        if todo.heartbeat {
+            self.status.sink().heartbeat();
+        }
+        for block in &todo.blocks {
+            self.config.services.blocks.remove(block);
+        }
+        drop_users(todo.stages);
+    }
+
+    fn start(self: &Arc<Self>, attempt: Arc<Attempt>) {
+        let (inner, task) = (self.clone(), attempt.task);
+        if let Err(e) = self.threads.execute(move || inner.run(attempt)) {
+            let failure = TaskError::failed(format!("cannot start a thread for the task: {e}")).into_failure();
+            self.ended(task, StatusUpdate { task_id: task.0, state: Some(failed(failure)), blocks: Vec::new() });
+        }
+    }
+
+    /// On a task thread: this task, and then those that waited for its slot.
+    fn run(self: Arc<Self>, attempt: Arc<Attempt>) {
+        let mut next = Some(attempt);
+        while let Some(attempt) = next.take() {
+            let before_abort = cfg!(panic = "abort").then(|| self.last_words(attempt.task));
+            let ended = attempt.run(&self.config, before_abort);
+            let mut table = self.lock();
+            if let Some(block) = ended.result_block {
+                table.results.entry(attempt.stage).or_default().push(block);
+            }
+            // The slot is free before the driver hears of it, so that what it sends next does not wait.
+            let mut todo = table.handle(self.now(), Event::Finished { task: attempt.task });
+            drop(table);
+            drop_users(attempt);
+            todo.updates.insert(0, ended.update);
+            let mut start = std::mem::take(&mut todo.start).into_iter();
+            self.clean_up(todo);
+            next = start.next();
+            start.for_each(|other| self.start(other));
+        }
+    }
+
+    fn ended(self: &Arc<Self>, task: TaskId, update: StatusUpdate) {
+        let mut todo = self.lock().handle(self.now(), Event::Finished { task });
+        todo.updates.insert(0, update);
+        self.carry_out(todo);
+    }
+
+    /// Reports a task's panic while the process still lives.
+    fn last_words(self: &Arc<Self>, task: TaskId) -> BeforeAbort {
+        let inner = self.clone();
+        Arc::new(move |failure: TaskFailure| {
+            inner.status.push(vec![StatusUpdate { task_id: task.0, state: Some(failed(failure)), blocks: Vec::new() }]);
+            inner.status.flush(LAST_WORDS);
+        })
+    }
+
+    /// Removing files takes its time: not on the thread that hears the driver.
+    fn remove_shuffle(self: &Arc<Self>, shuffle: ShuffleId) {
+        let inner = self.clone();
+        let remove = move || inner.config.services.shuffle.remove_shuffle(shuffle);
+        if let Err(e) = self.threads.execute(remove) {
+            tracing::warn!(%shuffle, error = %e, "cannot start a thread to remove the files of a shuffle");
+        }
+    }
+}
+
+impl Table {
+    fn launch(&mut self, now: Tick, launch: LaunchTasks) -> Todo {
+        for binary in launch.stages {
+            let stage = StageAttempt { stage: StageId(binary.stage_id), attempt: binary.stage_attempt };
+            self.stages.entry(stage).or_insert_with(|| Arc::new(StageSlot::new(binary.data)));
+        }
+        let mut tasks = Vec::with_capacity(launch.tasks.len());
+        for t in launch.tasks {
+            let (task, stage) =
+                (TaskId(t.task_id), StageAttempt { stage: StageId(t.stage_id), attempt: t.stage_attempt });
+            let slot = self.stages.get(&stage).cloned().unwrap_or_else(|| Arc::new(StageSlot::new(None)));
+            tasks.push((task, stage));
+            self.attempts.entry(task).or_insert_with(|| {
+                Arc::new(Attempt {
+                    task,
+                    stage,
+                    partition: t.partition,
+                    attempt_number: t.attempt_number,
+                    inputs: t.inputs,
+                    kill: Arc::new(KillFlag::default()),
+                    slot,
+                })
+            });
+        }
+        let ended = launch.ended.iter();
+        let ended = ended.map(|k| StageAttempt { stage: StageId(k.stage_id), attempt: k.stage_attempt }).collect();
+        let todo = self.handle(now, Event::Launch { tasks, ended });
+        if self.core.stopped() {
+            // None of them was taken.
+            self.attempts.retain(|task, _| self.core.knows(*task));
+        }
+        todo
+    }
+
+    /// Asks the core and gathers what is to be done from the tables.
+    fn handle(&mut self, now: Tick, event: Event) -> Todo {
+        let finished = match &event {
+            Event::Finished { task } => Some(*task),
+            _ => None,
+        };
+        let mut effects = Vec::new();
+        self.core.handle(now, event, &mut effects);
+        if let Some(task) = finished {
+            self.attempts.remove(&task);
+        }
+        let mut todo = Todo::default();
+        for effect in effects {
+            match effect {
+                Effect::Start { task, waited } => {
+                    let Some(attempt) = self.attempts.get(&task) else { continue };
+                    todo.start.push(attempt.clone());
+                    if waited {
+                        let state = Some(status_update::State::Running(Running {}));
+                        todo.updates.push(StatusUpdate { task_id: task.0, state, blocks: Vec::new() });
+                    }
+                }
+                Effect::Flag { task, reason } => {
+                    if let Some(attempt) = self.attempts.get(&task) {
+                        attempt.kill.kill(reason);
+                    }
+                }
+                Effect::NeverRan { task, reason } => {
+                    self.attempts.remove(&task);
+                    let state = Some(failed(TaskFailure::Killed { reason }));
+                    todo.updates.push(StatusUpdate { task_id: task.0, state, blocks: Vec::new() });
+                }
+                Effect::DropStage { stage } => {
+                    todo.stages.extend(self.stages.remove(&stage));
+                    todo.blocks.extend(self.results.remove(&stage).unwrap_or_default());
+                }
+                Effect::Heartbeat => todo.heartbeat = true,
+            }
+        }
+        todo
+    }
+}
+
+/// Drops what holds values of the user's types: not under a lock, and a panic of theirs must not keep the next task from
+/// starting.
+fn drop_users<T>(value: T) {
+    if let Err(failure) = panics::catch(None, || drop(value)) {
+        tracing::error!(%failure, "dropping values of a stage failed");
+    }
+}

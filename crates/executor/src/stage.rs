@@ -1,0 +1,81 @@
+//! What the tasks of one stage attempt share: decoded by the first of them that runs here, once, on its own thread.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use firesteel_common::{ExecutorId, ShuffleId, TaskId};
+use firesteel_rdd::lineage::decode_stage;
+use firesteel_rdd::task::{KillFlag, StageTask, TaskError};
+use firesteel_rpc::proto::executor::{Payload, ShuffleOutputs, StageData, payload::Place};
+use firesteel_shuffle::{MapLocation, ShuffleInput};
+use firesteel_storage::{Abort, BlockClient, BlockId};
+use prost::Message;
+
+/// A decoded stage.
+pub(crate) struct Stage {
+    pub task: Arc<dyn StageTask>,
+    pub shuffles: Arc<BTreeMap<ShuffleId, Arc<ShuffleInput>>>,
+}
+
+/// A stage's place, from its arrival to its end.
+pub(crate) struct StageSlot {
+    encoded: Option<Payload>,
+    decoded: Mutex<Option<Arc<Stage>>>,
+}
+
+impl StageSlot {
+    /// `encoded` is absent when the driver sent a task without its stage.
+    pub fn new(encoded: Option<Payload>) -> StageSlot {
+        StageSlot { encoded, decoded: Mutex::new(None) }
+    }
+
+    /// The decoded stage. Tasks that come while another decodes wait for it; a failure is that task's alone and the next
+    /// one tries again.
+    pub fn get(&self, client: &BlockClient, kill: &Arc<KillFlag>) -> Result<Arc<Stage>, TaskError> {
+        let mut decoded = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stage) = &*decoded {
+            return Ok(stage.clone());
+        }
+        let Some(payload) = &self.encoded else {
+            return Err(TaskError::failed("the driver sent a task of a stage whose lineage it has not sent"));
+        };
+        let bytes = fetch(payload, client, kill)?;
+        let data =
+            StageData::decode(bytes).map_err(|e| TaskError::failed(format!("cannot read the stage's data: {e}")))?;
+        let task = decode_stage(&data.lineage)
+            .map_err(|e| TaskError::failed(format!("cannot decode the stage's lineage: {e}")))?;
+        let shuffles = data.shuffles.into_iter().map(shuffle_input).collect();
+        let stage = Arc::new(Stage { task, shuffles: Arc::new(shuffles) });
+        *decoded = Some(stage.clone());
+        Ok(stage)
+    }
+}
+
+fn shuffle_input(outputs: ShuffleOutputs) -> (ShuffleId, Arc<ShuffleInput>) {
+    let shuffle = ShuffleId(outputs.shuffle_id);
+    let maps = outputs.maps.into_iter().map(|m| MapLocation {
+        map_task: TaskId(m.map_task_id),
+        executor: ExecutorId(m.executor_id),
+        block_address: m.block_address,
+        sizes: m.sizes,
+    });
+    (shuffle, Arc::new(ShuffleInput { shuffle, maps: maps.collect() }))
+}
+
+/// The bytes of a payload, from the message or from the block server that has them.
+pub(crate) fn fetch(payload: &Payload, client: &BlockClient, kill: &Arc<KillFlag>) -> Result<Bytes, TaskError> {
+    match &payload.place {
+        Some(Place::Inline(bytes)) => Ok(bytes.clone()),
+        Some(Place::Block(block)) => {
+            let id: BlockId = block.block_id.parse().map_err(TaskError::failed)?;
+            let flag = kill.clone();
+            let abort = Abort::new(move || flag.reason());
+            client.fetch_one(&block.address, id, &abort).map_err(|e| match kill.check() {
+                Err(killed) => killed,
+                Ok(()) => TaskError::failed(format!("cannot fetch what the driver keeps for this task: {e}")),
+            })
+        }
+        None => Err(TaskError::failed("the driver sent a payload that is neither bytes nor a block")),
+    }
+}

@@ -1,0 +1,146 @@
+//! Executor processes under a driver of the test. The processes run this very test program, whose `main` (the test
+//! harness) they never reach.
+
+use bytes::Bytes;
+use firesteel_os::ProcessEnd;
+use firesteel_rpc::Secret;
+use firesteel_rpc::proto::executor::{
+    RegisterExecutorFailed, RegisteredExecutor, StopExecutor, to_driver, to_executor::Message,
+};
+use support::cluster::{Cluster, WAIT, next_end, next_updates, send};
+use support::{End, kind, launch, result};
+
+mod support;
+
+firesteel_closure::enter!(run);
+
+fn run() -> i32 {
+    register_kinds();
+    firesteel_executor::backend::run()
+}
+
+/// What tasks of these tests do; the same in driver and executor.
+fn register_kinds() {
+    kind("double", |p, _| result(&[2 * p as u8]));
+    kind("panic", |p, _| panic!("no luck with {p}"));
+    kind("exit", |_, _| std::process::exit(3));
+    kind("abort", |_, _| std::process::abort());
+    kind("overflow", |_, _| result(&[deep(0)]));
+    kind("forever", |_, ctx| {
+        while ctx.kill.check().is_ok() {
+            std::thread::yield_now();
+        }
+        result(&[])
+    });
+    kind("write to nobody", |_, _| {
+        let (read, mut write) = std::io::pipe().unwrap();
+        drop(read);
+        result(format!("{:?}", std::io::Write::write(&mut write, b"x").map_err(|e| e.kind())).as_bytes())
+    });
+}
+
+#[allow(unconditional_recursion)]
+fn deep(n: u8) -> u8 {
+    std::hint::black_box(deep(std::hint::black_box(n))).wrapping_add(n)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_registers_with_its_build_runs_tasks_and_exits_when_it_is_stopped() {
+    register_kinds();
+    let key = Secret::from_bytes("secret").app_key("app-1");
+    let mut cluster = Cluster::start(Some(key.clone()), Some(key));
+    let (mut peer, registration) = cluster.registration().await;
+    assert_eq!((registration.executor_id, registration.cores, registration.pid), (4, 2, cluster.child.pid()));
+    let ours = firesteel_closure::binary::running_binary().unwrap();
+    assert_eq!(ours.hash.check(&registration.build_hash), Ok(()));
+    assert!(std::net::TcpStream::connect(&registration.block_address).is_ok(), "bound before it registers");
+    send(&peer, Message::RegisteredExecutor(RegisteredExecutor::default()));
+    assert_eq!(cluster.told_worker().await, b"\n");
+
+    send(&peer, launch(1, "double", [10]));
+    assert_eq!(next_end(&mut peer).await, (10, End::Result(Bytes::from_static(&[0]))));
+    send(&peer, launch(2, "panic", [11]));
+    let (_, end) = next_end(&mut peer).await;
+    let End::Panic(message, location) = end else { panic!("{end:?}") };
+    assert!(message == "no luck with 0" && location.contains("tests/backend.rs:"), "{message} at {location}");
+    send(&peer, launch(3, "write to nobody", [12]));
+    assert_eq!(next_end(&mut peer).await, (12, End::Result(Bytes::from_static(b"Err(BrokenPipe)"))));
+
+    send(&peer, Message::StopExecutor(StopExecutor {}));
+    let (end, text) = cluster.end().await;
+    assert_eq!(end, ProcessEnd::Exited(0), "{text}");
+    assert!(text.contains("no luck with 0"), "the usual lines of a panic are on standard error: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_beats_also_while_every_slot_is_busy() {
+    register_kinds();
+    let mut cluster = Cluster::start(None, None);
+    let mut peer = cluster.registered().await;
+    send(&peer, launch(1, "forever", [1, 2, 3]));
+    for _ in 0..5 {
+        let message = tokio::time::timeout(WAIT, peer.rx.recv()).await.unwrap().unwrap().message;
+        assert!(matches!(message, Some(to_driver::Message::Heartbeat(_))), "{message:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_when_the_driver_is_gone_whatever_its_tasks_do() {
+    register_kinds();
+    let mut cluster = Cluster::start(None, None);
+    let peer = cluster.registered().await;
+    send(&peer, launch(1, "forever", [1]));
+    drop(peer);
+    let (end, text) = cluster.end().await;
+    assert_eq!(end, ProcessEnd::Exited(1));
+    assert!(text.contains("the connection to the driver at 127.0.0.1:"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_by_sigkill_when_its_owner_is_gone() {
+    register_kinds();
+    let mut cluster = Cluster::start(None, None);
+    let peer = cluster.registered().await;
+    send(&peer, launch(1, "forever", [1]));
+    drop(cluster.lifeline.take());
+    assert_eq!(cluster.end().await.0, ProcessEnd::Signalled(9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_told_with_the_drivers_reason() {
+    register_kinds();
+    let mut cluster = Cluster::start(None, None);
+    let (peer, _) = cluster.registration().await;
+    let reason = "it runs another build".to_owned();
+    send(&peer, Message::RegisterExecutorFailed(RegisterExecutorFailed { reason }));
+    let (end, text) = cluster.end().await;
+    assert_eq!(end, ProcessEnd::Exited(1));
+    assert!(text.contains("refused executor 4: it runs another build"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_ends_it_with_a_reason() {
+    register_kinds();
+    let mut cluster = Cluster::start(Some(Secret::from_bytes("a")), Some(Secret::from_bytes("b")));
+    let (end, text) = cluster.end().await;
+    assert_eq!(end, ProcessEnd::Exited(1));
+    assert!(text.contains("the handshake with 127.0.0.1:"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_abort_and_stack_overflow_of_user_code_end_the_process_as_what_they_are() {
+    register_kinds();
+    for (name, expected, said) in [
+        ("exit", ProcessEnd::Exited(3), ""),
+        ("abort", ProcessEnd::Signalled(6), ""),
+        ("overflow", ProcessEnd::Signalled(6), "overflowed its stack"),
+    ] {
+        let mut cluster = Cluster::start(None, None);
+        let mut peer = cluster.registered().await;
+        send(&peer, launch(1, name, [1]));
+        let (end, text) = cluster.end().await;
+        assert_eq!(end, expected, "{name}: {text}");
+        assert!(text.contains(said), "{name}: {text}");
+        assert!(next_updates(&mut peer).await.is_none(), "{name}: the stream ends without news of the task");
+    }
+}

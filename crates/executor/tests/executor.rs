@@ -1,0 +1,281 @@
+//! The executor in one process, with tasks that are closures of the test.
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use firesteel_common::{RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId};
+use firesteel_rdd::task::{CacheUpdate, TaskAbort, TaskError, TaskOutput};
+use firesteel_rpc::proto::executor::{
+    BlockRef, KillTask, LaunchTasks, PartitionData, Payload, payload::Place, status_update::State, success::Output,
+    to_executor::Message,
+};
+use firesteel_shuffle::MapOutput;
+use firesteel_storage::{BlockId, BlockManager, BlockServer};
+use support::{End, inline, kind, launch, result, rig, stage, stage_data, stage_ended, task};
+
+mod support;
+
+fn kill(task_id: u64, reason: &str) -> Message {
+    Message::KillTask(KillTask { task_id, reason: reason.to_owned() })
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_task_computes_its_partition_and_its_result_comes_inline() {
+    let rig = rig(1);
+    kind("partition", |p, ctx| {
+        assert_eq!((ctx.task, ctx.stage.stage, ctx.partition), (TaskId(7), StageId(4), p));
+        result(&[p as u8])
+    });
+    rig.executor.handle(launch(4, "partition", [7]));
+    assert_eq!(rig.next_end(), (7, End::Result(Bytes::from_static(&[0]))));
+}
+
+#[test]
+fn a_map_output_names_this_executor_and_its_address() {
+    let rig = rig(1);
+    kind("map", |_, ctx| Ok(TaskOutput::Map(MapOutput { map_task: ctx.task, sizes: vec![1, 0, 2] })));
+    rig.executor.handle(launch(1, "map", [7]));
+    let Some(State::Success(success)) = rig.next_update().state else { panic!("no success") };
+    let Some(Output::MapStatus(m)) = success.output else { panic!("no map status") };
+    assert_eq!((m.map_task_id, m.executor_id, &*m.block_address, &*m.sizes), (7, 3, "127.0.0.1:1", &[1, 0, 2][..]));
+}
+
+#[test]
+fn failures_keep_their_types() {
+    let rig = rig(1);
+    let place = Arc::new(AtomicU32::new(0));
+    let line = place.clone();
+    kind("panics", move |p, _| {
+        line.store(line!() + 1, Ordering::SeqCst);
+        panic!("no luck with {p}")
+    });
+    let End::Panic(message, location) = rig.run_one("panics") else { panic!("no panic") };
+    let expected = format!("tests/executor.rs:{}:", place.load(Ordering::SeqCst));
+    assert!(message == "no luck with 0" && location.contains(&expected), "{message} at {location}");
+
+    kind("fails", |_, _| Err(TaskError::failed("not today")));
+    assert_eq!(rig.run_one("fails"), End::Error("not today".into()));
+
+    kind("input fails", |_, _| {
+        let failure = TaskFailure::FetchFailed {
+            shuffle: ShuffleId(5),
+            map_index: 1,
+            map_task: TaskId(2),
+            reduce: 0,
+            executor: firesteel_common::ExecutorId(9),
+            message: "gone".into(),
+        };
+        std::panic::resume_unwind(Box::new(TaskAbort(failure.into())))
+    });
+    assert!(
+        matches!(rig.run_one("input fails"), End::Other(text) if text.contains("FetchFailed") && text.contains("gone"))
+    );
+}
+
+#[test]
+fn a_huge_panic_message_is_cut_so_that_it_travels() {
+    let rig = rig(1);
+    kind("talks", |_, _| panic!("{}", "ä".repeat(5 << 20)));
+    let End::Panic(message, _) = rig.run_one("talks") else { panic!("no panic") };
+    assert!(message.len() < 70_000 && message.ends_with("(10485760 bytes in all)"));
+}
+
+#[test]
+fn a_running_task_is_killed_with_the_reason_whatever_it_then_fails_of() {
+    let rig = rig(1);
+    let (begun, has_begun) = mpsc::channel();
+    kind("loops", move |_, ctx| {
+        begun.send(()).unwrap();
+        while ctx.kill.check().is_ok() {
+            std::thread::yield_now();
+        }
+        Err(TaskError::failed("my file was half written"))
+    });
+    rig.executor.handle(launch(1, "loops", [1, 2]));
+    has_begun.recv().unwrap();
+    rig.executor.handle(kill(2, "not needed"));
+    assert_eq!(rig.next_end(), (2, End::Killed("not needed".into())), "it was still waiting");
+    rig.executor.handle(kill(1, "another attempt succeeded"));
+    assert_eq!(rig.next_end(), (1, End::Killed("another attempt succeeded".into())));
+    assert_eq!(rig.executor.tasks(), 0);
+}
+
+#[test]
+fn no_more_tasks_run_than_there_are_slots_and_all_run() {
+    let rig = rig(3);
+    let (now, most) = (AtomicU32::new(0), Arc::new(AtomicU32::new(0)));
+    let high = most.clone();
+    let meet = Barrier::new(3);
+    kind("counted", move |p, _| {
+        high.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        if p < 3 {
+            meet.wait();
+        }
+        now.fetch_sub(1, Ordering::SeqCst);
+        result(&[])
+    });
+    rig.executor.handle(launch(1, "counted", 0..300));
+    let mut ended: Vec<u64> = Vec::new();
+    let mut announced = 0;
+    while ended.len() < 300 {
+        let update = rig.next_update();
+        match update.state {
+            Some(State::Running(_)) => announced += 1,
+            _ => ended.push(update.task_id),
+        }
+    }
+    ended.sort_unstable();
+    assert!(ended.iter().copied().eq(0..300));
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+    assert_eq!(announced, 297, "tasks that waited are announced when they begin");
+}
+
+#[test]
+fn a_stage_is_decoded_once_and_dropped_after_its_end() {
+    let rig = rig(2);
+    let kind = kind("shared", |_, _| result(&[]));
+    rig.executor.handle(launch(1, "shared", 0..50));
+    (0..50).for_each(|_| drop(rig.next_end()));
+    rig.executor.handle(launch(1, "shared", 50..51));
+    rig.next_end();
+    assert_eq!((kind.decoded.load(Ordering::SeqCst), kind.dropped.load(Ordering::SeqCst)), (1, 0));
+    rig.executor.handle(stage_ended(1));
+    eventually("the stage is dropped", || kind.dropped.load(Ordering::SeqCst) == 1);
+}
+
+#[test]
+fn a_large_result_lies_in_a_block_until_its_stage_ends() {
+    let rig = rig(1);
+    kind("large", |_, _| result(&[7; 1001]));
+    rig.executor.handle(launch(1, "large", [12]));
+    assert_eq!(rig.next_end(), (12, End::Block("taskresult_12".into(), 1001)));
+    let id = BlockId::TaskResult(TaskId(12));
+    assert_eq!(rig.services.blocks.get(&id).unwrap(), [7; 1001][..]);
+    rig.executor.handle(stage_ended(1));
+    assert_eq!(rig.services.blocks.get(&id), None);
+
+    kind("too large", |_, _| result(&vec![0; 65 << 20]));
+    assert!(matches!(rig.run_one("too large"), End::Error(text) if text.contains("cannot keep the result")));
+}
+
+#[test]
+fn what_the_driver_keeps_is_fetched_from_its_block_server() {
+    let driver = Arc::new(BlockManager::new(1 << 20));
+    let stage_id = BlockId::StageData(StageAttempt { stage: StageId(1), attempt: 0 });
+    let data_id = BlockId::PartitionData { rdd: RddId(5), partition: 2 };
+    driver.put_bytes(stage_id, stage_data("reads")).unwrap();
+    driver.put_bytes(data_id, Bytes::from_static(b"words")).unwrap();
+    let server = BlockServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), driver, None, "app").unwrap();
+    let block = |id: BlockId| {
+        let address = server.local_addr().to_string();
+        Payload { place: Some(Place::Block(BlockRef { block_id: id.to_string(), size: 0, address })) }
+    };
+
+    let rig = rig(1);
+    kind("reads", |_, ctx| result(ctx.input(RddId(5), 2)?));
+    let mut t = task(1, 1, 2);
+    t.inputs = vec![PartitionData { rdd_id: 5, partition: 2, data: Some(block(data_id)) }];
+    let launch = LaunchTasks { stages: vec![stage(1, block(stage_id))], tasks: vec![t.clone()], ended: vec![] };
+    rig.executor.handle(Message::LaunchTasks(launch));
+    assert_eq!(rig.next_end(), (1, End::Result(Bytes::from_static(b"words"))));
+
+    t.task_id = 2;
+    t.inputs[0].data = Some(block(BlockId::PartitionData { rdd: RddId(6), partition: 0 }));
+    rig.executor.handle(Message::LaunchTasks(LaunchTasks { stages: vec![], tasks: vec![t], ended: vec![] }));
+    let (_, end) = rig.next_end();
+    assert!(matches!(&end, End::Error(text) if text.contains("partitiondata_6_0")), "{end:?}");
+}
+
+#[test]
+fn a_stage_that_is_missing_or_damaged_fails_its_task_with_a_reason() {
+    let rig = rig(1);
+    let only_task = LaunchTasks { stages: vec![], tasks: vec![task(1, 77, 0)], ended: vec![] };
+    rig.executor.handle(Message::LaunchTasks(only_task));
+    assert!(matches!(rig.next_end(), (1, End::Error(text)) if text.contains("has not sent")));
+    for (id, data) in [(2, &b"\xff\xff\xff"[..]), (3, &b""[..]), (4, &b"\x0a\x03abc"[..])] {
+        let stages = vec![stage(id as u32, inline(data))];
+        let launch = LaunchTasks { stages, tasks: vec![task(id, id as u32, 0)], ended: vec![] };
+        rig.executor.handle(Message::LaunchTasks(launch));
+        let (_, end) = rig.next_end();
+        assert!(matches!(&end, End::Error(text) if text.contains("cannot")), "{end:?}");
+    }
+    kind("fine", |_, _| result(b"ok"));
+    assert_eq!(rig.run_one("fine"), End::Result(Bytes::from_static(b"ok")));
+}
+
+#[test]
+fn cached_partitions_are_reported_also_by_a_task_that_then_panics() {
+    let rig = rig(1);
+    kind("caches", |_, ctx| {
+        ctx.cache_updated(CacheUpdate { rdd: RddId(1), partition: 2, stored: true, memory_bytes: 3 });
+        panic!("afterwards")
+    });
+    rig.executor.handle(launch(1, "caches", [1]));
+    let update = rig.next_update();
+    assert_eq!(update.blocks.len(), 1);
+    assert!(update.blocks[0].stored && update.blocks[0].memory_bytes == 3);
+}
+
+#[test]
+fn a_task_may_use_a_deep_stack() {
+    fn deep(n: u32) -> u64 {
+        let here = std::hint::black_box([u64::from(n); 64]);
+        if n == 0 { here[1] } else { deep(n - 1) + here[2] }
+    }
+    let rig = rig(1);
+    kind("deep", |_, _| result(&deep(20_000).to_le_bytes()));
+    assert_eq!(rig.run_one("deep"), End::Result(Bytes::copy_from_slice(&200_010_000u64.to_le_bytes())));
+}
+
+#[test]
+fn dropping_the_executor_asks_running_tasks_to_end() {
+    let rig = rig(1);
+    let ended = Arc::new(AtomicBool::new(false));
+    let (flag, (begun, has_begun)) = (ended.clone(), mpsc::channel());
+    kind("outlives", move |_, ctx| {
+        begun.send(()).unwrap();
+        while !ctx.kill.is_set() {
+            std::thread::yield_now();
+        }
+        flag.store(true, Ordering::SeqCst);
+        result(&[])
+    });
+    rig.executor.handle(launch(1, "outlives", [1]));
+    has_begun.recv().unwrap();
+    drop(rig);
+    eventually("the task ends", || ended.load(Ordering::SeqCst));
+}
+
+#[test]
+fn a_panic_while_a_stage_is_dropped_does_not_keep_the_next_task_from_running() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("of a user's Drop");
+        }
+    }
+    let rig = rig(1);
+    let bomb = Bomb;
+    // Lives in the stage alone: the registry of kinds is emptied of it below.
+    kind("bomb", move |_, _| {
+        let _held = &bomb;
+        result(&[])
+    });
+    rig.executor.handle(launch(1, "bomb", [1]));
+    rig.next_end();
+    kind("bomb", |_, _| result(&[1]));
+    rig.executor.handle(stage_ended(1));
+    rig.executor.handle(launch(2, "bomb", [2]));
+    assert_eq!(rig.next_end(), (2, End::Result(Bytes::from_static(&[1]))));
+}

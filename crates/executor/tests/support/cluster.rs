@@ -1,0 +1,118 @@
+//! A driver of the test and an executor process that runs the test's own program.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use firesteel_os::{Lifeline, ProcessEnd, memfd::memfd};
+use firesteel_rpc::proto::deploy::ExecutorLaunch;
+use firesteel_rpc::proto::executor::{
+    RegisterExecutor, RegisteredExecutor, StatusUpdate, ToDriver, ToExecutor, to_driver, to_executor::Message,
+};
+use firesteel_rpc::{Duplex, Secret, serve_driver};
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use super::{End, end_of};
+
+/// For what should take moments.
+pub const WAIT: Duration = Duration::from_secs(60);
+
+/// A driver with one executor process.
+pub struct Cluster {
+    pub child: firesteel_os::Child,
+    pub lifeline: Option<Lifeline>,
+    stderr: std::io::PipeReader,
+    peers: mpsc::UnboundedReceiver<Duplex<ToDriver, ToExecutor>>,
+    registered_fifo: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// Starts the process. Driver and executor hold the keys that are given.
+    pub fn start(driver_key: Option<Secret>, executor_key: Option<Secret>) -> Cluster {
+        let listener = firesteel_rpc::bind("127.0.0.1", 0, driver_key.as_ref(), false).unwrap();
+        let driver_address = listener.local_addr().unwrap().to_string();
+        let (tx, peers) = mpsc::unbounded_channel();
+        let on_peer = move |peer| drop(tx.send(peer));
+        tokio::spawn(serve_driver(listener, "app-1", driver_key, on_peer, std::future::pending()));
+        let dir = tempfile::tempdir().unwrap();
+        let registered_fifo = dir.path().join("registered");
+        assert!(Command::new("mkfifo").arg(&registered_fifo).status().unwrap().success());
+        let launch = ExecutorLaunch {
+            app_id: "app-1".to_owned(),
+            executor_id: 4,
+            host: "127.0.0.1".to_owned(),
+            bind_host: "127.0.0.1".to_owned(),
+            cores: 2,
+            memory_mb: 64,
+            driver_address,
+            app_key: executor_key.map(|k| k.as_bytes().to_vec()).unwrap_or_default(),
+            local_dirs: vec![dir.path().join("local").to_string_lossy().into_owned()],
+            registered_path: registered_fifo.to_string_lossy().into_owned(),
+            ..Default::default()
+        };
+        let config = memfd("launch", &launch.encode_to_vec()).unwrap();
+        let (lifeline, read) = Lifeline::new().unwrap();
+        let (stderr, stderr_write) = std::io::pipe().unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let marker = firesteel_closure::entry::marker_value(config.as_raw_fd(), read.as_raw_fd());
+        command.env(firesteel_closure::entry::MARKER, marker);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr_write);
+        let child = firesteel_os::spawn(command, &[config.as_fd(), read.as_fd()]).unwrap();
+        Cluster { child, lifeline: Some(lifeline), stderr, peers, registered_fifo, _dir: dir }
+    }
+
+    /// Takes the executor's registration without answering it.
+    pub async fn registration(&mut self) -> (Duplex<ToDriver, ToExecutor>, RegisterExecutor) {
+        let mut peer = tokio::time::timeout(WAIT, self.peers.recv()).await.unwrap().unwrap();
+        let first = tokio::time::timeout(WAIT, peer.rx.recv()).await.unwrap().unwrap();
+        let Some(to_driver::Message::RegisterExecutor(registration)) = first.message else { panic!("{first:?}") };
+        (peer, registration)
+    }
+
+    pub async fn registered(&mut self) -> Duplex<ToDriver, ToExecutor> {
+        let (peer, _) = self.registration().await;
+        let conf = [("spark.executor.heartbeatInterval".to_owned(), "20ms".to_owned())].into();
+        send(&peer, Message::RegisteredExecutor(RegisteredExecutor { conf }));
+        peer
+    }
+
+    /// What the executor writes to its worker, to the end of it.
+    pub async fn told_worker(&self) -> Vec<u8> {
+        let fifo = self.registered_fifo.clone();
+        let read = tokio::task::spawn_blocking(move || std::fs::read(fifo));
+        tokio::time::timeout(WAIT, read).await.unwrap().unwrap().unwrap()
+    }
+
+    /// How it ended, and what it said on standard error.
+    pub async fn end(&mut self) -> (ProcessEnd, String) {
+        let end = tokio::time::timeout(WAIT, self.child.wait()).await.unwrap().unwrap();
+        let mut text = String::new();
+        self.stderr.read_to_string(&mut text).unwrap();
+        (end, text)
+    }
+}
+
+pub fn send(peer: &Duplex<ToDriver, ToExecutor>, message: Message) {
+    peer.tx.send(ToExecutor { message: Some(message) }).unwrap();
+}
+
+/// The next message that is no heartbeat.
+pub async fn next_updates(peer: &mut Duplex<ToDriver, ToExecutor>) -> Option<Vec<StatusUpdate>> {
+    loop {
+        match tokio::time::timeout(WAIT, peer.rx.recv()).await.unwrap()?.message {
+            Some(to_driver::Message::StatusUpdates(updates)) => return Some(updates.updates),
+            Some(to_driver::Message::Heartbeat(beat)) => assert_eq!(beat.executor_id, 4),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub async fn next_end(peer: &mut Duplex<ToDriver, ToExecutor>) -> (u64, End) {
+    let updates = next_updates(peer).await.unwrap();
+    (updates[0].task_id, end_of(&updates[0]).unwrap())
+}

@@ -1,0 +1,201 @@
+//! Stages whose tasks are closures of the test, and an executor to run them.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+pub mod cluster;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use bytes::Bytes;
+use firesteel_closure::{AnyNode, CodeRef, DecodeError, Func, Op, Table, TableNode, describe};
+use firesteel_common::ExecutorId;
+use firesteel_executor::{Executor, ExecutorConfig, ExecutorSettings, StatusSink};
+use firesteel_rdd::task::{StageTask, StageTaskNode, TaskContext, TaskError, TaskOutput, TaskServices};
+use firesteel_rpc::Role;
+use firesteel_rpc::proto::executor::{
+    LaunchTasks, Payload, StageBinary, StageData, StageKey, StatusUpdate, Success, TaskDescription, payload::Place,
+    status_update::State, success::Output, task_failure::Reason, to_executor::Message,
+};
+use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
+use firesteel_storage::{BlockClient, BlockManager};
+use prost::Message as _;
+
+type Body = dyn Fn(u32, &Arc<TaskContext>) -> Result<TaskOutput, TaskError> + Send + Sync;
+
+/// A kind of task, with how often its stage was decoded and dropped.
+#[derive(Clone)]
+pub struct Kind {
+    body: Arc<Body>,
+    pub decoded: Arc<AtomicU32>,
+    pub dropped: Arc<AtomicU32>,
+}
+
+static KINDS: Mutex<BTreeMap<String, Kind>> = Mutex::new(BTreeMap::new());
+
+/// Makes `name` a kind of task of this process.
+pub fn kind(
+    name: &str,
+    body: impl Fn(u32, &Arc<TaskContext>) -> Result<TaskOutput, TaskError> + Send + Sync + 'static,
+) -> Kind {
+    let kind = Kind { body: Arc::new(body), decoded: Arc::default(), dropped: Arc::default() };
+    KINDS.lock().unwrap().insert(name.to_owned(), kind.clone());
+    kind
+}
+
+struct Fake(Kind);
+
+impl StageTask for Fake {
+    fn run(&self, partition: u32, ctx: &Arc<TaskContext>) -> Result<TaskOutput, TaskError> {
+        (self.0.body)(partition, ctx)
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.0.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Op for Fake {
+    type Func = ();
+    fn decode(_: Func<()>, _: &[AnyNode], env: &[u8]) -> Result<AnyNode, DecodeError> {
+        let name: String = firesteel_common::codec::decode(env)?;
+        let kind = KINDS.lock().unwrap().get(&name).cloned();
+        let kind = kind.ok_or_else(|| DecodeError::Custom(format!("no kind {name}")))?;
+        kind.decoded.fetch_add(1, Ordering::SeqCst);
+        Ok(Arc::new(StageTaskNode(Arc::new(Fake(kind)))))
+    }
+}
+
+/// The encoded data of a stage whose tasks are of the kind `name`.
+pub fn stage_data(name: &str) -> Bytes {
+    let mut table = Table::default();
+    let code = CodeRef::of(describe::<Fake>(&Func::new(()))).unwrap();
+    table.push(TableNode { code, parents: vec![], env: firesteel_common::codec::encode(name).unwrap() });
+    let data = StageData { lineage: table.encode().unwrap().into(), shuffles: vec![] };
+    data.encode_to_vec().into()
+}
+
+pub fn inline(bytes: impl Into<Bytes>) -> Payload {
+    Payload { place: Some(Place::Inline(bytes.into())) }
+}
+
+pub fn stage(stage_id: u32, data: Payload) -> StageBinary {
+    StageBinary { stage_id, stage_attempt: 0, data: Some(data) }
+}
+
+pub fn task(task_id: u64, stage_id: u32, partition: u32) -> TaskDescription {
+    TaskDescription { task_id, stage_id, partition, ..Default::default() }
+}
+
+/// Tasks `ids` of stage `stage_id`, of the kind `name`; partitions are numbered from 0.
+pub fn launch(stage_id: u32, name: &str, ids: impl IntoIterator<Item = u64>) -> Message {
+    let tasks = ids.into_iter().enumerate().map(|(p, id)| task(id, stage_id, p as u32)).collect();
+    Message::LaunchTasks(LaunchTasks { stages: vec![stage(stage_id, inline(stage_data(name)))], tasks, ended: vec![] })
+}
+
+pub fn stage_ended(stage_id: u32) -> Message {
+    let ended = vec![StageKey { stage_id, stage_attempt: 0 }];
+    Message::LaunchTasks(LaunchTasks { stages: vec![], tasks: vec![], ended })
+}
+
+pub fn result(bytes: &[u8]) -> Result<TaskOutput, TaskError> {
+    Ok(TaskOutput::Result(bytes.to_vec()))
+}
+
+/// What a task ended with.
+#[derive(Debug, PartialEq)]
+pub enum End {
+    Result(Bytes),
+    Block(String, u64),
+    Panic(String, String),
+    Error(String),
+    Killed(String),
+    Other(String),
+}
+
+pub fn end_of(update: &StatusUpdate) -> Option<End> {
+    Some(match update.state.clone()? {
+        State::Running(_) => return None,
+        State::Success(Success { output: Some(Output::Result(Payload { place: Some(Place::Inline(b)) })) }) => {
+            End::Result(b)
+        }
+        State::Success(Success { output: Some(Output::Result(Payload { place: Some(Place::Block(b)) })) }) => {
+            End::Block(b.block_id, b.size)
+        }
+        State::Failure(f) => match f.reason? {
+            Reason::Exception(e) if e.panic => End::Panic(e.message, e.location),
+            Reason::Exception(e) => End::Error(e.message),
+            Reason::Killed(k) => End::Killed(k.reason),
+            other => End::Other(format!("{other:?}")),
+        },
+        other => End::Other(format!("{other:?}")),
+    })
+}
+
+struct Collect(Mutex<mpsc::Sender<StatusUpdate>>);
+
+impl StatusSink for Collect {
+    fn send(&self, updates: Vec<StatusUpdate>) {
+        for update in updates {
+            // The test may be over.
+            let _ = self.0.lock().unwrap().send(update);
+        }
+    }
+}
+
+/// An executor and what it reports.
+pub struct Rig {
+    pub executor: Executor,
+    pub services: Arc<TaskServices>,
+    updates: mpsc::Receiver<StatusUpdate>,
+    _dir: tempfile::TempDir,
+}
+
+pub fn rig(cores: u32) -> Rig {
+    let dir = tempfile::tempdir().unwrap();
+    let client = BlockClient::new(None, "app", Role::Executor);
+    let shuffle = ShuffleConfig::new(vec![dir.path().to_owned()], ExecutorId(3));
+    let services = Arc::new(TaskServices {
+        blocks: Arc::new(BlockManager::new(64 << 20)),
+        shuffle: Arc::new(ShuffleManager::new(shuffle, client.clone()).unwrap()),
+    });
+    let config = ExecutorConfig {
+        executor: ExecutorId(3),
+        cores,
+        settings: ExecutorSettings { stack_bytes: 64 << 20, max_direct_result: 1000, heartbeat: None },
+        block_address: "127.0.0.1:1".to_owned(),
+        client,
+        services: services.clone(),
+    };
+    let (tx, updates) = mpsc::channel();
+    let executor = Executor::new(config, Arc::new(Collect(Mutex::new(tx))));
+    Rig { executor, services, updates, _dir: dir }
+}
+
+impl Rig {
+    pub fn next_update(&self) -> StatusUpdate {
+        self.updates.recv_timeout(Duration::from_secs(60)).unwrap()
+    }
+
+    /// The next task that ends, and how.
+    pub fn next_end(&self) -> (u64, End) {
+        loop {
+            let update = self.next_update();
+            if let Some(end) = end_of(&update) {
+                return (update.task_id, end);
+            }
+        }
+    }
+
+    /// Runs one task of a kind alone in a stage.
+    pub fn run_one(&self, name: &str) -> End {
+        self.executor.handle(launch(900, name, [900]));
+        let (id, end) = self.next_end();
+        assert_eq!(id, 900);
+        self.executor.handle(stage_ended(900));
+        end
+    }
+}

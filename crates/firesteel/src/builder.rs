@@ -1,0 +1,77 @@
+//! Starts a [`Context`]: gathers its configuration and the backend that `spark.master` names.
+
+use std::{path::Path, time::Duration};
+
+use firesteel_common::conf::{Conf, ConfValue, Environment, Key, Source, keys, submit};
+use firesteel_scheduler::SchedulerConfig;
+
+use crate::{Context, Error, Result, master::Master};
+
+/// Sets up a [`Context`]. What is set here goes before what `firesteel-submit` hands over.
+#[derive(Default)]
+pub struct ContextBuilder {
+    conf: Conf,
+}
+
+impl ContextBuilder {
+    /// The application's name, `spark.app.name`.
+    pub fn app_name(self, name: &str) -> Self {
+        self.set(keys::APP_NAME.name(), name)
+    }
+
+    /// Where the application runs, `spark.master`: leave it to `firesteel-submit --master` in a program for clusters.
+    pub fn master(self, master: &str) -> Self {
+        self.set(keys::MASTER.name(), master)
+    }
+
+    /// Sets a configuration key.
+    pub fn set(mut self, key: &str, value: impl std::fmt::Display) -> Self {
+        self.conf.set(key, value);
+        self
+    }
+
+    /// Starts the Context.
+    ///
+    /// # Errors
+    /// A key with a bad value, a master that cannot be parsed or reached, a directory or port that cannot be had.
+    pub fn build(mut self) -> Result<Context> {
+        let environment = Environment::of_process();
+        let handed = submit::handed_over(&environment).map_err(|e| Error::Start(e.to_string()))?;
+        if let Some(handed) = handed {
+            self.conf.inherit(&handed);
+        }
+        let warnings = self.conf.check().map_err(|e| Error::Start(e.to_string()))?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        if !self.conf.contains(keys::APP_NAME.name()) {
+            let program = std::env::current_exe().ok();
+            let name = program.as_deref().and_then(Path::file_name).map_or("application".into(), |n| n.to_string_lossy());
+            self.conf.set_from(keys::APP_NAME.name(), name.into_owned(), Source::Driver);
+        }
+        let master = get(&self.conf, &keys::MASTER)?.unwrap_or_else(|| "local[*]".to_owned());
+        Context::start(self.conf, Master::parse(&master)?)
+    }
+}
+
+/// The value of a key, its error in the Context's words.
+pub(crate) fn get<T: ConfValue>(conf: &Conf, key: &Key<T>) -> Result<T> {
+    conf.get(key).map_err(|e| Error::Start(e.to_string()))
+}
+
+/// The schedulers' settings.
+pub(crate) fn scheduler_config(conf: &Conf, master: &Master) -> Result<SchedulerConfig> {
+    let wait = |key: &Key<Option<Duration>>| -> Result<Duration> { Ok(get(conf, key)?.unwrap_or(get(conf, &keys::LOCALITY_WAIT)?)) };
+    let max_task_failures = match master {
+        Master::Local { max_failures, .. } => *max_failures,
+        _ => get(conf, &keys::TASK_MAX_FAILURES)?,
+    };
+    Ok(SchedulerConfig {
+        max_task_failures,
+        max_stage_attempts: get(conf, &keys::STAGE_MAX_CONSECUTIVE_ATTEMPTS)?,
+        locality_wait_process: wait(&keys::LOCALITY_WAIT_PROCESS)?,
+        locality_wait_node: wait(&keys::LOCALITY_WAIT_NODE)?,
+        max_result_size: get(conf, &keys::DRIVER_MAX_RESULT_SIZE)?.0,
+        ..SchedulerConfig::default()
+    })
+}

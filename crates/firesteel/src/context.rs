@@ -1,0 +1,210 @@
+//! The [`Context`]: the user's entry to a cluster, or to the threads of this process.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+        mpsc,
+    },
+};
+
+use firesteel_common::{Data, JobId, RddId, conf::{Conf, keys}};
+use firesteel_rdd::{
+    Rdd,
+    runner::{Job, JobHandle, JobRunner, Scope},
+    sources::{self, RangeItem, SplitBounds},
+};
+use firesteel_scheduler::DriverEvent;
+
+use crate::{
+    Error, Result,
+    builder::{ContextBuilder, get, scheduler_config},
+    driver::{Driver, Message},
+    local, standalone,
+    master::Master,
+};
+
+/// What gives the driver its executors.
+pub(crate) trait Backend: Send {
+    /// The application's id.
+    fn app_id(&self) -> String;
+
+    /// Gives up the executors and everything else; called once, after the driver's event loop has ended.
+    fn stop(&mut self);
+}
+
+/// A connection to a cluster, or to the threads of this process: makes RDDs and runs their jobs.
+///
+/// Blocking, as Spark's is, with threads of its own: it works, and drops, inside an async runtime as well. Several may
+/// live in one process. Cloning gives another handle on the same Context; it stops with [`Context::stop`] or when the
+/// last handle goes.
+#[doc(alias = "SparkContext")]
+#[derive(Clone)]
+pub struct Context {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    conf: Conf,
+    app_id: String,
+    bounds: SplitBounds,
+    scope: Arc<Scope>,
+    messages: Mutex<mpsc::Sender<Message>>,
+    next_job: AtomicU32,
+    stopped: AtomicBool,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    driver: Driver,
+    backend: Box<dyn Backend>,
+}
+
+impl Context {
+    /// Sets up a Context. Spark: `new SparkConf()`, `SparkSession.builder`.
+    pub fn builder() -> ContextBuilder {
+        ContextBuilder::default()
+    }
+
+    pub(crate) fn start(conf: Conf, master: Master) -> Result<Context> {
+        let config = scheduler_config(&conf, &master)?;
+        let bounds = SplitBounds {
+            smallest: get(&conf, &keys::SPLIT_MIN_SIZE)?.0,
+            largest: get(&conf, &keys::LOCAL_BLOCK_SIZE)?.0,
+        };
+        let parallelism = get(&conf, &keys::DEFAULT_PARALLELISM)?;
+        let cores = Arc::new(AtomicU32::new(1));
+        let (driver, backend) = match master {
+            Master::Local { threads, .. } => local::start(&conf, config, threads, &cores)?,
+            Master::LocalCluster { .. } | Master::Standalone(_) => standalone::start(&conf, config, master, &cores)?,
+        };
+        let app_id = backend.app_id();
+        let messages = Mutex::new(driver.messages.clone());
+        let inner = Arc::new_cyclic(|weak: &std::sync::Weak<Inner>| Inner {
+            conf,
+            app_id,
+            bounds,
+            scope: Scope::new(weak.clone() as std::sync::Weak<dyn JobRunner>, parallelism, cores),
+            messages,
+            next_job: AtomicU32::new(0),
+            stopped: AtomicBool::new(false),
+            running: Mutex::new(Some(Running { driver, backend })),
+        });
+        Ok(Context { inner })
+    }
+
+    /// The id that the master gave the application; `local-<..>` without a master. Spark: `applicationId`.
+    pub fn application_id(&self) -> &str {
+        &self.inner.app_id
+    }
+
+    /// The configuration as it took effect. Spark: `getConf`.
+    pub fn conf(&self) -> &Conf {
+        &self.inner.conf
+    }
+
+    /// Partitions of sources when the call does not say: `spark.default.parallelism`, or the cores that are there.
+    pub fn default_parallelism(&self) -> u32 {
+        self.inner.scope.default_parallelism()
+    }
+
+    /// An RDD of `data`, in as many partitions as [`Context::default_parallelism`].
+    pub fn parallelize<T: Data>(&self, data: impl IntoIterator<Item = T>) -> Rdd<T> {
+        self.parallelize_n(data, self.default_parallelism())
+    }
+
+    /// An RDD of `data`, in `partitions` partitions (at least one).
+    pub fn parallelize_n<T: Data>(&self, data: impl IntoIterator<Item = T>, partitions: u32) -> Rdd<T> {
+        sources::parallelize(&self.inner.scope, data.into_iter().collect(), partitions)
+    }
+
+    /// An RDD of the integers of `range`, in as many partitions as [`Context::default_parallelism`].
+    pub fn range<T: RangeItem>(&self, range: Range<T>) -> Rdd<T>
+    where
+        Range<T>: Iterator<Item = T>,
+    {
+        self.range_n(range, self.default_parallelism())
+    }
+
+    /// An RDD of the integers of `range`, in `partitions` partitions (at least one).
+    pub fn range_n<T: RangeItem>(&self, range: Range<T>, partitions: u32) -> Rdd<T>
+    where
+        Range<T>: Iterator<Item = T>,
+    {
+        sources::range(&self.inner.scope, range, partitions)
+    }
+
+    /// The lines of the text files that `path` names: a file, a directory, a glob, or several with commas between. Has at
+    /// least two partitions, or one with a default parallelism of one, where the files have as many bytes.
+    ///
+    /// # Errors
+    /// When nothing matches.
+    #[doc(alias = "textFile")]
+    pub fn text_file(&self, path: &str) -> Result<Rdd<String>> {
+        self.text_file_n(path, self.default_parallelism().min(2))
+    }
+
+    /// As [`Context::text_file`], with at least `min_partitions` partitions.
+    ///
+    /// # Errors
+    /// When nothing matches.
+    pub fn text_file_n(&self, path: &str, min_partitions: u32) -> Result<Rdd<String>> {
+        sources::text_file(&self.inner.scope, path, min_partitions, self.inner.bounds)
+    }
+
+    /// The partitions of all of `rdds`, in order.
+    pub fn union<T: Data>(&self, rdds: &[Rdd<T>]) -> Rdd<T> {
+        Rdd::union_of(&self.inner.scope, rdds)
+    }
+
+    /// Gives up the executors. Running jobs fail; actions of RDDs that are still held give [`Error::Stopped`].
+    pub fn stop(&self) {
+        self.inner.stop();
+    }
+}
+
+impl Inner {
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut running) = running {
+            running.driver.stop();
+            running.backend.stop();
+        }
+    }
+
+    fn tell(&self, message: Message) -> Result<()> {
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(Error::Stopped);
+        }
+        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.send(message).map_err(|_| Error::Stopped)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl JobRunner for Inner {
+    fn submit(&self, job: Job) -> Result<JobHandle> {
+        let id = JobId(self.next_job.fetch_add(1, Ordering::Relaxed));
+        let (sender, events) = mpsc::channel();
+        self.tell(Message::Submit { id, job, events: sender })?;
+        let messages = Mutex::new(self.messages.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let cancel = move |reason: &str| {
+            let event = DriverEvent::CancelJob { job: id, reason: reason.to_owned() };
+            // A driver that has ended has no job to cancel.
+            let _ = messages.lock().unwrap_or_else(PoisonError::into_inner).send(Message::Event(event));
+        };
+        Ok(JobHandle { events, cancel: Box::new(cancel) })
+    }
+
+    fn unpersist(&self, rdd: RddId) {
+        // A stopped Context keeps nothing.
+        let _ = self.tell(Message::Event(DriverEvent::RddUnpersisted { rdd }));
+    }
+}

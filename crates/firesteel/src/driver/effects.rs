@@ -1,0 +1,166 @@
+//! Carries out what the schedulers decide, and translates the executors' news for them.
+
+use std::sync::Arc;
+
+use firesteel_common::{ExecutorId, JobId, RddId, TaskFailure, TaskId};
+use firesteel_rdd::{node::EncodedOp, runner::JobEvent};
+use firesteel_rpc::{convert::failure_from_proto, proto::executor as proto};
+use firesteel_scheduler::{
+    BlockUpdate, DriverEffect, DriverEvent, MapOutput, StageKind, TaskOutcome, TaskUpdate,
+};
+
+use super::EventLoop;
+
+impl EventLoop {
+    pub(super) fn carry_out_one(&mut self, effect: DriverEffect) {
+        match effect {
+            DriverEffect::StageStarted { attempt, kind, shuffles, tasks, .. } => {
+                tracing::debug!(stage = attempt.stage.0, attempt = attempt.attempt, tasks, "stage started");
+                self.start_stage(attempt, kind, shuffles);
+            }
+            DriverEffect::StageEnded { attempt } => self.stages.end(attempt),
+            DriverEffect::LaunchTasks { executor, tasks } => match self.stages.launch(executor, &tasks) {
+                Ok(message) => self.send(executor, proto::to_executor::Message::LaunchTasks(message)),
+                Err(e) => self.refuse(executor, tasks.iter().map(|t| t.task), &e.to_string()),
+            },
+            DriverEffect::KillTask { executor, task, reason } => {
+                let kill = proto::KillTask { task_id: task.0, reason };
+                self.send(executor, proto::to_executor::Message::KillTask(kill));
+            }
+            DriverEffect::FetchResult { block_address, task, block_id, .. } => {
+                self.fetcher.request(block_address, block_id, task);
+            }
+            DriverEffect::TaskFailed { task, stage, partition, executor, failures, failure } => {
+                let (task, executor, stage) = (task.0, executor.0, stage.stage.0);
+                tracing::warn!(task, stage, partition, executor_id = executor, failures, "lost task: {failure}");
+            }
+            DriverEffect::JobResult { job, index, bytes } => {
+                self.tell(job, JobEvent::Result { index: index as usize, bytes });
+            }
+            DriverEffect::JobSucceeded { job } => self.end_job(job, JobEvent::Succeeded),
+            DriverEffect::JobFailed { job, error } => self.end_job(job, JobEvent::Failed(Arc::new(error))),
+            DriverEffect::StageSkipped { stage, shuffle, job } => {
+                tracing::debug!(stage = stage.0, shuffle = shuffle.0, job = job.0, "stage skipped");
+            }
+            DriverEffect::DropShuffle { shuffle } => {
+                self.send_all(proto::to_executor::Message::RemoveShuffle(proto::RemoveShuffle { shuffle_id: shuffle.0 }));
+            }
+            DriverEffect::DropRdd { rdd } => {
+                self.send_all(proto::to_executor::Message::RemoveRdd(proto::RemoveRdd { rdd_id: rdd.0 }));
+            }
+            DriverEffect::ExecutorRefused { executor, reason } => {
+                let refused = proto::RegisterExecutorFailed { reason };
+                self.send(executor, proto::to_executor::Message::RegisterExecutorFailed(refused));
+                self.links.remove(&executor);
+            }
+            DriverEffect::NoResources { waited, executors } => tracing::warn!(
+                waited_s = waited.as_secs(),
+                executors,
+                "the job has not accepted any resources; check that workers are registered and have enough cores and \
+                 memory"
+            ),
+        }
+    }
+
+    /// Encodes a stage for its tasks. What cannot be encoded fails the jobs that need it.
+    fn start_stage(
+        &mut self,
+        attempt: firesteel_common::StageAttempt,
+        kind: StageKind,
+        shuffles: Vec<(firesteel_common::ShuffleId, Arc<Vec<firesteel_scheduler::MapLocation>>)>,
+    ) {
+        let (root, output) = match kind {
+            StageKind::Result { job } => match self.jobs.get(&job) {
+                Some(job) => {
+                    (job.root.clone(), Ok(EncodedOp { desc: job.output.desc, env: job.output.env.clone() }))
+                }
+                None => return,
+            },
+            StageKind::ShuffleMap { shuffle, .. } => match self.jobs.values().find_map(|j| j.shuffles.get(&shuffle)) {
+                Some(shuffle) => (shuffle.parent(), shuffle.output()),
+                None => return,
+            },
+        };
+        let started = output.map_err(Into::into).and_then(|o| self.stages.start(attempt, root, o, shuffles));
+        if let Err(e) = started {
+            self.stages.start_failed(attempt, e);
+        }
+    }
+
+    /// Tasks that could not be put into a message end as failed.
+    fn refuse(&mut self, executor: ExecutorId, tasks: impl Iterator<Item = TaskId>, why: &str) {
+        let failed = |task| TaskUpdate {
+            task,
+            outcome: TaskOutcome::Failed(TaskFailure::Exception {
+                message: why.to_owned(),
+                location: String::new(),
+                panic: false,
+            }),
+            blocks: Vec::new(),
+        };
+        let event = DriverEvent::TasksUpdated { executor, updates: tasks.map(failed).collect() };
+        self.pending.push_back(event);
+    }
+
+    fn send(&mut self, executor: ExecutorId, message: proto::to_executor::Message) {
+        let Some(link) = self.links.get(&executor) else { return };
+        if let Err(e) = link.send(message) {
+            tracing::warn!(executor_id = executor.0, "cannot reach the executor: {e}");
+            self.links.remove(&executor);
+            self.pending.push_back(DriverEvent::ExecutorDisconnected { executor });
+        }
+    }
+
+    fn send_all(&mut self, message: proto::to_executor::Message) {
+        let executors: Vec<ExecutorId> = self.links.keys().copied().collect();
+        for executor in executors {
+            self.send(executor, message.clone());
+        }
+    }
+
+    fn tell(&self, job: JobId, event: JobEvent) {
+        if let Some(job) = self.jobs.get(&job) {
+            // The action's thread may have given up its end: the job is then cancelled or nobody wants it.
+            let _ = job.events.send(event);
+        }
+    }
+
+    fn end_job(&mut self, job: JobId, event: JobEvent) {
+        self.tell(job, event);
+        if let Some(ended) = self.jobs.remove(&job) {
+            tracing::debug!(job = job.0, site = ended.site, "job ended");
+        }
+    }
+}
+
+/// An executor's news in the schedulers' words; `None`, with a warning, for a message without content.
+pub fn update_of(executor: ExecutorId, update: proto::StatusUpdate) -> Option<TaskUpdate> {
+    let outcome = outcome_of(update.state).or_else(|| {
+        tracing::warn!(executor_id = executor.0, task = update.task_id, "a status update without a state");
+        None
+    })?;
+    let blocks = update
+        .blocks
+        .into_iter()
+        .map(|b| BlockUpdate { rdd: RddId(b.rdd_id), partition: b.partition, stored: b.stored, bytes: b.memory_bytes })
+        .collect();
+    Some(TaskUpdate { task: TaskId(update.task_id), outcome, blocks })
+}
+
+fn outcome_of(state: Option<proto::status_update::State>) -> Option<TaskOutcome> {
+    use proto::{payload::Place, status_update::State, success::Output};
+    Some(match state? {
+        State::Running(_) => TaskOutcome::Running,
+        State::Success(success) => match success.output? {
+            Output::Result(payload) => match payload.place? {
+                Place::Inline(bytes) => TaskOutcome::Result(bytes.into()),
+                Place::Block(block) => TaskOutcome::ResultInBlock { block_id: block.block_id, size: block.size },
+            },
+            Output::MapStatus(status) => TaskOutcome::MapOutput(MapOutput {
+                map_task: TaskId(status.map_task_id),
+                sizes: status.sizes.into(),
+            }),
+        },
+        State::Failure(failure) => TaskOutcome::Failed(failure_from_proto(failure).ok()?),
+    })
+}

@@ -1,0 +1,60 @@
+//! A job's lineage as the schedulers see it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use firesteel_common::{RddId, ShuffleId};
+use firesteel_rdd::{
+    StorageLevel, lineage,
+    node::{AnyRdd, AnyShuffle, Dep, NarrowMap},
+};
+use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, NarrowMap as GraphMap};
+
+/// The graph of all that `root` is computed from, and the shuffles in it.
+pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyShuffle>>) {
+    let order = lineage::topological(root, true);
+    let index: BTreeMap<RddId, usize> = order.iter().enumerate().map(|(i, node)| (node.meta().id, i)).collect();
+    let mut shuffles = BTreeMap::new();
+    let mut nodes: Vec<GraphNode> = Vec::with_capacity(order.len());
+    for node in &order {
+        let meta = node.meta();
+        let mut indeterminate = meta.indeterminate();
+        let mut deps = Vec::new();
+        for dep in node.deps() {
+            let (id, dep): (RddId, Box<dyn FnOnce(usize) -> GraphDep>) = match dep {
+                Dep::Narrow { parent, map } => {
+                    let partitions = narrow(map, meta.partitions);
+                    (parent.meta().id, Box::new(move |parent| GraphDep::Narrow { parent, partitions }))
+                }
+                Dep::Shuffle(shuffle) => {
+                    let (id, shuffle_id, reducers) = (shuffle.parent().meta().id, shuffle.id(), shuffle.reducers());
+                    shuffles.insert(shuffle_id, shuffle);
+                    (id, Box::new(move |parent| GraphDep::Shuffle { shuffle: shuffle_id, parent, reducers }))
+                }
+            };
+            // Parents stand before their children in the order, so the index is there.
+            if let Some(&parent) = index.get(&id) {
+                // What is computed from records that may differ may differ itself.
+                indeterminate |= nodes.get(parent).is_some_and(|p| p.indeterminate);
+                deps.push(dep(parent));
+            }
+        }
+        nodes.push(GraphNode {
+            rdd: meta.id,
+            partitions: meta.partitions,
+            deps,
+            indeterminate,
+            cached: meta.level() != StorageLevel::None,
+            preferred: Vec::new(),
+        });
+    }
+    let root = nodes.len().saturating_sub(1);
+    (JobGraph { nodes, root }, shuffles)
+}
+
+fn narrow(map: NarrowMap, children: u32) -> GraphMap {
+    match map {
+        NarrowMap::OneToOne => GraphMap::OneToOne,
+        NarrowMap::Offset { start, len } => GraphMap::Range { in_start: 0, out_start: start, length: len },
+        NarrowMap::Group { .. } => GraphMap::Explicit((0..children).map(|p| map.parents_of(p).collect()).collect()),
+    }
+}

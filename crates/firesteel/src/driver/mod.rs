@@ -1,0 +1,221 @@
+//! The driver's event loop: one thread that feeds [`DriverCore`] and carries out what it decides.
+//!
+//! ```text
+//!  actions (any thread) ──Message::Submit──▶ ┌────────────┐ ──LaunchTasks──▶ Link (in-process executor, or its stream)
+//!  executors ──Message::Status/Connected──▶  │ event loop │
+//!  backend (master's news) ──Message::Event▶ │ DriverCore │ ──JobEvent──▶ the action's channel
+//!  result fetcher ──ResultFetched──────────▶ └────────────┘ ──FetchResult──▶ result fetcher
+//! ```
+
+mod effects;
+mod graph;
+mod results;
+mod stages;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use firesteel_common::{ExecutorId, JobId, Tick};
+use firesteel_rdd::{
+    node::{AnyRdd, AnyShuffle, EncodedOp},
+    runner::{Job, JobEvent},
+};
+use firesteel_rpc::proto::executor as proto;
+use firesteel_scheduler::{DriverCore, DriverEffect, DriverEvent, SchedulerConfig};
+use firesteel_storage::BlockManager;
+
+use self::{results::ResultFetcher, stages::Stages};
+
+/// The way to one executor.
+pub trait Link: Send {
+    /// Sends a message without waiting. On an error the executor counts as lost: the backend will say so.
+    fn send(&self, message: proto::to_executor::Message) -> Result<(), String>;
+}
+
+/// What the event loop is told.
+pub enum Message {
+    /// An action was called.
+    Submit {
+        /// Its number.
+        id: JobId,
+        /// What to run.
+        job: Job,
+        /// Where its news goes.
+        events: mpsc::Sender<JobEvent>,
+    },
+    /// An executor registered.
+    Connected {
+        /// Which.
+        executor: ExecutorId,
+        /// Where it runs.
+        host: String,
+        /// host:port of its block server.
+        block_address: String,
+        /// How many tasks it runs at a time.
+        cores: u32,
+        /// The way to it.
+        link: Box<dyn Link>,
+    },
+    /// News of tasks.
+    Status {
+        /// From which executor.
+        executor: ExecutorId,
+        /// What.
+        updates: Vec<proto::StatusUpdate>,
+    },
+    /// Anything else that the schedulers should know.
+    Event(DriverEvent),
+    /// Fail what runs, tell the executors to stop, end the loop.
+    Stop,
+}
+
+/// How the driver's blocks are found by executors.
+pub struct DriverBlocks {
+    /// Stage data and partitions that are too large for a message.
+    pub manager: Arc<BlockManager>,
+    /// host:port of the driver's block server; `None` where executors are in this process, and nothing is too large.
+    pub address: Option<String>,
+}
+
+/// Fetches a large result from the executor's block server at the given address.
+pub type FetchBlock = Arc<dyn Fn(&str, &str) -> Result<bytes::Bytes, String> + Send + Sync>;
+
+/// The running event loop.
+pub struct Driver {
+    /// Where its messages go; an error means that it has ended.
+    pub messages: mpsc::Sender<Message>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Driver {
+    /// Starts the thread.
+    pub fn start(config: SchedulerConfig, blocks: DriverBlocks, fetch: FetchBlock) -> std::io::Result<Driver> {
+        let (messages, inbox) = mpsc::channel();
+        let fetcher = ResultFetcher::new(fetch, messages.clone());
+        let state = EventLoop {
+            core: DriverCore::new(config),
+            origin: Instant::now(),
+            jobs: BTreeMap::new(),
+            links: BTreeMap::new(),
+            stages: Stages::new(blocks),
+            pending: VecDeque::new(),
+            fetcher,
+        };
+        let thread = thread::Builder::new().name("firesteel-driver".into()).spawn(move || state.run(inbox))?;
+        Ok(Driver { messages, thread: Some(thread) })
+    }
+
+    /// Ends the loop and waits for it. Running jobs fail.
+    pub fn stop(&mut self) {
+        // An error means that the loop has ended already.
+        let _ = self.messages.send(Message::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the driver's event loop panicked");
+        }
+    }
+}
+
+/// A job that runs.
+struct RunningJob {
+    root: Arc<dyn AnyRdd>,
+    output: EncodedOp,
+    shuffles: BTreeMap<firesteel_common::ShuffleId, Arc<dyn AnyShuffle>>,
+    events: mpsc::Sender<JobEvent>,
+    site: String,
+}
+
+struct EventLoop {
+    core: DriverCore,
+    origin: Instant,
+    jobs: BTreeMap<JobId, RunningJob>,
+    links: BTreeMap<ExecutorId, Box<dyn Link>>,
+    stages: Stages,
+    /// Events that carrying out effects gave rise to; handled before the next message.
+    pending: VecDeque<DriverEvent>,
+    fetcher: ResultFetcher,
+}
+
+impl EventLoop {
+    fn run(mut self, inbox: mpsc::Receiver<Message>) {
+        let mut effects = Vec::new();
+        loop {
+            let message = match self.core.next_deadline() {
+                None => match inbox.recv() {
+                    Ok(message) => Some(message),
+                    Err(_) => break,
+                },
+                Some(deadline) => match inbox.recv_timeout(deadline.since(self.now())) {
+                    Ok(message) => Some(message),
+                    Err(mpsc::RecvTimeoutError::Timeout) => None,
+                    Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                },
+            };
+            let stop = matches!(message, Some(Message::Stop));
+            if let Some(event) = message.map_or(Some(DriverEvent::Wake), |m| self.event_of(m)) {
+                self.core.handle(self.now(), event, &mut effects);
+            }
+            self.carry_out(&mut effects);
+            if stop {
+                break;
+            }
+        }
+        for link in self.links.values() {
+            // One that cannot be told has lost its stream, which ends it as well.
+            let _ = link.send(proto::to_executor::Message::StopExecutor(proto::StopExecutor {}));
+        }
+    }
+
+    fn now(&self) -> Tick {
+        Tick::ZERO + Instant::now().saturating_duration_since(self.origin).max(Duration::from_nanos(1))
+    }
+
+    /// What the schedulers are told of a message.
+    fn event_of(&mut self, message: Message) -> Option<DriverEvent> {
+        Some(match message {
+            Message::Submit { id, job, events } => {
+                let (graph, shuffles) = graph::of(&job.root);
+                let Job { root, output, partitions, site } = job;
+                self.jobs.insert(id, RunningJob { root, output, shuffles, events, site });
+                DriverEvent::SubmitJob { job: id, graph, partitions }
+            }
+            Message::Connected { executor, host, block_address, cores, link } => {
+                tracing::info!(executor_id = executor.0, host, cores, "executor registered");
+                self.links.insert(executor, link);
+                DriverEvent::ExecutorRegistered { executor, host, block_address, cores }
+            }
+            Message::Status { executor, updates } => {
+                let updates = updates.into_iter().filter_map(|u| effects::update_of(executor, u)).collect();
+                DriverEvent::TasksUpdated { executor, updates }
+            }
+            Message::Event(event) => {
+                match &event {
+                    DriverEvent::ExecutorDisconnected { executor } | DriverEvent::ExecutorRemoved { executor, .. } => {
+                        self.links.remove(executor);
+                        self.stages.forget_executor(*executor);
+                    }
+                    _ => {}
+                }
+                event
+            }
+            Message::Stop => DriverEvent::Stop,
+        })
+    }
+
+    fn carry_out(&mut self, effects: &mut Vec<DriverEffect>) {
+        loop {
+            for effect in effects.drain(..) {
+                self.carry_out_one(effect);
+            }
+            match self.pending.pop_front() {
+                Some(event) => self.core.handle(self.now(), event, effects),
+                None => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The data of running stage attempts: encoded once, sent to each executor once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use firesteel_common::{ExecutorId, ShuffleId, StageAttempt};
+use firesteel_rdd::{
+    Error,
+    lineage::{encode_stage, inputs_of},
+    node::{AnyRdd, EncodedOp},
+};
+use firesteel_rpc::proto::executor as proto;
+use firesteel_scheduler::{MapLocation, TaskSpec};
+use firesteel_storage::BlockId;
+use prost::Message as _;
+
+use super::DriverBlocks;
+
+/// What is larger travels as a block, not in a message.
+const INLINE_BYTES: usize = 512 << 10;
+
+/// One stage attempt that runs.
+struct Attempt {
+    root: Arc<dyn AnyRdd>,
+    data: proto::Payload,
+    sent_to: BTreeSet<ExecutorId>,
+    blocks: Vec<BlockId>,
+}
+
+/// All stage attempts that run.
+pub struct Stages {
+    attempts: BTreeMap<StageAttempt, Attempt>,
+    /// Attempts whose data could not be made: their tasks fail with this.
+    failed: BTreeMap<StageAttempt, Error>,
+    /// Attempts that ended, and the executors that hold their data still.
+    ended: BTreeMap<ExecutorId, Vec<StageAttempt>>,
+    blocks: DriverBlocks,
+}
+
+impl Stages {
+    pub fn new(blocks: DriverBlocks) -> Self {
+        Stages { attempts: BTreeMap::new(), failed: BTreeMap::new(), ended: BTreeMap::new(), blocks }
+    }
+
+    /// Encodes the data of a new attempt.
+    pub fn start(
+        &mut self,
+        attempt: StageAttempt,
+        root: Arc<dyn AnyRdd>,
+        output: EncodedOp,
+        shuffles: Vec<(ShuffleId, Arc<Vec<MapLocation>>)>,
+    ) -> Result<(), Error> {
+        let shuffles = shuffles
+            .into_iter()
+            .map(|(shuffle, maps)| proto::ShuffleOutputs {
+                shuffle_id: shuffle.0,
+                reducers: maps.first().map_or(0, |m| m.sizes.len() as u32),
+                maps: maps.iter().map(status_of).collect(),
+            })
+            .collect();
+        let data = proto::StageData { lineage: encode_stage(&root, output)?.into(), shuffles };
+        let mut blocks = Vec::new();
+        let data = self.payload(BlockId::StageData(attempt), data.encode_to_vec().into(), &mut blocks)?;
+        self.attempts.insert(attempt, Attempt { root, data, sent_to: BTreeSet::new(), blocks });
+        Ok(())
+    }
+
+    /// Remembers that an attempt has no data, for the error of its tasks.
+    pub fn start_failed(&mut self, attempt: StageAttempt, error: Error) {
+        self.failed.insert(attempt, error);
+    }
+
+    /// The message that launches `tasks` on `executor`.
+    pub fn launch(&mut self, executor: ExecutorId, tasks: &[TaskSpec]) -> Result<proto::LaunchTasks, Error> {
+        let ended = self.ended.remove(&executor).unwrap_or_default();
+        let mut message = proto::LaunchTasks {
+            stages: Vec::new(),
+            tasks: Vec::with_capacity(tasks.len()),
+            ended: ended.into_iter().map(|a| proto::StageKey { stage_id: a.stage.0, stage_attempt: a.attempt }).collect(),
+        };
+        for spec in tasks {
+            let missing = || {
+                let unknown = || Error::InvalidArgument(format!("{} has no data", spec.stage));
+                self.failed.get(&spec.stage).cloned().unwrap_or_else(unknown)
+            };
+            let attempt = self.attempts.get(&spec.stage).ok_or_else(missing)?;
+            let inputs = inputs_of(&attempt.root, spec.partition)?;
+            let mut blocks = Vec::new();
+            let mut task_inputs = Vec::with_capacity(inputs.len());
+            for input in inputs {
+                let (rdd, partition) = (input.rdd, input.partition);
+                let data = self.payload(BlockId::PartitionData { rdd, partition }, input.data, &mut blocks)?;
+                task_inputs.push(proto::PartitionData { rdd_id: rdd.0, partition, data: Some(data) });
+            }
+            let Some(attempt) = self.attempts.get_mut(&spec.stage) else { continue };
+            attempt.blocks.append(&mut blocks);
+            if attempt.sent_to.insert(executor) {
+                message.stages.push(proto::StageBinary {
+                    stage_id: spec.stage.stage.0,
+                    stage_attempt: spec.stage.attempt,
+                    data: Some(attempt.data.clone()),
+                });
+            }
+            message.tasks.push(proto::TaskDescription {
+                task_id: spec.task.0,
+                stage_id: spec.stage.stage.0,
+                stage_attempt: spec.stage.attempt,
+                partition: spec.partition,
+                attempt_number: spec.attempt_number,
+                inputs: task_inputs,
+            });
+        }
+        Ok(message)
+    }
+
+    /// Drops what an attempt needed; executors are told with their next tasks.
+    pub fn end(&mut self, attempt: StageAttempt) {
+        self.failed.remove(&attempt);
+        let Some(ended) = self.attempts.remove(&attempt) else { return };
+        for executor in ended.sent_to {
+            self.ended.entry(executor).or_default().push(attempt);
+        }
+        for block in ended.blocks {
+            self.blocks.manager.remove(&block);
+        }
+    }
+
+    /// Takes an executor out of the books.
+    pub fn forget_executor(&mut self, executor: ExecutorId) {
+        self.ended.remove(&executor);
+        for attempt in self.attempts.values_mut() {
+            attempt.sent_to.remove(&executor);
+        }
+    }
+
+    /// `bytes`, or a reference to a block of the driver's that holds them.
+    fn payload(&self, id: BlockId, bytes: Bytes, blocks: &mut Vec<BlockId>) -> Result<proto::Payload, Error> {
+        let place = match &self.blocks.address {
+            Some(address) if bytes.len() > INLINE_BYTES => {
+                let (block_id, size, address) = (id.to_string(), bytes.len() as u64, address.clone());
+                let put = self.blocks.manager.put_bytes(id, bytes);
+                put.map_err(|e| Error::InvalidArgument(format!("cannot hold {block_id} for the executors: {e}")))?;
+                blocks.push(id);
+                proto::payload::Place::Block(proto::BlockRef { block_id, size, address })
+            }
+            _ => proto::payload::Place::Inline(bytes.into()),
+        };
+        Ok(proto::Payload { place: Some(place) })
+    }
+}
+
+fn status_of(map: &MapLocation) -> proto::MapStatus {
+    proto::MapStatus {
+        map_task_id: map.map_task.0,
+        executor_id: map.executor.0,
+        block_address: map.block_address.to_string(),
+        sizes: map.sizes.clone().into(),
+    }
+}

@@ -1,0 +1,138 @@
+//! `local[N]`: one executor on threads of this process. Stages are encoded, decoded and run as on a cluster.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use firesteel_common::{
+    ExecutorId,
+    conf::{Conf, Environment, keys},
+};
+use firesteel_executor::{Executor, ExecutorConfig, ExecutorSettings, StatusSink};
+use firesteel_rdd::task::TaskServices;
+use firesteel_rpc::{Role, proto::executor as proto};
+use firesteel_scheduler::SchedulerConfig;
+use firesteel_shuffle::{Compression, ShuffleConfig, ShuffleManager};
+use firesteel_storage::{BlockClient, BlockId, BlockManager};
+
+use crate::{
+    Error, Result,
+    builder::get,
+    context::Backend,
+    driver::{Driver, DriverBlocks, FetchBlock, Link, Message},
+    scratch::Scratch,
+};
+
+/// The only executor.
+const EXECUTOR: ExecutorId = ExecutorId(0);
+
+/// What `local[N]` holds besides the driver.
+struct Local {
+    app_id: String,
+    services: Option<Arc<TaskServices>>,
+    scratch: Vec<Scratch>,
+}
+
+impl Backend for Local {
+    fn app_id(&self) -> String {
+        self.app_id.clone()
+    }
+
+    fn stop(&mut self) {
+        // A task that has not ended yet may hold the services; its files go with the directories.
+        self.services = None;
+        self.scratch.clear();
+    }
+}
+
+/// The executor as the driver reaches it.
+struct InProcess(Executor);
+
+impl Link for InProcess {
+    fn send(&self, message: proto::to_executor::Message) -> Result<(), String> {
+        self.0.handle(message);
+        Ok(())
+    }
+}
+
+/// The driver as the executor reaches it.
+struct ToDriver(mpsc::Sender<Message>);
+
+impl StatusSink for ToDriver {
+    fn send(&self, updates: Vec<proto::StatusUpdate>) {
+        // A driver that has ended wants no news.
+        let _ = self.0.send(Message::Status { executor: EXECUTOR, updates });
+    }
+}
+
+/// Starts the driver and its executor with `threads` slots.
+pub fn start(
+    conf: &Conf,
+    config: SchedulerConfig,
+    threads: u32,
+    cores: &Arc<AtomicU32>,
+) -> Result<(Driver, Box<dyn Backend>)> {
+    let scratch = local_dirs(conf)?.iter().map(|dir| Scratch::new(dir)).collect::<Result<Vec<_>>>()?;
+    let memory = get(conf, &keys::DRIVER_MEMORY)?.0 as f64 * get(conf, &keys::MEMORY_FRACTION)?;
+    let blocks = Arc::new(BlockManager::new(memory as u64));
+    let client = BlockClient::new(None, "local", Role::Executor);
+    let dirs = scratch.iter().map(|s| s.path().to_owned()).collect();
+    let shuffle = ShuffleManager::new(shuffle_config(conf, dirs)?, client.clone());
+    let shuffle = Arc::new(shuffle.map_err(|e| Error::Start(e.to_string()))?);
+    let services = Arc::new(TaskServices { blocks: blocks.clone(), shuffle });
+
+    let fetch: FetchBlock = Arc::new(move |_, block_id| {
+        let id: BlockId = block_id.parse().map_err(|e| format!("{e}"))?;
+        blocks.get(&id).ok_or_else(|| format!("{id} is no longer there"))
+    });
+    // Nothing is too large for a message that never leaves the process.
+    let driver_blocks = DriverBlocks { manager: Arc::new(BlockManager::new(0)), address: None };
+    let driver = Driver::start(config, driver_blocks, fetch).map_err(|e| Error::Start(e.to_string()))?;
+
+    let settings = ExecutorSettings::from_conf(conf).map_err(|e| Error::Start(e.to_string()))?;
+    let executor_config = ExecutorConfig {
+        executor: EXECUTOR,
+        cores: threads,
+        settings: ExecutorSettings { heartbeat: None, ..settings },
+        block_address: "in-process".to_owned(),
+        client,
+        services: services.clone(),
+    };
+    let executor = Executor::new(executor_config, Arc::new(ToDriver(driver.messages.clone())));
+    cores.store(threads, Ordering::Relaxed);
+    let connected = Message::Connected {
+        executor: EXECUTOR,
+        host: "localhost".to_owned(),
+        block_address: "in-process".to_owned(),
+        cores: threads,
+        link: Box::new(InProcess(executor)),
+    };
+    driver.messages.send(connected).map_err(|_| Error::Stopped)?;
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+    let local = Local { app_id: format!("local-{started}"), services: Some(services), scratch };
+    Ok((driver, Box::new(local)))
+}
+
+/// `SPARK_LOCAL_DIRS`, or `spark.local.dir`.
+fn local_dirs(conf: &Conf) -> Result<Vec<PathBuf>> {
+    let dirs = match Environment::of_process().get("SPARK_LOCAL_DIRS") {
+        Some(dirs) => dirs.to_owned(),
+        None => get(conf, &keys::LOCAL_DIR)?,
+    };
+    Ok(dirs.split(',').map(str::trim).filter(|d| !d.is_empty()).map(PathBuf::from).collect())
+}
+
+fn shuffle_config(conf: &Conf, dirs: Vec<PathBuf>) -> Result<ShuffleConfig> {
+    let compress = get(conf, &keys::SHUFFLE_COMPRESS)? && get(conf, &keys::IO_COMPRESSION_CODEC)? != "none";
+    Ok(ShuffleConfig {
+        compression: if compress { Compression::Lz4 } else { Compression::None },
+        max_bytes_in_flight: get(conf, &keys::REDUCER_MAX_SIZE_IN_FLIGHT)?.0,
+        ..ShuffleConfig::new(dirs, EXECUTOR)
+    })
+}

@@ -1,0 +1,97 @@
+//! Directories for shuffle files that belong to one Context, and go with it.
+//!
+//! A directory holds a lock for as long as its owner lives. Whoever makes a new one removes those whose locks are free:
+//! what a killed process left is gone with the next start.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::{Error, Result};
+
+const PREFIX: &str = "firesteel-local-";
+const LOCK: &str = "lock";
+
+/// A directory of one Context; dropping it removes it.
+pub struct Scratch {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Scratch {
+    /// Makes a directory below `parent`.
+    pub fn new(parent: &Path) -> Result<Scratch> {
+        remove_abandoned(parent);
+        // Only in this process may two have the same pid and time.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let unique = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let (fresh, path) = (parent.join(format!(".firesteel-new-{unique}")), parent.join(format!("{PREFIX}{unique}")));
+        let make = || -> io::Result<File> {
+            fs::create_dir_all(&fresh)?;
+            let lock = File::create(fresh.join(LOCK))?;
+            lock.lock()?;
+            // Others see the directory only when its lock is held.
+            fs::rename(&fresh, &path)?;
+            Ok(lock)
+        };
+        let lock = make().map_err(|e| Error::Start(format!("cannot make a local directory in {}: {e}; name another with \
+             spark.local.dir", parent.display())))?;
+        Ok(Scratch { path, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(e) = fs::remove_dir_all(&self.path)
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(dir = %self.path.display(), error = %e, "cannot remove a local directory");
+        }
+    }
+}
+
+/// Removes what dead processes of this user left in `parent`. What cannot be looked at is somebody else's.
+fn remove_abandoned(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for path in entries.flatten().map(|e| e.path()) {
+        let ours = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(PREFIX));
+        let Some(Ok(lock)) = ours.then(|| File::options().write(true).open(path.join(LOCK))) else { continue };
+        match lock.try_lock() {
+            Ok(()) => match fs::remove_dir_all(&path) {
+                Ok(()) => tracing::info!(dir = %path.display(), "removed the local directory of a process that is gone"),
+                Err(e) => tracing::warn!(dir = %path.display(), error = %e, "cannot remove an abandoned directory"),
+            },
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(e)) => tracing::debug!(dir = %path.display(), error = %e, "cannot lock"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_goes_with_its_owner_and_abandoned_ones_with_the_next() {
+        let parent = tempfile::tempdir().unwrap();
+        let abandoned = parent.path().join(format!("{PREFIX}1-0"));
+        fs::create_dir(&abandoned).unwrap();
+        fs::write(abandoned.join(LOCK), "").unwrap();
+        fs::write(abandoned.join("shuffle"), "x").unwrap();
+        let first = Scratch::new(parent.path()).unwrap();
+        assert!(!abandoned.exists());
+        let second = Scratch::new(parent.path()).unwrap();
+        assert!(first.path().exists(), "one that is in use stays");
+        let path = second.path().to_owned();
+        drop(second);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,253 @@
+//! Events of drivers: registration, heartbeats, the end of an application. Called by [`Master::handle`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use firesteel_common::Tick;
+use firesteel_rpc::proto::deploy::{
+    ApplicationDescription, ApplicationFinished, ApplicationRemoved, ExecutorAdded, RegisterApplication,
+    RegisterApplicationFailed, RegisteredApplication, from_master::Message,
+};
+use tracing::{info, warn};
+
+use crate::event::{ConnectionId, MasterEffect};
+use crate::machine::{Master, Party, version_mismatch};
+use crate::state::{ApplicationInfo, ExecutorInfo, WorkerInfo};
+
+impl Master {
+    pub(crate) fn register_application(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        m: RegisterApplication,
+        out: &mut Vec<MasterEffect>,
+    ) {
+        let description = m.application.unwrap_or_default();
+        let registered = match self.parties.get(&from) {
+            // A repeated message, or an answer that the driver did not see.
+            Some(Party::Driver(id)) if m.app_id.is_empty() || m.app_id == *id => Ok(id.clone()),
+            Some(_) => Err("this stream is another worker's or driver's already".to_owned()),
+            None => match version_mismatch(m.protocol_version).or_else(|| refusal_of_application(&description)) {
+                Some(reason) => Err(reason),
+                None if self.applications.contains_key(&m.app_id) => {
+                    self.driver_came_back(now, from, &m.app_id, &description, out)
+                }
+                None => Ok(self.application_is_new(now, from, m.app_id, m.next_executor_id, description)),
+            },
+        };
+        match registered {
+            Err(reason) => {
+                warn!(reason, "application refused");
+                let message = Message::RegisterApplicationFailed(RegisterApplicationFailed { reason });
+                out.push(MasterEffect::Send { to: from, message });
+            }
+            Ok(app_id) => {
+                let master_url = self.rules.url.clone();
+                let message =
+                    Message::RegisteredApplication(RegisteredApplication { app_id: app_id.clone(), master_url });
+                out.push(MasterEffect::Send { to: from, message });
+                self.tell_of_executors(&app_id, out);
+                self.schedule(now, out);
+            }
+        }
+    }
+
+    fn application_is_new(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        came_with: String,
+        next_executor_id: u32,
+        description: ApplicationDescription,
+    ) -> String {
+        // A driver that outlived its master keeps its name.
+        let app_id = if came_with.is_empty() { self.new_application_id(now) } else { came_with };
+        info!(app_id, name = description.name, "application registered");
+        self.parties.insert(from, Party::Driver(app_id.clone()));
+        self.fifo.push(app_id.clone());
+        // One that comes back after it was removed may have executors that are still being killed.
+        let left = || self.executors.iter().filter(|(key, _)| key.app_id == app_id);
+        let executors: BTreeSet<u32> = left().map(|(key, _)| key.executor_id).collect();
+        let cores_granted = left().map(|(_, e)| e.cores).sum();
+        let next_executor_id = executors.last().map_or(0, |last| last + 1).max(next_executor_id);
+        self.applications.insert(
+            app_id.clone(),
+            ApplicationInfo {
+                description,
+                connection: Some(from),
+                lost_at: None,
+                last_heard: now,
+                beats: false,
+                next_executor_id,
+                executors,
+                cores_granted,
+                retries: 0,
+                early_ends: BTreeMap::new(),
+                warned: false,
+            },
+        );
+        app_id
+    }
+
+    /// `app-yyyyMMddHHmmss-NNNN` in UTC, as Spark names them.
+    fn new_application_id(&mut self, now: Tick) -> String {
+        loop {
+            let ms = self.epoch_ms + u64::try_from(now.since(Tick::ZERO).as_millis()).unwrap_or(0);
+            let id = format!("app-{}-{:04}", firesteel_common::tick::utc_digits(ms / 1000), self.registered_applications);
+            self.registered_applications += 1;
+            let taken = self.applications.contains_key(&id) || self.executors.keys().any(|key| key.app_id == id);
+            if !taken {
+                return id;
+            }
+        }
+    }
+
+    fn driver_came_back(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        app_id: &str,
+        description: &ApplicationDescription,
+        out: &mut Vec<MasterEffect>,
+    ) -> Result<String, String> {
+        let Some(application) = self.applications.get_mut(app_id) else { return Ok(app_id.to_owned()) };
+        if application.description.driver_address != description.driver_address {
+            return Err(format!("application {app_id} belongs to another driver"));
+        }
+        info!(app_id, "driver came back");
+        let old = application.connection.replace(from);
+        application.lost_at = None;
+        application.last_heard = now;
+        if let Some(old) = old {
+            self.drop_connection(old, out);
+        }
+        self.parties.insert(from, Party::Driver(app_id.to_owned()));
+        Ok(app_id.to_owned())
+    }
+
+    /// Tells a driver which executors it has; to one that is new, nothing.
+    fn tell_of_executors(&self, app_id: &str, out: &mut Vec<MasterEffect>) {
+        let Some(application) = self.applications.get(app_id) else { return };
+        for &executor_id in &application.executors {
+            let key = crate::state::ExecutorKey { app_id: app_id.to_owned(), executor_id };
+            if let Some(executor) = self.executors.get(&key)
+                && let Some(worker) = self.workers.get(&executor.worker_id)
+            {
+                self.tell_driver(app_id, executor_added(executor_id, executor, worker), out);
+            }
+        }
+    }
+
+    pub(crate) fn application_heartbeat(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        app_id: &str,
+        out: &mut Vec<MasterEffect>,
+    ) {
+        match self.applications.get_mut(app_id).filter(|a| a.connection == Some(from)) {
+            Some(application) => {
+                application.beats = true;
+                application.last_heard = now;
+            }
+            None => {
+                let reason = format!("application {app_id} is not registered with this master any more");
+                let message = Message::ApplicationRemoved(ApplicationRemoved { reason });
+                out.push(MasterEffect::Send { to: from, message });
+            }
+        }
+    }
+
+    pub(crate) fn unregister_application(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        app_id: &str,
+        out: &mut Vec<MasterEffect>,
+    ) {
+        if self.parties.get(&from) == Some(&Party::Driver(app_id.to_owned())) {
+            info!(app_id, "application unregistered by its driver");
+            self.remove_application(app_id, out);
+            self.schedule(now, out);
+        }
+    }
+
+    /// Ends an application that cannot go on, and tells its driver why.
+    pub(crate) fn fail_application(&mut self, app_id: &str, reason: String, out: &mut Vec<MasterEffect>) {
+        warn!(app_id, reason, "application failed");
+        self.tell_driver(app_id, Message::ApplicationRemoved(ApplicationRemoved { reason }), out);
+        self.remove_application(app_id, out);
+    }
+
+    /// Forgets an application and has its executors killed; they keep their cores until they are gone. Its stream stays
+    /// open: the driver closes it.
+    fn remove_application(&mut self, app_id: &str, out: &mut Vec<MasterEffect>) {
+        let Some(application) = self.applications.remove(app_id) else { return };
+        self.fifo.retain(|id| id != app_id);
+        if let Some(connection) = application.connection {
+            self.parties.remove(&connection);
+        }
+        for executor_id in application.executors {
+            self.kill_executor(app_id, executor_id, out);
+        }
+        for id in self.workers.keys() {
+            let finished = ApplicationFinished { app_id: app_id.to_owned() };
+            self.tell_worker(id, Message::ApplicationFinished(finished), out);
+        }
+    }
+
+    pub(crate) fn driver_disconnected(&mut self, now: Tick, app_id: &str) {
+        let lost_at = now + self.rules.driver_grace;
+        if let Some(application) = self.applications.get_mut(app_id) {
+            info!(app_id, "driver's stream closed");
+            application.connection = None;
+            application.lost_at = Some(lost_at);
+        }
+    }
+
+    /// When this application is removed if its driver is not heard of.
+    pub(crate) fn application_deadline(&self, application: &ApplicationInfo) -> Option<Tick> {
+        let silent = application.beats.then(|| application.last_heard + self.rules.worker_timeout);
+        application.lost_at.into_iter().chain(silent).min()
+    }
+
+    pub(crate) fn remove_driverless_applications(&mut self, now: Tick, out: &mut Vec<MasterEffect>) {
+        let due: Vec<String> = self
+            .applications
+            .iter()
+            .filter(|(_, a)| self.application_deadline(a).is_some_and(|deadline| deadline <= now))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for app_id in due {
+            self.fail_application(&app_id, "its driver was not heard of any more".to_owned(), out);
+        }
+    }
+}
+
+pub(crate) fn executor_added(executor_id: u32, executor: &ExecutorInfo, worker: &WorkerInfo) -> Message {
+    Message::ExecutorAdded(ExecutorAdded {
+        executor_id,
+        worker_id: worker.id.clone(),
+        host: worker.host.clone(),
+        cores: executor.cores,
+        memory_mb: executor.memory_mb,
+    })
+}
+
+fn refusal_of_application(d: &ApplicationDescription) -> Option<String> {
+    if d.cores_max == Some(0) {
+        return Some("spark.cores.max is 0: an application without cores runs nothing; set it to 1 or more".to_owned());
+    }
+    if d.cores_per_executor == Some(0) {
+        return Some("spark.executor.cores is 0: set it to 1 or more".to_owned());
+    }
+    if d.memory_per_executor_mb == 0 {
+        return Some("spark.executor.memory is below 1 MiB: give executors memory".to_owned());
+    }
+    match (d.cores_max, d.cores_per_executor) {
+        (Some(max), Some(each)) if each > max => Some(format!(
+            "spark.executor.cores is {each} but spark.cores.max only {max}: no executor could ever start; \
+             raise the one or lower the other"
+        )),
+        _ => None,
+    }
+}

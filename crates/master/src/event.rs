@@ -1,0 +1,53 @@
+//! What goes into the [`Master`](crate::Master) and what comes out of it.
+
+use std::fmt;
+
+use firesteel_rpc::proto::deploy::{from_master, to_master};
+
+/// One stream of a worker or driver; the shell never uses a number twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnectionId(pub u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection {}", self.0)
+    }
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "messages are what nearly every event carries; a box would cost more")]
+pub enum MasterEvent {
+    /// A peer said something.
+    Received {
+        /// On which stream.
+        from: ConnectionId,
+        /// What.
+        message: to_master::Message,
+    },
+    /// A stream is gone.
+    Closed {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// A deadline of [`Master::next_deadline`](crate::Master::next_deadline) has come.
+    Wake,
+}
+
+/// What the shell is to do, in this order.
+#[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "messages are what nearly every event carries; a box would cost more")]
+pub enum MasterEffect {
+    /// Say this on that stream; when it cannot be said, close the stream and report [`MasterEvent::Closed`].
+    Send {
+        /// On which stream.
+        to: ConnectionId,
+        /// What.
+        message: from_master::Message,
+    },
+    /// Close the stream after what was sent on it. The master has forgotten it: `Closed` may follow or not.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+    },
+}

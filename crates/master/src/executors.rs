@@ -1,0 +1,274 @@
+//! Events of executors: their states, what a bad end leads to, and handing out cores. Called by [`Master::handle`] and
+//! by the families of workers and applications.
+
+use std::cmp::Reverse;
+
+use firesteel_common::Tick;
+use firesteel_rpc::proto::deploy::{
+    ExecutorState, ExecutorStateChanged, ExecutorUpdated, KillExecutor, KillExecutors, LaunchExecutor,
+    from_master::Message,
+};
+use tracing::{info, warn};
+
+use crate::applications::executor_added;
+use crate::event::{ConnectionId, MasterEffect};
+use crate::machine::{Master, Party};
+use crate::placement::{Demand, WorkerOffer, place};
+use crate::state::{EarlyEnd, ExecutorInfo, ExecutorKey};
+
+/// How an executor ended, as far as the master knows.
+pub(crate) struct ExecutorEnd {
+    pub(crate) state: ExecutorState,
+    pub(crate) message: String,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) stderr_tail: String,
+    pub(crate) registered: bool,
+    pub(crate) worker_lost: bool,
+}
+
+impl ExecutorEnd {
+    /// Nobody saw it end.
+    pub(crate) fn lost(message: &str) -> ExecutorEnd {
+        ExecutorEnd {
+            state: ExecutorState::Lost,
+            message: message.to_owned(),
+            exit_code: None,
+            signal: None,
+            stderr_tail: String::new(),
+            registered: false,
+            worker_lost: false,
+        }
+    }
+}
+
+impl Master {
+    pub(crate) fn executor_state_changed(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        m: ExecutorStateChanged,
+        out: &mut Vec<MasterEffect>,
+    ) {
+        let Some(Party::Worker(worker_id)) = self.parties.get(&from).cloned() else { return };
+        let state = m.state();
+        let finished = !matches!(state, ExecutorState::Unspecified | ExecutorState::Launching | ExecutorState::Running);
+        let key = ExecutorKey { app_id: m.app_id, executor_id: m.executor_id };
+        let ours = self.executors.get(&key).is_some_and(|e| e.worker_id == worker_id);
+        match (ours, finished) {
+            (true, false) if state == ExecutorState::Running => self.executor_running(&key, out),
+            (true, true) => {
+                let end = ExecutorEnd {
+                    state,
+                    message: m.message,
+                    exit_code: m.exit_code,
+                    signal: m.signal,
+                    stderr_tail: m.stderr_tail,
+                    registered: m.registered,
+                    worker_lost: false,
+                };
+                self.executor_ended(&key, end, out);
+                self.schedule(now, out);
+            }
+            (false, false) => {
+                let kill = KillExecutor { app_id: key.app_id, executor_id: key.executor_id };
+                self.tell_worker(&worker_id, Message::KillExecutor(kill), out);
+            }
+            _ => {}
+        }
+    }
+
+    /// Its driver has accepted it: whatever went wrong before is forgiven.
+    pub(crate) fn executor_running(&mut self, key: &ExecutorKey, out: &mut Vec<MasterEffect>) {
+        let Some(executor) = self.executors.get_mut(key).filter(|e| e.state == ExecutorState::Launching) else {
+            return;
+        };
+        executor.state = ExecutorState::Running;
+        let worker_id = executor.worker_id.clone();
+        let Some(application) = self.applications.get_mut(&key.app_id) else { return };
+        application.retries = 0;
+        application.early_ends.remove(&worker_id);
+        let update = ExecutorUpdated {
+            executor_id: key.executor_id,
+            state: ExecutorState::Running.into(),
+            ..ExecutorUpdated::default()
+        };
+        self.tell_driver(&key.app_id, Message::ExecutorUpdated(update), out);
+    }
+
+    /// Takes back what an executor had, tells its driver, and decides whether its application may go on. The caller
+    /// schedules.
+    pub(crate) fn executor_ended(&mut self, key: &ExecutorKey, end: ExecutorEnd, out: &mut Vec<MasterEffect>) {
+        let Some(executor) = self.executors.remove(key) else { return };
+        if let Some(worker) = self.workers.get_mut(&executor.worker_id) {
+            worker.cores_used -= executor.cores;
+            worker.memory_used_mb -= executor.memory_mb;
+        }
+        info!(app_id = key.app_id, executor_id = key.executor_id, state = ?end.state, end.message, "executor ended");
+        let Some(application) = self.applications.get_mut(&key.app_id) else { return };
+        application.executors.remove(&key.executor_id);
+        application.cores_granted -= executor.cores;
+        let update = ExecutorUpdated {
+            executor_id: key.executor_id,
+            state: end.state.into(),
+            message: end.message.clone(),
+            exit_code: end.exit_code,
+            signal: end.signal,
+            stderr_tail: end.stderr_tail.clone(),
+            worker_lost: end.worker_lost,
+        };
+        self.tell_driver(&key.app_id, Message::ExecutorUpdated(update), out);
+        // An end that somebody wished, or that came with its worker's, says nothing about the application.
+        if executor.killing || !matches!(end.state, ExecutorState::Exited | ExecutorState::Failed) {
+            return;
+        }
+        if let Some(reason) = self.early_end(key, &executor.worker_id, &end).or_else(|| self.retry(key, &end)) {
+            self.fail_application(&key.app_id, reason, out);
+        }
+    }
+
+    /// The second equal end before registration on one worker would be followed by a third: no use to try.
+    fn early_end(&mut self, key: &ExecutorKey, worker_id: &str, end: &ExecutorEnd) -> Option<String> {
+        if end.registered {
+            return None;
+        }
+        let this = EarlyEnd { exit_code: end.exit_code, signal: end.signal };
+        let application = self.applications.get_mut(&key.app_id)?;
+        let before = application.early_ends.insert(worker_id.to_owned(), this.clone());
+        (before == Some(this)).then(|| {
+            let what = describe(end);
+            format!("executors on worker {worker_id} ended twice in the same way before they could register: {what}")
+        })
+    }
+
+    /// Counts a bad end; the answer is why the application may not go on.
+    fn retry(&mut self, key: &ExecutorKey, end: &ExecutorEnd) -> Option<String> {
+        if end.exit_code == Some(0) {
+            return None;
+        }
+        let application = self.applications.get_mut(&key.app_id)?;
+        application.retries = application.retries.saturating_add(1);
+        let (retries, most) = (application.retries, self.rules.max_executor_retries);
+        if most < 0 || retries < most {
+            return None;
+        }
+        let runs = |id: &u32| {
+            let key = ExecutorKey { app_id: key.app_id.clone(), executor_id: *id };
+            self.executors.get(&key).is_some_and(|e| e.state == ExecutorState::Running)
+        };
+        let running = self.applications.get(&key.app_id)?.executors.iter().any(runs);
+        (!running).then(|| {
+            let what = describe(end);
+            format!("{retries} executors in a row failed (spark.deploy.maxExecutorRetries); the last one: {what}")
+        })
+    }
+
+    pub(crate) fn kill_executors(&mut self, from: ConnectionId, m: &KillExecutors, out: &mut Vec<MasterEffect>) {
+        if self.parties.get(&from) == Some(&Party::Driver(m.app_id.clone())) {
+            for &executor_id in &m.executor_ids {
+                self.kill_executor(&m.app_id, executor_id, out);
+            }
+        }
+    }
+
+    /// Asks its worker for its end; it counts until the worker says that it is gone.
+    pub(crate) fn kill_executor(&mut self, app_id: &str, executor_id: u32, out: &mut Vec<MasterEffect>) {
+        let key = ExecutorKey { app_id: app_id.to_owned(), executor_id };
+        let Some(executor) = self.executors.get_mut(&key) else { return };
+        executor.killing = true;
+        let worker_id = executor.worker_id.clone();
+        let kill = KillExecutor { app_id: key.app_id, executor_id };
+        self.tell_worker(&worker_id, Message::KillExecutor(kill), out);
+    }
+
+    /// Hands out what is free: the first application gets all that it may have before the second gets anything.
+    /// Spark: `startExecutorsOnWorkers`.
+    pub(crate) fn schedule(&mut self, now: Tick, out: &mut Vec<MasterEffect>) {
+        for app_id in self.fifo.clone() {
+            self.schedule_application(now, &app_id, out);
+        }
+    }
+
+    fn schedule_application(&mut self, now: Tick, app_id: &str, out: &mut Vec<MasterEffect>) {
+        let Some(application) = self.applications.get(app_id).filter(|a| a.connection.is_some()) else { return };
+        let demand = Demand {
+            cores_left: application.cores_left(self.rules.default_cores),
+            memory_mb: application.description.memory_per_executor_mb,
+            cores_per_executor: application.description.cores_per_executor,
+        };
+        if demand.cores_left < demand.cores_per_executor.unwrap_or(1) {
+            return;
+        }
+        let offer = |cores, memory_mb| WorkerOffer { cores, memory_mb };
+        let mut usable: Vec<_> = self
+            .workers
+            .values()
+            .filter(|w| w.connection.is_some() && demand.fits(&offer(w.cores_free(), w.memory_free_mb())))
+            .collect();
+        usable.sort_by_key(|w| (Reverse(w.cores_free()), w.order));
+        let offers: Vec<WorkerOffer> = usable.iter().map(|w| offer(w.cores_free(), w.memory_free_mb())).collect();
+        let ids: Vec<String> = usable.iter().map(|w| w.id.clone()).collect();
+        let never =
+            !self.workers.is_empty() && !self.workers.values().any(|w| demand.fits(&offer(w.cores, w.memory_mb)));
+        if let Some(application) = self.applications.get_mut(app_id)
+            && never
+            && !std::mem::replace(&mut application.warned, true)
+        {
+            let (cores, memory_mb) = (demand.cores_per_executor.unwrap_or(1), demand.memory_mb);
+            warn!(app_id, cores, memory_mb, "no worker is large enough for an executor of this application");
+        }
+        for (worker_id, grant) in ids.iter().zip(place(&demand, &offers, self.rules.spread_out)) {
+            for _ in 0..grant.executors {
+                self.launch_executor(now, app_id, worker_id, grant.cores, out);
+            }
+        }
+    }
+
+    fn launch_executor(&mut self, now: Tick, app_id: &str, worker_id: &str, cores: u32, out: &mut Vec<MasterEffect>) {
+        let Some(application) = self.applications.get_mut(app_id) else { return };
+        let Some(worker) = self.workers.get_mut(worker_id) else { return };
+        let executor_id = application.next_executor_id;
+        let memory_mb = application.description.memory_per_executor_mb;
+        application.next_executor_id += 1;
+        application.executors.insert(executor_id);
+        application.cores_granted += cores;
+        worker.cores_used += cores;
+        worker.memory_used_mb += memory_mb;
+        let executor = ExecutorInfo {
+            worker_id: worker_id.to_owned(),
+            cores,
+            memory_mb,
+            state: ExecutorState::Launching,
+            killing: false,
+            launched_at: now,
+        };
+        info!(app_id, executor_id, worker_id, cores, memory_mb, "executor launched");
+        let added = executor_added(executor_id, &executor, worker);
+        let launch = LaunchExecutor {
+            app_id: app_id.to_owned(),
+            executor_id,
+            cores,
+            memory_mb,
+            application: Some(application.description.clone()),
+        };
+        self.executors.insert(ExecutorKey { app_id: app_id.to_owned(), executor_id }, executor);
+        self.tell_worker(worker_id, Message::LaunchExecutor(launch), out);
+        self.tell_driver(app_id, added, out);
+    }
+}
+
+/// An end in words: exit code or signal, what was said, the end of stderr.
+fn describe(end: &ExecutorEnd) -> String {
+    let mut text = match (end.exit_code, end.signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "it did not start".to_owned(),
+    };
+    for (label, part) in [("; ", &end.message), ("; the end of its stderr:\n", &end.stderr_tail)] {
+        if !part.is_empty() {
+            text.push_str(label);
+            text.push_str(part.trim_end());
+        }
+    }
+    text
+}

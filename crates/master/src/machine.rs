@@ -1,0 +1,150 @@
+//! The [`Master`] itself: its tables, the way of an event to its family, and what all families share.
+//!
+//! ```text
+//!  shell or simulation ──handle(now, event)──▶ Master ─┬─ workers.rs        RegisterWorker, heartbeats, loss
+//!                      ◀──────effects──────────────────┼─ applications.rs   RegisterApplication, the driver's loss
+//!                                                      ├─ executors.rs      states, retries, scheduling
+//!                                                      │    └─ placement.rs  who gets which cores (pure)
+//!                                                      └─ invariants.rs     what holds after every event
+//! ```
+
+use std::collections::BTreeMap;
+
+use firesteel_common::Tick;
+use firesteel_rpc::proto::deploy::{from_master, to_master};
+
+use crate::config::MasterRules;
+use crate::event::{ConnectionId, MasterEffect, MasterEvent};
+use crate::state::{ApplicationInfo, ExecutorInfo, ExecutorKey, WorkerInfo};
+
+/// Whose stream it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Party {
+    Worker(String),
+    Driver(String),
+}
+
+/// The master's state machine. Spark: `org.apache.spark.deploy.master.Master`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Master {
+    pub(crate) rules: MasterRules,
+    /// Wall clock at tick 0, milliseconds since 1970: application ids tell when they began.
+    pub(crate) epoch_ms: u64,
+    pub(crate) workers: BTreeMap<String, WorkerInfo>,
+    pub(crate) applications: BTreeMap<String, ApplicationInfo>,
+    pub(crate) executors: BTreeMap<ExecutorKey, ExecutorInfo>,
+    /// Applications in the order of their registration: the first gets what it wants first.
+    pub(crate) fifo: Vec<String>,
+    pub(crate) parties: BTreeMap<ConnectionId, Party>,
+    pub(crate) registered_workers: u64,
+    pub(crate) registered_applications: u64,
+}
+
+impl Master {
+    /// A master without workers; `epoch_ms` is the wall clock at tick 0 in milliseconds since 1970.
+    pub fn new(rules: MasterRules, epoch_ms: u64) -> Master {
+        Master {
+            rules,
+            epoch_ms,
+            workers: BTreeMap::new(),
+            applications: BTreeMap::new(),
+            executors: BTreeMap::new(),
+            fifo: Vec::new(),
+            parties: BTreeMap::new(),
+            registered_workers: 0,
+            registered_applications: 0,
+        }
+    }
+
+    /// Takes one event and appends what is to be done.
+    pub fn handle(&mut self, now: Tick, event: MasterEvent, out: &mut Vec<MasterEffect>) {
+        match event {
+            MasterEvent::Received { from, message } => self.received(now, from, message, out),
+            MasterEvent::Closed { connection } => self.closed(now, connection),
+            MasterEvent::Wake => self.wake(now, out),
+        }
+        debug_assert_eq!(self.check_invariants(), Ok(()));
+    }
+
+    /// When [`MasterEvent::Wake`] is due next, `None` when nothing waits for time to pass.
+    pub fn next_deadline(&self) -> Option<Tick> {
+        let workers = self.workers.values().map(|w| self.worker_deadline(w));
+        let applications = self.applications.values().filter_map(|a| self.application_deadline(a));
+        workers.chain(applications).min()
+    }
+
+    /// The registered workers by id.
+    pub fn workers(&self) -> &BTreeMap<String, WorkerInfo> {
+        &self.workers
+    }
+
+    /// The registered applications by id.
+    pub fn applications(&self) -> &BTreeMap<String, ApplicationInfo> {
+        &self.applications
+    }
+
+    /// The executors that have not ended.
+    pub fn executors(&self) -> &BTreeMap<ExecutorKey, ExecutorInfo> {
+        &self.executors
+    }
+
+    fn received(&mut self, now: Tick, from: ConnectionId, message: to_master::Message, out: &mut Vec<MasterEffect>) {
+        use to_master::Message;
+        match message {
+            // The stream's own business; done before the shell hands a stream over.
+            Message::Handshake(_) => {}
+            Message::RegisterWorker(m) => self.register_worker(now, from, m, out),
+            Message::Heartbeat(m) => {
+                self.worker_heard(now, from, &m.worker_id, out);
+            }
+            Message::WorkerLatestState(m) => self.worker_latest_state(now, from, &m, out),
+            Message::ExecutorStateChanged(m) => self.executor_state_changed(now, from, m, out),
+            Message::RegisterApplication(m) => self.register_application(now, from, m, out),
+            Message::UnregisterApplication(m) => self.unregister_application(now, from, &m.app_id, out),
+            Message::ApplicationHeartbeat(m) => self.application_heartbeat(now, from, &m.app_id, out),
+            Message::KillExecutors(m) => self.kill_executors(from, &m, out),
+        }
+    }
+
+    fn closed(&mut self, now: Tick, connection: ConnectionId) {
+        match self.parties.remove(&connection) {
+            Some(Party::Worker(id)) => self.worker_disconnected(now, &id),
+            Some(Party::Driver(id)) => self.driver_disconnected(now, &id),
+            None => {}
+        }
+    }
+
+    fn wake(&mut self, now: Tick, out: &mut Vec<MasterEffect>) {
+        self.remove_silent_workers(now, out);
+        self.remove_driverless_applications(now, out);
+        self.schedule(now, out);
+    }
+
+    /// Gives up a stream: nothing more is sent on it or taken from it.
+    pub(crate) fn drop_connection(&mut self, connection: ConnectionId, out: &mut Vec<MasterEffect>) {
+        self.parties.remove(&connection);
+        out.push(MasterEffect::Close { connection });
+    }
+
+    /// Says something to a worker; while it has no stream it misses it and is set right when it registers again.
+    pub(crate) fn tell_worker(&self, id: &str, message: from_master::Message, out: &mut Vec<MasterEffect>) {
+        if let Some(to) = self.workers.get(id).and_then(|w| w.connection) {
+            out.push(MasterEffect::Send { to, message });
+        }
+    }
+
+    /// Says something to an application's driver, if it has a stream.
+    pub(crate) fn tell_driver(&self, app_id: &str, message: from_master::Message, out: &mut Vec<MasterEffect>) {
+        if let Some(to) = self.applications.get(app_id).and_then(|a| a.connection) {
+            out.push(MasterEffect::Send { to, message });
+        }
+    }
+}
+
+/// Why a registration that speaks another protocol version is refused.
+pub(crate) fn version_mismatch(theirs: u32) -> Option<String> {
+    let ours = firesteel_rpc::PROTOCOL_VERSION;
+    (theirs != ours).then(|| {
+        format!("the master speaks protocol version {ours}, you speak {theirs}; run the same release on both sides")
+    })
+}

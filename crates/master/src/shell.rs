@@ -1,0 +1,151 @@
+//! The master as a daemon: accepts streams, feeds the machine one event at a time, carries its effects out.
+//!
+//! ```text
+//!  serve_master ─on_peer─▶ newcomers ─┐
+//!  a task a stream ─messages─▶ inbox ─┼─▶ Shell::work ─handle─▶ Master ─effects─▶ Sender of each stream
+//!  next_deadline ─────────────────────┘
+//! ```
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::TcpListener;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use firesteel_common::Tick;
+use firesteel_rpc::proto::deploy::{FromMaster, ToMaster};
+use firesteel_rpc::{Duplex, RpcError, SendError, Sender, serve_master};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::config::MasterConfig;
+use crate::event::{ConnectionId, MasterEffect, MasterEvent};
+use crate::machine::Master;
+
+/// Messages of all streams together that wait for the machine; a stream that has more waits with it.
+const INBOX: usize = 4096;
+
+type Peer = Duplex<ToMaster, FromMaster>;
+
+/// Runs a master on `listener` until `shutdown` completes. An empty `rules.url` is filled with the listener's address.
+///
+/// # Errors
+/// When the listener cannot be served. What a single peer does wrong ends only its own stream.
+pub async fn run(
+    listener: TcpListener,
+    mut config: MasterConfig,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RpcError> {
+    let addr = listener.local_addr().map_err(|source| RpcError::Listen { addr: "its own port".to_owned(), source })?;
+    if config.rules.url.is_empty() {
+        config.rules.url = format!("spark://{addr}");
+    }
+    info!(url = config.rules.url, %addr, authenticated = config.secret.is_some(), "master started");
+    let (newcomer, newcomers) = mpsc::unbounded_channel();
+    let on_peer = move |peer: Peer| {
+        // Fails only while the master shuts down; dropping the peer then closes its stream.
+        let _ = newcomer.send(peer);
+    };
+    let served = serve_master(listener, config.secret.clone(), on_peer, shutdown);
+    let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+    let shell = Shell {
+        master: Master::new(config.rules, epoch_ms),
+        started: Instant::now(),
+        senders: BTreeMap::new(),
+        connections: 0,
+    };
+    // The shell goes when the server has sent what was queued and closed every stream.
+    tokio::select! {
+        result = served => result,
+        () = shell.work(newcomers) => Ok(()),
+    }
+}
+
+struct Shell {
+    master: Master,
+    started: Instant,
+    senders: BTreeMap<ConnectionId, Sender<FromMaster>>,
+    connections: u64,
+}
+
+impl Shell {
+    /// Ends only by being dropped.
+    async fn work(mut self, mut newcomers: mpsc::UnboundedReceiver<Peer>) {
+        let (inbox, mut events) = mpsc::channel(INBOX);
+        loop {
+            let deadline = self.master.next_deadline().map(|tick| self.instant(tick));
+            let event = tokio::select! {
+                Some(peer) = newcomers.recv() => {
+                    self.welcome(peer, inbox.clone());
+                    continue;
+                }
+                Some(event) = events.recv() => event,
+                () = sleep_until(deadline) => MasterEvent::Wake,
+            };
+            if let MasterEvent::Closed { connection } = &event {
+                self.senders.remove(connection);
+            }
+            let mut effects = Vec::new();
+            self.master.handle(self.now(), event, &mut effects);
+            for effect in effects {
+                self.carry_out(effect);
+            }
+        }
+    }
+
+    fn welcome(&mut self, mut peer: Peer, inbox: mpsc::Sender<MasterEvent>) {
+        let connection = ConnectionId(self.connections);
+        self.connections += 1;
+        info!(%connection, role = %peer.peer.role, addr = peer.peer.addr, "connected");
+        self.senders.insert(connection, peer.tx);
+        tokio::spawn(async move {
+            while let Some(ToMaster { message }) = peer.rx.recv().await {
+                let Some(message) = message else { continue };
+                if inbox.send(MasterEvent::Received { from: connection, message }).await.is_err() {
+                    return;
+                }
+            }
+            // The shell is gone when this fails, and with it everything that could want to know.
+            let _ = inbox.send(MasterEvent::Closed { connection }).await;
+        });
+    }
+
+    fn carry_out(&mut self, effect: MasterEffect) {
+        match effect {
+            MasterEffect::Send { to, message } => {
+                let Some(sender) = self.senders.get(&to) else {
+                    return debug!(connection = %to, "nothing is sent on a stream that has closed");
+                };
+                match sender.send(FromMaster { message: Some(message) }) {
+                    Ok(()) => {}
+                    Err(SendError::Closed { .. }) => {} // its task will say so
+                    // What it missed leaves it in a state that the master does not know: better that it comes again.
+                    Err(e) => {
+                        warn!(connection = %to, error = %e, "closing a stream");
+                        sender.close(&e.to_string());
+                    }
+                }
+            }
+            MasterEffect::Close { connection } => {
+                if let Some(sender) = self.senders.remove(&connection) {
+                    sender.close("the master gave this stream up");
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Tick {
+        Tick::ZERO + self.started.elapsed()
+    }
+
+    fn instant(&self, tick: Tick) -> Instant {
+        self.started + tick.since(Tick::ZERO)
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

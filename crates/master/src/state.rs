@@ -1,0 +1,130 @@
+//! What the master knows of each worker, application and executor.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use firesteel_common::Tick;
+use firesteel_rpc::proto::deploy::{ApplicationDescription, ExecutorState};
+
+use crate::event::ConnectionId;
+
+/// Names an executor within the cluster.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ExecutorKey {
+    /// Its application.
+    pub app_id: String,
+    /// Its number within the application.
+    pub executor_id: u32,
+}
+
+impl fmt::Display for ExecutorKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.app_id, self.executor_id)
+    }
+}
+
+/// A registered worker. Spark: `WorkerInfo`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WorkerInfo {
+    /// Its name, of its own choice.
+    pub id: String,
+    /// Host of its listener.
+    pub host: String,
+    /// Port of its listener; with `host` the worker's place.
+    pub port: u32,
+    /// Cores that it offers.
+    pub cores: u32,
+    /// Memory that it offers, MiB.
+    pub memory_mb: u64,
+    /// Cores of its executors.
+    pub cores_used: u32,
+    /// Memory of its executors, MiB.
+    pub memory_used_mb: u64,
+    /// Its stream; `None` between a stream that closed and the worker's return.
+    pub connection: Option<ConnectionId>,
+    /// When it was last heard of.
+    pub last_heard: Tick,
+    /// With no stream: when it counts as lost.
+    pub lost_at: Option<Tick>,
+    /// Position in the order of registration; earlier workers win ties of placement.
+    pub order: u64,
+}
+
+impl WorkerInfo {
+    /// Cores that no executor has.
+    pub fn cores_free(&self) -> u32 {
+        self.cores.saturating_sub(self.cores_used)
+    }
+
+    /// Memory that no executor has, MiB.
+    pub fn memory_free_mb(&self) -> u64 {
+        self.memory_mb.saturating_sub(self.memory_used_mb)
+    }
+}
+
+/// An executor from its launch until its worker reports its end or is lost. Spark: `ExecutorDesc`.
+///
+/// One that is being killed keeps its cores and memory until it is gone, so that nothing is handed out twice.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ExecutorInfo {
+    /// Its worker.
+    pub worker_id: String,
+    /// Its cores.
+    pub cores: u32,
+    /// Its memory, MiB.
+    pub memory_mb: u64,
+    /// `Launching` or `Running`; it is running when its driver has accepted it.
+    pub state: ExecutorState,
+    /// The master asked for its end.
+    pub killing: bool,
+    /// When it was launched.
+    pub launched_at: Tick,
+}
+
+/// How an executor ended that had not registered with its driver.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EarlyEnd {
+    /// Its exit code, if it had one.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
+}
+
+/// A registered application. Spark: `ApplicationInfo`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ApplicationInfo {
+    /// What its driver said.
+    pub description: ApplicationDescription,
+    /// The driver's stream; `None` between a stream that closed and the driver's return.
+    pub connection: Option<ConnectionId>,
+    /// With no stream: when the application is removed.
+    pub lost_at: Option<Tick>,
+    /// When its driver was last heard of.
+    pub last_heard: Tick,
+    /// Its driver sends heartbeats, and is held to them.
+    pub beats: bool,
+    /// The number of its next executor.
+    pub next_executor_id: u32,
+    /// Its executors, those that are being killed included.
+    pub executors: BTreeSet<u32>,
+    /// Cores of its executors.
+    pub cores_granted: u32,
+    /// Executors in a row that ended badly.
+    pub retries: i32,
+    /// The last early end on each worker, until an executor runs there.
+    pub early_ends: BTreeMap<String, EarlyEnd>,
+    /// It was logged that no worker is large enough for it.
+    pub warned: bool,
+}
+
+impl ApplicationInfo {
+    /// Cores that it may still get, `default_cores` being the master's answer for those who set no limit.
+    pub fn cores_left(&self, default_cores: Option<u32>) -> u32 {
+        self.cores_limit(default_cores).saturating_sub(self.cores_granted)
+    }
+
+    /// Upper bound of its cores.
+    pub fn cores_limit(&self, default_cores: Option<u32>) -> u32 {
+        self.description.cores_max.or(default_cores).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,189 @@
+//! Registration and end of applications, FIFO, limits on cores.
+
+use std::time::Duration;
+
+use firesteel_rpc::proto::deploy::{
+    ApplicationHeartbeat, ExecutorState, UnregisterApplication, from_master::Message as To, to_master,
+};
+
+use super::*;
+
+fn unregister(app_id: &str) -> to_master::Message {
+    to_master::Message::UnregisterApplication(UnregisterApplication { app_id: app_id.to_owned() })
+}
+
+#[test]
+fn applications_are_named_by_date_and_number() {
+    let mut c = Cluster::default();
+    assert_eq!(c.application(1, application(None, 512, None)), "app-20261121132233-0000");
+    assert_eq!(c.application(2, application(None, 512, None)), "app-20261121132233-0001");
+}
+
+#[test]
+fn what_could_never_run_is_refused_with_the_key_to_change() {
+    let mut c = Cluster::default();
+    for (description, key) in [
+        (application(Some(0), 512, None), "spark.cores.max"),
+        (application(None, 512, Some(0)), "spark.executor.cores"),
+        (application(None, 0, None), "spark.executor.memory"),
+        (application(Some(2), 512, Some(4)), "spark.executor.cores is 4"),
+    ] {
+        c.say(1, register_application(description, ""));
+        let heard = c.heard(1);
+        assert!(matches!(&heard[..], [To::RegisterApplicationFailed(m)] if m.reason.contains(key)), "{heard:?}");
+    }
+    assert!(c.master.applications().is_empty());
+}
+
+#[test]
+fn the_first_application_gets_all_and_the_second_what_is_left() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 4096);
+    let first = c.application(10, application(Some(3), 512, None));
+    c.application(11, application(None, 512, None));
+    c.application(12, application(None, 512, None));
+    assert_eq!(c.launches(), [(1, 0, 3), (1, 0, 1)]);
+    c.say(10, unregister(&first));
+    assert_eq!(c.launches(), [], "cores are free only when the executor is gone");
+    c.state(1, &first, 0, ExecutorState::Killed);
+    assert_eq!(c.launches(), [(1, 1, 3)]);
+    assert_eq!(c.master.applications()["app-20261121132233-0001"].cores_granted, 4);
+}
+
+#[test]
+fn without_cores_max_the_masters_default_holds() {
+    let mut c = Cluster::new(MasterRules { default_cores: Some(3), ..MasterRules::default() });
+    c.worker(1, 8, 4096);
+    c.application(10, application(None, 512, None));
+    assert_eq!(c.launches(), [(1, 0, 3)]);
+    c.application(11, application(Some(4), 512, None));
+    assert_eq!(c.launches(), [(1, 0, 4)]);
+}
+
+#[test]
+fn several_executors_of_an_application_share_a_worker() {
+    let mut c = Cluster::default();
+    c.worker(1, 8, 2048);
+    c.application(10, application(None, 512, Some(2)));
+    assert_eq!(c.launches(), [(1, 0, 2), (1, 1, 2), (1, 2, 2), (1, 3, 2)]);
+}
+
+#[test]
+fn workers_with_most_free_cores_come_first() {
+    let mut c = Cluster::default();
+    c.worker(1, 2, 2048);
+    c.worker(2, 8, 2048);
+    c.application(10, application(Some(1), 512, None));
+    assert_eq!(c.launches(), [(2, 0, 1)]);
+}
+
+#[test]
+fn consolidation_fills_one_worker() {
+    let mut c = Cluster::new(MasterRules { spread_out: false, ..MasterRules::default() });
+    c.worker(1, 4, 4096);
+    c.worker(2, 4, 4096);
+    c.application(10, application(Some(4), 512, Some(1)));
+    assert_eq!(c.launches(), [(1, 0, 1), (1, 1, 1), (1, 2, 1), (1, 3, 1)]);
+}
+
+#[test]
+fn a_worker_that_joins_serves_those_who_wait() {
+    let mut c = Cluster::default();
+    c.application(10, application(None, 512, None));
+    c.worker(1, 4, 4096);
+    assert_eq!(c.launches(), [(1, 0, 4)]);
+}
+
+#[test]
+fn an_unregistered_application_is_released_at_once_and_workers_are_told() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 4096);
+    c.worker(2, 4, 4096);
+    let app = c.application(10, application(Some(4), 512, None));
+    c.say(11, unregister(&app));
+    assert!(c.master.applications().contains_key(&app), "only its own driver may end it");
+    c.said.clear();
+    c.say(10, unregister(&app));
+    assert!(c.master.applications().is_empty());
+    let said = c.said.clone();
+    assert!(matches!(&c.heard(1)[..], [To::KillExecutor(_), To::ApplicationFinished(_)]));
+    c.said = said;
+    assert!(says!(c.heard(2), To::ApplicationFinished(_)));
+}
+
+#[test]
+fn when_the_driver_does_not_come_back_all_is_released() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 4096);
+    let app = c.application(10, application(None, 512, None));
+    c.said.clear();
+    c.close(10);
+    c.pass(Duration::from_millis(2999));
+    assert!(c.said.is_empty());
+    c.pass(Duration::from_millis(1));
+    assert!(matches!(&c.heard(1)[..], [To::KillExecutor(_), To::ApplicationFinished(_)]));
+    c.state(1, &app, 0, ExecutorState::Killed);
+    assert!(c.master.executors().is_empty());
+    assert_eq!(c.master.workers()["w1"].cores_free(), 4);
+}
+
+#[test]
+fn a_driver_that_comes_back_in_time_keeps_its_executors_and_is_told_of_them() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 4096);
+    let description = application(None, 512, None);
+    let app = c.application(10, description.clone());
+    c.close(10);
+    c.pass(Duration::from_secs(1));
+    c.said.clear();
+    c.say(11, register_application(description, &app));
+    assert!(matches!(&c.heard(11)[..], [To::RegisteredApplication(r), To::ExecutorAdded(a)]
+        if r.app_id == app && a.executor_id == 0));
+    c.pass(Duration::from_secs(10));
+    assert!(c.master.applications().contains_key(&app));
+}
+
+#[test]
+fn another_driver_may_not_take_an_application_over() {
+    let mut c = Cluster::default();
+    let app = c.application(10, application(None, 512, None));
+    let other = ApplicationDescription { driver_address: "h:1".to_owned(), ..application(None, 512, None) };
+    c.say(11, register_application(other, &app));
+    assert!(says!(c.heard(11), To::RegisterApplicationFailed(_)));
+    assert_eq!(c.master.applications()[&app].connection, Some(ConnectionId(10)));
+}
+
+#[test]
+fn a_repeated_registration_makes_no_second_application() {
+    let mut c = Cluster::default();
+    let app = c.application(10, application(None, 512, None));
+    assert_eq!(c.application(10, application(None, 512, None)), app);
+    assert_eq!(c.master.applications().len(), 1);
+}
+
+#[test]
+fn a_driver_that_beats_is_held_to_it_and_one_that_does_not_is_not() {
+    let mut c = Cluster::default();
+    let beats = c.application(10, application(None, 512, None));
+    let silent = c.application(11, application(None, 512, None));
+    let beat = ApplicationHeartbeat { app_id: beats.clone() };
+    c.say(10, to_master::Message::ApplicationHeartbeat(beat.clone()));
+    c.pass(Duration::from_secs(61));
+    assert_eq!(c.master.applications().keys().collect::<Vec<_>>(), [&silent]);
+    c.said.clear();
+    c.say(10, to_master::Message::ApplicationHeartbeat(beat));
+    assert!(says!(c.heard(10), To::ApplicationRemoved(_)));
+}
+
+#[test]
+fn a_driver_that_outlived_its_master_keeps_its_name_and_no_executor_id_is_used_twice() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 4096);
+    let m = match register_application(application(None, 512, None), "app-old-0003") {
+        to_master::Message::RegisterApplication(m) => RegisterApplication { next_executor_id: 5, ..m },
+        _ => unreachable!(),
+    };
+    c.say(10, to_master::Message::RegisterApplication(m));
+    assert_eq!(c.launches(), [(1, 5, 4)]);
+    assert!(c.master.applications().contains_key("app-old-0003"));
+}

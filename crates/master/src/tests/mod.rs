@@ -1,0 +1,180 @@
+//! The master's rules, one test each; `Cluster` speaks to the machine as workers and drivers do.
+
+mod applications;
+mod chaos;
+mod executors;
+mod workers;
+
+use std::time::Duration;
+
+use firesteel_common::Tick;
+use firesteel_rpc::PROTOCOL_VERSION;
+use firesteel_rpc::proto::deploy::{
+    ApplicationDescription, ExecutorDescription, ExecutorState, ExecutorStateChanged, LaunchExecutor,
+    RegisterApplication, RegisterWorker, WorkerHeartbeat, from_master, to_master,
+};
+
+use crate::{ConnectionId, Master, MasterEffect, MasterEvent, MasterRules};
+
+/// A master, its clock, and what it said since it was last asked.
+struct Cluster {
+    master: Master,
+    now: Tick,
+    said: Vec<MasterEffect>,
+}
+
+impl Cluster {
+    fn new(rules: MasterRules) -> Cluster {
+        Cluster { master: Master::new(rules, 1_795_267_353_000), now: Tick::ZERO, said: Vec::new() }
+    }
+
+    fn default() -> Cluster {
+        Cluster::new(MasterRules { url: "spark://m:7077".to_owned(), ..MasterRules::default() })
+    }
+
+    fn event(&mut self, event: MasterEvent) {
+        self.master.handle(self.now, event, &mut self.said);
+        self.master.check_invariants().unwrap();
+    }
+
+    fn say(&mut self, from: u64, message: to_master::Message) {
+        self.event(MasterEvent::Received { from: ConnectionId(from), message });
+    }
+
+    fn close(&mut self, connection: u64) {
+        self.event(MasterEvent::Closed { connection: ConnectionId(connection) });
+    }
+
+    /// Lets time pass, waking the machine whenever it asked for it.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(deadline) = self.master.next_deadline().filter(|d| *d <= end) {
+            self.now = self.now.max(deadline);
+            self.event(MasterEvent::Wake);
+        }
+        self.now = end;
+    }
+
+    /// What was said to this stream since the last call, which forgets the rest.
+    fn heard(&mut self, connection: u64) -> Vec<from_master::Message> {
+        std::mem::take(&mut self.said)
+            .into_iter()
+            .filter_map(|effect| match effect {
+                MasterEffect::Send { to, message } if to.0 == connection => Some(message),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The launches since the last call as (connection, executor, cores).
+    fn launches(&mut self) -> Vec<(u64, u32, u32)> {
+        std::mem::take(&mut self.said)
+            .into_iter()
+            .filter_map(|effect| match effect {
+                MasterEffect::Send { to, message: from_master::Message::LaunchExecutor(l) } => {
+                    Some((to.0, l.executor_id, l.cores))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Registers worker `w<n>` at port `n` on connection `n`.
+    fn worker(&mut self, n: u32, cores: u32, memory_mb: u64) {
+        self.say(n.into(), register_worker(&format!("w{n}"), n, cores, memory_mb, Vec::new()));
+    }
+
+    /// Registers an application on that connection; its id.
+    fn application(&mut self, connection: u64, description: ApplicationDescription) -> String {
+        self.say(connection, register_application(description, ""));
+        let registered = self.said.iter().rev().find_map(|effect| match effect {
+            MasterEffect::Send { message: from_master::Message::RegisteredApplication(m), .. } => Some(&m.app_id),
+            _ => None,
+        });
+        registered.unwrap().clone()
+    }
+
+    fn state(&mut self, from: u64, app_id: &str, executor_id: u32, state: ExecutorState) {
+        self.say(from, ended(app_id, executor_id, state, None, None, true));
+    }
+}
+
+fn register_worker(
+    id: &str,
+    port: u32,
+    cores: u32,
+    memory_mb: u64,
+    executors: Vec<ExecutorDescription>,
+) -> to_master::Message {
+    to_master::Message::RegisterWorker(RegisterWorker {
+        protocol_version: PROTOCOL_VERSION,
+        worker_id: id.to_owned(),
+        host: "h".to_owned(),
+        port,
+        cores,
+        memory_mb,
+        executors,
+    })
+}
+
+fn register_application(description: ApplicationDescription, app_id: &str) -> to_master::Message {
+    to_master::Message::RegisterApplication(RegisterApplication {
+        protocol_version: PROTOCOL_VERSION,
+        application: Some(description),
+        app_id: app_id.to_owned(),
+        next_executor_id: 0,
+    })
+}
+
+fn application(cores_max: Option<u32>, memory_mb: u64, cores_per_executor: Option<u32>) -> ApplicationDescription {
+    ApplicationDescription {
+        name: "test".to_owned(),
+        cores_max,
+        memory_per_executor_mb: memory_mb,
+        cores_per_executor,
+        ..ApplicationDescription::default()
+    }
+}
+
+fn ended(
+    app_id: &str,
+    executor_id: u32,
+    state: ExecutorState,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    registered: bool,
+) -> to_master::Message {
+    to_master::Message::ExecutorStateChanged(ExecutorStateChanged {
+        app_id: app_id.to_owned(),
+        executor_id,
+        state: state.into(),
+        exit_code,
+        signal,
+        registered,
+        ..ExecutorStateChanged::default()
+    })
+}
+
+fn beat(id: &str) -> to_master::Message {
+    to_master::Message::Heartbeat(WorkerHeartbeat { worker_id: id.to_owned() })
+}
+
+fn described(app_id: &str, executor_id: u32, state: ExecutorState) -> ExecutorDescription {
+    ExecutorDescription { app_id: app_id.to_owned(), executor_id, cores: 1, memory_mb: 1, state: state.into() }
+}
+
+/// Whether a message is of this kind.
+macro_rules! says {
+    ($messages:expr, $pattern:pat) => {
+        $messages.iter().any(|m| matches!(m, $pattern))
+    };
+}
+use says;
+
+/// What a launch was for.
+fn launch_of(messages: &[from_master::Message]) -> Option<&LaunchExecutor> {
+    messages.iter().find_map(|m| match m {
+        from_master::Message::LaunchExecutor(l) => Some(l),
+        _ => None,
+    })
+}

@@ -1,0 +1,196 @@
+//! Registration, heartbeats, reconciliation and loss of workers.
+
+use std::time::Duration;
+
+use firesteel_rpc::proto::deploy::{
+    ExecutorState, RegisterWorker, WorkerLatestState, from_master::Message as To, to_master,
+};
+
+use super::*;
+
+#[test]
+fn a_worker_is_told_the_timeout_it_is_held_to() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 1024);
+    let heard = c.heard(1);
+    assert!(matches!(&heard[..], [To::RegisteredWorker(m)]
+        if m.worker_timeout_ms == 60_000 && m.master_url == "spark://m:7077" && !m.duplicate));
+    assert_eq!(c.master.workers()["w1"].cores_free(), 4);
+}
+
+#[test]
+fn a_worker_of_another_protocol_version_is_refused_with_both_versions() {
+    let mut c = Cluster::default();
+    let m = RegisterWorker {
+        protocol_version: 999,
+        worker_id: "w".to_owned(),
+        cores: 1,
+        memory_mb: 1,
+        ..Default::default()
+    };
+    c.say(1, to_master::Message::RegisterWorker(m));
+    let heard = c.heard(1);
+    assert!(matches!(&heard[..], [To::RegisterWorkerFailed(m)] if m.reason.contains("999") && m.reason.contains('1')));
+}
+
+#[test]
+fn a_worker_with_nothing_to_offer_is_refused() {
+    let mut c = Cluster::default();
+    c.worker(1, 0, 1024);
+    assert!(says!(c.heard(1), To::RegisterWorkerFailed(_)));
+    c.worker(1, 1, 0);
+    assert!(says!(c.heard(1), To::RegisterWorkerFailed(_)));
+}
+
+#[test]
+fn a_worker_that_stays_silent_is_removed_after_the_timeout_and_not_before() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 1024);
+    for _ in 0..5 {
+        c.pass(Duration::from_secs(59));
+        c.say(1, beat("w1"));
+    }
+    c.pass(Duration::from_secs(59));
+    assert!(c.master.workers().contains_key("w1"));
+    c.pass(Duration::from_secs(1));
+    assert!(c.master.workers().is_empty());
+    assert!(c.said.contains(&MasterEffect::Close { connection: ConnectionId(1) }));
+    assert_eq!(c.master.next_deadline(), None);
+}
+
+#[test]
+fn a_removed_worker_that_beats_is_told_to_register_again() {
+    let mut c = Cluster::default();
+    c.say(1, beat("w1"));
+    assert!(says!(c.heard(1), To::ReconnectWorker(_)));
+}
+
+#[test]
+fn an_id_in_use_by_a_live_worker_elsewhere_is_refused() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 1024);
+    c.say(2, register_worker("w1", 99, 4, 1024, Vec::new()));
+    let heard = c.heard(2);
+    assert!(matches!(&heard[..], [To::RegisterWorkerFailed(m)] if m.reason.contains("h:1")));
+    assert_eq!(c.master.workers()["w1"].connection, Some(ConnectionId(1)));
+}
+
+#[test]
+fn a_worker_at_the_same_address_replaces_the_old_one_whose_executors_are_lost() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 1024);
+    let app = c.application(10, application(None, 512, None));
+    c.said.clear();
+    c.say(2, register_worker("new", 1, 4, 1024, Vec::new()));
+    assert_eq!(c.master.workers().keys().collect::<Vec<_>>(), ["new"]);
+    assert!(c.said.contains(&MasterEffect::Close { connection: ConnectionId(1) }));
+    let said = c.said.clone();
+    assert!(matches!(&c.heard(10)[0], To::ExecutorUpdated(m)
+        if m.state() == ExecutorState::Lost && m.worker_lost && m.executor_id == 0));
+    c.said = said;
+    assert_eq!(c.launches(), [(2, 1, 4)]);
+    assert_eq!(c.master.applications()[&app].cores_granted, 4);
+}
+
+#[test]
+fn the_same_worker_over_a_new_stream_keeps_its_executors_and_loses_what_it_does_not_have() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 4096);
+    let app = c.application(10, application(Some(2), 512, Some(1)));
+    c.state(1, &app, 0, ExecutorState::Running);
+    c.said.clear();
+    c.close(1);
+    c.say(2, register_worker("w1", 1, 4, 4096, vec![described(&app, 0, ExecutorState::Running)]));
+    assert!(matches!(&c.said[0], MasterEffect::Send { to, message: To::ExecutorUpdated(m) }
+        if to.0 == 10 && m.executor_id == 1 && m.state() == ExecutorState::Lost && !m.worker_lost));
+    let heard = c.heard(2);
+    assert!(matches!(&heard[0], To::RegisteredWorker(m) if m.duplicate));
+    assert_eq!(launch_of(&heard).unwrap().executor_id, 2);
+    assert!(!says!(heard, To::KillExecutor(_)));
+}
+
+#[test]
+fn a_worker_that_comes_back_before_its_old_stream_was_seen_to_close_is_kept() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 4096);
+    c.say(2, register_worker("w1", 1, 4, 4096, Vec::new()));
+    assert!(c.said.contains(&MasterEffect::Close { connection: ConnectionId(1) }));
+    assert!(matches!(&c.heard(2)[..], [To::RegisteredWorker(m)] if m.duplicate));
+    c.close(1);
+    c.pass(Duration::from_secs(1));
+    assert!(c.master.workers().contains_key("w1"));
+}
+
+#[test]
+fn a_repeated_registration_changes_nothing() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 4096);
+    c.application(10, application(None, 512, None));
+    let before = c.master.clone();
+    c.worker(1, 4, 4096);
+    assert_eq!(c.master, before);
+}
+
+#[test]
+fn executors_of_a_worker_whose_stream_closed_are_lost_after_the_grace_and_placed_elsewhere() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 1024);
+    c.application(10, application(Some(4), 512, None));
+    c.worker(2, 4, 1024);
+    c.said.clear();
+    c.close(1);
+    assert!(c.said.is_empty());
+    c.pass(Duration::from_secs(1));
+    assert!(matches!(&c.said[0], MasterEffect::Send { message: To::ExecutorUpdated(m), .. } if m.worker_lost));
+    assert_eq!(c.launches(), [(2, 1, 4)]);
+}
+
+#[test]
+fn a_worker_without_a_stream_gets_no_executors() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 1024);
+    c.close(1);
+    c.application(10, application(None, 512, None));
+    assert_eq!(c.launches(), []);
+}
+
+#[test]
+fn what_a_new_worker_runs_without_the_masters_wish_is_killed() {
+    let mut c = Cluster::default();
+    c.say(1, register_worker("w1", 1, 4, 1024, vec![described("app-x", 7, ExecutorState::Running)]));
+    let heard = c.heard(1);
+    assert!(matches!(&heard[1], To::KillExecutor(m) if m.app_id == "app-x" && m.executor_id == 7));
+    assert!(says!(heard, To::ApplicationFinished(_)));
+}
+
+fn latest(executors: Vec<ExecutorDescription>) -> to_master::Message {
+    to_master::Message::WorkerLatestState(WorkerLatestState { worker_id: "w1".to_owned(), executors })
+}
+
+#[test]
+fn an_executor_missing_from_the_latest_state_is_lost_unless_its_launch_is_recent() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 1024);
+    let app = c.application(10, application(None, 512, None));
+    c.said.clear();
+    c.say(1, latest(Vec::new()));
+    assert!(c.said.is_empty());
+    c.pass(Duration::from_secs(15));
+    c.say(1, latest(vec![described(&app, 0, ExecutorState::Running)]));
+    assert_eq!(c.master.executors().len(), 1);
+    assert!(says!(c.heard(10), To::ExecutorUpdated(_)), "the lost report of its start is made up for");
+    c.say(1, latest(Vec::new()));
+    assert_eq!(c.launches(), [(1, 1, 4)]);
+}
+
+#[test]
+fn a_lost_kill_is_said_again() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 1024);
+    let app = c.application(10, application(None, 512, None));
+    c.close(10);
+    c.pass(Duration::from_secs(3));
+    c.said.clear();
+    c.say(1, latest(vec![described(&app, 0, ExecutorState::Running)]));
+    assert!(says!(c.heard(1), To::KillExecutor(_)));
+}

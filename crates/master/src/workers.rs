@@ -1,0 +1,257 @@
+//! Events of workers: registration, heartbeats, reconciliation and loss. Called by [`Master::handle`].
+
+use std::collections::BTreeSet;
+
+use firesteel_common::Tick;
+use firesteel_rpc::proto::deploy::{
+    ApplicationFinished, ExecutorDescription, ExecutorState, KillExecutor, ReconnectWorker, RegisterWorker,
+    RegisterWorkerFailed, RegisteredWorker, WorkerLatestState, from_master::Message,
+};
+use tracing::{info, warn};
+
+use crate::event::{ConnectionId, MasterEffect};
+use crate::executors::ExecutorEnd;
+use crate::machine::{Master, Party, version_mismatch};
+use crate::state::{ExecutorKey, WorkerInfo};
+
+impl Master {
+    pub(crate) fn register_worker(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        m: RegisterWorker,
+        out: &mut Vec<MasterEffect>,
+    ) {
+        if let Some(reason) = self.refusal_of_worker(from, &m) {
+            warn!(worker_id = m.worker_id, reason, "worker refused");
+            let message = Message::RegisterWorkerFailed(RegisterWorkerFailed { reason });
+            out.push(MasterEffect::Send { to: from, message });
+            return;
+        }
+        let same = |w: &WorkerInfo| (&w.host, w.port, w.cores, w.memory_mb) == (&m.host, m.port, m.cores, m.memory_mb);
+        let duplicate = self.workers.get(&m.worker_id).is_some_and(same);
+        if duplicate {
+            self.worker_came_back(now, from, &m, out);
+        } else {
+            self.worker_is_new(now, from, &m, out);
+        }
+        let message = Message::RegisteredWorker(RegisteredWorker {
+            master_url: self.rules.url.clone(),
+            worker_timeout_ms: u64::try_from(self.rules.worker_timeout.as_millis()).unwrap_or(u64::MAX),
+            duplicate,
+        });
+        out.push(MasterEffect::Send { to: from, message });
+        self.kill_strangers(&m.worker_id, &m.executors, out);
+        self.schedule(now, out);
+    }
+
+    fn refusal_of_worker(&self, from: ConnectionId, m: &RegisterWorker) -> Option<String> {
+        if let Some(reason) = version_mismatch(m.protocol_version) {
+            return Some(reason);
+        }
+        if m.worker_id.is_empty() {
+            return Some("a worker needs an id".to_owned());
+        }
+        if m.cores == 0 || m.memory_mb == 0 {
+            let (cores, memory) = (m.cores, m.memory_mb);
+            return Some(format!("a worker with {cores} cores and {memory} MiB has nothing to offer; give it both"));
+        }
+        if self.parties.get(&from).is_some_and(|p| *p != Party::Worker(m.worker_id.clone())) {
+            return Some("this stream is another worker's or driver's already".to_owned());
+        }
+        let known = self.workers.get(&m.worker_id)?;
+        let elsewhere = (known.host.as_str(), known.port) != (m.host.as_str(), m.port);
+        (elsewhere && known.connection.is_some_and(|c| c != from)).then(|| {
+            format!(
+                "worker id {} is in use by a live worker at {}:{}; give this one another",
+                m.worker_id, known.host, known.port
+            )
+        })
+    }
+
+    /// The same worker over a new stream, or a repeated message on its old one.
+    fn worker_came_back(&mut self, now: Tick, from: ConnectionId, m: &RegisterWorker, out: &mut Vec<MasterEffect>) {
+        let Some(worker) = self.workers.get_mut(&m.worker_id) else { return };
+        let old = worker.connection.replace(from);
+        worker.last_heard = now;
+        worker.lost_at = None;
+        if old == Some(from) {
+            return;
+        }
+        if let Some(old) = old {
+            self.drop_connection(old, out);
+        }
+        self.parties.insert(from, Party::Worker(m.worker_id.clone()));
+        info!(worker_id = m.worker_id, "worker came back");
+        // What it does not have any more ended unseen, or its launch was lost with the old stream.
+        let listed = listed(&m.executors);
+        for key in self.executors_of_worker(&m.worker_id) {
+            if !listed.contains(&key) {
+                let end = ExecutorEnd::lost("its worker came back without it");
+                self.executor_ended(&key, end, out);
+            }
+        }
+    }
+
+    fn worker_is_new(&mut self, now: Tick, from: ConnectionId, m: &RegisterWorker, out: &mut Vec<MasterEffect>) {
+        let replaced: Vec<String> = self
+            .workers
+            .values()
+            .filter(|w| w.id == m.worker_id || (w.host == m.host && w.port == m.port))
+            .map(|w| w.id.clone())
+            .collect();
+        for id in replaced {
+            // A repeated registration with other figures comes on the very stream that must stay open.
+            if let Some(worker) = self.workers.get_mut(&id).filter(|w| w.connection == Some(from)) {
+                worker.connection = None;
+                self.parties.remove(&from);
+            }
+            self.remove_worker(&id, &format!("worker {} at the same address replaced it", m.worker_id), out);
+        }
+        let order = self.registered_workers;
+        self.registered_workers += 1;
+        self.parties.insert(from, Party::Worker(m.worker_id.clone()));
+        self.workers.insert(
+            m.worker_id.clone(),
+            WorkerInfo {
+                id: m.worker_id.clone(),
+                host: m.host.clone(),
+                port: m.port,
+                cores: m.cores,
+                memory_mb: m.memory_mb,
+                cores_used: 0,
+                memory_used_mb: 0,
+                connection: Some(from),
+                last_heard: now,
+                lost_at: None,
+                order,
+            },
+        );
+        info!(worker_id = m.worker_id, cores = m.cores, memory_mb = m.memory_mb, "worker registered");
+    }
+
+    /// Notes that a worker is alive. When the master does not know it on this stream, it is told to register again and
+    /// the answer is false.
+    pub(crate) fn worker_heard(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        id: &str,
+        out: &mut Vec<MasterEffect>,
+    ) -> bool {
+        if let Some(worker) = self.workers.get_mut(id).filter(|w| w.connection == Some(from)) {
+            worker.last_heard = now;
+            return true;
+        }
+        let message = Message::ReconnectWorker(ReconnectWorker { master_url: self.rules.url.clone() });
+        out.push(MasterEffect::Send { to: from, message });
+        false
+    }
+
+    /// What the worker runs, against what it should run. Whatever got lost between the two is mended here.
+    pub(crate) fn worker_latest_state(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        m: &WorkerLatestState,
+        out: &mut Vec<MasterEffect>,
+    ) {
+        if !self.worker_heard(now, from, &m.worker_id, out) {
+            return;
+        }
+        self.kill_strangers(&m.worker_id, &m.executors, out);
+        for described in &m.executors {
+            if described.state() == ExecutorState::Running {
+                self.executor_running(&key_of(described), out);
+            }
+        }
+        // A launch may still have been on its way when the worker spoke: only older ones are missing.
+        let listed = listed(&m.executors);
+        for key in self.executors_of_worker(&m.worker_id) {
+            let old = self.executors.get(&key).is_some_and(|e| e.launched_at + self.settle_time() <= now);
+            if old && !listed.contains(&key) {
+                self.executor_ended(&key, ExecutorEnd::lost("its worker does not have it any more"), out);
+            }
+        }
+        self.schedule(now, out);
+    }
+
+    /// How long a launch may be on its way: a worker beats at a quarter of its timeout.
+    fn settle_time(&self) -> std::time::Duration {
+        self.rules.worker_timeout / 4
+    }
+
+    /// Kills what runs on the worker without being the master's wish.
+    fn kill_strangers(&mut self, worker_id: &str, described: &[ExecutorDescription], out: &mut Vec<MasterEffect>) {
+        let mut gone = BTreeSet::new();
+        for d in described {
+            let known = self.executors.get(&key_of(d)).filter(|e| e.worker_id == worker_id);
+            if !self.applications.contains_key(&d.app_id) {
+                gone.insert(d.app_id.clone());
+            }
+            let ended = !matches!(d.state(), ExecutorState::Launching | ExecutorState::Running);
+            if known.is_some_and(|e| !e.killing) || (known.is_none() && ended) {
+                continue;
+            }
+            let kill = KillExecutor { app_id: d.app_id.clone(), executor_id: d.executor_id };
+            self.tell_worker(worker_id, Message::KillExecutor(kill), out);
+        }
+        for app_id in gone {
+            self.tell_worker(worker_id, Message::ApplicationFinished(ApplicationFinished { app_id }), out);
+        }
+    }
+
+    pub(crate) fn worker_disconnected(&mut self, now: Tick, id: &str) {
+        let lost_at = now + self.rules.worker_grace;
+        if let Some(worker) = self.workers.get_mut(id) {
+            info!(worker_id = id, "worker's stream closed");
+            worker.connection = None;
+            worker.lost_at = Some(lost_at);
+        }
+    }
+
+    /// When this worker counts as lost if nothing is heard of it.
+    pub(crate) fn worker_deadline(&self, worker: &WorkerInfo) -> Tick {
+        let silent = worker.last_heard + self.rules.worker_timeout;
+        worker.lost_at.map_or(silent, |lost| lost.min(silent))
+    }
+
+    pub(crate) fn remove_silent_workers(&mut self, now: Tick, out: &mut Vec<MasterEffect>) {
+        let due: Vec<(String, &str)> = self
+            .workers
+            .values()
+            .filter(|w| self.worker_deadline(w) <= now)
+            .map(|w| (w.id.clone(), if w.connection.is_some() { "sent no heartbeat" } else { "closed its stream" }))
+            .collect();
+        for (id, how) in due {
+            self.remove_worker(&id, &format!("worker {id} {how} and is lost"), out);
+        }
+    }
+
+    /// Forgets a worker; its executors are lost, and so is what its host's disk held for them.
+    fn remove_worker(&mut self, id: &str, why: &str, out: &mut Vec<MasterEffect>) {
+        warn!(worker_id = id, why, "worker removed");
+        for key in self.executors_of_worker(id) {
+            let end = ExecutorEnd { worker_lost: true, ..ExecutorEnd::lost(why) };
+            self.executor_ended(&key, end, out);
+        }
+        if let Some(connection) = self.workers.remove(id).and_then(|w| w.connection) {
+            self.drop_connection(connection, out);
+        }
+        for application in self.applications.values_mut() {
+            application.early_ends.remove(id);
+        }
+    }
+
+    fn executors_of_worker(&self, id: &str) -> Vec<ExecutorKey> {
+        self.executors.iter().filter(|(_, e)| e.worker_id == id).map(|(key, _)| key.clone()).collect()
+    }
+}
+
+fn key_of(d: &ExecutorDescription) -> ExecutorKey {
+    ExecutorKey { app_id: d.app_id.clone(), executor_id: d.executor_id }
+}
+
+fn listed(described: &[ExecutorDescription]) -> BTreeSet<ExecutorKey> {
+    described.iter().map(key_of).collect()
+}

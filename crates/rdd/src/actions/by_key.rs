@@ -1,0 +1,57 @@
+//! Actions by key: `count_by_key`, `count_by_value`, `lookup`, `collect_as_map`.
+
+use std::collections::HashMap;
+
+use firesteel_common::{Data, Key};
+use firesteel_shuffle::{HashPartitioner, Partitioner};
+
+use crate::{Rdd, Result, actions::over, chunk::Stream, node::PartitionerKey};
+
+impl<K: Key, V: Data> Rdd<(K, V)> {
+    /// How many pairs each key has.
+    #[track_caller]
+    pub fn count_by_key(&self) -> Result<HashMap<K, u64>> {
+        let counts = self.map_ref(|(k, _)| (k.clone(), 1u64)).reduce_by_key(|a, b| a + b);
+        Ok(counts.collect()?.into_iter().collect())
+    }
+
+    /// The pairs as a map; of several values of a key the last one stays.
+    #[track_caller]
+    pub fn collect_as_map(&self) -> Result<HashMap<K, V>> {
+        Ok(self.collect()?.into_iter().collect())
+    }
+
+    /// All values of `key`. Looks at one partition only when the pairs lie by hash.
+    #[track_caller]
+    pub fn lookup(&self, key: &K) -> Result<Vec<V>> {
+        let by_hash = HashPartitioner::new(self.num_partitions());
+        let known = PartitionerKey::of(&by_hash, self.num_partitions().max(1));
+        let partitions = match (self.partitioner(), &known) {
+            (Some(here), Some(known)) if here == known => vec![by_hash.partition(key)],
+            _ => (0..self.num_partitions()).collect(),
+        };
+        let mut found: Vec<Vec<V>> = partitions.iter().map(|_| Vec::new()).collect();
+        let part = over(|key: &K, mut input: Stream<(K, V)>, _| {
+            let mut values = Vec::new();
+            while let Some(chunk) = input.next_chunk()? {
+                values.extend(chunk.as_slice().iter().filter(|(k, _)| k == key).map(|(_, v)| v.clone()));
+            }
+            Ok(values)
+        });
+        self.run("lookup", partitions, key, part, |index, values| {
+            if let Some(slot) = found.get_mut(index) {
+                *slot = values;
+            }
+        })?;
+        Ok(found.into_iter().flatten().collect())
+    }
+}
+
+impl<T: Key> Rdd<T> {
+    /// How often each element occurs.
+    #[track_caller]
+    pub fn count_by_value(&self) -> Result<HashMap<T, u64>> {
+        let counts = self.map(|x| (x, 1u64)).reduce_by_key(|a, b| a + b);
+        Ok(counts.collect()?.into_iter().collect())
+    }
+}

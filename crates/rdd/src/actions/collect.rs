@@ -1,0 +1,83 @@
+//! Actions that bring elements to the driver: `collect`, `count`, `first`, `take`.
+
+use crate::{
+    Rdd, Result,
+    actions::over,
+    chunk::{Stream, drain},
+    error::Error,
+};
+use firesteel_common::Data;
+
+impl<T: Data> Rdd<T> {
+    /// All elements, in partition order. They must fit into the driver's memory and `spark.driver.maxResultSize`.
+    #[track_caller]
+    pub fn collect(&self) -> Result<Vec<T>> {
+        let parts: Vec<Vec<T>> = self.run_all("collect", &(), over(|_: &(), input, _| drain(input)))?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    /// The elements of each partition. Spark: `glom().collect()`.
+    #[track_caller]
+    pub fn collect_partitions(&self) -> Result<Vec<Vec<T>>> {
+        self.run_all("collect_partitions", &(), over(|_: &(), input, _| drain(input)))
+    }
+
+    /// How many elements there are.
+    #[track_caller]
+    pub fn count(&self) -> Result<u64> {
+        let count = over(|_: &(), mut input: Stream<T>, _| {
+            let mut n = 0u64;
+            while let Some(chunk) = input.next_chunk()? {
+                n += chunk.len() as u64;
+            }
+            Ok(n)
+        });
+        Ok(self.run_all::<_, u64>("count", &(), count)?.into_iter().sum())
+    }
+
+    /// The first `n` elements, in partition order. Looks at one partition first, then at four times as many each time,
+    /// as Spark does.
+    #[track_caller]
+    pub fn take(&self, n: usize) -> Result<Vec<T>> {
+        let all = self.num_partitions();
+        let (mut taken, mut next, mut width) = (Vec::new(), 0u32, 1u32);
+        while taken.len() < n && next < all {
+            let upto = next.saturating_add(width).min(all);
+            let mut parts: Vec<Vec<T>> = (next..upto).map(|_| Vec::new()).collect();
+            let head = over(|n: &usize, mut input: Stream<T>, _| {
+                let mut head = Vec::new();
+                while head.len() < *n
+                    && let Some(chunk) = input.next_chunk()?
+                {
+                    let missing = *n - head.len();
+                    head.extend_from_slice(chunk.as_slice().get(..missing).unwrap_or(chunk.as_slice()));
+                }
+                Ok(head)
+            });
+            self.run("take", (next..upto).collect(), &(n - taken.len()), head, |index, part| {
+                if let Some(slot) = parts.get_mut(index) {
+                    *slot = part;
+                }
+            })?;
+            let missing = n - taken.len();
+            taken.extend(parts.into_iter().flatten().take(missing));
+            (next, width) = (upto, upto.saturating_mul(4));
+        }
+        Ok(taken)
+    }
+
+    /// The first element.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] when there is none.
+    #[track_caller]
+    pub fn first(&self) -> Result<T> {
+        self.take(1)?.into_iter().next().ok_or(Error::Empty("first"))
+    }
+
+    /// Whether there is no element.
+    #[track_caller]
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.take(1)?.is_empty())
+    }
+}

@@ -1,0 +1,58 @@
+//! Actions that make one value of all elements: `reduce`, `fold`, `aggregate`.
+
+use std::sync::Arc;
+
+use firesteel_common::Data;
+
+use crate::{Result, actions::over, chunk::Stream, error::Error};
+
+operators! {
+    impl[T: Data] T;
+
+    /// Combines all elements with `f`, which must be associative and, as partitions may be combined in any grouping,
+    /// commutative to be independent of the partitioning.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] when there is no element.
+    fn reduce[]() { f: F(a: T, b: T) -> T } -> Result<T> = |rdd, env| {
+        let part = over(move |env: &E, mut input: Stream<T>, _| {
+            let mut sum: Option<T> = None;
+            while let Some(chunk) = input.next_chunk()? {
+                let mut elements = chunk.into_vec().into_iter();
+                let Some(start) = sum.take().or_else(|| elements.next()) else { continue };
+                sum = Some(elements.fold(start, |a, b| f(env, a, b)));
+            }
+            Ok(sum)
+        });
+        let parts: Vec<Option<T>> = rdd.run_all("reduce", &**env, part)?;
+        parts.into_iter().flatten().reduce(|a, b| f(env, a, b)).ok_or(Error::Empty("reduce"))
+    };
+
+    /// As `reduce`, beginning with `zero` in each partition and once more on the driver, as Spark does.
+    fn fold[](zero: T) { f: F(a: T, b: T) -> T } -> Result<T> = |rdd, env| {
+        let part = over(move |(env, zero): &(Arc<E>, T), mut input: Stream<T>, _| {
+            let mut sum = zero.clone();
+            while let Some(chunk) = input.next_chunk()? {
+                sum = chunk.into_vec().into_iter().fold(sum, |a, b| f(env, a, b));
+            }
+            Ok(sum)
+        });
+        let parts: Vec<T> = rdd.run_all("fold", &(env, &zero), part)?;
+        Ok(parts.into_iter().fold(zero, |a, b| f(env, a, b)))
+    };
+
+    /// Folds the elements of each partition into `zero` with `seq`, and the partitions' results with `comb`. Elements
+    /// are seen by reference: over a kept RDD this clones nothing.
+    fn aggregate[U: Data,](zero: U) { seq: F(acc: U, x: &T) -> U, comb: G(a: U, b: U) -> U } -> Result<U> =
+        |rdd, env| {
+            let part = over(move |(env, zero): &(Arc<E>, U), mut input: Stream<T>, _| {
+                let mut sum = zero.clone();
+                while let Some(chunk) = input.next_chunk()? {
+                    sum = chunk.as_slice().iter().fold(sum, |a, x| seq(env, a, x));
+                }
+                Ok(sum)
+            });
+            let parts: Vec<U> = rdd.run_all("aggregate", &(env, &zero), part)?;
+            Ok(parts.into_iter().fold(zero, |a, b| comb(env, a, b)))
+        };
+}

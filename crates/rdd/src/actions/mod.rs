@@ -1,0 +1,52 @@
+//! Actions: what starts a job and brings something back to the driver.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use firesteel_common::{Data, Env, codec};
+use serde::Serialize;
+
+use crate::{
+    chunk::Stream,
+    output::OutputOp,
+    task::{TaskContext, TaskError, TaskOutput},
+};
+
+mod by_key;
+mod collect;
+mod fold;
+mod foreach;
+mod ordered;
+mod save;
+
+pub use save::TextRecord;
+
+/// An output operator whose tasks turn the stream of their partition into one value.
+pub(crate) struct OverStream<T, U, E, F>(F, PhantomData<fn(T, E) -> U>);
+
+impl<T, U, E, F: Copy> Clone for OverStream<T, U, E, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, U, E, F: Copy> Copy for OverStream<T, U, E, F> {}
+
+impl<T: Data, U: Serialize + 'static, E: Env, F> OutputOp for OverStream<T, U, E, F>
+where
+    F: Fn(&E, Stream<T>, &Arc<TaskContext>) -> Result<U, TaskError> + Copy + Send + Sync + 'static,
+{
+    type In = T;
+    type Env = E;
+
+    fn run(self, env: &Arc<E>, input: Stream<T>, ctx: &Arc<TaskContext>) -> Result<TaskOutput, TaskError> {
+        Ok(TaskOutput::Result(codec::encode(&(self.0)(env, input, ctx)?)?))
+    }
+}
+
+/// An [`OverStream`], with its types inferred from the closure's signature.
+pub(crate) fn over<T: Data, U: Serialize + 'static, E: Env, F>(f: F) -> OverStream<T, U, E, F>
+where
+    F: Fn(&E, Stream<T>, &Arc<TaskContext>) -> Result<U, TaskError> + Copy + Send + Sync + 'static,
+{
+    OverStream(f, PhantomData)
+}

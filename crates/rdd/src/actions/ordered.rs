@@ -1,0 +1,68 @@
+//! Actions by the order of elements: `top`, `take_ordered`, `max`, `min`.
+
+use firesteel_common::Data;
+use firesteel_shuffle::SortKey;
+
+use crate::{Rdd, Result, actions::over, chunk::Stream, error::Error};
+
+/// The `n` first of `elements` by their order, or the last when `descending`, sorted.
+fn select<T: SortKey>(mut elements: Vec<T>, n: usize, descending: bool) -> Vec<T> {
+    let order = |a: &T, b: &T| if descending { b.cmp_key(a) } else { a.cmp_key(b) };
+    if n == 0 {
+        return Vec::new();
+    }
+    if elements.len() > n {
+        elements.select_nth_unstable_by(n - 1, order);
+        elements.truncate(n);
+    }
+    elements.sort_by(order);
+    elements
+}
+
+impl<T: Data + SortKey> Rdd<T> {
+    /// The `n` smallest elements, smallest first.
+    #[track_caller]
+    pub fn take_ordered(&self, n: usize) -> Result<Vec<T>> {
+        self.extremes("take_ordered", n, false)
+    }
+
+    /// The `n` largest elements, largest first.
+    #[track_caller]
+    pub fn top(&self, n: usize) -> Result<Vec<T>> {
+        self.extremes("top", n, true)
+    }
+
+    /// The largest element.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] when there is no element.
+    #[track_caller]
+    pub fn max(&self) -> Result<T> {
+        self.extremes("max", 1, true)?.pop().ok_or(Error::Empty("max"))
+    }
+
+    /// The smallest element.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] when there is no element.
+    #[track_caller]
+    pub fn min(&self) -> Result<T> {
+        self.extremes("min", 1, false)?.pop().ok_or(Error::Empty("min"))
+    }
+
+    #[track_caller]
+    fn extremes(&self, action: &'static str, n: usize, descending: bool) -> Result<Vec<T>> {
+        let part = over(|(n, descending): &(usize, bool), mut input: Stream<T>, _| {
+            let mut best = Vec::new();
+            while let Some(chunk) = input.next_chunk()? {
+                best.extend_from_slice(chunk.as_slice());
+                if best.len() > 2 * n + 4096 {
+                    best = select(best, *n, *descending);
+                }
+            }
+            Ok(select(best, *n, *descending))
+        });
+        let parts: Vec<Vec<T>> = self.run_all(action, &(n, descending), part)?;
+        Ok(select(parts.into_iter().flatten().collect(), n, descending))
+    }
+}

@@ -1,0 +1,171 @@
+//! `save_as_text_file`: part files that appear only when they are whole.
+//!
+//! Each task attempt writes a file of its own under `_temporary`. When all tasks have succeeded the driver renames the
+//! file of the attempt that counted, one a partition, and writes `_SUCCESS` last. A file of an attempt that failed, or
+//! that was superseded, never leaves `_temporary`.
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use firesteel_common::Data;
+
+use crate::{
+    Rdd, Result,
+    actions::over,
+    chunk::Stream,
+    error::Error,
+    sources::local_path,
+    task::TaskError,
+};
+
+/// How an element looks as a line of text: Spark's form, `(a,b)` for a pair.
+pub trait TextRecord {
+    /// Appends the element to `line`, without a line end.
+    fn write_text(&self, line: &mut String);
+}
+
+macro_rules! text_by_display {
+    ($($t:ty),*) => {$(
+        impl TextRecord for $t {
+            fn write_text(&self, line: &mut String) {
+                use std::fmt::Write;
+                // Writing to a String cannot fail.
+                let _ = write!(line, "{self}");
+            }
+        }
+    )*};
+}
+text_by_display!(bool, char, i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize, f32, f64);
+
+impl TextRecord for String {
+    fn write_text(&self, line: &mut String) {
+        line.push_str(self);
+    }
+}
+
+impl TextRecord for () {
+    fn write_text(&self, line: &mut String) {
+        line.push_str("()");
+    }
+}
+
+impl<T: TextRecord> TextRecord for Option<T> {
+    fn write_text(&self, line: &mut String) {
+        match self {
+            Some(x) => {
+                line.push_str("Some(");
+                x.write_text(line);
+                line.push(')');
+            }
+            None => line.push_str("None"),
+        }
+    }
+}
+
+impl<T: TextRecord> TextRecord for Vec<T> {
+    fn write_text(&self, line: &mut String) {
+        line.push('[');
+        for (i, x) in self.iter().enumerate() {
+            if i > 0 {
+                line.push_str(", ");
+            }
+            x.write_text(line);
+        }
+        line.push(']');
+    }
+}
+
+macro_rules! text_tuple {
+    ($($name:ident . $index:tt),+) => {
+        impl<$($name: TextRecord),+> TextRecord for ($($name,)+) {
+            fn write_text(&self, line: &mut String) {
+                line.push('(');
+                $(
+                    if $index > 0 {
+                        line.push(',');
+                    }
+                    self.$index.write_text(line);
+                )+
+                line.push(')');
+            }
+        }
+    };
+}
+text_tuple!(A.0, B.1);
+text_tuple!(A.0, B.1, C.2);
+text_tuple!(A.0, B.1, C.2, D.3);
+
+impl<T: Data + TextRecord> Rdd<T> {
+    /// Writes each element as a line into `dir`, one file `part-00000` a partition, and `_SUCCESS` when all is there.
+    /// `dir` must be at the same path on every worker, as on one machine or a shared file system.
+    ///
+    /// # Errors
+    /// [`Error::OutputExists`] when `dir` is there already. When the job fails, `dir` is removed again.
+    #[track_caller]
+    pub fn save_as_text_file(&self, dir: impl AsRef<Path>) -> Result<()> {
+        let named = dir.as_ref();
+        let dir = match named.to_str() {
+            Some(text) => local_path(text)?,
+            None => std::path::absolute(named).map_err(|e| Error::io(named, e))?,
+        };
+        if let Some(parent) = dir.parent() {
+            fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
+        }
+        fs::create_dir(&dir).map_err(|e| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => Error::OutputExists(dir.clone()),
+            _ => Error::io(&dir, e),
+        })?;
+        let saved = self.save_into(&dir);
+        if saved.is_err()
+            && let Err(e) = fs::remove_dir_all(&dir)
+        {
+            tracing::warn!(dir = %dir.display(), error = %e, "cannot remove the output of a failed job");
+        }
+        saved
+    }
+
+    #[track_caller]
+    fn save_into(&self, dir: &Path) -> Result<()> {
+        // A name that no other job has: a late attempt of a failed job must not write into this one's files.
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        let temporary = dir.join("_temporary");
+        let staging = temporary.join(format!("{}-{nanos}", std::process::id()));
+        fs::create_dir_all(&staging).map_err(|e| Error::io(&staging, e))?;
+        let write = over(|staging: &PathBuf, input, ctx| {
+            let path = staging.join(format!("part-{:05}-{}", ctx.partition, ctx.task.0));
+            write_lines(&path, input).inspect_err(|_| {
+                // The job's own clean-up removes what this cannot.
+                let _ = fs::remove_file(&path);
+            })?;
+            Ok(path)
+        });
+        let files: Vec<PathBuf> = self.run_all("save_as_text_file", &staging, write)?;
+        for (p, file) in files.iter().enumerate() {
+            let part = dir.join(format!("part-{p:05}"));
+            fs::rename(file, &part).map_err(|e| Error::io(file, e))?;
+        }
+        fs::remove_dir_all(&temporary).map_err(|e| Error::io(&temporary, e))?;
+        let success = dir.join("_SUCCESS");
+        File::create(&success).map_err(|e| Error::io(success, e))?;
+        Ok(())
+    }
+}
+
+fn write_lines<T: TextRecord>(path: &Path, mut input: Stream<T>) -> Result<(), TaskError> {
+    let fail = |e: std::io::Error| TaskError::failed(format!("{}: {e}", path.display()));
+    let mut out = BufWriter::with_capacity(256 << 10, File::create_new(path).map_err(fail)?);
+    let mut line = String::new();
+    while let Some(chunk) = input.next_chunk()? {
+        for x in chunk.as_slice() {
+            line.clear();
+            x.write_text(&mut line);
+            line.push('\n');
+            out.write_all(line.as_bytes()).map_err(fail)?;
+        }
+    }
+    out.flush().map_err(fail)
+}

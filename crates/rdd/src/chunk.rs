@@ -1,0 +1,214 @@
+//! How elements flow: in chunks of about [`CHUNK`] elements, so that a virtual call is paid once a chunk and the inner
+//! loop of an operator is monomorphised.
+//!
+//! ```text
+//!  source ── Chunk ──▶ PerChunk(map) ── Chunk ──▶ PerChunk(filter) ── Chunk ──▶ PartitionIter ──▶ user's loop
+//! ```
+
+use std::{ops::Range, panic::resume_unwind, sync::Arc};
+
+use crate::task::{TaskAbort, TaskContext, TaskError};
+
+/// How many elements a source puts into a chunk.
+pub const CHUNK: usize = 1024;
+
+/// Some consecutive elements of a partition; never empty where a stream yields one.
+pub enum Chunk<T> {
+    /// Elements that belong to whoever holds the chunk.
+    Owned(Vec<T>),
+    /// A range of a cached partition: looking at it copies nothing.
+    Shared(Arc<Vec<T>>, Range<usize>),
+}
+
+impl<T> Chunk<T> {
+    /// The elements, by reference.
+    #[inline]
+    pub fn as_slice(&self) -> &[T] {
+        match self {
+            Chunk::Owned(v) => v,
+            Chunk::Shared(v, range) => v.get(range.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// How many elements there are.
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T: Clone> Chunk<T> {
+    /// The elements, by value; clones those of a shared chunk.
+    #[inline]
+    pub fn into_vec(self) -> Vec<T> {
+        match self {
+            Chunk::Owned(v) => v,
+            Chunk::Shared(..) => self.as_slice().to_vec(),
+        }
+    }
+}
+
+/// The elements of one partition, chunk by chunk.
+pub trait ChunkStream<T> {
+    /// The next chunk; `None` at the true end only, never because of a failure.
+    fn next_chunk(&mut self) -> Result<Option<Chunk<T>>, TaskError>;
+}
+
+/// A stream behind one pointer, as operators pass it on.
+pub type Stream<T> = Box<dyn ChunkStream<T>>;
+
+/// The stream of an operator that turns each chunk of its input into one of its output.
+pub struct PerChunk<T, F> {
+    input: Stream<T>,
+    f: F,
+}
+
+impl<T: 'static, F> PerChunk<T, F> {
+    /// Applies `f` to each chunk of `input`; empty results are passed over.
+    pub fn stream<U>(input: Stream<T>, f: F) -> Stream<U>
+    where
+        F: FnMut(Chunk<T>) -> Result<Vec<U>, TaskError> + 'static,
+    {
+        Box::new(PerChunk { input, f })
+    }
+}
+
+impl<T, U, F: FnMut(Chunk<T>) -> Result<Vec<U>, TaskError>> ChunkStream<U> for PerChunk<T, F> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk<U>>, TaskError> {
+        while let Some(chunk) = self.input.next_chunk()? {
+            let out = (self.f)(chunk)?;
+            if !out.is_empty() {
+                return Ok(Some(Chunk::Owned(out)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The stream over an iterator that makes its elements itself: a source. Looks at the kill flag once a chunk.
+pub struct FromIter<I> {
+    iter: I,
+    ctx: Arc<TaskContext>,
+}
+
+impl<I: Iterator + 'static> FromIter<I> {
+    /// Streams `iter`.
+    pub fn stream(iter: I, ctx: &Arc<TaskContext>) -> Stream<I::Item> {
+        Box::new(FromIter { iter, ctx: ctx.clone() })
+    }
+}
+
+impl<I: Iterator> ChunkStream<I::Item> for FromIter<I> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk<I::Item>>, TaskError> {
+        self.ctx.kill.check()?;
+        let mut out = Vec::with_capacity(self.iter.size_hint().0.min(CHUNK));
+        out.extend(self.iter.by_ref().take(CHUNK));
+        Ok(if out.is_empty() { None } else { Some(Chunk::Owned(out)) })
+    }
+}
+
+/// The stream over a whole partition that is in memory and shared.
+pub struct SharedChunks<T> {
+    data: Arc<Vec<T>>,
+    at: usize,
+    ctx: Arc<TaskContext>,
+}
+
+impl<T: Send + Sync + 'static> SharedChunks<T> {
+    /// Streams `data` without copying it.
+    pub fn stream(data: Arc<Vec<T>>, ctx: &Arc<TaskContext>) -> Stream<T> {
+        Box::new(SharedChunks { data, at: 0, ctx: ctx.clone() })
+    }
+}
+
+impl<T> ChunkStream<T> for SharedChunks<T> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk<T>>, TaskError> {
+        self.ctx.kill.check()?;
+        let start = self.at;
+        self.at = (start + 4 * CHUNK).min(self.data.len());
+        Ok(if start == self.at { None } else { Some(Chunk::Shared(self.data.clone(), start..self.at)) })
+    }
+}
+
+/// All elements of `input` in one Vec.
+pub fn drain<T: Clone>(mut input: Stream<T>) -> Result<Vec<T>, TaskError> {
+    let mut all = Vec::new();
+    while let Some(chunk) = input.next_chunk()? {
+        match chunk {
+            Chunk::Owned(v) if all.is_empty() => all = v,
+            Chunk::Owned(v) => all.extend(v),
+            Chunk::Shared(..) => all.extend_from_slice(chunk.as_slice()),
+        }
+    }
+    Ok(all)
+}
+
+/// The elements of a partition as an iterator, for user code that wants to see a whole partition.
+///
+/// When its input fails or its task is killed, `next` does not return `None`, which user code would take for the end of
+/// the partition: it unwinds, and the statement after the user's loop does not run.
+pub struct PartitionIter<T> {
+    current: std::vec::IntoIter<T>,
+    input: Stream<T>,
+    ctx: Arc<TaskContext>,
+    done: bool,
+}
+
+impl<T: Clone> PartitionIter<T> {
+    pub(crate) fn new(input: Stream<T>, ctx: &Arc<TaskContext>) -> Self {
+        PartitionIter { current: Vec::new().into_iter(), input, ctx: ctx.clone(), done: false }
+    }
+
+    #[cold]
+    fn refill(&mut self) -> Option<T> {
+        if self.done {
+            return None;
+        }
+        match self.ctx.kill.check().and_then(|()| self.input.next_chunk()) {
+            Ok(Some(chunk)) => {
+                self.current = chunk.into_vec().into_iter();
+                self.current.next()
+            }
+            Ok(None) => {
+                // A kill that came with the last chunk must not look like the end either.
+                if let Err(e) = self.ctx.kill.check() {
+                    resume_unwind(Box::new(TaskAbort(e)));
+                }
+                self.done = true;
+                None
+            }
+            Err(e) => resume_unwind(Box::new(TaskAbort(e))),
+        }
+    }
+}
+
+impl<T: Clone> Iterator for PartitionIter<T> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        match self.current.next() {
+            Some(x) => Some(x),
+            None => self.refill(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let here = self.current.len();
+        (here, if self.done { Some(here) } else { None })
+    }
+}
+
+/// The stream over what a user's partition function returned.
+pub struct UserChunks<I>(pub I);
+
+impl<I: Iterator> ChunkStream<I::Item> for UserChunks<I> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk<I::Item>>, TaskError> {
+        let out: Vec<_> = self.0.by_ref().take(CHUNK).collect();
+        Ok(if out.is_empty() { None } else { Some(Chunk::Owned(out)) })
+    }
+}

@@ -1,0 +1,79 @@
+//! What an action or a source tells the user's program when it cannot do its work.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use firesteel_common::codec::CodecError;
+
+/// An action or a source failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The job ended without a result; the source is the scheduler's typed reason.
+    #[error("{site}: {reason}")]
+    Job {
+        /// Where the action was called.
+        site: String,
+        /// Why it failed.
+        reason: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The Context of this RDD was stopped or dropped.
+    #[error("the Context of this RDD is stopped: actions need a living Context")]
+    Stopped,
+    /// The Context could not be started.
+    #[error("cannot start the Context: {0}")]
+    Start(String),
+    /// A value cannot travel between processes.
+    #[error(transparent)]
+    Codec(Arc<CodecError>),
+    /// An operator's code has no place that another process of this binary finds.
+    #[error("cannot name an operator's code: {0}")]
+    Code(String),
+    /// An input path or pattern matches no file.
+    #[error("input path does not exist: {0}")]
+    InputMissing(String),
+    /// The directory that a save would create is there already.
+    #[error("output directory {} already exists: remove it or name another", .0.display())]
+    OutputExists(PathBuf),
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Arc<io::Error>,
+    },
+    /// An argument makes no sense.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// The RDD has no element where at least one is needed.
+    #[error("{0} of an empty RDD")]
+    Empty(&'static str),
+}
+
+/// The result of an action.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A file operation that failed, with its path.
+    pub fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Error::Io { path: path.into(), source: Arc::new(source) }
+    }
+}
+
+impl From<CodecError> for Error {
+    fn from(e: CodecError) -> Self {
+        Error::Codec(Arc::new(e))
+    }
+}
+
+impl From<firesteel_closure::DecodeError> for Error {
+    fn from(e: firesteel_closure::DecodeError) -> Self {
+        Error::Code(e.to_string())
+    }
+}
+
+impl From<firesteel_closure::CodeRefError> for Error {
+    fn from(e: firesteel_closure::CodeRefError) -> Self {
+        Error::Code(e.to_string())
+    }
+}

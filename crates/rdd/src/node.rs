@@ -1,0 +1,302 @@
+//! One step of a lineage: [`RddNode`], with a [`Body`] that knows how to compute a partition and how to travel.
+//!
+//! The same type lives on both sides. On the driver a node knows its parents across shuffles, too; what arrives at an
+//! executor is one stage of it, with shuffle reads as its leaves.
+
+use std::{
+    any::{Any, type_name},
+    marker::PhantomData,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use firesteel_closure::{AnyNode, DecodeError, Func, Op, OpDesc, ZeroSized, describe};
+use firesteel_common::{
+    Data, RddId, ShuffleId,
+    codec::{self, CodecError},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cache,
+    chunk::Stream,
+    error::Error,
+    task::{TaskContext, TaskError},
+};
+
+/// Whether and how the partitions of an RDD are kept once computed. Spark: `StorageLevel`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum StorageLevel {
+    /// Computed anew each time.
+    #[default]
+    None,
+    /// Kept in memory as they are; what does not fit is computed anew.
+    MemoryOnly,
+}
+
+/// Which records lie in which partition: two RDDs with equal keys are co-partitioned and join without a shuffle.
+///
+/// Equality is that of the partitioner's type and encoding.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PartitionerKey {
+    type_name: &'static str,
+    encoded: Vec<u8>,
+    /// Number of partitions.
+    pub partitions: u32,
+}
+
+impl PartitionerKey {
+    /// The key of `partitioner`; `None` when it cannot be encoded, which then also fails the job that needs it.
+    pub fn of<P: Serialize>(partitioner: &P, partitions: u32) -> Option<Self> {
+        let encoded = codec::encode(partitioner).ok()?;
+        Some(PartitionerKey { type_name: type_name::<P>(), encoded, partitions })
+    }
+}
+
+/// What every node has, whatever it computes.
+pub struct Meta {
+    /// The RDD.
+    pub id: RddId,
+    /// Number of its partitions.
+    pub partitions: u32,
+    /// The operator's name, for stages and pages.
+    pub name: &'static str,
+    /// How its records are spread, where that is known.
+    pub partitioner: Option<PartitionerKey>,
+    level: AtomicU8,
+    indeterminate: AtomicBool,
+}
+
+impl Meta {
+    /// A node that is neither kept nor indeterminate.
+    pub fn new(id: RddId, partitions: u32, name: &'static str, partitioner: Option<PartitionerKey>) -> Self {
+        Meta { id, partitions, name, partitioner, level: AtomicU8::new(0), indeterminate: AtomicBool::new(false) }
+    }
+
+    /// The storage level.
+    pub fn level(&self) -> StorageLevel {
+        match self.level.load(Ordering::Acquire) {
+            0 => StorageLevel::None,
+            _ => StorageLevel::MemoryOnly,
+        }
+    }
+
+    /// Sets the storage level.
+    pub fn set_level(&self, level: StorageLevel) {
+        self.level.store(level as u8, Ordering::Release);
+    }
+
+    /// Whether computing a partition twice may give other records.
+    pub fn indeterminate(&self) -> bool {
+        self.indeterminate.load(Ordering::Acquire)
+    }
+
+    /// Says that computing a partition twice may give other records.
+    pub fn set_indeterminate(&self) {
+        self.indeterminate.store(true, Ordering::Release);
+    }
+}
+
+/// Which partitions of a parent a partition of a child needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NarrowMap {
+    /// The one of the same number.
+    OneToOne,
+    /// Those of the child from `start` on are the `len` of this parent, in order; the others need none of it (union).
+    Offset {
+        /// First partition of the child that comes from this parent.
+        start: u32,
+        /// How many do.
+        len: u32,
+    },
+    /// The parent's `parents` partitions are dealt out in `children` runs of nearly equal length (coalesce).
+    Group {
+        /// Partitions of the parent.
+        parents: u32,
+        /// Partitions of the child.
+        children: u32,
+    },
+}
+
+impl NarrowMap {
+    /// The parent's partitions that the child's partition `p` needs.
+    pub fn parents_of(self, p: u32) -> Range<u32> {
+        match self {
+            NarrowMap::OneToOne => p..p + 1,
+            NarrowMap::Offset { start, len } if p >= start && p - start < len => p - start..p - start + 1,
+            NarrowMap::Offset { .. } => 0..0,
+            NarrowMap::Group { parents, children } => {
+                let at = |i: u32| (u64::from(i) * u64::from(parents) / u64::from(children.max(1))) as u32;
+                at(p)..at(p + 1)
+            }
+        }
+    }
+}
+
+/// What a node is computed from.
+pub enum Dep {
+    /// Partitions of a parent, in the same stage.
+    Narrow {
+        /// The parent.
+        parent: Arc<dyn AnyRdd>,
+        /// Which of its partitions.
+        map: NarrowMap,
+    },
+    /// All partitions of a parent, through a shuffle.
+    Shuffle(Arc<dyn AnyShuffle>),
+}
+
+/// A shuffle as the driver sees it: the map side of a stage boundary.
+pub trait AnyShuffle: Send + Sync {
+    /// The shuffle.
+    fn id(&self) -> ShuffleId;
+    /// How many partitions it is read in.
+    fn reducers(&self) -> u32;
+    /// The RDD that its map tasks compute.
+    fn parent(&self) -> Arc<dyn AnyRdd>;
+    /// The map tasks' output operator, encoded.
+    fn output(&self) -> Result<EncodedOp, CodecError>;
+}
+
+/// An operator ready to travel: its code and its environment.
+pub struct EncodedOp {
+    /// The code.
+    pub desc: &'static OpDesc,
+    /// The environment's bytes.
+    pub env: Vec<u8>,
+}
+
+/// A node whose element type is not known, for walks over a lineage.
+pub trait AnyRdd: Any + Send + Sync {
+    /// Id, partitions, name.
+    fn meta(&self) -> &Meta;
+    /// What it is computed from.
+    fn deps(&self) -> Vec<Dep>;
+    /// Its code and environment.
+    fn encode(&self) -> Result<EncodedOp, CodecError>;
+    /// The data of a source's partition that travels with a task; `None` when there is none.
+    fn input(&self, partition: u32) -> Result<Option<Bytes>, Error>;
+}
+
+/// How a kind of node computes and travels.
+pub trait Body: Send + Sync + 'static {
+    /// Type of the elements.
+    type Item: Data;
+    /// The zero-sized functions that it applies; `()` when there are none.
+    type Func: ZeroSized;
+
+    /// The functions.
+    fn func(&self) -> Func<Self::Func>;
+
+    /// The elements of partition `p`, as a stream.
+    fn compute(&self, id: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<Self::Item>, TaskError>;
+
+    /// What it is computed from.
+    fn deps(&self) -> Vec<Dep>;
+
+    /// Appends the environment's bytes.
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError>;
+
+    /// The body back from its bytes; `parents` are the nodes of its narrow dependencies, in the order of `deps`.
+    fn decode(func: Func<Self::Func>, parents: &[AnyNode], env: &[u8]) -> Result<Self, DecodeError>
+    where
+        Self: Sized;
+
+    /// See [`AnyRdd::input`].
+    fn input(&self, _partition: u32) -> Result<Option<Bytes>, Error> {
+        Ok(None)
+    }
+}
+
+/// A [`Body`] behind a pointer, with the descriptor of its type.
+trait DynBody<T>: Send + Sync {
+    fn compute(&self, id: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError>;
+    fn deps(&self) -> Vec<Dep>;
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError>;
+    fn input(&self, partition: u32) -> Result<Option<Bytes>, Error>;
+    fn desc(&self) -> &'static OpDesc;
+}
+
+impl<B: Body> DynBody<B::Item> for B {
+    fn compute(&self, id: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<B::Item>, TaskError> {
+        Body::compute(self, id, p, ctx)
+    }
+
+    fn deps(&self) -> Vec<Dep> {
+        Body::deps(self)
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        Body::encode(self, out)
+    }
+
+    fn input(&self, partition: u32) -> Result<Option<Bytes>, Error> {
+        Body::input(self, partition)
+    }
+
+    fn desc(&self) -> &'static OpDesc {
+        describe::<NodeOp<B>>(&self.func())
+    }
+}
+
+/// One RDD of a lineage.
+pub struct RddNode<T> {
+    meta: Meta,
+    body: Box<dyn DynBody<T>>,
+}
+
+impl<T: Data> RddNode<T> {
+    /// A node that computes `body`.
+    pub fn new<B: Body<Item = T>>(meta: Meta, body: B) -> Arc<Self> {
+        Arc::new(RddNode { meta, body: Box::new(body) })
+    }
+
+    /// The elements of partition `p`: from the cache where the RDD is kept, computed otherwise.
+    pub fn stream(&self, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
+        match self.meta.level() {
+            StorageLevel::None => self.body.compute(self.meta.id, p, ctx),
+            StorageLevel::MemoryOnly => {
+                cache::get_or_compute(self.meta.id, p, ctx, || self.body.compute(self.meta.id, p, ctx))
+            }
+        }
+    }
+}
+
+impl<T: Data> AnyRdd for RddNode<T> {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn deps(&self) -> Vec<Dep> {
+        self.body.deps()
+    }
+
+    fn encode(&self) -> Result<EncodedOp, CodecError> {
+        let mut env = codec::encode(&(self.meta.id, self.meta.partitions, self.meta.level()))?;
+        self.body.encode(&mut env)?;
+        Ok(EncodedOp { desc: self.body.desc(), env })
+    }
+
+    fn input(&self, partition: u32) -> Result<Option<Bytes>, Error> {
+        self.body.input(partition)
+    }
+}
+
+/// The descriptor of nodes with body `B`.
+struct NodeOp<B>(PhantomData<B>);
+
+impl<B: Body> Op for NodeOp<B> {
+    type Func = B::Func;
+
+    fn decode(func: Func<B::Func>, parents: &[AnyNode], env: &[u8]) -> Result<AnyNode, DecodeError> {
+        let ((id, partitions, level), used) = codec::decode_prefix::<(RddId, u32, StorageLevel)>(env)?;
+        let body = B::decode(func, parents, env.get(used..).unwrap_or_default())?;
+        let meta = Meta::new(id, partitions, "", None);
+        meta.set_level(level);
+        Ok(RddNode::new(meta, body))
+    }
+}

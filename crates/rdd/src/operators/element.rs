@@ -1,0 +1,229 @@
+//! Operators that look at one element at a time: `map`, `filter`, `flat_map` and their relatives.
+
+use std::{convert::Infallible, fmt::Display, marker::PhantomData, sync::Arc};
+
+use firesteel_common::{Data, Env};
+
+use crate::{
+    Rdd,
+    chunk::{Chunk, PerChunk, Stream},
+    pipe::PipeOp,
+    task::{TaskContext, TaskError},
+};
+
+/// Where the closure of `flat_map_to` puts its results.
+pub struct Emitter<U>(Vec<U>);
+
+impl<U> Emitter<U> {
+    /// Adds one result.
+    #[inline]
+    pub fn emit(&mut self, x: U) {
+        self.0.push(x);
+    }
+}
+
+/// Declares a [`PipeOp`] that turns one chunk into one Vec: its name, the closure's type, and the loop.
+macro_rules! per_chunk {
+    (
+        $(#[$meta:meta])* $Op:ident<$T:ident, $U:ident $(, $extra:ident: $bound:path)*>
+        ($f:ident: Fn($($arg:ty),*) -> $r:ty) |$env:ident, $chunk:ident| $body:expr
+    ) => {
+        $(#[$meta])*
+        struct $Op<$T, $U, E, F $(, $extra)*>(F, PhantomData<fn($T, E $(, $extra)*) -> $U>);
+
+        impl<$T, $U, E, F: Copy $(, $extra)*> Clone for $Op<$T, $U, E, F $(, $extra)*> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<$T, $U, E, F: Copy $(, $extra)*> Copy for $Op<$T, $U, E, F $(, $extra)*> {}
+
+        impl<$T: Data, $U: Data, E: Env, F $(, $extra: $bound + 'static)*> PipeOp for $Op<$T, $U, E, F $(, $extra)*>
+        where
+            F: Fn(&E, $($arg),*) -> $r + Copy + Send + Sync + 'static,
+        {
+            type In = $T;
+            type Out = $U;
+            type Env = E;
+
+            fn run(self, env: &Arc<E>, _: u32, input: Stream<$T>, _: &Arc<TaskContext>) -> Result<Stream<$U>, TaskError> {
+                let ($f, $env) = (self.0, env.clone());
+                Ok(PerChunk::stream(input, move |$chunk: Chunk<$T>| $body))
+            }
+        }
+    };
+}
+
+per_chunk!(
+    Map<T, U>(f: Fn(T) -> U) |env, chunk| Ok(chunk.into_vec().into_iter().map(|x| f(&env, x)).collect())
+);
+per_chunk!(
+    MapRef<T, U>(f: Fn(&T) -> U) |env, chunk| Ok(chunk.as_slice().iter().map(|x| f(&env, x)).collect())
+);
+per_chunk!(
+    FlatMap<T, U, I: IntoIteratorOf<U>>(f: Fn(T) -> I) |env, chunk| {
+        let mut out = Vec::with_capacity(chunk.len());
+        for x in chunk.into_vec() {
+            f(&env, x).add_to(&mut out);
+        }
+        Ok(out)
+    }
+);
+per_chunk!(
+    FlatMapTo<T, U>(f: Fn(&T, &mut Emitter<U>) -> ()) |env, chunk| {
+        let mut out = Emitter(Vec::with_capacity(chunk.len()));
+        for x in chunk.as_slice() {
+            f(&env, x, &mut out);
+        }
+        Ok(out.0)
+    }
+);
+per_chunk!(
+    TryMap<T, U, X: Display>(f: Fn(T) -> Result<U, X>) |env, chunk| {
+        chunk.into_vec().into_iter().map(|x| f(&env, x).map_err(TaskError::failed)).collect()
+    }
+);
+per_chunk!(
+    TryFlatMap<T, U, I: IntoIteratorOf<U>, X: Display>(f: Fn(T) -> Result<I, X>) |env, chunk| {
+        let mut out = Vec::with_capacity(chunk.len());
+        for x in chunk.into_vec() {
+            f(&env, x).map_err(TaskError::failed)?.add_to(&mut out);
+        }
+        Ok(out)
+    }
+);
+
+/// `IntoIterator<Item = U>` in a form that [`per_chunk!`] can name as a bound.
+trait IntoIteratorOf<U> {
+    fn add_to(self, out: &mut Vec<U>);
+}
+
+impl<U, I: IntoIterator<Item = U>> IntoIteratorOf<U> for I {
+    #[inline]
+    fn add_to(self, out: &mut Vec<U>) {
+        out.extend(self);
+    }
+}
+
+/// `filter` and `try_filter`: elements of an owned chunk stay where they are, of a shared one only those kept are cloned.
+struct Filter<T, E, F, X>(F, PhantomData<fn(T, E, X)>);
+
+impl<T, E, F: Copy, X> Clone for Filter<T, E, F, X> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, E, F: Copy, X> Copy for Filter<T, E, F, X> {}
+
+impl<T: Data, E: Env, X: Display + 'static, F> PipeOp for Filter<T, E, F, X>
+where
+    F: Fn(&E, &T) -> Result<bool, X> + Copy + Send + Sync + 'static,
+{
+    type In = T;
+    type Out = T;
+    type Env = E;
+
+    fn run(self, env: &Arc<E>, _: u32, input: Stream<T>, _: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
+        let (f, env) = (self.0, env.clone());
+        Ok(PerChunk::stream(input, move |chunk| {
+            let mut failure = None;
+            // A failed element keeps nothing more; its error is returned below.
+            let mut keep = |x: &T| match f(&env, x) {
+                Ok(keep) => keep,
+                Err(e) => {
+                    failure.get_or_insert(e);
+                    false
+                }
+            };
+            let out = match chunk {
+                Chunk::Owned(mut v) => {
+                    v.retain(&mut keep);
+                    v
+                }
+                Chunk::Shared(..) => chunk.as_slice().iter().filter(|x| keep(x)).cloned().collect(),
+            };
+            match failure {
+                None => Ok(out),
+                Some(e) => Err(TaskError::failed(e)),
+            }
+        }))
+    }
+}
+
+operators! {
+    impl[T: Data] T;
+
+    /// Applies `f` to each element.
+    fn map[U: Data,]() { f: F(x: T) -> U } -> Rdd<U> = |rdd, env| rdd.pipe("map", false, env, Map(f, PhantomData));
+
+    /// Applies `f` to a reference to each element: over a kept RDD this clones nothing.
+    fn map_ref[U: Data,]() { f: F(x: &T) -> U } -> Rdd<U> =
+        |rdd, env| rdd.pipe("map_ref", false, env, MapRef(f, PhantomData));
+
+    /// Keeps the elements for which `f` is true, in their partitions and under their keys.
+    fn filter[]() { f: F(x: &T) -> bool } -> Rdd<T> = |rdd, env| {
+        let f = move |env: &E, x: &T| Ok::<bool, Infallible>(f(env, x));
+        rdd.pipe("filter", true, env, Filter(f, PhantomData))
+    };
+
+    /// Applies `f` to each element and puts all that it returns into the result.
+    fn flat_map[U: Data, I: IntoIterator<Item = U> + 'static,]() { f: F(x: T) -> I } -> Rdd<U> =
+        |rdd, env| rdd.pipe("flat_map", false, env, FlatMap(f, PhantomData));
+
+    /// As `flat_map`, but `f` gets the element by reference and hands each result to an [`Emitter`]: results that are
+    /// built from borrowed input need no Vec an element.
+    fn flat_map_to[U: Data,]() { f: F(x: &T, emit: &mut Emitter<U>) -> () } -> Rdd<U> =
+        |rdd, env| rdd.pipe("flat_map_to", false, env, FlatMapTo(f, PhantomData));
+
+    /// As `map`; an `Err` fails the task with its text.
+    fn try_map[U: Data, X: Display + 'static,]() { f: F(x: T) -> Result<U, X> } -> Rdd<U> =
+        |rdd, env| rdd.pipe("try_map", false, env, TryMap(f, PhantomData));
+
+    /// As `filter`; an `Err` fails the task with its text.
+    fn try_filter[X: Display + 'static,]() { f: F(x: &T) -> Result<bool, X> } -> Rdd<T> =
+        |rdd, env| rdd.pipe("try_filter", true, env, Filter(f, PhantomData));
+
+    /// As `flat_map`; an `Err` fails the task with its text.
+    fn try_flat_map[U: Data, I: IntoIterator<Item = U> + 'static, X: Display + 'static,]()
+        { f: F(x: T) -> Result<I, X> } -> Rdd<U> =
+        |rdd, env| rdd.pipe("try_flat_map", false, env, TryFlatMap(f, PhantomData));
+
+    /// Pairs each element with the key that `f` gives it.
+    fn key_by[K: Data,]() { f: F(x: &T) -> K } -> Rdd<(K, T)> = |rdd, env| {
+        let f = move |env: &E, x: T| (f(env, &x), x);
+        rdd.pipe("key_by", false, env, Map(f, PhantomData))
+    };
+}
+
+operators! {
+    impl[K: Data, V: Data] (K, V);
+
+    /// Applies `f` to each value; keys and partitions stay.
+    fn map_values[U: Data,]() { f: F(v: V) -> U } -> Rdd<(K, U)> = |rdd, env| {
+        let f = move |env: &E, (k, v): (K, V)| (k, f(env, v));
+        rdd.pipe("map_values", true, env, Map(f, PhantomData))
+    };
+
+    /// Pairs each key with all that `f` returns for its value; keys and partitions stay.
+    fn flat_map_values[U: Data, I: IntoIterator<Item = U> + 'static,]() { f: F(v: V) -> I } -> Rdd<(K, U)> =
+        |rdd, env| {
+            let f = move |env: &E, (k, v): (K, V)| {
+                f(env, v).into_iter().map(|u| (k.clone(), u)).collect::<Vec<_>>()
+            };
+            rdd.pipe("flat_map_values", true, env, FlatMap(f, PhantomData))
+        };
+}
+
+impl<K: Data, V: Data> Rdd<(K, V)> {
+    /// The keys, one for each pair.
+    pub fn keys(&self) -> Rdd<K> {
+        self.map(|(k, _)| k)
+    }
+
+    /// The values.
+    pub fn values(&self) -> Rdd<V> {
+        self.map(|(_, v)| v)
+    }
+}

@@ -1,0 +1,58 @@
+//! The operators on RDDs, one family a file.
+//!
+//! Each operator that takes a closure is declared once, with [`operators!`]: the declaration's body is the form on
+//! [`With`](crate::With), whose closures get the environment first; the plain form on [`Rdd`](crate::Rdd) is generated,
+//! with `()` as the environment.
+
+/// Declares operators on `Rdd<T>` and `With<T, E>` from one body.
+///
+/// `fn name[generics,](plain: Args) { closure: F(x: Arg) -> R } -> Output = |rdd, env| body` becomes both
+/// `rdd.name(plain, |x| ..)` and `rdd.with(env).name(plain, |env, x| ..)`.
+macro_rules! operators {
+    (
+        impl[$($g:tt)*] $T:ty;
+        $(
+            $(#[$meta:meta])*
+            fn $name:ident[$($ug:tt)*]($($arg:ident: $at:ty),*) {
+                $($f:ident: $F:ident($($x:ident: $xt:ty),*) -> $r:ty),+
+            } -> $ret:ty = |$rdd:ident, $env:ident| $body:expr;
+        )*
+    ) => {
+        impl<$($g)*> $crate::Rdd<$T> {
+            $(
+                $(#[$meta])*
+                #[track_caller]
+                pub fn $name<$($ug)* $($F),+>(&self, $($arg: $at,)* $($f: $F),+) -> $ret
+                where
+                    $($F: Fn($($xt),*) -> $r + Copy + Send + Sync + 'static),+
+                {
+                    $(firesteel_closure::require_zero_sized!($F);)+
+                    self.with(()).$name($($arg,)* $(move |_: &(), $($x: $xt),*| $f($($x),*)),+)
+                }
+            )*
+        }
+
+        impl<$($g)*, E: firesteel_common::Env> $crate::With<$T, E> {
+            $(
+                $(#[$meta])*
+                ///
+                /// The closure's first argument is the environment.
+                #[track_caller]
+                pub fn $name<$($ug)* $($F),+>(&self, $($arg: $at,)* $($f: $F),+) -> $ret
+                where
+                    $($F: Fn(&E, $($xt),*) -> $r + Copy + Send + Sync + 'static),+
+                {
+                    $(firesteel_closure::require_zero_sized!($F);)+
+                    let ($rdd, $env) = (&self.rdd, &self.env);
+                    $body
+                }
+            )*
+        }
+    };
+}
+
+mod element;
+mod partition;
+mod union;
+
+pub use element::Emitter;

@@ -1,0 +1,69 @@
+//! Operators that look at a whole partition: `map_partitions`, `map_partitions_with_index`.
+
+use std::{convert::Infallible, fmt::Display, marker::PhantomData, sync::Arc};
+
+use firesteel_common::{Data, Env};
+
+use crate::{
+    PartitionIter, Rdd,
+    chunk::{Stream, UserChunks},
+    pipe::PipeOp,
+    task::{TaskContext, TaskError},
+};
+
+struct MapPartitions<T, U, I, X, E, F>(F, PhantomData<fn(T, U, I, X, E)>);
+
+impl<T, U, I, X, E, F: Copy> Clone for MapPartitions<T, U, I, X, E, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, U, I, X, E, F: Copy> Copy for MapPartitions<T, U, I, X, E, F> {}
+
+impl<T: Data, U: Data, I, X, E: Env, F> PipeOp for MapPartitions<T, U, I, X, E, F>
+where
+    I: IntoIterator<Item = U> + 'static,
+    I::IntoIter: 'static,
+    X: Display + 'static,
+    F: Fn(&E, u32, PartitionIter<T>) -> Result<I, X> + Copy + Send + Sync + 'static,
+{
+    type In = T;
+    type Out = U;
+    type Env = E;
+
+    fn run(self, env: &Arc<E>, p: u32, input: Stream<T>, ctx: &Arc<TaskContext>) -> Result<Stream<U>, TaskError> {
+        let elements = PartitionIter::new(input, ctx);
+        let out = (self.0)(env, p, elements).map_err(TaskError::failed)?;
+        Ok(Box::new(UserChunks(out.into_iter())))
+    }
+}
+
+operators! {
+    impl[T: Data] T;
+
+    /// Applies `f` to each partition as a whole.
+    ///
+    /// When the partition's input fails or the task is killed, the iterator unwinds: the statement after a loop over it
+    /// runs only when the partition was seen to its end.
+    fn map_partitions[U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static,]()
+        { f: F(elements: PartitionIter<T>) -> I } -> Rdd<U> = |rdd, env| {
+            let f = move |env: &E, _: u32, elements: PartitionIter<T>| Ok::<I, Infallible>(f(env, elements));
+            rdd.pipe("map_partitions", false, env, MapPartitions(f, PhantomData))
+        };
+
+    /// As `map_partitions`; an `Err` fails the task with its text.
+    fn try_map_partitions[
+        U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static, X: Display + 'static,
+    ]() { f: F(elements: PartitionIter<T>) -> Result<I, X> } -> Rdd<U> = |rdd, env| {
+        let f = move |env: &E, _: u32, elements: PartitionIter<T>| f(env, elements);
+        rdd.pipe("try_map_partitions", false, env, MapPartitions(f, PhantomData))
+    };
+
+    /// As `map_partitions`, with the partition's number, from 0.
+    fn map_partitions_with_index[U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static,]()
+        { f: F(index: u32, elements: PartitionIter<T>) -> I } -> Rdd<U> = |rdd, env| {
+            let f = move |env: &E, index: u32, elements: PartitionIter<T>| Ok::<I, Infallible>(f(env, index, elements));
+            rdd.pipe("map_partitions_with_index", false, env, MapPartitions(f, PhantomData))
+        };
+}

@@ -1,0 +1,121 @@
+//! Operators that put partitions of several parents, or several partitions of one parent, together without a shuffle:
+//! `union` and `coalesce`.
+
+use std::sync::Arc;
+
+use firesteel_closure::{AnyNode, DecodeError, Func, parent};
+use firesteel_common::{
+    Data, RddId,
+    codec::{self, CodecError},
+};
+
+use crate::{
+    Rdd,
+    chunk::{Chunk, ChunkStream, Stream},
+    flat_drop::Parent,
+    node::{AnyRdd, Body, Dep, NarrowMap, RddNode},
+    runner::Scope,
+    task::{TaskContext, TaskError},
+};
+
+/// A node whose partitions are runs of its parents' partitions.
+struct Gather<T: Data> {
+    parents: Vec<(Parent<RddNode<T>>, NarrowMap)>,
+}
+
+impl<T: Data> Body for Gather<T> {
+    type Item = T;
+    type Func = ();
+
+    fn func(&self) -> Func<()> {
+        Func::new(())
+    }
+
+    fn compute(&self, _: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
+        let mut waiting: Vec<_> = self
+            .parents
+            .iter()
+            .flat_map(|(parent, map)| map.parents_of(p).map(|q| (Arc::clone(parent), q)))
+            .collect();
+        if let [(only, q)] = waiting.as_slice() {
+            return only.stream(*q, ctx);
+        }
+        waiting.reverse();
+        Ok(Box::new(Concat { current: None, waiting, ctx: ctx.clone() }))
+    }
+
+    fn deps(&self) -> Vec<Dep> {
+        self.parents
+            .iter()
+            .map(|(parent, map)| Dep::Narrow { parent: (**parent).clone() as Arc<dyn AnyRdd>, map: *map })
+            .collect()
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        let maps: Vec<NarrowMap> = self.parents.iter().map(|(_, map)| *map).collect();
+        codec::encode_into(&maps, out)
+    }
+
+    fn decode(_: Func<()>, parents: &[AnyNode], env: &[u8]) -> Result<Self, DecodeError> {
+        let maps: Vec<NarrowMap> = codec::decode(env)?;
+        let parents = maps
+            .into_iter()
+            .enumerate()
+            .map(|(i, map)| Ok((Parent::new(parent(parents, i)?), map)))
+            .collect::<Result<_, DecodeError>>()?;
+        Ok(Gather { parents })
+    }
+}
+
+/// Partitions one after the other; the next is opened when the one before is at its end.
+struct Concat<T: Data> {
+    current: Option<Stream<T>>,
+    waiting: Vec<(Arc<RddNode<T>>, u32)>,
+    ctx: Arc<TaskContext>,
+}
+
+impl<T: Data> ChunkStream<T> for Concat<T> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk<T>>, TaskError> {
+        loop {
+            if let Some(stream) = &mut self.current
+                && let Some(chunk) = stream.next_chunk()?
+            {
+                return Ok(Some(chunk));
+            }
+            match self.waiting.pop() {
+                Some((node, p)) => self.current = Some(node.stream(p, &self.ctx)?),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+impl<T: Data> Rdd<T> {
+    /// The partitions of this RDD, then those of `other`. Duplicates stay.
+    pub fn union(&self, other: &Rdd<T>) -> Rdd<T> {
+        Rdd::union_of(self.scope(), &[self.clone(), other.clone()])
+    }
+
+    /// The partitions of all of `rdds`, in order. Spark: `SparkContext.union`.
+    pub fn union_of(scope: &Arc<Scope>, rdds: &[Rdd<T>]) -> Rdd<T> {
+        let mut start = 0;
+        let parents = rdds
+            .iter()
+            .map(|rdd| {
+                let map = NarrowMap::Offset { start, len: rdd.num_partitions() };
+                start += rdd.num_partitions();
+                (rdd.node().clone(), map)
+            })
+            .collect();
+        Rdd::from_body(scope, start, "union", None, Gather { parents })
+    }
+
+    /// Puts neighbouring partitions together until there are at most `partitions`, without a shuffle. More partitions
+    /// than there are need [`Rdd::repartition`]. `partitions` is taken as at least 1.
+    pub fn coalesce(&self, partitions: u32) -> Rdd<T> {
+        let (parents, children) = (self.num_partitions(), partitions.max(1).min(self.num_partitions()));
+        let map = NarrowMap::Group { parents, children };
+        let body = Gather { parents: vec![(self.node().clone(), map)] };
+        Rdd::from_body(self.scope(), children, "coalesce", None, body)
+    }
+}

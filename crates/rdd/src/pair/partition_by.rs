@@ -1,0 +1,115 @@
+//! `partition_by`: the same pairs, spread by a partitioner.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use firesteel_closure::{AnyNode, DecodeError, Func};
+use firesteel_common::{
+    Data, Env, RddId, ShuffleId,
+    codec::{self, CodecError},
+};
+use firesteel_shuffle::{MapWriter, Partitioner, RecordReader};
+
+use super::{ShuffleDep, ShuffleRead};
+use crate::{
+    Rdd,
+    chunk::{CHUNK, Chunk, ChunkStream, Stream},
+    node::{Body, Dep, PartitionerKey},
+    output::OutputOp,
+    task::{TaskContext, TaskError, TaskOutput},
+};
+
+/// Map side: writes each pair to the partition of its key.
+struct WritePairs<K, V, P>(PhantomData<fn(K, V) -> P>);
+
+impl<K, V, P> Clone for WritePairs<K, V, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V, P> Copy for WritePairs<K, V, P> {}
+
+impl<K: Data, V: Data, P: Partitioner<K> + Env> OutputOp for WritePairs<K, V, P> {
+    type In = (K, V);
+    type Env = (ShuffleId, P);
+
+    fn run(
+        self,
+        env: &Arc<Self::Env>,
+        mut input: Stream<(K, V)>,
+        ctx: &Arc<TaskContext>,
+    ) -> Result<TaskOutput, TaskError> {
+        let (shuffle, partitioner) = &**env;
+        let mut writer = MapWriter::new(&ctx.services.shuffle, *shuffle, ctx.task, partitioner.partitions());
+        while let Some(chunk) = input.next_chunk()? {
+            for record in chunk.as_slice() {
+                writer.write(partitioner.partition(&record.0), record)?;
+            }
+        }
+        Ok(TaskOutput::Map(writer.finish()?))
+    }
+}
+
+/// The map side that spreads `rdd` by `partitioner`, which has `partitions` partitions.
+pub(super) fn write_pairs<K: Data, V: Data, P: Partitioner<K> + Env>(
+    rdd: &Rdd<(K, V)>,
+    partitions: u32,
+    partitioner: P,
+) -> ShuffleRead {
+    ShuffleRead::of(ShuffleDep::new(rdd, partitions, |id| (id, partitioner), WritePairs(PhantomData)))
+}
+
+/// Reduce side: the records as they were written, in the order of the map tasks.
+pub(super) struct ReadRecords<T> {
+    pub(super) shuffle: ShuffleRead,
+    pub(super) records: PhantomData<fn() -> T>,
+}
+
+impl<T: Data> Body for ReadRecords<T> {
+    type Item = T;
+    type Func = ();
+
+    fn func(&self) -> Func<()> {
+        Func::new(())
+    }
+
+    fn compute(&self, _: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
+        Ok(Box::new(Records(RecordReader::new(ctx.read_shuffle(self.shuffle.id, p)?))))
+    }
+
+    fn deps(&self) -> Vec<Dep> {
+        self.shuffle.deps()
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        codec::encode_into(&self.shuffle.id, out)
+    }
+
+    fn decode(_: Func<()>, _: &[AnyNode], env: &[u8]) -> Result<Self, DecodeError> {
+        Ok(ReadRecords { shuffle: ShuffleRead::decoded(codec::decode(env)?), records: PhantomData })
+    }
+}
+
+/// The records of one reduce partition. Its blocks ask for the kill flag themselves.
+struct Records<T>(RecordReader<T>);
+
+impl<T: Data> ChunkStream<T> for Records<T> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk<T>>, TaskError> {
+        Ok(self.0.next_batch(CHUNK)?.map(Chunk::Owned))
+    }
+}
+
+impl<K: Data, V: Data> Rdd<(K, V)> {
+    /// Spreads the pairs by `partitioner`. Does nothing when they lie by an equal one already.
+    ///
+    /// An RDD that was spread and then kept joins with others spread by an equal partitioner without moving again.
+    pub fn partition_by<P: Partitioner<K> + Env>(&self, partitioner: P) -> Rdd<(K, V)> {
+        let partitions = partitioner.partitions().max(1);
+        if self.lies_by(&partitioner, partitions) {
+            return self.clone();
+        }
+        let key = PartitionerKey::of(&partitioner, partitions);
+        let shuffle = write_pairs(self, partitions, partitioner);
+        Rdd::from_body(self.scope(), partitions, "partition_by", key, ReadRecords { shuffle, records: PhantomData })
+    }
+}

@@ -1,0 +1,137 @@
+//! `sort_by_key` and `sort_by`: ranges of keys by sampling, each sorted by itself.
+
+use std::{cmp::Ordering, marker::PhantomData, sync::Arc};
+
+use firesteel_closure::{AnyNode, DecodeError, Func};
+use firesteel_common::{
+    Data, RddId, ShuffleId,
+    codec::{self, CodecError},
+    hash::fixed_hash,
+};
+use firesteel_shuffle::{RangePartitioner, RecordReader, SortKey};
+
+use super::{ShuffleRead, partition_by::write_pairs};
+use crate::{
+    Rdd, Result, With,
+    actions::over,
+    chunk::{FromIter, Stream},
+    node::{Body, Dep, PartitionerKey},
+    task::{TaskContext, TaskError},
+};
+
+/// Keys sampled for each partition of the result, as Spark's RangePartitioner does.
+const SAMPLES_A_PARTITION: usize = 20;
+
+/// Reduce side: all pairs of a range, sorted; equal keys stay in the order of the map tasks.
+struct ReadSorted<K, V> {
+    shuffle: ShuffleRead,
+    ascending: bool,
+    records: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K: Data + SortKey, V: Data> Body for ReadSorted<K, V> {
+    type Item = (K, V);
+    type Func = ();
+
+    fn func(&self) -> Func<()> {
+        Func::new(())
+    }
+
+    fn compute(&self, _: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<(K, V)>, TaskError> {
+        let mut all: Vec<(K, V)> = Vec::new();
+        RecordReader::new(ctx.read_shuffle(self.shuffle.id, p)?).for_each(|record| {
+            all.push(record);
+            Ok::<(), TaskError>(())
+        })?;
+        let order = |a: &(K, V), b: &(K, V)| -> Ordering { a.0.cmp_key(&b.0) };
+        if self.ascending { all.sort_by(order) } else { all.sort_by(|a, b| order(b, a)) }
+        Ok(FromIter::stream(all.into_iter(), ctx))
+    }
+
+    fn deps(&self) -> Vec<Dep> {
+        self.shuffle.deps()
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        codec::encode_into(&(self.shuffle.id, self.ascending), out)
+    }
+
+    fn decode(_: Func<()>, _: &[AnyNode], env: &[u8]) -> Result<Self, DecodeError> {
+        let (id, ascending): (ShuffleId, bool) = codec::decode(env)?;
+        Ok(ReadSorted { shuffle: ShuffleRead::decoded(id), ascending, records: PhantomData })
+    }
+}
+
+/// A uniform sample of at most `size` keys of a partition, and how many there are (reservoir, fixed seed).
+fn sample<K: Data, V: Data>(size: usize, seed: u32, mut input: Stream<(K, V)>) -> Result<(u64, Vec<K>), TaskError> {
+    let (mut seen, mut kept) = (0u64, Vec::new());
+    while let Some(chunk) = input.next_chunk()? {
+        for (k, _) in chunk.as_slice() {
+            if kept.len() < size {
+                kept.push(k.clone());
+            } else {
+                let at = fixed_hash(&(seed, seen)) % (seen + 1);
+                if let Some(slot) = usize::try_from(at).ok().and_then(|at| kept.get_mut(at)) {
+                    *slot = k.clone();
+                }
+            }
+            seen += 1;
+        }
+    }
+    Ok((seen, kept))
+}
+
+impl<K: Data + SortKey, V: Data> Rdd<(K, V)> {
+    /// The pairs in the order of their keys, partition after partition, in as many partitions as there are. Runs a job
+    /// at once that samples the keys, as Spark does. Floats are ordered by `total_cmp`.
+    ///
+    /// # Errors
+    /// When the sampling job fails.
+    #[track_caller]
+    pub fn sort_by_key(&self, ascending: bool) -> Result<Rdd<(K, V)>> {
+        self.sort_by_key_n(ascending, self.num_partitions())
+    }
+
+    /// As `sort_by_key`, into at most `partitions` partitions: fewer when there are not as many different keys.
+    ///
+    /// # Errors
+    /// When the sampling job fails.
+    #[track_caller]
+    pub fn sort_by_key_n(&self, ascending: bool, partitions: u32) -> Result<Rdd<(K, V)>> {
+        let partitions = partitions.max(1);
+        let samples = if partitions == 1 { Vec::new() } else { self.sample_keys(partitions)? };
+        let partitioner = RangePartitioner::from_weighted_sample(samples, partitions, ascending);
+        let partitions = firesteel_shuffle::Partitioner::<K>::partitions(&partitioner);
+        let key = PartitionerKey::of(&partitioner, partitions);
+        let shuffle = write_pairs(self, partitions, partitioner);
+        let body = ReadSorted { shuffle, ascending, records: PhantomData };
+        Ok(Rdd::from_body(self.scope(), partitions, "sort_by_key", key, body))
+    }
+
+    /// Keys with the number of records that each stands for.
+    #[track_caller]
+    fn sample_keys(&self, partitions: u32) -> Result<Vec<(K, f64)>> {
+        let wanted = (SAMPLES_A_PARTITION * partitions as usize).min(1_000_000);
+        // Three times the even share, so that an uneven partition is still sampled well.
+        let each = (3 * wanted).div_ceil(self.num_partitions().max(1) as usize).max(1);
+        let sketch = over(|each: &usize, input: Stream<(K, V)>, ctx| sample(*each, ctx.partition, input));
+        let sketches: Vec<(u64, Vec<K>)> = self.run_all("sort_by_key", &each, sketch)?;
+        let weigh = |(seen, keys): (u64, Vec<K>)| {
+            let weight = seen as f64 / keys.len().max(1) as f64;
+            keys.into_iter().map(move |k| (k, weight))
+        };
+        Ok(sketches.into_iter().flat_map(weigh).collect())
+    }
+}
+
+operators! {
+    impl[T: Data] T;
+
+    /// The elements in the order of the keys that `f` gives them; see `sort_by_key`.
+    ///
+    /// # Errors
+    /// When the sampling job fails.
+    fn sort_by[K: Data + SortKey,](ascending: bool) { f: F(x: &T) -> K } -> Result<Rdd<T>> = |rdd, env| {
+        Ok(With { rdd: rdd.clone(), env: env.clone() }.key_by(f).sort_by_key(ascending)?.values())
+    };
+}

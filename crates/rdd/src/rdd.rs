@@ -1,0 +1,194 @@
+//! The handles that users hold: [`Rdd`], and [`With`], an RDD together with what its next closure needs.
+
+use std::{panic::Location, sync::Arc};
+
+use firesteel_common::{Data, Env};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    error::{Error, Result},
+    flat_drop::Parent,
+    node::{AnyRdd, Body, Meta, PartitionerKey, RddNode, StorageLevel},
+    output::{OutputOp, encode_output},
+    pipe::{PipeBody, PipeOp},
+    runner::{Job, JobEvent, JobHandle, Scope},
+};
+
+/// A distributed collection of elements `T`, split into partitions, computed when an action asks for it.
+///
+/// Cloning is cheap: it is the same RDD. Closures passed to operators are zero-sized functions: what one needs is
+/// passed with [`Rdd::with`], not captured; the compiler refuses a capturing closure at `cargo build`. They run in
+/// other processes, which never ran `main`: they must not rely on process state that `main` set up.
+#[doc(alias = "RDD")]
+pub struct Rdd<T: Data> {
+    node: Parent<RddNode<T>>,
+    scope: Arc<Scope>,
+}
+
+impl<T: Data> Clone for Rdd<T> {
+    fn clone(&self) -> Self {
+        Rdd { node: self.node.clone(), scope: self.scope.clone() }
+    }
+}
+
+/// An RDD with an environment for the closure of its next operator, from [`Rdd::with`].
+///
+/// Has the operators of [`Rdd`], with closures that take the environment as their first argument.
+pub struct With<T: Data, E: Env> {
+    pub(crate) rdd: Rdd<T>,
+    pub(crate) env: Arc<E>,
+}
+
+impl<T: Data> Rdd<T> {
+    /// A handle on a new node of `scope`.
+    pub fn from_body<B: Body<Item = T>>(
+        scope: &Arc<Scope>,
+        partitions: u32,
+        name: &'static str,
+        partitioner: Option<PartitionerKey>,
+        body: B,
+    ) -> Self {
+        let meta = Meta::new(scope.next_rdd(), partitions, name, partitioner);
+        Rdd { node: Parent::new(RddNode::new(meta, body)), scope: scope.clone() }
+    }
+
+    /// Passes `env` to the closure of the next operator, which then takes it by reference as its first argument.
+    ///
+    /// ```
+    /// # use firesteel_rdd::Rdd;
+    /// fn at_least(words: &Rdd<(String, u64)>, min: u64) -> Rdd<(String, u64)> {
+    ///     words.with(min).filter(|min, (_, n)| n >= min)
+    /// }
+    /// ```
+    pub fn with<E: Env>(&self, env: E) -> With<T, E> {
+        With { rdd: self.clone(), env: Arc::new(env) }
+    }
+
+    /// Number of partitions. Spark: `getNumPartitions`.
+    pub fn num_partitions(&self) -> u32 {
+        self.node.meta().partitions
+    }
+
+    /// The number of this RDD within its Context.
+    pub fn id(&self) -> u32 {
+        self.node.meta().id.0
+    }
+
+    /// Keeps the partitions in the executors' memory once they were computed. Same as `persist(MemoryOnly)`.
+    pub fn cache(&self) -> Self {
+        self.persist(StorageLevel::MemoryOnly)
+    }
+
+    /// Keeps the partitions at `level` once they were computed. Applies to this RDD, whichever handle is used.
+    pub fn persist(&self, level: StorageLevel) -> Self {
+        self.node.meta().set_level(level);
+        self.clone()
+    }
+
+    /// Forgets the kept partitions and keeps no more. Does nothing when the Context is gone.
+    pub fn unpersist(&self) -> Self {
+        self.node.meta().set_level(StorageLevel::None);
+        if let Ok(runner) = self.scope.runner() {
+            runner.unpersist(self.node.meta().id);
+        }
+        self.clone()
+    }
+
+    /// How the partitions are kept. Spark: `getStorageLevel`.
+    pub fn storage_level(&self) -> StorageLevel {
+        self.node.meta().level()
+    }
+
+    /// Declares that computing a partition twice may give other records (a random choice, the time, an order that
+    /// changes). When such a partition is lost after some of it was read, the job fails instead of mixing two versions.
+    ///
+    /// Spark finds this out through `getOutputDeterministicLevel`.
+    pub fn indeterminate(&self) -> Self {
+        self.node.meta().set_indeterminate();
+        self.clone()
+    }
+
+    pub(crate) fn node(&self) -> &Parent<RddNode<T>> {
+        &self.node
+    }
+
+    pub(crate) fn scope(&self) -> &Arc<Scope> {
+        &self.scope
+    }
+
+    pub(crate) fn partitioner(&self) -> Option<&PartitionerKey> {
+        self.node.meta().partitioner.as_ref()
+    }
+
+    /// A child with the same partitions; `keeps` says that records stay under their keys.
+    pub(crate) fn pipe<O: PipeOp<In = T>>(
+        &self,
+        name: &'static str,
+        keeps: bool,
+        env: &Arc<O::Env>,
+        op: O,
+    ) -> Rdd<O::Out> {
+        let partitioner = if keeps { self.partitioner().cloned() } else { None };
+        let body = PipeBody::new(self.node.clone(), env.clone(), op);
+        Rdd::from_body(&self.scope, self.num_partitions(), name, partitioner, body)
+    }
+
+    /// Starts a job over `partitions`.
+    pub(crate) fn submit<O: OutputOp<In = T>>(
+        &self,
+        site: String,
+        partitions: Vec<u32>,
+        env: &impl Serialize,
+        op: O,
+    ) -> Result<JobHandle> {
+        let root = (*self.node).clone() as Arc<dyn AnyRdd>;
+        self.scope.runner()?.submit(Job { root, output: encode_output(op, env)?, partitions, site })
+    }
+
+    /// Runs a job over `partitions` and hands each decoded result to `each` as it comes.
+    #[track_caller]
+    pub(crate) fn run<O: OutputOp<In = T>, U: DeserializeOwned>(
+        &self,
+        action: &'static str,
+        partitions: Vec<u32>,
+        env: &impl Serialize,
+        op: O,
+        mut each: impl FnMut(usize, U),
+    ) -> Result<()> {
+        let site = site(action);
+        let handle = self.submit(site.clone(), partitions, env, op)?;
+        loop {
+            match handle.events.recv() {
+                Ok(JobEvent::Result { index, bytes }) => each(index, firesteel_common::codec::decode(&bytes)?),
+                Ok(JobEvent::Succeeded) => return Ok(()),
+                Ok(JobEvent::Failed(reason)) => return Err(Error::Job { site, reason }),
+                Err(_) => return Err(Error::Stopped),
+            }
+        }
+    }
+
+    /// Runs a job over all partitions; the results are in partition order.
+    #[track_caller]
+    pub(crate) fn run_all<O: OutputOp<In = T>, U: DeserializeOwned>(
+        &self,
+        action: &'static str,
+        env: &impl Serialize,
+        op: O,
+    ) -> Result<Vec<U>> {
+        let n = self.num_partitions();
+        let mut results: Vec<Option<U>> = (0..n).map(|_| None).collect();
+        self.run(action, (0..n).collect(), env, op, |index, result| {
+            if let Some(slot) = results.get_mut(index) {
+                *slot = Some(result);
+            }
+        })?;
+        Ok(results.into_iter().flatten().collect())
+    }
+}
+
+/// `action at file:line` of the user's call.
+#[track_caller]
+pub(crate) fn site(action: &str) -> String {
+    let at = Location::caller();
+    format!("{action} at {}:{}", at.file(), at.line())
+}

@@ -1,0 +1,104 @@
+//! What an RDD needs of its Context: numbers for new RDDs and somebody who runs jobs.
+
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicU32, Ordering},
+    mpsc,
+};
+
+use bytes::Bytes;
+use firesteel_common::{RddId, ShuffleId};
+
+use crate::{
+    error::{Error, Result},
+    node::{AnyRdd, EncodedOp},
+};
+
+/// A job: an output operator over some partitions of an RDD.
+pub struct Job {
+    /// The RDD.
+    pub root: Arc<dyn AnyRdd>,
+    /// What each task does with its partition.
+    pub output: EncodedOp,
+    /// Which partitions, in the order in which their results are numbered.
+    pub partitions: Vec<u32>,
+    /// The action and where it was called, as `collect at src/main.rs:12`.
+    pub site: String,
+}
+
+/// News of a running job.
+pub enum JobEvent {
+    /// The result of the `index`-th partition asked for; comes once each, in any order.
+    Result {
+        /// Index into [`Job::partitions`].
+        index: usize,
+        /// The encoded result.
+        bytes: Bytes,
+    },
+    /// All results are there.
+    Succeeded,
+    /// There will be no more results.
+    Failed(Arc<dyn std::error::Error + Send + Sync>),
+}
+
+/// A job that was submitted.
+pub struct JobHandle {
+    /// Its news. Ends without [`JobEvent::Succeeded`] or [`JobEvent::Failed`] only when the Context stops.
+    pub events: mpsc::Receiver<JobEvent>,
+    /// Asks for its end.
+    pub cancel: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+/// Runs jobs. Implemented by the Context; object-safe, so that an RDD need not know its kind.
+pub trait JobRunner: Send + Sync {
+    /// Starts a job.
+    fn submit(&self, job: Job) -> Result<JobHandle>;
+
+    /// Forgets the kept partitions of an RDD everywhere.
+    fn unpersist(&self, rdd: RddId);
+}
+
+/// What the RDDs of one Context share. Holds the Context weakly: an action after its end is an error.
+pub struct Scope {
+    runner: Weak<dyn JobRunner>,
+    next_rdd: AtomicU32,
+    next_shuffle: AtomicU32,
+    cores: Arc<AtomicU32>,
+    configured_parallelism: Option<u32>,
+}
+
+impl Scope {
+    /// The scope of one Context.
+    ///
+    /// `configured` is `spark.default.parallelism` where it is set; `cores`, which the Context keeps up to date, stands
+    /// in where it is not.
+    pub fn new(runner: Weak<dyn JobRunner>, configured: Option<u32>, cores: Arc<AtomicU32>) -> Arc<Self> {
+        let (next_rdd, next_shuffle) = (AtomicU32::new(0), AtomicU32::new(0));
+        Arc::new(Scope { runner, next_rdd, next_shuffle, cores, configured_parallelism: configured })
+    }
+
+    /// A number for a new RDD.
+    pub fn next_rdd(&self) -> RddId {
+        RddId(self.next_rdd.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number for a new shuffle.
+    pub fn next_shuffle(&self) -> ShuffleId {
+        ShuffleId(self.next_shuffle.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// How many partitions sources have unless told otherwise, at least 1.
+    pub fn default_parallelism(&self) -> u32 {
+        self.configured_parallelism.unwrap_or_else(|| self.cores.load(Ordering::Relaxed)).max(1)
+    }
+
+    /// `spark.default.parallelism`, where it is set.
+    pub fn configured_parallelism(&self) -> Option<u32> {
+        self.configured_parallelism
+    }
+
+    /// The Context, while it lives.
+    pub fn runner(&self) -> Result<Arc<dyn JobRunner>> {
+        self.runner.upgrade().ok_or(Error::Stopped)
+    }
+}

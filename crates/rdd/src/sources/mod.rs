@@ -1,0 +1,83 @@
+//! Where data comes from. A source's partitions travel with the tasks that compute from them, not with the stage.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use bytes::Bytes;
+use firesteel_closure::{AnyNode, DecodeError, Func};
+use firesteel_common::{Data, RddId, codec::CodecError};
+
+use crate::{
+    Rdd,
+    chunk::Stream,
+    error::{Error, Result},
+    node::{Body, Dep},
+    runner::Scope,
+    task::{TaskContext, TaskError},
+};
+
+mod parallelize;
+mod range;
+mod text_file;
+pub(crate) use text_file::local_path;
+
+pub use parallelize::parallelize;
+pub use range::{RangeItem, range};
+pub use text_file::{SplitBounds, text_file};
+
+/// A kind of source.
+trait Source: Send + Sync + 'static {
+    /// Type of the elements.
+    type Item: Data;
+
+    /// On the driver: what a task needs to produce partition `p`.
+    fn input(&self, p: u32) -> Result<Bytes>;
+
+    /// On an executor: the elements, from what [`Source::input`] gave.
+    fn open(input: &[u8], ctx: &Arc<TaskContext>) -> Result<Stream<Self::Item>, TaskError>;
+}
+
+/// The node of a [`Source`].
+struct SourceBody<S> {
+    /// On executors there is none: they have the inputs of their tasks.
+    source: Option<S>,
+    kind: PhantomData<S>,
+}
+
+impl<S: Source> Body for SourceBody<S> {
+    type Item = S::Item;
+    type Func = ();
+
+    fn func(&self) -> Func<()> {
+        Func::new(())
+    }
+
+    fn compute(&self, id: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<S::Item>, TaskError> {
+        S::open(ctx.input(id, p)?, ctx)
+    }
+
+    fn deps(&self) -> Vec<Dep> {
+        Vec::new()
+    }
+
+    fn encode(&self, _: &mut Vec<u8>) -> Result<(), CodecError> {
+        Ok(())
+    }
+
+    fn decode(_: Func<()>, _: &[AnyNode], _: &[u8]) -> Result<Self, DecodeError> {
+        Ok(SourceBody { source: None, kind: PhantomData })
+    }
+
+    fn input(&self, p: u32) -> Result<Option<Bytes>, Error> {
+        self.source.as_ref().map(|s| s.input(p)).transpose()
+    }
+}
+
+fn rdd_of<S: Source>(scope: &Arc<Scope>, partitions: u32, name: &'static str, source: S) -> Rdd<S::Item> {
+    Rdd::from_body(scope, partitions, name, None, SourceBody { source: Some(source), kind: PhantomData })
+}
+
+/// The `p`-th of `parts` runs of nearly equal length of `0..len`.
+fn run_of(len: u128, p: u32, parts: u32) -> (u128, u128) {
+    let at = |i: u32| len * u128::from(i) / u128::from(parts.max(1));
+    (at(p), at(p + 1))
+}

@@ -1,0 +1,39 @@
+//! A Vec of the driver's as an RDD.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use firesteel_common::{Data, codec};
+
+use super::{Source, rdd_of, run_of};
+use crate::{
+    Rdd,
+    chunk::{FromIter, Stream},
+    error::Result,
+    runner::Scope,
+    task::{TaskContext, TaskError},
+};
+
+struct Parallelize<T> {
+    data: Vec<T>,
+    partitions: u32,
+}
+
+impl<T: Data> Source for Parallelize<T> {
+    type Item = T;
+
+    fn input(&self, p: u32) -> Result<Bytes> {
+        let (from, to) = run_of(self.data.len() as u128, p, self.partitions);
+        Ok(codec::encode(self.data.get(from as usize..to as usize).unwrap_or_default())?.into())
+    }
+
+    fn open(input: &[u8], ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
+        Ok(FromIter::stream(codec::decode::<Vec<T>>(input)?.into_iter(), ctx))
+    }
+}
+
+/// An RDD of `data`, in `partitions` runs of nearly equal length (at least one).
+pub fn parallelize<T: Data>(scope: &Arc<Scope>, data: Vec<T>, partitions: u32) -> Rdd<T> {
+    let partitions = partitions.max(1);
+    rdd_of(scope, partitions, "parallelize", Parallelize { data, partitions })
+}

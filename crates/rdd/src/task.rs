@@ -1,0 +1,213 @@
+//! What a task is to the executor that runs it: [`StageTask`], the decoded last node of a stage's lineage table, and
+//! the [`TaskContext`] through which everything below reaches the executor's services.
+//!
+//! The executor builds a context for each task attempt, calls [`StageTask::run`] on a task thread and turns the result,
+//! or the unwinding of a [`TaskAbort`], into a status update.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use firesteel_common::{RddId, ShuffleId, StageAttempt, TaskFailure, TaskId};
+use firesteel_shuffle::{Abort, MapOutput, ShuffleBlocks, ShuffleInput, ShuffleManager};
+use firesteel_storage::BlockManager;
+
+/// The reason for which a task ends early; boxed, because results carry it through every chunk.
+#[derive(Clone, Debug)]
+pub struct TaskError(Box<TaskFailure>);
+
+impl TaskError {
+    /// A returned error of user code, or of the task's input or output.
+    pub fn failed(message: impl fmt::Display) -> Self {
+        TaskFailure::Exception { message: message.to_string(), location: String::new(), panic: false }.into()
+    }
+
+    /// The typed reason.
+    pub fn into_failure(self) -> TaskFailure {
+        *self.0
+    }
+}
+
+impl From<TaskFailure> for TaskError {
+    fn from(failure: TaskFailure) -> Self {
+        TaskError(Box::new(failure))
+    }
+}
+
+impl From<firesteel_common::codec::CodecError> for TaskError {
+    fn from(e: firesteel_common::codec::CodecError) -> Self {
+        TaskError::failed(e)
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The payload with which a [`crate::PartitionIter`] unwinds when its input failed or its task was killed.
+///
+/// User code that iterates a partition must never see a premature end, or it would commit half of it. The task runner
+/// catches the unwinding and takes the typed reason back out. It is raised with `resume_unwind`, so no panic hook runs.
+#[derive(Debug)]
+pub struct TaskAbort(pub TaskError);
+
+/// What a finished task hands back.
+#[derive(Debug)]
+pub enum TaskOutput {
+    /// Of a result task: the encoded result.
+    Result(Vec<u8>),
+    /// Of a shuffle map task: which files it wrote and how large the blocks are.
+    Map(MapOutput),
+}
+
+/// The last node of a stage's lineage table: reads one partition of the stage's RDD and puts it somewhere.
+pub trait StageTask: Send + Sync {
+    /// Runs the task for `partition`.
+    fn run(&self, partition: u32, ctx: &Arc<TaskContext>) -> Result<TaskOutput, TaskError>;
+}
+
+/// The form in which a lineage table's last node is found: `AnyNode` downcasts to this.
+pub struct StageTaskNode(pub Arc<dyn StageTask>);
+
+/// A request to end a task, shared between the executor and the task. Checked once a chunk.
+#[derive(Default, Debug)]
+pub struct KillFlag {
+    set: AtomicBool,
+    reason: OnceLock<String>,
+}
+
+impl KillFlag {
+    /// Asks the task to end; the first reason stays.
+    pub fn kill(&self, reason: impl Into<String>) {
+        let _ = self.reason.set(reason.into());
+        self.set.store(true, Ordering::Release);
+    }
+
+    /// Whether the task shall end.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.set.load(Ordering::Relaxed)
+    }
+
+    /// An error with the reason, once the flag is set.
+    #[inline]
+    pub fn check(&self) -> Result<(), TaskError> {
+        if self.is_set() { Err(self.error()) } else { Ok(()) }
+    }
+
+    /// Why the task shall end, once it shall.
+    pub fn reason(&self) -> Option<String> {
+        // The reason was stored before the flag: acquire makes it visible.
+        self.set.load(Ordering::Acquire).then(|| self.reason.get().cloned().unwrap_or_default())
+    }
+
+    #[cold]
+    fn error(&self) -> TaskError {
+        TaskFailure::Killed { reason: self.reason().unwrap_or_default() }.into()
+    }
+}
+
+/// A cached partition that a task stored, or dropped from memory to make room.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CacheUpdate {
+    /// The RDD.
+    pub rdd: RddId,
+    /// Its partition.
+    pub partition: u32,
+    /// Stored, not dropped.
+    pub stored: bool,
+    /// Size in memory, bytes.
+    pub memory_bytes: u64,
+}
+
+/// What an executor offers all of its tasks.
+pub struct TaskServices {
+    /// Cached partitions and other blocks.
+    pub blocks: Arc<BlockManager>,
+    /// Shuffle files, written and read.
+    pub shuffle: Arc<ShuffleManager>,
+}
+
+/// One task attempt's view of the executor. Spark: `TaskContext`.
+pub struct TaskContext {
+    /// The attempt.
+    pub task: TaskId,
+    /// The stage attempt it belongs to.
+    pub stage: StageAttempt,
+    /// The partition of the stage's RDD that it computes.
+    pub partition: u32,
+    /// How many times this partition was tried before, from 0.
+    pub attempt_number: u32,
+    /// The request to end it.
+    pub kill: Arc<KillFlag>,
+    /// Where the outputs of the parent shuffles lie.
+    pub shuffles: Arc<BTreeMap<ShuffleId, Arc<ShuffleInput>>>,
+    /// Data of the source partitions it computes from.
+    pub inputs: BTreeMap<(RddId, u32), Bytes>,
+    /// The executor's services.
+    pub services: Arc<TaskServices>,
+    updates: Mutex<Vec<CacheUpdate>>,
+}
+
+impl TaskContext {
+    /// A context for one attempt of one task.
+    #[expect(clippy::too_many_arguments, reason = "one call, in the executor")]
+    pub fn new(
+        task: TaskId,
+        stage: StageAttempt,
+        partition: u32,
+        attempt_number: u32,
+        kill: Arc<KillFlag>,
+        shuffles: Arc<BTreeMap<ShuffleId, Arc<ShuffleInput>>>,
+        inputs: BTreeMap<(RddId, u32), Bytes>,
+        services: Arc<TaskServices>,
+    ) -> Self {
+        let updates = Mutex::default();
+        TaskContext { task, stage, partition, attempt_number, kill, shuffles, inputs, services, updates }
+    }
+
+    /// The outputs of a parent shuffle, which the driver sent with the stage.
+    pub fn shuffle_input(&self, shuffle: ShuffleId) -> Result<&Arc<ShuffleInput>, TaskError> {
+        self.shuffles.get(&shuffle).ok_or_else(|| {
+            TaskError::failed(format!("the driver sent {} without the map outputs of {shuffle}", self.stage))
+        })
+    }
+
+    /// The blocks of one reduce partition of a parent shuffle, in the order of the map tasks.
+    pub fn read_shuffle(&self, shuffle: ShuffleId, reduce: u32) -> Result<ShuffleBlocks, TaskError> {
+        let kill = self.kill.clone();
+        let abort = Abort::new(move || kill.reason());
+        Ok(self.services.shuffle.read(self.shuffle_input(shuffle)?, reduce, abort))
+    }
+
+    /// The data of a source partition, which the driver sent with the task.
+    pub fn input(&self, rdd: RddId, partition: u32) -> Result<&Bytes, TaskError> {
+        self.inputs.get(&(rdd, partition)).ok_or_else(|| {
+            TaskError::failed(format!("the driver sent {} without the data of {rdd} partition {partition}", self.task))
+        })
+    }
+
+    /// Records that a cached partition came or went; the executor sends it with the task's end.
+    pub fn cache_updated(&self, update: CacheUpdate) {
+        self.updates.lock().unwrap_or_else(PoisonError::into_inner).push(update);
+    }
+
+    /// Takes the recorded updates.
+    pub fn take_cache_updates(&self) -> Vec<CacheUpdate> {
+        std::mem::take(&mut self.updates.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl From<firesteel_shuffle::ShuffleError> for TaskError {
+    fn from(e: firesteel_shuffle::ShuffleError) -> Self {
+        TaskError::failed(e)
+    }
+}

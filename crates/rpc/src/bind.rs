@@ -1,0 +1,65 @@
+//! Which address a listener may have. Called by everything that listens.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+
+use crate::{RpcError, Secret};
+
+/// Listens on `host:port`; port 0 takes any free one.
+///
+/// Without a secret only loopback addresses may be listened on, unless `allow_unauthenticated` says that everyone may
+/// come in (`spark.authenticate=false`, said explicitly).
+pub fn bind(
+    host: &str,
+    port: u16,
+    secret: Option<&Secret>,
+    allow_unauthenticated: bool,
+) -> Result<TcpListener, RpcError> {
+    let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let addr = host_port(name, port);
+    let listen = |source| RpcError::Listen { addr: addr.clone(), source };
+    let addresses: Vec<SocketAddr> = (name, port).to_socket_addrs().map_err(listen)?.collect();
+    if secret.is_none() && !allow_unauthenticated && !addresses.iter().all(|addr| is_loopback(addr.ip())) {
+        return Err(RpcError::InsecureBind { host: host.to_owned() });
+    }
+    TcpListener::bind(addresses.as_slice()).map_err(listen)
+}
+
+/// `host:port`, with brackets around an IPv6 address.
+pub fn host_port(host: &str, port: u16) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_secret_only_loopback_is_bound() {
+        assert!(bind("127.0.0.1", 0, None, false).is_ok());
+        assert!(bind("localhost", 0, None, false).is_ok());
+        let e = bind("0.0.0.0", 0, None, false).unwrap_err();
+        assert!(matches!(&e, RpcError::InsecureBind { host } if host == "0.0.0.0"));
+        assert!(
+            e.to_string().contains("spark.authenticate.secret") && e.to_string().contains("spark.authenticate=false")
+        );
+        assert!(bind("::", 0, None, false).is_err());
+    }
+
+    #[test]
+    fn a_secret_or_an_explicit_word_opens_every_address() {
+        assert!(bind("0.0.0.0", 0, Some(&Secret::from_bytes("k")), false).is_ok());
+        assert!(bind("0.0.0.0", 0, None, true).is_ok());
+    }
+
+    #[test]
+    fn a_taken_port_is_an_error_that_names_the_address() {
+        let taken = bind("127.0.0.1", 0, None, false).unwrap();
+        let addr = taken.local_addr().unwrap();
+        let e = bind("127.0.0.1", addr.port(), None, false).unwrap_err();
+        assert!(e.to_string().contains(&addr.to_string()), "{e}");
+    }
+}

@@ -1,0 +1,95 @@
+//! Between the types of `common` and the messages. Called by the executor and the driver.
+
+use firesteel_common::{ExecutorId, ShuffleId, TaskFailure, TaskId};
+
+use crate::proto::executor as pb;
+
+/// A message lacks a field without which it means nothing.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a {message} has no {field}")]
+pub struct MissingField {
+    /// Name of the message type.
+    pub message: &'static str,
+    /// Name of the field.
+    pub field: &'static str,
+}
+
+/// The message for a failure. The address of a failed fetch is not part of it; set it where it is known.
+///
+/// `ExecutorLost` is known to the driver alone and never travels; were it sent, it would arrive as an exception.
+pub fn failure_to_proto(failure: &TaskFailure) -> pb::TaskFailure {
+    use pb::task_failure::Reason;
+    let reason = match failure.clone() {
+        TaskFailure::FetchFailed { shuffle, map_index, map_task, reduce, executor, message } => {
+            Reason::FetchFailed(pb::FetchFailed {
+                shuffle_id: shuffle.0,
+                map_index,
+                map_task_id: map_task.0,
+                reduce_id: reduce,
+                executor_id: executor.0,
+                block_address: String::new(),
+                message,
+            })
+        }
+        TaskFailure::Exception { message, location, panic } => {
+            Reason::Exception(pb::ExceptionFailure { message, location, panic })
+        }
+        TaskFailure::Killed { reason } => Reason::Killed(pb::TaskKilled { reason }),
+        TaskFailure::ResultLost { message } => Reason::ResultLost(pb::ResultLost { message }),
+        lost @ TaskFailure::ExecutorLost { .. } => {
+            Reason::Exception(pb::ExceptionFailure { message: lost.to_string(), location: String::new(), panic: false })
+        }
+    };
+    pb::TaskFailure { reason: Some(reason) }
+}
+
+/// The failure that a message says.
+pub fn failure_from_proto(failure: pb::TaskFailure) -> Result<TaskFailure, MissingField> {
+    use pb::task_failure::Reason;
+    Ok(match failure.reason {
+        Some(Reason::FetchFailed(f)) => TaskFailure::FetchFailed {
+            shuffle: ShuffleId(f.shuffle_id),
+            map_index: f.map_index,
+            map_task: TaskId(f.map_task_id),
+            reduce: f.reduce_id,
+            executor: ExecutorId(f.executor_id),
+            message: f.message,
+        },
+        Some(Reason::Exception(e)) => {
+            TaskFailure::Exception { message: e.message, location: e.location, panic: e.panic }
+        }
+        Some(Reason::Killed(k)) => TaskFailure::Killed { reason: k.reason },
+        Some(Reason::ResultLost(r)) => TaskFailure::ResultLost { message: r.message },
+        None => return Err(MissingField { message: "TaskFailure", field: "reason" }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_that_travels_comes_back_the_same() {
+        for failure in [
+            TaskFailure::FetchFailed {
+                shuffle: ShuffleId(1),
+                map_index: 2,
+                map_task: TaskId(3),
+                reduce: 4,
+                executor: ExecutorId(5),
+                message: "gone".into(),
+            },
+            TaskFailure::Exception { message: "boom".into(), location: "a.rs:1:2".into(), panic: true },
+            TaskFailure::Killed { reason: "cancelled".into() },
+            TaskFailure::ResultLost { message: "lost".into() },
+        ] {
+            assert_eq!(failure_from_proto(failure_to_proto(&failure)), Ok(failure));
+        }
+    }
+
+    #[test]
+    fn a_failure_without_a_reason_is_an_error() {
+        let e = failure_from_proto(pb::TaskFailure { reason: None }).unwrap_err();
+        assert_eq!(e.to_string(), "a TaskFailure has no reason");
+    }
+}

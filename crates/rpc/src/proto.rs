@@ -1,0 +1,31 @@
+//! The message types, as `build.rs` generates them from `proto/*.proto`. Their documentation is the comments there.
+
+/// The handshake (`auth.proto`).
+#[allow(missing_docs, clippy::all)]
+pub mod auth {
+    tonic::include_proto!("firesteel.auth");
+}
+
+/// Workers, drivers and submitting clients with the master (`deploy.proto`).
+#[allow(missing_docs, clippy::all)]
+pub mod deploy {
+    tonic::include_proto!("firesteel.deploy");
+
+    /// Leaves out the key.
+    impl std::fmt::Debug for ExecutorLaunch {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("ExecutorLaunch")
+                .field("app_id", &self.app_id)
+                .field("executor_id", &self.executor_id)
+                .field("worker_id", &self.worker_id)
+                .field("driver_address", &self.driver_address)
+                .finish_non_exhaustive()
+        }
+    }
+}
+
+/// Executors with their driver (`executor.proto`).
+#[allow(missing_docs, clippy::all)]
+pub mod executor {
+    tonic::include_proto!("firesteel.executor");
+}

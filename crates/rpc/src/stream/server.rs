@@ -1,0 +1,197 @@
+//! The side that accepts connections.
+
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::marker::PhantomData;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::StreamExt;
+use tonic::codegen::{BoxFuture, StdError, http};
+use tonic::server::{NamedService, StreamingService};
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::codec::FrameCodec;
+use super::duplex::{Duplex, Peer, Sender};
+use super::link::{Link, Phase};
+use super::outbound::Outbound;
+use super::pump::{next_step, pump};
+use super::{DRAIN, HANDSHAKE, KEEP_ALIVE, QUEUE_MESSAGES, Service, WINDOW_BYTES, WireMessage};
+use crate::error::chain;
+use crate::handshake::{Accepts, HandshakeError, Identity, ServerHandshake, ServerStep};
+use crate::{MAX_MESSAGE_BYTES, RpcError, Secret};
+
+/// Streams of one HTTP/2 connection; ours use one.
+const STREAMS_PER_CONNECTION: u32 = 8;
+
+/// Serves `S` on `listener` until `shutdown` completes; then what is queued is sent and every connection closed.
+/// With `app_id`, only peers of that application come in. `on_peer` is called, on a task of the runtime, once for
+/// each peer that has passed the handshake; it must not block.
+pub async fn serve<S: Service>(
+    listener: TcpListener,
+    app_id: Option<String>,
+    key: Option<Secret>,
+    on_peer: impl Fn(Duplex<S::ToServer, S::ToClient>) + Send + Sync + 'static,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RpcError> {
+    let addr = listener.local_addr().map_or_else(|_| "an unknown address".to_owned(), |addr| addr.to_string());
+    let listen = |source| RpcError::Listen { addr: addr.clone(), source };
+    listener.set_nonblocking(true).map_err(listen)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
+    let stopping = watch::Sender::new(false);
+    let accepts = Accepts { service: S::NAME, roles: S::CLIENTS, app_id };
+    let shared = Arc::new(Shared { accepts, key, on_peer, stopping: stopping.subscribe() });
+    let server = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(2 * WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .add_service(Acceptor::<S, _> { shared, service: PhantomData });
+    let mut stopped = stopping.subscribe();
+    let served =
+        server.serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
+            shutdown.await;
+            stopping.send_replace(true);
+        });
+    let overdue = async {
+        if stopped.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(2 * DRAIN).await;
+    };
+    tokio::select! {
+        result = served => result.map_err(|e| RpcError::Serve { addr: addr.clone(), reason: chain(&e) }),
+        // Every stream is over by now; a connection that its peer keeps open without a stream is left to the runtime.
+        () = overdue => Ok(()),
+    }
+}
+
+struct Shared<F> {
+    accepts: Accepts,
+    key: Option<Secret>,
+    on_peer: F,
+    stopping: watch::Receiver<bool>,
+}
+
+/// The service as tonic's router wants it.
+struct Acceptor<S, F> {
+    shared: Arc<Shared<F>>,
+    service: PhantomData<S>,
+}
+
+impl<S, F> Clone for Acceptor<S, F> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), service: PhantomData }
+    }
+}
+
+impl<S: Service, F> NamedService for Acceptor<S, F> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S, F, B> tonic::codegen::Service<http::Request<B>> for Acceptor<S, F>
+where
+    S: Service,
+    F: Fn(Duplex<S::ToServer, S::ToClient>) + Send + Sync + 'static,
+    B: tonic::codegen::Body + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        if request.uri().path() != S::PATH {
+            let status = Status::unimplemented("this service has one method, Connect");
+            return Box::pin(ready(Ok(status.into_http())));
+        }
+        let acceptor = self.clone();
+        Box::pin(async move {
+            let codec = FrameCodec::<S::ToClient>::new();
+            let mut grpc = tonic::server::Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE_BYTES);
+            Ok(grpc.streaming(acceptor, request).await)
+        })
+    }
+}
+
+type Outgoing<M> = tokio_stream::adapters::Map<Outbound<M>, fn(M) -> Result<M, Status>>;
+
+impl<S, F> StreamingService<Bytes> for Acceptor<S, F>
+where
+    S: Service,
+    F: Fn(Duplex<S::ToServer, S::ToClient>) + Send + Sync + 'static,
+{
+    type Response = S::ToClient;
+    type ResponseStream = Outgoing<S::ToClient>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
+        let addr = request.remote_addr().map_or_else(|| "an unknown address".to_owned(), |addr| addr.to_string());
+        let link = Arc::new(Link::new(addr));
+        let (queue, queued) = mpsc::channel(QUEUE_MESSAGES);
+        let outbound = Outbound::new(queued, link.clone());
+        let tx = Sender::new(queue, link.clone());
+        tokio::spawn(run::<S, F>(self.shared.clone(), request.into_inner(), tx, link));
+        ready(Ok(Response::new(outbound.map(Ok))))
+    }
+}
+
+/// One connection, from its first frame to its end.
+async fn run<S, F>(shared: Arc<Shared<F>>, mut inbound: Streaming<Bytes>, tx: Sender<S::ToClient>, link: Arc<Link>)
+where
+    S: Service,
+    F: Fn(Duplex<S::ToServer, S::ToClient>) + Send + Sync + 'static,
+{
+    let mut stopping = shared.stopping.clone();
+    let machine = ServerHandshake::new(shared.accepts.clone(), shared.key.as_ref());
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(HANDSHAKE, shake(machine, &mut inbound, &tx)) => shaken,
+        _ = stopping.wait_for(|stop| *stop) => Ok(Err(HandshakeError::Ended("the server is shutting down".to_owned()))),
+    };
+    let failure = match shaken {
+        Ok(Ok(identity)) => {
+            let (decoded, rx) = mpsc::channel(QUEUE_MESSAGES);
+            let peer = Peer { role: identity.role, app_id: identity.app_id, addr: link.addr.clone() };
+            (shared.on_peer)(Duplex { tx, rx, peer });
+            let pumped = pump(inbound, decoded, link.clone());
+            tokio::pin!(pumped);
+            tokio::select! {
+                () = &mut pumped => return,
+                _ = stopping.wait_for(|stop| *stop) => link.end(Phase::Draining, "the server is shutting down"),
+            }
+            return pumped.await;
+        }
+        Ok(Err(e)) => e,
+        Err(_) => HandshakeError::Ended(format!("no handshake within {HANDSHAKE:?}")),
+    };
+    tracing::warn!(addr = %link.addr, service = S::NAME, error = %failure, "refused a connection");
+    // The refusal is a courtesy to a peer that may be gone already.
+    let _ = tx.send(S::ToClient::from_handshake(failure.refusal()));
+    tx.close("refused");
+}
+
+async fn shake<M: WireMessage>(
+    mut machine: ServerHandshake,
+    inbound: &mut Streaming<Bytes>,
+    tx: &Sender<M>,
+) -> Result<Identity, HandshakeError> {
+    let send = |message| tx.send(M::from_handshake(message)).map_err(|e| HandshakeError::Ended(e.to_string()));
+    loop {
+        match machine.receive(next_step(inbound).await?)? {
+            ServerStep::Send(message) => send(message)?,
+            ServerStep::Finished { verdict, identity } => {
+                send(verdict)?;
+                return Ok(identity);
+            }
+        }
+    }
+}

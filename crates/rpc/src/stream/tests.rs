@@ -1,0 +1,260 @@
+use std::io::Read;
+use std::net::SocketAddr;
+
+use tokio::sync::oneshot;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::Endpoint;
+
+use super::codec::FrameCodec;
+use super::*;
+use crate::proto::auth::handshake::Step;
+use crate::proto::deploy::{self, from_master, to_master};
+use crate::{MAX_MESSAGE_BYTES, SendError};
+
+type MasterSide = Duplex<ToMaster, FromMaster>;
+type WorkerSide = Duplex<FromMaster, ToMaster>;
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// A served master port; stops with `stop`, or when dropped.
+struct Served {
+    addr: String,
+    peers: tokio::sync::mpsc::UnboundedReceiver<MasterSide>,
+    stop: Option<oneshot::Sender<()>>,
+    ended: tokio::task::JoinHandle<Result<(), RpcError>>,
+}
+
+fn served(secret: Option<Secret>) -> Served {
+    let listener = crate::bind("127.0.0.1", 0, None, false).unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let (on_peer, peers) = tokio::sync::mpsc::unbounded_channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let ended = tokio::spawn(serve_master(listener, secret, move |duplex| on_peer.send(duplex).unwrap(), async move {
+        let _ = stopped.await;
+    }));
+    Served { addr, peers, stop: Some(stop), ended }
+}
+
+async fn connected(served: &mut Served) -> (WorkerSide, MasterSide) {
+    let worker = connect_master(&served.addr, Role::Worker, "", None, LONG).await.unwrap();
+    (worker, within(served.peers.recv()).await.unwrap())
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, future).await.expect("nothing happened in time")
+}
+
+fn beat(worker_id: &str) -> ToMaster {
+    let beat = deploy::WorkerHeartbeat { worker_id: worker_id.to_owned() };
+    ToMaster { message: Some(to_master::Message::Heartbeat(beat)) }
+}
+
+fn finished(app_id: &str) -> FromMaster {
+    let finished = deploy::ApplicationFinished { app_id: app_id.to_owned() };
+    FromMaster { message: Some(from_master::Message::ApplicationFinished(finished)) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_pass_both_ways_in_order() {
+    let secret = Some(Secret::from_bytes("k"));
+    let mut served = served(secret.clone());
+    let mut worker = connect_master(&served.addr, Role::Worker, "", secret.as_ref(), LONG).await.unwrap();
+    let mut master = within(served.peers.recv()).await.unwrap();
+    assert_eq!((master.peer.role, worker.peer.role), (Role::Worker, Role::Master));
+    assert!(master.peer.addr.parse::<SocketAddr>().is_ok());
+    for i in 0..500 {
+        worker.tx.send(beat(&i.to_string())).unwrap();
+        master.tx.send(finished(&i.to_string())).unwrap();
+    }
+    for i in 0..500 {
+        assert_eq!(within(master.rx.recv()).await.unwrap(), beat(&i.to_string()));
+        assert_eq!(within(worker.rx.recv()).await.unwrap(), finished(&i.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn each_side_learns_that_the_other_has_ended_and_gets_what_was_queued() {
+    let mut served = served(None);
+    let (worker, mut master) = connected(&mut served).await;
+    worker.tx.send(beat("last words")).unwrap();
+    drop(worker);
+    assert_eq!(within(master.rx.recv()).await, Some(beat("last words")));
+    assert_eq!(within(master.rx.recv()).await, None);
+    assert!(matches!(master.tx.send(finished("x")), Err(SendError::Closed { .. })));
+
+    let (mut worker, master) = connected(&mut served).await;
+    master.tx.send(finished("last words")).unwrap();
+    drop(master);
+    assert_eq!(within(worker.rx.recv()).await, Some(finished("last words")));
+    assert_eq!(within(worker.rx.recv()).await, None);
+    let e = worker.tx.send(beat("x")).unwrap_err();
+    assert!(e.to_string().contains(&served.addr) && e.to_string().contains("ended"), "{e}");
+}
+
+#[tokio::test]
+async fn closing_sends_what_is_queued_and_refuses_more() {
+    let mut served = served(None);
+    let (mut worker, master) = connected(&mut served).await;
+    master.tx.send(finished("a")).unwrap();
+    master.tx.close("no room");
+    assert!(master.tx.send(finished("b")).unwrap_err().to_string().contains("no room"));
+    assert_eq!(within(worker.rx.recv()).await, Some(finished("a")));
+    assert_eq!(within(worker.rx.recv()).await, None);
+    within(worker.tx.closed()).await;
+}
+
+#[tokio::test]
+async fn dropping_the_receiver_alone_ends_the_connection() {
+    let mut served = served(None);
+    let (worker, mut master) = connected(&mut served).await;
+    let tx = worker.tx.clone();
+    drop(worker);
+    assert_eq!(within(master.rx.recv()).await, None);
+    within(tx.closed()).await;
+}
+
+#[tokio::test]
+async fn a_peer_whose_process_is_gone_is_noticed() {
+    let mut served = served(None);
+    let addr = served.addr.clone();
+    // A runtime of its own: shutting it down drops the sockets at once, as the end of a process does.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let worker = runtime.spawn(async move { connect_master(&addr, Role::Worker, "", None, LONG).await.unwrap() });
+    let mut worker = worker.await.unwrap();
+    let mut master = within(served.peers.recv()).await.unwrap();
+    runtime.shutdown_background();
+    assert_eq!(within(master.rx.recv()).await, None);
+    assert_eq!(within(worker.rx.recv()).await, None);
+    assert!(master.tx.is_closed());
+}
+
+#[tokio::test]
+async fn a_full_queue_closes_the_connection_instead_of_growing() {
+    let mut served = served(None);
+    let (mut worker, master) = connected(&mut served).await;
+    let mut sent = 0usize;
+    let e = loop {
+        // The worker takes nothing, so that its queue, the windows and at last this queue fill up.
+        match master.tx.send(finished(&"x".repeat(60_000))) {
+            Ok(()) => sent += 1,
+            Err(e) => break e,
+        }
+    };
+    assert!(matches!(e, SendError::Full { .. }), "{e}");
+    assert!(sent >= QUEUE_MESSAGES, "{sent}");
+    assert!(matches!(master.tx.send(finished("x")), Err(SendError::Closed { .. })));
+    while within(worker.rx.recv()).await.is_some() {}
+}
+
+#[tokio::test]
+async fn too_large_a_message_is_refused_and_the_connection_stays() {
+    let mut served = served(None);
+    let (worker, mut master) = connected(&mut served).await;
+    let e = worker.tx.send(beat(&"x".repeat(MAX_MESSAGE_BYTES))).unwrap_err();
+    assert!(matches!(e, SendError::TooLarge { limit: MAX_MESSAGE_BYTES, .. }), "{e}");
+    let largest = beat(&"x".repeat(MAX_MESSAGE_BYTES - 20));
+    worker.tx.send(largest.clone()).unwrap();
+    assert_eq!(within(master.rx.recv()).await, Some(largest));
+}
+
+#[tokio::test]
+async fn the_wrong_secret_role_or_application_does_not_come_in_and_is_told_so() {
+    let mut served = served(Some(Secret::from_bytes("right")));
+    let wrong = Secret::from_bytes("wrong");
+    let e = connect_master(&served.addr, Role::Worker, "", Some(&wrong), LONG).await.unwrap_err();
+    assert!(e.is_permanent() && e.to_string().contains(&served.addr) && e.to_string().contains("differ"), "{e}");
+    let e = connect_master(&served.addr, Role::Worker, "", None, LONG).await.unwrap_err();
+    assert!(e.to_string().contains("asks for a secret"), "{e}");
+    let right = Secret::from_bytes("right");
+    let e = connect_master(&served.addr, Role::Executor, "", Some(&right), LONG).await.unwrap_err();
+    assert!(e.to_string().contains("executor"), "{e}");
+    assert!(served.peers.try_recv().is_err());
+
+    let listener = crate::bind("127.0.0.1", 0, None, false).unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    tokio::spawn(serve_driver(listener, "app-1", Some(right.app_key("app-1")), drop, std::future::pending()));
+    let e = connect_driver(&addr, "app-2", Some(&right.app_key("app-2")), LONG).await.unwrap_err();
+    assert!(e.to_string().contains("app-2"), "{e}");
+    connect_driver(&addr, "app-1", Some(&right.app_key("app-1")), LONG).await.unwrap();
+    let e = connect_driver(&addr, "app-1", Some(&right), LONG).await.unwrap_err();
+    assert!(e.to_string().contains("differ"), "{e}");
+}
+
+/// A client that sends what it likes; the reasons for which it was refused.
+async fn raw(addr: &str, first: Vec<ToMaster>) -> Vec<String> {
+    let channel = Endpoint::from_shared(format!("http://{addr}")).unwrap().connect().await.unwrap();
+    let mut grpc = tonic::client::Grpc::new(channel);
+    grpc.ready().await.unwrap();
+    let (tx, rx) = tokio::sync::mpsc::channel(8);
+    for message in first {
+        tx.send(message).await.unwrap();
+    }
+    let request = tonic::Request::new(tokio_stream::wrappers::ReceiverStream::new(rx));
+    let path = PathAndQuery::from_static(Deploy::PATH);
+    let mut inbound = grpc.streaming(request, path, FrameCodec::<ToMaster>::new()).await.unwrap().into_inner();
+    let mut reasons = Vec::new();
+    while let Ok(handshake) = pump::next_step(&mut inbound).await {
+        if let Some(Step::Verdict(verdict)) = handshake.step {
+            reasons.push(verdict.reason);
+        }
+    }
+    reasons
+}
+
+#[tokio::test]
+async fn nothing_but_the_handshake_is_decoded_before_it_has_finished() {
+    let mut served = served(None);
+    let reasons = within(raw(&served.addr, vec![beat("w")])).await;
+    assert!(matches!(&reasons[..], [reason] if reason.contains("before the handshake")), "{reasons:?}");
+    let reasons = within(raw(&served.addr, vec![beat(&"w".repeat(100_000))])).await;
+    assert!(matches!(&reasons[..], [reason] if reason.contains("100")), "{reasons:?}");
+    assert!(served.peers.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_client_that_stays_silent_is_let_go() {
+    let served = served(None);
+    let reasons = within(raw(&served.addr, vec![])).await;
+    assert!(matches!(&reasons[..], [reason] if reason.contains("no handshake within")), "{reasons:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_times_out_and_one_that_is_not_there_says_so() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let e = connect_master(&addr, Role::Worker, "", None, Duration::from_millis(100)).await.unwrap_err();
+    assert!(matches!(&e, RpcError::Timeout { .. }) && e.to_string().contains(&addr), "{e}");
+    assert!(!e.is_permanent());
+    drop(silent);
+    let e = connect_master(&addr, Role::Worker, "", None, LONG).await.unwrap_err();
+    assert!(matches!(&e, RpcError::Connect { .. }) && e.to_string().contains("refused"), "{e}");
+    let e = connect_master("nonsense", Role::Worker, "", None, LONG).await.unwrap_err();
+    assert!(matches!(e, RpcError::BadAddress { .. }), "{e}");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_something_else_is_an_error() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = other.local_addr().unwrap().to_string();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = other.accept().unwrap();
+        std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        let _ = stream.read(&mut [0; 64]);
+    });
+    let e = connect_master(&addr, Role::Worker, "", None, LONG).await.unwrap_err();
+    assert!(e.to_string().contains(&addr), "{e}");
+    thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn shutdown_sends_what_is_queued_closes_every_connection_and_returns() {
+    let mut served = served(None);
+    let (mut worker, master) = connected(&mut served).await;
+    master.tx.send(finished("bye")).unwrap();
+    served.stop.take().unwrap().send(()).unwrap();
+    assert_eq!(within(worker.rx.recv()).await, Some(finished("bye")));
+    assert_eq!(within(worker.rx.recv()).await, None);
+    within(served.ended).await.unwrap().unwrap();
+    assert!(master.tx.is_closed());
+    assert!(connect_master(&served.addr, Role::Worker, "", None, LONG).await.is_err());
+}

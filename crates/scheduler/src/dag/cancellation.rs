@@ -1,0 +1,75 @@
+//! Jobs that fail, are cancelled or end, and what goes with them: a stage goes with the last job that needs it.
+
+use firesteel_common::{JobId, RddId, ShuffleId, StageId};
+
+use crate::{
+    driver_core::DriverCore,
+    effect::{DriverEffect, StageKind},
+    error::JobError,
+};
+
+impl DriverCore {
+    pub(crate) fn cancel_job(&mut self, job: JobId, reason: String, out: &mut Vec<DriverEffect>) {
+        self.fail_job(job, JobError::Cancelled { reason }, out);
+    }
+
+    /// Fails every job, and every one that will be submitted.
+    pub(crate) fn close(&mut self, error: JobError, out: &mut Vec<DriverEffect>) {
+        let jobs: Vec<JobId> = self.dag.jobs.keys().copied().collect();
+        for job in jobs {
+            self.fail_job(job, error.clone(), out);
+        }
+        self.dag.closed = Some(error);
+    }
+
+    /// Fails every job that needs the stage.
+    pub(crate) fn abort_stage(&mut self, stage: StageId, error: &JobError, out: &mut Vec<DriverEffect>) {
+        let jobs = self.dag.stages.get(&stage).map(|s| s.jobs.clone()).unwrap_or_default();
+        for job in jobs {
+            self.fail_job(job, error.clone(), out);
+        }
+    }
+
+    pub(crate) fn fail_job(&mut self, job: JobId, error: JobError, out: &mut Vec<DriverEffect>) {
+        if self.dag.jobs.contains_key(&job) {
+            let reason = error.to_string();
+            out.push(DriverEffect::JobFailed { job, error });
+            self.remove_job(job, &reason, out);
+        }
+    }
+
+    /// Forgets a job and the stages that no other job needs; tasks that still run for them are killed.
+    pub(crate) fn remove_job(&mut self, id: JobId, reason: &str, out: &mut Vec<DriverEffect>) {
+        let Some(job) = self.dag.jobs.remove(&id) else { return };
+        for stage_id in job.stages {
+            let Some(stage) = self.dag.stages.get_mut(&stage_id) else { continue };
+            stage.jobs.remove(&id);
+            if !stage.jobs.is_empty() {
+                continue;
+            }
+            self.end_attempt(stage_id, out);
+            let Some(stage) = self.dag.stages.remove(&stage_id) else { continue };
+            self.tasks.cancel(stage.priority, stage_id, reason, out);
+            if let StageKind::ShuffleMap { shuffle, .. } = stage.kind {
+                self.dag.map_stages.remove(&shuffle);
+                if self.dag.drop_later.remove(&shuffle) {
+                    self.shuffle_removed(shuffle, out);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn shuffle_removed(&mut self, shuffle: ShuffleId, out: &mut Vec<DriverEffect>) {
+        if self.dag.map_stages.contains_key(&shuffle) {
+            self.dag.drop_later.insert(shuffle);
+        } else {
+            self.outputs.remove(shuffle);
+            out.push(DriverEffect::DropShuffle { shuffle });
+        }
+    }
+
+    pub(crate) fn rdd_unpersisted(&mut self, rdd: RddId, out: &mut Vec<DriverEffect>) {
+        self.blocks.remove_rdd(rdd);
+        out.push(DriverEffect::DropRdd { rdd });
+    }
+}

@@ -1,0 +1,220 @@
+//! Task success: map outputs and results are recorded once each, and stages and jobs end.
+
+use bytes::Bytes;
+use firesteel_common::{ExecutorId, JobId, StageId, TaskFailure, TaskId, Tick};
+
+use super::stage::StageState;
+use crate::{
+    driver_core::DriverCore,
+    effect::{DriverEffect, MapLocation, StageKind},
+    error::JobError,
+    event::{BlockUpdate, MapOutput, TaskOutcome, TaskUpdate},
+    map_outputs::{Generations, conflict},
+};
+
+/// What a task made.
+enum Output {
+    Map(MapOutput),
+    Result(Bytes),
+}
+
+impl DriverCore {
+    pub(crate) fn task_updated(
+        &mut self,
+        now: Tick,
+        executor: ExecutorId,
+        update: TaskUpdate,
+        out: &mut Vec<DriverEffect>,
+    ) {
+        if !update.blocks.is_empty() {
+            self.blocks_updated(executor, update.task, &update.blocks);
+        }
+        let task = update.task;
+        let Some(running) = self.tasks.find(executor, task) else { return };
+        if !running.has_slot {
+            // It ended before; what repeats that is no news.
+            return;
+        }
+        match update.outcome {
+            TaskOutcome::Running => {}
+            TaskOutcome::Result(bytes) => self.task_succeeded(now, task, Output::Result(bytes), out),
+            TaskOutcome::MapOutput(output) => self.task_succeeded(now, task, Output::Map(output), out),
+            TaskOutcome::ResultInBlock { .. } if !self.tasks.is_wanted(task) => {
+                self.tasks.end(task);
+            }
+            TaskOutcome::ResultInBlock { block_id, size } => {
+                self.tasks.await_result(task, size);
+                if self.account_result(running.set.1.stage, size, out) {
+                    let known = self.tasks.executors.known.get(&executor);
+                    let block_address = known.map_or_else(|| "".into(), |e| e.block_address.clone());
+                    out.push(DriverEffect::FetchResult { executor, block_address, task, block_id, size });
+                } else {
+                    self.tasks.end(task);
+                }
+            }
+            TaskOutcome::Failed(failure) => self.task_failed(now, task, failure, out),
+        }
+    }
+
+    pub(crate) fn result_fetched(
+        &mut self,
+        now: Tick,
+        task: TaskId,
+        result: Result<Bytes, String>,
+        out: &mut Vec<DriverEffect>,
+    ) {
+        if self.tasks.running.get(&task).is_none_or(|r| r.has_slot) {
+            return;
+        }
+        match result {
+            Ok(bytes) => self.task_succeeded(now, task, Output::Result(bytes), out),
+            Err(message) => self.task_failed(now, task, TaskFailure::ResultLost { message }, out),
+        }
+    }
+
+    fn blocks_updated(&mut self, executor: ExecutorId, task: TaskId, updates: &[BlockUpdate]) {
+        if !self.tasks.executors.known.contains_key(&executor) {
+            return;
+        }
+        let none = Generations::new();
+        let set = self.tasks.find(executor, task).map(|r| r.set);
+        let attempt = set.and_then(|s| self.dag.stages.get(&s.1.stage)?.attempts.get(&s.1.attempt));
+        let reads = attempt.map_or(&none, |a| &a.reads);
+        for u in updates {
+            if u.stored {
+                self.blocks.stored(executor, u.rdd, u.partition, reads);
+            } else {
+                self.blocks.dropped(executor, u.rdd, u.partition);
+            }
+        }
+    }
+
+    /// Counts a result's bytes towards `spark.driver.maxResultSize`. False when the job is over, or just failed for it.
+    fn account_result(&mut self, stage: StageId, size: u64, out: &mut Vec<DriverEffect>) -> bool {
+        let kind = self.dag.stages.get(&stage).map(|s| s.kind);
+        let Some(StageKind::Result { job: id }) = kind else { return false };
+        let Some(job) = self.dag.jobs.get_mut(&id) else { return false };
+        job.result_bytes += size;
+        let limit = self.config.max_result_size;
+        if limit == 0 || job.result_bytes <= limit {
+            return true;
+        }
+        let tasks = job.finished.len() as u32 - job.remaining + 1;
+        let error = JobError::ResultTooLarge { total: job.result_bytes, limit, tasks };
+        self.fail_job(id, error, out);
+        false
+    }
+
+    fn task_succeeded(&mut self, now: Tick, task: TaskId, output: Output, out: &mut Vec<DriverEffect>) {
+        let Some(ended) = self.tasks.end(task).filter(|e| e.wanted) else { return };
+        let attempt = ended.set.1;
+        let Some(stage) = self.dag.stages.get(&attempt.stage) else { return };
+        let (id, kind, current) = (stage.id, stage.kind, stage.running_attempt() == Some(attempt.attempt));
+        let reads = stage.attempts.get(&attempt.attempt).map(|a| a.reads.clone()).unwrap_or_default();
+        if !reads.is_empty() {
+            let present = self.outputs.generations(reads.keys().copied());
+            if conflict(&reads, &present).is_some() {
+                // What it read has been replaced by something else meanwhile: its output fits nothing.
+                self.discount_result(&ended);
+                if current {
+                    self.give_up_attempt(now, id, out);
+                }
+                return;
+            }
+        }
+        match (kind, output) {
+            (StageKind::ShuffleMap { shuffle, .. }, Output::Map(output)) => {
+                let Some(executor) = self.tasks.executors.known.get(&ended.executor) else { return };
+                let location = MapLocation {
+                    map_task: output.map_task,
+                    executor: ended.executor,
+                    block_address: executor.block_address.clone(),
+                    sizes: output.sizes,
+                };
+                self.outputs.register(shuffle, ended.index, location, &reads);
+            }
+            (StageKind::Result { job }, Output::Result(bytes)) => {
+                if ended.result_size == 0 && !self.account_result(id, bytes.len() as u64, out) {
+                    return;
+                }
+                if !self.take_result(job, ended.index, bytes, &reads, out) {
+                    return;
+                }
+            }
+            (StageKind::ShuffleMap { .. }, Output::Result(_)) | (StageKind::Result { .. }, Output::Map(_)) => {
+                let message = "the executor reported an output of the wrong kind".to_owned();
+                let failure = TaskFailure::Exception { message, location: String::new(), panic: false };
+                self.task_ended_badly(ended, task, failure, out);
+                return;
+            }
+        }
+        self.tasks.complete(ended.set.0, id, ended.index, out);
+        self.check_stage_end(now, id, out);
+    }
+
+    /// Hands a result over. False when that ended the job, or it was there already.
+    fn take_result(
+        &mut self,
+        id: JobId,
+        index: u32,
+        bytes: Bytes,
+        reads: &Generations,
+        out: &mut Vec<DriverEffect>,
+    ) -> bool {
+        let Some(job) = self.dag.jobs.get_mut(&id) else { return false };
+        let Some(finished) = job.finished.get_mut(index as usize).filter(|f| !**f) else { return false };
+        *finished = true;
+        job.remaining -= 1;
+        job.computed_from.extend(reads.iter().map(|(s, g)| (*s, *g)));
+        out.push(DriverEffect::JobResult { job: id, index, bytes });
+        if job.remaining > 0 {
+            return true;
+        }
+        out.push(DriverEffect::JobSucceeded { job: id });
+        self.remove_job(id, "the job has its results", out);
+        false
+    }
+
+    /// When the running attempt has nothing left to do: the stage is complete, or outputs got lost and it runs again.
+    pub(crate) fn check_stage_end(&mut self, now: Tick, id: StageId, out: &mut Vec<DriverEffect>) {
+        let Some(stage) = self.dag.stages.get(&id) else { return };
+        let Some(attempt) = stage.running_attempt() else { return };
+        if !self.tasks.is_over(stage.key(attempt)) {
+            return;
+        }
+        if self.missing_outputs(stage).is_empty() {
+            let next = self.stage_complete(id, out);
+            self.submit_stages(now, next, out);
+        } else {
+            self.end_attempt(id, out);
+            self.submit_stages(now, vec![id], out);
+        }
+    }
+
+    /// The stage's output is all there. Returns the stages that waited for it.
+    pub(crate) fn stage_complete(&mut self, id: StageId, out: &mut Vec<DriverEffect>) -> Vec<StageId> {
+        self.end_attempt(id, out);
+        if let Some(stage) = self.dag.stages.get_mut(&id) {
+            stage.failed_attempts = 0;
+        }
+        let waits = |s: &&super::stage::Stage| {
+            s.state == StageState::Waiting && s.parents.iter().any(|(_, parent)| *parent == id)
+        };
+        let mut children: Vec<StageId> = self.dag.stages.values().filter(waits).map(|s| s.id).collect();
+        for child in &children {
+            self.set_state(*child, StageState::Idle);
+        }
+        children.reverse();
+        children
+    }
+
+    /// Ends the running attempt, if there is one, and leaves the stage idle.
+    pub(crate) fn end_attempt(&mut self, id: StageId, out: &mut Vec<DriverEffect>) {
+        let Some(stage) = self.dag.stages.get(&id) else { return };
+        if let Some(attempt) = stage.running_attempt() {
+            self.tasks.retire(stage.key(attempt));
+            out.push(DriverEffect::StageEnded { attempt: stage.attempt_id(attempt) });
+        }
+        self.set_state(id, StageState::Idle);
+    }
+}

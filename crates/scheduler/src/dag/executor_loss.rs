@@ -1,0 +1,61 @@
+//! Executors that come, disconnect and go. With one go its running tasks, its map outputs and its cached partitions.
+
+use firesteel_common::{ExecutorId, ShuffleId, TaskFailure, Tick};
+
+use crate::{driver_core::DriverCore, effect::DriverEffect};
+
+impl DriverCore {
+    pub(crate) fn executor_registered(
+        &mut self,
+        executor: ExecutorId,
+        host: &str,
+        block_address: &str,
+        cores: u32,
+        out: &mut Vec<DriverEffect>,
+    ) {
+        if let Err(reason) = self.tasks.executors.add(executor, host, block_address, cores) {
+            out.push(DriverEffect::ExecutorRefused { executor, reason });
+        }
+    }
+
+    pub(crate) fn executor_disconnected(&mut self, now: Tick, executor: ExecutorId) {
+        self.tasks.executors.disconnect(executor, now + self.config.loss_reason_wait);
+    }
+
+    pub(crate) fn executor_removed(
+        &mut self,
+        now: Tick,
+        executor: ExecutorId,
+        message: &str,
+        by_application: bool,
+        out: &mut Vec<DriverEffect>,
+    ) {
+        let Some(tasks) = self.tasks.executors.remove(executor) else { return };
+        self.blocks.remove_executor(executor);
+        let dropped = self.outputs.unregister_executor(executor, u64::MAX);
+        self.outputs.forget_executor(executor);
+        for task in tasks {
+            let failure = TaskFailure::ExecutorLost { executor, by_application, message: message.to_owned() };
+            self.task_failed(now, task, failure, out);
+        }
+        self.redo_lost(&dropped);
+    }
+
+    /// Removes executors that disconnected and whose reason did not come in time.
+    pub(crate) fn remove_overdue(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
+        for executor in self.tasks.executors.overdue(now) {
+            self.executor_removed(now, executor, "its connection closed and no reason became known", false, out);
+        }
+    }
+
+    /// Map stages that run make lost outputs again at once; others when somebody needs them.
+    pub(crate) fn redo_lost(&mut self, lost: &[(ShuffleId, u32)]) {
+        for (shuffle, map) in lost {
+            let stage = self.dag.map_stages.get(shuffle).and_then(|id| self.dag.stages.get(id));
+            let Some(stage) = stage else { continue };
+            if let Some(attempt) = stage.running_attempt() {
+                self.tasks.redo(stage.key(attempt), *map);
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Tasks that fail: retries up to the limit, fetch failures, and the resubmission of stages that could not fetch.
+
+use firesteel_common::{StageId, TaskFailure, TaskId, Tick};
+
+use super::stage::StageState;
+use crate::{
+    driver_core::DriverCore,
+    effect::{DriverEffect, StageKind},
+    error::JobError,
+    tasks::EndedTask,
+};
+
+impl DriverCore {
+    pub(crate) fn task_failed(&mut self, now: Tick, task: TaskId, failure: TaskFailure, out: &mut Vec<DriverEffect>) {
+        let Some(ended) = self.tasks.end(task).filter(|e| e.wanted) else { return };
+        if let TaskFailure::FetchFailed { .. } = failure {
+            self.fetch_failed(now, ended, task, failure, out);
+        } else {
+            self.task_ended_badly(ended, task, failure, out);
+        }
+    }
+
+    /// Tries the task again, or fails the jobs of its stage after the last allowed failure.
+    pub(crate) fn task_ended_badly(
+        &mut self,
+        ended: EndedTask,
+        task: TaskId,
+        failure: TaskFailure,
+        out: &mut Vec<DriverEffect>,
+    ) {
+        self.discount_result(&ended);
+        let counts = failure.counts() && !ended.zombie;
+        let failures = self.tasks.retry(&ended, counts);
+        tell(&ended, task, failures, &failure, out);
+        if counts && failures >= self.config.max_task_failures {
+            let (stage, partition) = (ended.set.1.stage, ended.partition);
+            self.abort_stage(stage, &JobError::TaskFailed { stage, partition, attempts: failures, failure }, out);
+        }
+    }
+
+    /// A large result that did not arrive takes no room.
+    pub(crate) fn discount_result(&mut self, ended: &EndedTask) {
+        let kind = self.dag.stages.get(&ended.set.1.stage).map(|s| s.kind);
+        if let Some(StageKind::Result { job }) = kind
+            && let Some(job) = self.dag.jobs.get_mut(&job)
+        {
+            job.result_bytes = job.result_bytes.saturating_sub(ended.result_size);
+        }
+    }
+
+    /// The attempt ends; what was to be fetched counts as lost, with all else of that executor. Many failures of one
+    /// attempt lead to one resubmission.
+    fn fetch_failed(
+        &mut self,
+        now: Tick,
+        ended: EndedTask,
+        task: TaskId,
+        failure: TaskFailure,
+        out: &mut Vec<DriverEffect>,
+    ) {
+        let TaskFailure::FetchFailed { shuffle, map_index, map_task, executor, .. } = failure else { return };
+        tell(&ended, task, 0, &failure, out);
+        let attempt = ended.set.1;
+        let Some(stage) = self.dag.stages.get_mut(&attempt.stage) else { return };
+        if attempt.attempt + 1 != stage.next_attempt {
+            // News of an attempt that has a successor, which has been given newer locations.
+            return;
+        }
+        let id = stage.id;
+        let epoch = stage.attempts.get(&attempt.attempt).map_or(0, |a| a.epoch);
+        stage.required.insert(shuffle);
+        self.outputs.unregister(shuffle, map_index, map_task);
+        if map_index != u32::MAX {
+            let dropped = self.outputs.unregister_executor(executor, epoch);
+            self.redo_lost(&dropped);
+        }
+        let Some(stage) = self.dag.stages.get_mut(&id) else { return };
+        if stage.running_attempt() != Some(attempt.attempt) {
+            return;
+        }
+        stage.failed_attempts += 1;
+        if stage.failed_attempts >= self.config.max_stage_attempts {
+            let attempts = stage.failed_attempts;
+            self.abort_stage(id, &JobError::FetchFailedTooOften { stage: id, attempts, failure }, out);
+        } else {
+            self.give_up_attempt(now, id, out);
+        }
+    }
+
+    /// Ends the running attempt; the stage is submitted again a little later, so that more losses are known then.
+    pub(crate) fn give_up_attempt(&mut self, now: Tick, id: StageId, out: &mut Vec<DriverEffect>) {
+        self.end_attempt(id, out);
+        self.set_state(id, StageState::Failed { resubmit_at: now + self.config.resubmit_delay });
+    }
+
+    /// Submits the failed stages whose time has come.
+    pub(crate) fn resubmit_due(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
+        let due: Vec<StageId> = self.dag.failed.iter().copied().filter(|id| self.is_due(*id, now)).collect();
+        for id in &due {
+            self.set_state(*id, StageState::Idle);
+        }
+        self.submit_stages(now, due, out);
+    }
+
+    fn is_due(&self, id: StageId, now: Tick) -> bool {
+        match self.dag.stages.get(&id).map(|s| s.state) {
+            Some(StageState::Failed { resubmit_at }) => resubmit_at <= now,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn next_resubmission(&self) -> Option<Tick> {
+        let at = |id| match self.dag.stages.get(id).map(|s| s.state) {
+            Some(StageState::Failed { resubmit_at }) => Some(resubmit_at),
+            _ => None,
+        };
+        self.dag.failed.iter().filter_map(at).min()
+    }
+}
+
+fn tell(ended: &EndedTask, task: TaskId, failures: u32, failure: &TaskFailure, out: &mut Vec<DriverEffect>) {
+    out.push(DriverEffect::TaskFailed {
+        task,
+        stage: ended.set.1,
+        partition: ended.partition,
+        executor: ended.executor,
+        failures,
+        failure: failure.clone(),
+    });
+}

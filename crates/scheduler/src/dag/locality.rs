@@ -1,0 +1,52 @@
+//! Where a task would best run: with its cached partition, else where its input lies.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::stage::Stage;
+use crate::{driver_core::DriverCore, graph::GraphDep, tasks::task_set::Preference};
+
+impl DriverCore {
+    /// The preference of each of `partitions` of the stage's RDD.
+    pub(crate) fn preferences(&self, stage: &Stage, partitions: &[u32]) -> Vec<Preference> {
+        let nodes = &stage.graph.nodes;
+        let cached_somewhere = stage.cached_nodes.iter().any(|i| self.blocks.count(nodes[*i].rdd) > 0);
+        let only_cached = stage.has_places && nodes.iter().all(|n| n.preferred.is_empty());
+        if !stage.has_places || (only_cached && !cached_somewhere) {
+            return vec![Preference::default(); partitions.len()];
+        }
+        partitions.iter().map(|p| self.preference(stage, *p)).collect()
+    }
+
+    /// The first places found on the way from the stage's RDD up its narrow dependencies.
+    fn preference(&self, stage: &Stage, partition: u32) -> Preference {
+        let nodes = &stage.graph.nodes;
+        let (mut seen, mut stack) = (BTreeSet::new(), vec![(stage.node, partition)]);
+        while let Some((i, partition)) = stack.pop() {
+            if !seen.insert((i, partition)) {
+                continue;
+            }
+            let node = &nodes[i];
+            let holders = if node.cached { self.blocks.holders(node.rdd, partition) } else { &[] };
+            if !holders.is_empty() {
+                let known = &self.tasks.executors.known;
+                let mut hosts: Vec<Arc<str>> =
+                    holders.iter().filter_map(|e| known.get(e).map(|e| e.host.clone())).collect();
+                hosts.dedup();
+                return Preference { executors: holders.to_vec(), hosts };
+            }
+            if let Some(hosts) = node.preferred.get(partition as usize).filter(|h| !h.is_empty()) {
+                let hosts = hosts.iter().map(|h| Arc::from(h.as_str())).collect();
+                return Preference { executors: Vec::new(), hosts };
+            }
+            let above = stack.len();
+            for dep in &node.deps {
+                if let GraphDep::Narrow { parent, partitions } = dep {
+                    partitions.for_each(partition, |p| stack.push((*parent, p)));
+                }
+            }
+            // The first dependency is looked at first.
+            stack[above..].reverse();
+        }
+        Preference::default()
+    }
+}

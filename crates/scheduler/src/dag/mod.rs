@@ -1,0 +1,59 @@
+//! DAGScheduler: jobs, their stages and what happens to them, one file a family of events.
+//!
+//! | file | family |
+//! |---|---|
+//! | `submission` | a job arrives, is cut into stages, stages start |
+//! | `completion` | task success, results, the end of stages and jobs |
+//! | `failure` | tasks that fail, fetch failures, resubmission |
+//! | `executor_loss` | executors that come, disconnect and go |
+//! | `cancellation` | jobs that fail or are cancelled, and what goes with them |
+//! | `locality` | where a task would best run |
+//!
+//! The methods are on [`crate::DriverCore`], since they use the TaskScheduler, the MapOutputTracker and the block
+//! locations; the tables of stages and jobs are here.
+
+mod cancellation;
+mod completion;
+mod executor_loss;
+mod failure;
+mod locality;
+pub(crate) mod stage;
+mod submission;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use firesteel_common::{JobId, ShuffleId, StageId};
+
+use self::stage::Stage;
+use crate::{error::JobError, map_outputs::Generations};
+
+/// A job that runs.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) result_stage: StageId,
+    /// Partitions of the root, in the order of the results.
+    pub(crate) partitions: Vec<u32>,
+    pub(crate) finished: Vec<bool>,
+    pub(crate) remaining: u32,
+    /// Bytes of results taken or being fetched.
+    pub(crate) result_bytes: u64,
+    /// What the finished partitions were computed from, as far as it is indeterminate.
+    pub(crate) computed_from: Generations,
+    pub(crate) stages: BTreeSet<StageId>,
+}
+
+/// The tables of the DAGScheduler.
+#[derive(Debug, Default)]
+pub(crate) struct DagScheduler {
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) stages: BTreeMap<StageId, Stage>,
+    /// The stage that writes a shuffle, while some job needs it.
+    pub(crate) map_stages: BTreeMap<ShuffleId, StageId>,
+    pub(crate) next_stage: u32,
+    /// Stages to submit again, by the time of `StageState::Failed`.
+    pub(crate) failed: BTreeSet<StageId>,
+    /// Shuffles that the user let go while a job still needs them.
+    pub(crate) drop_later: BTreeSet<ShuffleId>,
+    /// Why no job can run any more.
+    pub(crate) closed: Option<JobError>,
+}

@@ -1,0 +1,84 @@
+//! A stage: the pipelined steps between two shuffles, and what is known about its attempts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use firesteel_common::{JobId, RddId, ShuffleId, StageAttempt, StageId, Tick};
+
+use crate::{effect::StageKind, graph::JobGraph, map_outputs::Generations, tasks::SetKey};
+
+/// What a stage is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StageState {
+    /// Nothing: its output is there, or nobody has asked for it yet.
+    Idle,
+    /// Some parent's output is missing.
+    Waiting,
+    /// The tasks of this attempt are with the TaskScheduler.
+    Running {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// An attempt failed; it is submitted again at this time.
+    Failed {
+        /// When.
+        resubmit_at: Tick,
+    },
+}
+
+/// What was true when an attempt started.
+#[derive(Clone, Debug)]
+pub(crate) struct AttemptInfo {
+    /// The MapOutputTracker's epoch.
+    pub(crate) epoch: u64,
+    /// What its tasks read, as far as it is indeterminate.
+    pub(crate) reads: Generations,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) id: StageId,
+    pub(crate) kind: StageKind,
+    pub(crate) graph: Arc<JobGraph>,
+    /// Index of its RDD in the graph.
+    pub(crate) node: usize,
+    pub(crate) rdd: RddId,
+    /// The shuffles that its tasks may read, with the stages that write them.
+    pub(crate) parents: Vec<(ShuffleId, StageId)>,
+    /// Jobs that need it; the stage goes with the last of them.
+    pub(crate) jobs: BTreeSet<JobId>,
+    /// The job that first asked for it: its place in the order of task sets.
+    pub(crate) priority: JobId,
+    pub(crate) state: StageState,
+    pub(crate) next_attempt: u32,
+    /// Attempts that could not fetch since the last success.
+    pub(crate) failed_attempts: u32,
+    /// Attempts whose tasks may still report.
+    pub(crate) attempts: BTreeMap<u32, AttemptInfo>,
+    /// Shuffles that a task had to read although they lie behind cached RDDs.
+    pub(crate) required: BTreeSet<ShuffleId>,
+    /// Indexes of the cached nodes of this stage.
+    pub(crate) cached_nodes: Vec<usize>,
+    /// Some node has preferred hosts or is cached.
+    pub(crate) has_places: bool,
+}
+
+impl Stage {
+    pub(crate) fn attempt_id(&self, attempt: u32) -> StageAttempt {
+        StageAttempt { stage: self.id, attempt }
+    }
+
+    pub(crate) fn key(&self, attempt: u32) -> SetKey {
+        (self.priority, self.attempt_id(attempt))
+    }
+
+    /// The attempt that launches tasks now.
+    pub(crate) fn running_attempt(&self) -> Option<u32> {
+        match self.state {
+            StageState::Running { attempt } => Some(attempt),
+            _ => None,
+        }
+    }
+}

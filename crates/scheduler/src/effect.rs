@@ -1,0 +1,176 @@
+//! What the driver's schedulers want done. [`crate::DriverCore`] makes these; the driver's shell (or the simulation)
+//! carries them out, in order.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use firesteel_common::{ExecutorId, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId};
+
+use crate::error::JobError;
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub enum DriverEffect {
+    /// Encode the data that the tasks of this attempt share. Comes before the attempt's first `LaunchTasks`.
+    StageStarted {
+        /// Which attempt of which stage.
+        attempt: StageAttempt,
+        /// What its tasks do.
+        kind: StageKind,
+        /// The RDD whose partitions its tasks compute.
+        rdd: RddId,
+        /// Tasks that this attempt will run.
+        tasks: u32,
+        /// Where the outputs of its parent shuffles lie. A parent is left out when some of its output is missing,
+        /// which happens only behind fully cached RDDs: a task that must read it all the same fails with
+        /// `FetchFailed` (map index `u32::MAX`), and the next attempt has it.
+        shuffles: Vec<(ShuffleId, Arc<Vec<MapLocation>>)>,
+    },
+    /// Nothing of this attempt is launched any more: its data may go.
+    StageEnded {
+        /// Which.
+        attempt: StageAttempt,
+    },
+    /// Send tasks.
+    LaunchTasks {
+        /// Where to.
+        executor: ExecutorId,
+        /// Which.
+        tasks: Vec<TaskSpec>,
+    },
+    /// Ask a task to end. Its slot is taken until the executor reports it ended.
+    KillTask {
+        /// Where it runs.
+        executor: ExecutorId,
+        /// Which.
+        task: TaskId,
+        /// Why.
+        reason: String,
+    },
+    /// Fetch a large result and answer with `ResultFetched`.
+    FetchResult {
+        /// Who has it.
+        executor: ExecutorId,
+        /// host:port of its block server.
+        block_address: Arc<str>,
+        /// Whose result.
+        task: TaskId,
+        /// Which block.
+        block_id: String,
+        /// Its size.
+        size: u64,
+    },
+    /// A task failed; for the log. The job's fate is told by other effects.
+    TaskFailed {
+        /// Which.
+        task: TaskId,
+        /// Of which stage attempt.
+        stage: StageAttempt,
+        /// For which partition.
+        partition: u32,
+        /// Where.
+        executor: ExecutorId,
+        /// Failures of this partition that count so far.
+        failures: u32,
+        /// Why.
+        failure: TaskFailure,
+    },
+    /// One partition's result; exactly once each.
+    JobResult {
+        /// Whose.
+        job: JobId,
+        /// Index into the submitted list of partitions.
+        index: u32,
+        /// The encoded result.
+        bytes: Bytes,
+    },
+    /// All results have been handed over.
+    JobSucceeded {
+        /// Which.
+        job: JobId,
+    },
+    /// The job is over without success.
+    JobFailed {
+        /// Which.
+        job: JobId,
+        /// Why.
+        error: JobError,
+    },
+    /// A stage is not run, as its shuffle's outputs are all there; for the log.
+    StageSkipped {
+        /// Which.
+        stage: StageId,
+        /// Its shuffle.
+        shuffle: ShuffleId,
+        /// In which job.
+        job: JobId,
+    },
+    /// Tell every executor to drop the shuffle's files.
+    DropShuffle {
+        /// Which.
+        shuffle: ShuffleId,
+    },
+    /// Tell every executor to drop the RDD's cached partitions.
+    DropRdd {
+        /// Which.
+        rdd: RddId,
+    },
+    /// The registration is not accepted: tell the executor so and close its stream.
+    ExecutorRefused {
+        /// Which.
+        executor: ExecutorId,
+        /// Why.
+        reason: String,
+    },
+    /// Tasks have waited all this time and none could be launched. Warn the user: "the job has not accepted any
+    /// resources; check that workers are registered and have enough cores and memory".
+    NoResources {
+        /// Since when.
+        waited: Duration,
+        /// Executors that are there.
+        executors: u32,
+    },
+}
+
+/// What the tasks of a stage do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StageKind {
+    /// Write shuffle output.
+    ShuffleMap {
+        /// Of which shuffle.
+        shuffle: ShuffleId,
+        /// How many partitions it writes.
+        reducers: u32,
+    },
+    /// Compute a job's results.
+    Result {
+        /// Of which job.
+        job: JobId,
+    },
+}
+
+/// One task to launch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TaskSpec {
+    /// Unique within the Context.
+    pub task: TaskId,
+    /// Which stage attempt it belongs to.
+    pub stage: StageAttempt,
+    /// Which partition of the stage's RDD it computes.
+    pub partition: u32,
+    /// How often this partition was tried before in this stage attempt.
+    pub attempt_number: u32,
+}
+
+/// Where one map task's output lies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MapLocation {
+    /// The task that wrote it.
+    pub map_task: TaskId,
+    /// Who has it.
+    pub executor: ExecutorId,
+    /// host:port of its block server.
+    pub block_address: Arc<str>,
+    /// Compressed size of each reducer's block, one byte each on a log scale; 0 is empty.
+    pub sizes: Bytes,
+}

@@ -1,0 +1,75 @@
+//! Why a job did not succeed, typed, with the words that the user reads.
+
+use firesteel_common::{ShuffleId, StageId, TaskFailure};
+
+/// Why a job did not succeed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum JobError {
+    /// A task failed as often as `spark.task.maxFailures` allows.
+    #[error("partition {partition} of {stage} failed {attempts} times; the last failure: {failure}")]
+    TaskFailed {
+        /// Its stage.
+        stage: StageId,
+        /// Its partition.
+        partition: u32,
+        /// How often it failed.
+        attempts: u32,
+        /// The last failure.
+        failure: TaskFailure,
+    },
+    /// A stage could not read its shuffle input in `spark.stage.maxConsecutiveAttempts` attempts.
+    #[error("{stage} could not read its shuffle input in {attempts} attempts in a row; the last failure: {failure}")]
+    FetchFailedTooOften {
+        /// Which.
+        stage: StageId,
+        /// How many attempts.
+        attempts: u32,
+        /// The last failure.
+        failure: TaskFailure,
+    },
+    /// Lost output of an indeterminate stage would have to be computed again, but others have read it already.
+    #[error(
+        "output of {shuffle} was lost after {stage} had read part of it, and computing it again may give other records; \
+         run the job again, or make the computation before the shuffle deterministic (a fixed seed, a sort) or cache it"
+    )]
+    Indeterminate {
+        /// The stage that had read it.
+        stage: StageId,
+        /// What was lost.
+        shuffle: ShuffleId,
+    },
+    /// The results together exceed `spark.driver.maxResultSize`.
+    #[error(
+        "the results of {tasks} tasks take {total} bytes, more than spark.driver.maxResultSize ({limit} bytes); \
+         return less to the driver, save it from the tasks, or raise the limit"
+    )]
+    ResultTooLarge {
+        /// Bytes so far.
+        total: u64,
+        /// The limit.
+        limit: u64,
+        /// Tasks whose results are counted.
+        tasks: u32,
+    },
+    /// The user cancelled it.
+    #[error("the job was cancelled: {reason}")]
+    Cancelled {
+        /// Why.
+        reason: String,
+    },
+    /// The cluster gives no executors any more.
+    #[error("the cluster runs no executors for this application any more: {message}")]
+    NoExecutors {
+        /// Why.
+        message: String,
+    },
+    /// The Context was stopped.
+    #[error("the context was stopped while the job ran")]
+    Stopped,
+    /// The submitted graph is not well formed.
+    #[error("the job cannot be planned: {message}")]
+    InvalidGraph {
+        /// What is wrong.
+        message: String,
+    },
+}

@@ -1,0 +1,141 @@
+//! What happens to the driver's schedulers. The driver's shell (or the simulation) makes these; [`crate::DriverCore`]
+//! takes them.
+
+use bytes::Bytes;
+use firesteel_common::{ExecutorId, JobId, RddId, ShuffleId, TaskFailure, TaskId};
+
+use crate::graph::JobGraph;
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum DriverEvent {
+    /// An action was called.
+    SubmitJob {
+        /// Names the job; never used before. Lower numbers get slots first.
+        job: JobId,
+        /// What it computes.
+        graph: JobGraph,
+        /// Partitions of the root to compute, in the order of the results.
+        partitions: Vec<u32>,
+    },
+    /// The user no longer wants the job.
+    CancelJob {
+        /// Which.
+        job: JobId,
+        /// Why; part of the job's error.
+        reason: String,
+    },
+    /// An executor opened its stream and is ready for tasks.
+    ExecutorRegistered {
+        /// Which; numbered by the master and never used again.
+        executor: ExecutorId,
+        /// Where it runs, for locality.
+        host: String,
+        /// Where its shuffle blocks are read.
+        block_address: String,
+        /// How many tasks it runs at a time.
+        cores: u32,
+    },
+    /// Its stream closed. It gets no more tasks; why it is gone is awaited for a bounded time.
+    ExecutorDisconnected {
+        /// Which.
+        executor: ExecutorId,
+    },
+    /// It is gone for good.
+    ExecutorRemoved {
+        /// Which.
+        executor: ExecutorId,
+        /// Exit code, signal, end of stderr, or what is known.
+        message: String,
+        /// The application's own code ended it: its running tasks count a failure each.
+        by_application: bool,
+        /// The whole worker is gone.
+        worker_lost: bool,
+    },
+    /// News of tasks, in the order in which the executor sent them.
+    TasksUpdated {
+        /// Who says so.
+        executor: ExecutorId,
+        /// What.
+        updates: Vec<TaskUpdate>,
+    },
+    /// The answer to a `FetchResult` effect; every one must be answered.
+    ResultFetched {
+        /// Whose result.
+        task: TaskId,
+        /// The bytes, or why they could not be had.
+        result: Result<Bytes, String>,
+    },
+    /// The user called `unpersist`.
+    RddUnpersisted {
+        /// On which.
+        rdd: RddId,
+    },
+    /// Nobody holds the shuffle any more.
+    ShuffleRemoved {
+        /// Which.
+        shuffle: ShuffleId,
+    },
+    /// The cluster will give no executors any more (the master refused or removed the application): every job fails.
+    ClusterFailed {
+        /// Why; part of the jobs' errors.
+        message: String,
+    },
+    /// The Context stops: every job fails.
+    Stop,
+    /// The time of [`crate::DriverCore::next_deadline`] has come.
+    Wake,
+}
+
+/// News of one task.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TaskUpdate {
+    /// Which.
+    pub task: TaskId,
+    /// What became of it.
+    pub outcome: TaskOutcome,
+    /// Cached partitions that its executor stored or dropped since the last news.
+    pub blocks: Vec<BlockUpdate>,
+}
+
+/// What became of a task.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TaskOutcome {
+    /// It has begun.
+    Running,
+    /// A result task's encoded result.
+    Result(Bytes),
+    /// A result task's result lies in a block of its executor, as it is too large for a message.
+    ResultInBlock {
+        /// Which block.
+        block_id: String,
+        /// Its size.
+        size: u64,
+    },
+    /// A shuffle map task wrote its output.
+    MapOutput(MapOutput),
+    /// It did not succeed.
+    Failed(TaskFailure),
+}
+
+/// What a shuffle map task wrote.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MapOutput {
+    /// The task that wrote it: names the files.
+    pub map_task: TaskId,
+    /// Compressed size of each reducer's block, one byte each on a log scale; 0 is empty.
+    pub sizes: Bytes,
+}
+
+/// A cached partition came or went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockUpdate {
+    /// Of which RDD.
+    pub rdd: RddId,
+    /// Which partition.
+    pub partition: u32,
+    /// It is there now; otherwise it is no longer.
+    pub stored: bool,
+    /// Its size in memory.
+    pub bytes: u64,
+}

@@ -1,0 +1,121 @@
+//! A job's lineage as the schedulers see it: pure data, without code. The driver library makes it from its RDDs;
+//! the DAGScheduler cuts it into stages at the shuffle dependencies.
+
+use firesteel_common::{RddId, ShuffleId};
+
+/// The RDDs that a job's result is computed from.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct JobGraph {
+    /// In topological order: what a node depends on stands before it.
+    pub nodes: Vec<GraphNode>,
+    /// Index of the RDD on which the action was called.
+    pub root: usize,
+}
+
+/// One RDD.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GraphNode {
+    /// Which RDD.
+    pub rdd: RddId,
+    /// How many partitions it has.
+    pub partitions: u32,
+    /// What it is computed from.
+    pub deps: Vec<GraphDep>,
+    /// Computing a partition twice from the same input may give other records or another order of them.
+    pub indeterminate: bool,
+    /// Its partitions are kept once computed, so executors that hold them are preferred.
+    pub cached: bool,
+    /// Hosts on which a partition is read best, by partition; empty, or one list a partition.
+    pub preferred: Vec<Vec<String>>,
+}
+
+/// A dependency of one RDD on another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GraphDep {
+    /// Each partition needs few partitions of the parent and is computed in the same task as they are.
+    Narrow {
+        /// Index of the parent in [`JobGraph::nodes`].
+        parent: usize,
+        /// Which partitions of the parent a partition needs.
+        partitions: NarrowMap,
+    },
+    /// Each partition needs all partitions of the parent: a stage ends here.
+    Shuffle {
+        /// Names the shuffle; a second job with the same shuffle finds its outputs.
+        shuffle: ShuffleId,
+        /// Index of the parent in [`JobGraph::nodes`].
+        parent: usize,
+        /// How many partitions the shuffle writes.
+        reducers: u32,
+    },
+}
+
+impl GraphDep {
+    /// Index of the parent in [`JobGraph::nodes`].
+    pub fn parent(&self) -> usize {
+        match self {
+            GraphDep::Narrow { parent, .. } | GraphDep::Shuffle { parent, .. } => *parent,
+        }
+    }
+}
+
+/// Which partitions of a parent a partition of the child is computed from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NarrowMap {
+    /// Partition i from partition i.
+    OneToOne,
+    /// Partition `out_start + i` from partition `in_start + i`, for i below `length`; others need nothing (union).
+    Range {
+        /// First partition of the parent.
+        in_start: u32,
+        /// First partition of the child.
+        out_start: u32,
+        /// How many.
+        length: u32,
+    },
+    /// Partition i from the partitions of list i (coalesce).
+    Explicit(Vec<Vec<u32>>),
+}
+
+impl NarrowMap {
+    /// Calls `each` for every partition of the parent that `partition` of the child needs.
+    pub fn for_each(&self, partition: u32, mut each: impl FnMut(u32)) {
+        match self {
+            NarrowMap::OneToOne => each(partition),
+            NarrowMap::Range { in_start, out_start, length } => {
+                if partition >= *out_start && partition - out_start < *length {
+                    each(in_start + (partition - out_start));
+                }
+            }
+            NarrowMap::Explicit(lists) => {
+                lists.get(partition as usize).into_iter().flatten().for_each(|p| each(*p));
+            }
+        }
+    }
+}
+
+impl JobGraph {
+    /// Whether the graph is what it says: parents stand before children and every index is in range. The text says
+    /// what is wrong.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.root >= self.nodes.len() {
+            return Err(format!("the root {} is none of the {} nodes", self.root, self.nodes.len()));
+        }
+        for (i, node) in self.nodes.iter().enumerate() {
+            if !node.preferred.is_empty() && node.preferred.len() != node.partitions as usize {
+                return Err(format!("{} has preferred hosts for another number of partitions", node.rdd));
+            }
+            for dep in &node.deps {
+                if dep.parent() >= i {
+                    return Err(format!("{} depends on a node that does not stand before it", node.rdd));
+                }
+                if let GraphDep::Shuffle { shuffle, reducers, .. } = dep
+                    && *reducers != node.partitions
+                {
+                    return Err(format!("{shuffle} writes {reducers} partitions, its reader has {}", node.partitions));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! What must hold between any two events, written once: property tests and the simulation call it after each step.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    dag::stage::StageState,
+    driver_core::DriverCore,
+    effect::StageKind,
+    tasks::task_set::{TaskSetManager, TaskState},
+};
+
+/// Fails with the formatted text unless the condition holds.
+macro_rules! hold {
+    ($cond:expr, $($text:tt)*) => {
+        if !$cond {
+            return Err(format!($($text)*));
+        }
+    };
+}
+
+impl DriverCore {
+    /// Checks every invariant; the error says which one does not hold. Takes time in proportion to all that is known.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.check_slots()?;
+        self.check_task_sets()?;
+        self.check_stages()?;
+        self.check_jobs()?;
+        let executors: BTreeSet<_> = self.tasks.executors.known.keys().copied().collect();
+        self.outputs.check(&executors)?;
+        self.blocks.check(&executors)
+    }
+
+    /// Slots are never overcommitted, and what is free is what is not taken.
+    fn check_slots(&self) -> Result<(), String> {
+        for (id, e) in &self.tasks.executors.known {
+            let taken = e.tasks.iter().filter(|t| self.tasks.running.get(t).is_some_and(|r| r.has_slot)).count();
+            hold!(taken == e.used as usize, "{id} counts {} slots as taken, and {taken} are", e.used);
+            hold!(e.used <= e.cores, "{id} has {} cores and {} tasks", e.cores, e.used);
+            let offered = e.lost_at.is_none() && e.used < e.cores;
+            hold!(offered == self.tasks.executors.free.contains(id), "{id} is offered wrongly");
+            for t in &e.tasks {
+                hold!(self.tasks.running.get(t).is_some_and(|r| r.executor == *id), "{t} of {id} is not known");
+            }
+        }
+        for (task, r) in &self.tasks.running {
+            let known = self.tasks.executors.known.get(&r.executor);
+            hold!(known.is_some_and(|e| e.tasks.contains(task)), "{task} runs on {}, which lacks it", r.executor);
+        }
+        Ok(())
+    }
+
+    fn check_task_sets(&self) -> Result<(), String> {
+        for (key, set) in &self.tasks.sets {
+            let count = |f: fn(&TaskState) -> bool| set.tasks.iter().filter(|t| f(&t.state)).count();
+            let waiting = count(|s| *s == TaskState::Waiting);
+            let over = count(|s| *s == TaskState::Over);
+            hold!(waiting == set.waiting as usize, "{}: {waiting} tasks wait, it counts {}", key.1, set.waiting);
+            hold!(over == set.over as usize, "{}: {over} tasks are over, it counts {}", key.1, set.over);
+            hold!(waiting + over + set.running as usize == set.tasks.len(), "{}: its tasks do not add up", key.1);
+            let schedulable = waiting > 0 && !set.zombie;
+            hold!(schedulable == self.tasks.schedulable.contains(key), "{} is offered slots wrongly", key.1);
+            self.check_running(key.1.to_string(), set)?;
+            let stage = self.dag.stages.get(&key.1.stage);
+            hold!(stage.is_some(), "{} is scheduled and its stage is gone", key.1);
+        }
+        let orphan = self.tasks.schedulable.iter().find(|key| !self.tasks.sets.contains_key(key));
+        hold!(orphan.is_none(), "{orphan:?} is offered slots and is gone");
+        Ok(())
+    }
+
+    fn check_running(&self, name: String, set: &TaskSetManager) -> Result<(), String> {
+        for (position, t) in (0u32..).zip(&set.tasks) {
+            if let TaskState::Running(task) = t.state {
+                let known = self.tasks.running.get(&task).is_some_and(|r| r.position == position);
+                hold!(known, "{name}: {task} is said to run and is not known");
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing waits for what can never come.
+    fn check_stages(&self) -> Result<(), String> {
+        for (id, stage) in &self.dag.stages {
+            hold!(!stage.jobs.is_empty(), "{id} is kept for nobody");
+            let jobs_know = stage.jobs.iter().all(|j| self.dag.jobs.get(j).is_some_and(|j| j.stages.contains(id)));
+            hold!(jobs_know, "{id} is kept for a job that does not know it");
+            hold!(
+                self.dag.failed.contains(id) == matches!(stage.state, StageState::Failed { .. }),
+                "{id} is to be resubmitted and is not, or the reverse"
+            );
+            match stage.state {
+                StageState::Running { attempt } => {
+                    let set = self.tasks.sets.get(&stage.key(attempt));
+                    hold!(set.is_some_and(|s| !s.zombie && !s.all_over()), "{id} runs without tasks to do");
+                    let covered = |index: &u32| {
+                        let state = set.and_then(|s| Some(s.tasks[s.position_of(*index)? as usize].state));
+                        state.is_some_and(|s| s != TaskState::Over)
+                    };
+                    if let StageKind::Result { .. } = stage.kind {
+                        let all = self.missing_outputs(stage).iter().all(covered);
+                        hold!(all, "{id} lacks a result that nobody computes");
+                    }
+                }
+                StageState::Waiting => {
+                    let comes = stage
+                        .parents
+                        .iter()
+                        .any(|(_, parent)| self.dag.stages.get(parent).is_some_and(|p| p.state != StageState::Idle));
+                    hold!(comes, "{id} waits and none of its parents runs");
+                }
+                StageState::Failed { .. } | StageState::Idle => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_jobs(&self) -> Result<(), String> {
+        for (id, job) in &self.dag.jobs {
+            let left = job.finished.iter().filter(|f| !**f).count();
+            hold!(
+                left == job.remaining as usize && left > 0,
+                "{id} counts {} results to come, {left} do",
+                job.remaining
+            );
+            let result = self.dag.stages.get(&job.result_stage);
+            hold!(result.is_some_and(|s| s.state != StageState::Idle), "{id} runs and its result stage is idle");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! Why map output could not be written. Failures to read are `TaskFailure::FetchFailed`.
+
+use std::{io, path::PathBuf};
+
+use firesteel_common::{ShuffleId, TaskFailure, codec::CodecError};
+
+/// Map output could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ShuffleError {
+    /// A file or directory failed.
+    #[error("cannot {action} {path}: {source}{hint}", path = path.display(), hint = hint(source))]
+    File {
+        /// What was tried, a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A record could not be encoded.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The partitioner gave a reducer that does not exist.
+    #[error("the partitioner of {shuffle} put a record into partition {reduce} of {reducers}")]
+    NoSuchReducer {
+        /// The shuffle.
+        shuffle: ShuffleId,
+        /// What the partitioner gave.
+        reduce: u32,
+        /// How many there are.
+        reducers: u32,
+    },
+    /// A manager needs at least one directory.
+    #[error("no directory for shuffle files; set spark.local.dir")]
+    NoDirectory,
+}
+
+fn hint(e: &io::Error) -> &'static str {
+    if e.kind() == io::ErrorKind::StorageFull {
+        "; free some space there or name another directory with spark.local.dir"
+    } else {
+        ""
+    }
+}
+
+impl From<ShuffleError> for TaskFailure {
+    fn from(e: ShuffleError) -> TaskFailure {
+        TaskFailure::Exception { message: e.to_string(), location: String::new(), panic: false }
+    }
+}

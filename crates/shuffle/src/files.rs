@@ -1,0 +1,194 @@
+//! The two files of a map task: names, writing without leaving halves, reading with checks.
+//!
+//! ```text
+//!  data:   the blocks of reducer 0, 1, … one after the other
+//!  index:  magic u64, reducers u32, then for each reducer and once more at the end: offset u64, crc32c u32
+//! ```
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use firesteel_common::{ShuffleId, TaskId};
+use firesteel_storage::BlockError;
+
+use crate::ShuffleError;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"FSSHIDX1");
+const INDEX_HEADER: usize = 12;
+const INDEX_ENTRY: usize = 12;
+
+/// The directory of a shuffle under one local directory.
+pub fn shuffle_dir(dir: &Path, shuffle: ShuffleId) -> PathBuf {
+    dir.join(format!("shuffle_{}", shuffle.0))
+}
+
+/// The data file's name.
+pub fn data_name(shuffle: ShuffleId, map_task: TaskId) -> String {
+    format!("shuffle_{}_{}.data", shuffle.0, map_task.0)
+}
+
+/// The index file's name.
+pub fn index_name(shuffle: ShuffleId, map_task: TaskId) -> String {
+    format!("shuffle_{}_{}.index", shuffle.0, map_task.0)
+}
+
+/// A file that is removed unless it is kept under its final name.
+pub(crate) struct TempFile {
+    pub file: File,
+    pub path: PathBuf,
+    kept: bool,
+}
+
+impl TempFile {
+    /// Creates `path` with `.tmp` at its end. `readable` for a file that is read back.
+    pub fn create(path: &Path) -> Result<TempFile, ShuffleError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".tmp");
+        let path = PathBuf::from(name);
+        match File::options().read(true).write(true).create(true).truncate(true).open(&path) {
+            Ok(file) => Ok(TempFile { file, path, kept: false }),
+            Err(source) => Err(ShuffleError::File { action: "create", path, source }),
+        }
+    }
+
+    /// An error of writing this file.
+    pub fn failed(&self, source: io::Error) -> ShuffleError {
+        ShuffleError::File { action: "write", path: self.path.clone(), source }
+    }
+
+    pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), ShuffleError> {
+        self.file.write_all(bytes).map_err(|e| self.failed(e))
+    }
+
+    /// Gives it its final name.
+    pub fn keep(mut self, path: &Path) -> Result<(), ShuffleError> {
+        fs::rename(&self.path, path).map_err(|source| ShuffleError::File {
+            action: "rename to its final name",
+            path: self.path.clone(),
+            source,
+        })?;
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(e) = fs::remove_file(&self.path)
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %self.path.display(), error = %e, "cannot remove an unfinished file");
+        }
+    }
+}
+
+/// One reducer's part of a data file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockRange {
+    /// Where it starts.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub len: u64,
+    /// CRC-32C of its bytes.
+    pub crc32c: u32,
+}
+
+/// The content of an index file for blocks of these lengths and checksums.
+pub(crate) fn encode_index(blocks: &[(u64, u32)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(INDEX_HEADER + (blocks.len() + 1) * INDEX_ENTRY);
+    out.extend_from_slice(&MAGIC.to_le_bytes());
+    out.extend_from_slice(&(blocks.len() as u32).to_le_bytes());
+    let mut offset = 0u64;
+    for (len, crc) in blocks {
+        out.extend_from_slice(&offset.to_le_bytes());
+        out.extend_from_slice(&crc.to_le_bytes());
+        offset += len;
+    }
+    out.extend_from_slice(&offset.to_le_bytes());
+    out.extend_from_slice(&0u32.to_le_bytes());
+    out
+}
+
+/// The open files of one finished map task.
+pub(crate) struct MapFiles {
+    pub data: Arc<File>,
+    pub data_path: PathBuf,
+    index: File,
+    index_path: PathBuf,
+    reducers: u32,
+}
+
+impl MapFiles {
+    pub fn open(data_path: PathBuf, index_path: PathBuf) -> Result<MapFiles, BlockError> {
+        let open = |path: &PathBuf| {
+            File::open(path).map_err(|source| BlockError::File { action: "open", path: path.clone(), source })
+        };
+        let index = open(&index_path)?;
+        let data = Arc::new(open(&data_path)?);
+        let mut header = [0; INDEX_HEADER];
+        read_exact(&index, &index_path, &mut header, 0)?;
+        let (magic, reducers) = header.split_at(8);
+        if magic != MAGIC.to_le_bytes() {
+            return Err(corrupt(&index_path, "it does not start as an index file does"));
+        }
+        let reducers = reducers.iter().rev().fold(0, |n, b| n << 8 | u32::from(*b));
+        Ok(MapFiles { data, data_path, index, index_path, reducers })
+    }
+
+    /// Where the block of `reduce` lies.
+    pub fn range(&self, reduce: u32) -> Result<BlockRange, BlockError> {
+        if reduce >= self.reducers {
+            return Err(corrupt(&self.index_path, &format!("no reducer {reduce}, it has {}", self.reducers)));
+        }
+        let mut entries = [0u8; 2 * INDEX_ENTRY];
+        let at = INDEX_HEADER as u64 + u64::from(reduce) * INDEX_ENTRY as u64;
+        read_exact(&self.index, &self.index_path, &mut entries, at)?;
+        let number =
+            |range: std::ops::Range<usize>| entries[range].iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
+        let (offset, crc32c, end) = (number(0..8), number(8..12) as u32, number(12..20));
+        let len = end.checked_sub(offset).ok_or_else(|| {
+            corrupt(&self.index_path, &format!("the block of reducer {reduce} ends before it starts"))
+        })?;
+        Ok(BlockRange { offset, len, crc32c })
+    }
+
+    /// Reads and checks the block of `reduce`; `out` is overwritten.
+    pub fn read(&self, reduce: u32, out: &mut Vec<u8>) -> Result<(), BlockError> {
+        let BlockRange { offset, len, crc32c } = self.range(reduce)?;
+        let actual = self
+            .data
+            .metadata()
+            .map_err(|source| BlockError::File { action: "look at", path: self.data_path.clone(), source })?
+            .len();
+        // Before the length is believed and memory reserved for it.
+        if offset.checked_add(len).is_none_or(|end| end > actual) {
+            let message = format!("it has {actual} bytes where the index says {len} at {offset} for reducer {reduce}");
+            return Err(corrupt(&self.data_path, &message));
+        }
+        out.resize(len as usize, 0);
+        read_exact(&self.data, &self.data_path, out, offset)?;
+        let actual = crc32c::crc32c(out);
+        if actual != crc32c {
+            let message = format!("the CRC-32C of reducer {reduce}'s block is {actual:08x}, {crc32c:08x} was written");
+            return Err(corrupt(&self.data_path, &message));
+        }
+        Ok(())
+    }
+}
+
+fn corrupt(path: &Path, message: &str) -> BlockError {
+    BlockError::CorruptFile { path: path.to_owned(), message: message.to_owned() }
+}
+
+fn read_exact(file: &File, path: &Path, out: &mut [u8], at: u64) -> Result<(), BlockError> {
+    file.read_exact_at(out, at).map_err(|source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => corrupt(path, &format!("it ends before byte {}", at + out.len() as u64)),
+        _ => BlockError::File { action: "read", path: path.to_owned(), source },
+    })
+}

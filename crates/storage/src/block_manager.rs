@@ -1,0 +1,90 @@
+//! All blocks of one process under one roof: the source behind its [`crate::BlockServer`].
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use firesteel_common::RddId;
+
+use crate::{BlockData, BlockError, BlockId, BlockSource, MemoryStore};
+
+struct ServedFile {
+    file: Arc<File>,
+    path: PathBuf,
+    len: u64,
+}
+
+/// Ties together what a process keeps: the [`MemoryStore`], whole files such as the application binary, and the
+/// shuffle files, which `shuffle` brings along as a source of its own. Spark: `BlockManager`.
+pub struct BlockManager {
+    memory: MemoryStore,
+    files: DashMap<BlockId, ServedFile>,
+    shuffle: OnceLock<Arc<dyn BlockSource>>,
+}
+
+impl BlockManager {
+    /// A manager whose memory store holds at most `memory_limit` bytes.
+    pub fn new(memory_limit: u64) -> BlockManager {
+        BlockManager { memory: MemoryStore::new(memory_limit), files: DashMap::new(), shuffle: OnceLock::new() }
+    }
+
+    /// The cached partitions and byte blocks.
+    pub fn memory(&self) -> &MemoryStore {
+        &self.memory
+    }
+
+    /// Serves shuffle blocks from `source`; the first call wins.
+    pub fn set_shuffle_source(&self, source: Arc<dyn BlockSource>) {
+        if self.shuffle.set(source).is_err() {
+            tracing::warn!("the shuffle source of this block manager was set twice; the first one stays");
+        }
+    }
+
+    /// Serves a whole file, such as the application binary, under `id` until it is removed.
+    pub fn serve_file(&self, id: BlockId, file: Arc<File>, path: PathBuf, len: u64) {
+        self.files.insert(id, ServedFile { file, path, len });
+    }
+
+    /// Keeps a byte block until it is removed. Returns the cached partitions that gave way to it.
+    pub fn put_bytes(&self, id: BlockId, bytes: Bytes) -> Result<Vec<BlockId>, BlockError> {
+        self.memory.put_bytes(id, bytes)
+    }
+
+    /// A byte block that is kept here.
+    pub fn get(&self, id: &BlockId) -> Option<Bytes> {
+        self.memory.get_bytes(id)
+    }
+
+    /// Removes a block or stops serving a file; whether it was there.
+    pub fn remove(&self, id: &BlockId) -> bool {
+        self.memory.remove(id) | self.files.remove(id).is_some()
+    }
+
+    /// Removes the cached partitions of an RDD and returns their numbers in order.
+    pub fn remove_rdd(&self, rdd: RddId) -> Vec<u32> {
+        self.memory.remove_rdd(rdd)
+    }
+}
+
+impl BlockSource for BlockManager {
+    fn open(&self, id: &BlockId) -> Result<BlockData, BlockError> {
+        match id {
+            BlockId::Shuffle { .. } => match self.shuffle.get() {
+                Some(source) => source.open(id),
+                None => Err(BlockError::NotFound { id: *id }),
+            },
+            _ => {
+                if let Some(bytes) = self.memory.get_bytes(id) {
+                    return Ok(BlockData::Bytes(bytes));
+                }
+                let served = self.files.get(id).ok_or(BlockError::NotFound { id: *id })?;
+                let ServedFile { file, path, len } = &*served;
+                Ok(BlockData::File { file: file.clone(), path: path.clone(), offset: 0, len: *len, crc32c: None })
+            }
+        }
+    }
+}

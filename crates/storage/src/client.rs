@@ -1,0 +1,175 @@
+//! The fetching side: connections to block servers, pooled by address.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use firesteel_rpc::{Role, Secret};
+
+use crate::{Abort, BlockError, BlockId, BlockStream, stream::Connection};
+
+/// Requests that [`BlockClient::fetch`] has under way at once; their answers wait in the system's buffers.
+const PIPELINED: usize = 64;
+
+/// Bounds of a [`BlockClient`].
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// For a connection to be made and accepted.
+    pub connect_timeout: Duration,
+    /// For which a peer that owes an answer may send nothing (`spark.network.timeout`).
+    pub network_timeout: Duration,
+    /// Idle connections that are kept for each address.
+    pub idle_connections: usize,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        ClientConfig {
+            connect_timeout: Duration::from_secs(10),
+            network_timeout: Duration::from_secs(120),
+            idle_connections: 4,
+        }
+    }
+}
+
+/// Fetches blocks from the block servers of one application. Cheap to clone; clones share the pool.
+#[derive(Clone)]
+pub struct BlockClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    key: Option<Secret>,
+    app_id: String,
+    role: Role,
+    config: ClientConfig,
+    idle: Mutex<HashMap<String, Vec<Connection>>>,
+}
+
+impl BlockClient {
+    /// A client that shows `key` to the servers of application `app_id`.
+    pub fn new(key: Option<Secret>, app_id: impl Into<String>, role: Role) -> BlockClient {
+        Self::with_config(key, app_id, role, ClientConfig::default())
+    }
+
+    /// As [`BlockClient::new`], with bounds of one's own.
+    pub fn with_config(
+        key: Option<Secret>,
+        app_id: impl Into<String>,
+        role: Role,
+        config: ClientConfig,
+    ) -> BlockClient {
+        BlockClient { inner: Arc::new(Inner { key, app_id: app_id.into(), role, config, idle: Mutex::default() }) }
+    }
+
+    /// A pipelined stream of blocks from one server; it connects at its first request.
+    pub fn open(&self, address: &str, abort: Abort) -> BlockStream {
+        BlockStream::new(self.clone(), address, abort)
+    }
+
+    /// Fetches blocks from one server and hands each over, with its index into `ids`, in their order.
+    ///
+    /// A failed block does not keep the others from being tried.
+    pub fn fetch(
+        &self,
+        address: &str,
+        ids: &[BlockId],
+        abort: &Abort,
+        on_block: &mut dyn FnMut(usize, Result<Bytes, BlockError>),
+    ) {
+        let mut stream = self.open(address, abort.clone());
+        let mut requested = 0;
+        for index in 0..ids.len() {
+            // Asks again for half a window at a time, so that requests share a write.
+            if stream.outstanding() <= PIPELINED / 2 {
+                while requested < ids.len() && stream.outstanding() < PIPELINED {
+                    stream.request(ids[requested]);
+                    requested += 1;
+                }
+            }
+            on_block(index, stream.next_block());
+        }
+    }
+
+    /// Fetches one block.
+    pub fn fetch_one(&self, address: &str, id: BlockId, abort: &Abort) -> Result<Bytes, BlockError> {
+        let mut stream = self.open(address, abort.clone());
+        stream.request(id);
+        stream.next_block()
+    }
+
+    /// Copies one block into a new file, without holding it in memory, and returns its size; an error when it has more
+    /// than `limit` bytes. Meant for files whose content the caller checks by its hash. After an error there is no file.
+    pub fn fetch_to_file(
+        &self,
+        address: &str,
+        id: BlockId,
+        path: &Path,
+        limit: u64,
+        abort: &Abort,
+    ) -> Result<u64, BlockError> {
+        let failed = |action| move |source| BlockError::File { action, path: path.to_owned(), source };
+        let mut file = File::create_new(path).map_err(failed("create"))?;
+        let mut stream = self.open(address, abort.clone());
+        stream.request(id);
+        let result = stream.copy_next(&mut file, path, limit);
+        if result.is_err() {
+            std::fs::remove_file(path).map_err(failed("remove"))?;
+        }
+        result
+    }
+
+    /// An idle connection that is still alive, or a new one.
+    pub(crate) fn connect(&self, address: &str) -> Result<Connection, BlockError> {
+        loop {
+            let idle = {
+                let mut pool = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                pool.get_mut(address).and_then(Vec::pop)
+            };
+            match idle {
+                Some(connection) if connection.is_alive() => return Ok(connection),
+                Some(_) => {}
+                None => return self.connect_new(address),
+            }
+        }
+    }
+
+    /// A new connection, past its handshake.
+    pub(crate) fn connect_new(&self, address: &str) -> Result<Connection, BlockError> {
+        let Inner { key, app_id, role, config, .. } = &*self.inner;
+        Connection::open(address, key.as_ref(), app_id, *role, config)
+    }
+
+    /// One block over a new connection, after it had arrived corrupt; a second corrupt copy is an error.
+    pub(crate) fn refetch(
+        &self,
+        address: &str,
+        id: BlockId,
+        out: &mut Vec<u8>,
+        abort: &Abort,
+    ) -> Result<(), BlockError> {
+        self.connect_new(address)?.fetch_once(id, out, abort)
+    }
+
+    /// Takes back a connection that owes nothing.
+    pub(crate) fn put_back(&self, address: &str, connection: Connection) {
+        let mut pool = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = match pool.get_mut(address) {
+            Some(idle) => idle,
+            None => pool.entry(address.to_owned()).or_default(),
+        };
+        if idle.len() < self.inner.config.idle_connections {
+            idle.push(connection);
+        }
+    }
+
+    /// Closes the idle connections to a server that is known to be gone.
+    pub fn forget(&self, address: &str) {
+        self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(address);
+    }
+}

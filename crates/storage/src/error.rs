@@ -1,0 +1,136 @@
+//! Why a block could not be had.
+
+use std::{io, path::PathBuf};
+
+use crate::BlockId;
+
+/// A block could not be stored, found or fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum BlockError {
+    /// Nobody has it here.
+    #[error("block {id} is not here")]
+    NotFound {
+        /// The block.
+        id: BlockId,
+    },
+    /// A local file failed.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    File {
+        /// What was tried, a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A local file is not what was written.
+    #[error("{path} is corrupt: {message}", path = path.display())]
+    CorruptFile {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        message: String,
+    },
+    /// The peer answered that it cannot give the block.
+    #[error("{address} cannot give block {id}: {message}")]
+    Remote {
+        /// The peer.
+        address: String,
+        /// The block.
+        id: BlockId,
+        /// What the peer said; it names its file.
+        message: String,
+    },
+    /// No connection to the peer.
+    #[error("cannot connect to the block server at {address}: {message}")]
+    Connect {
+        /// The peer.
+        address: String,
+        /// What the system said.
+        message: String,
+    },
+    /// The peer was reached but does not accept this process, or is not who it must be.
+    #[error("the block server at {address} and this process do not accept each other: {message}")]
+    Handshake {
+        /// The peer.
+        address: String,
+        /// Why.
+        message: String,
+    },
+    /// The connection ended or failed.
+    #[error("the connection to the block server at {address} ended: {message}")]
+    Lost {
+        /// The peer.
+        address: String,
+        /// What the system said.
+        message: String,
+    },
+    /// The peer sent nothing for too long.
+    #[error("the block server at {address} sent nothing for {seconds} s (spark.network.timeout)")]
+    Silent {
+        /// The peer.
+        address: String,
+        /// How long.
+        seconds: u64,
+    },
+    /// The peer does not follow the protocol.
+    #[error("the block server at {address} broke the protocol: {message}")]
+    Protocol {
+        /// The peer.
+        address: String,
+        /// What it did.
+        message: String,
+    },
+    /// The bytes that came are not the ones that were written.
+    #[error("block {id} from {address} is corrupt: its CRC-32C is {actual:08x} where {expected:08x} was written")]
+    Corrupt {
+        /// The peer.
+        address: String,
+        /// The block.
+        id: BlockId,
+        /// What the index says.
+        expected: u32,
+        /// What came.
+        actual: u32,
+    },
+    /// The caller asked to stop.
+    #[error("fetch given up: {reason}")]
+    Aborted {
+        /// Why.
+        reason: String,
+    },
+    /// Memory for blocks is used up.
+    #[error(
+        "no memory for block {id} of {size} bytes: {used} of {limit} bytes are taken by blocks that cannot be dropped; \
+         raise spark.executor.memory or spark.driver.memory"
+    )]
+    OutOfMemory {
+        /// The block.
+        id: BlockId,
+        /// Its size.
+        size: u64,
+        /// Bytes in use.
+        used: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// The block is larger than the caller allows.
+    #[error("block {id} from {address} has {size} bytes, more than the {limit} allowed")]
+    TooLarge {
+        /// The peer.
+        address: String,
+        /// The block.
+        id: BlockId,
+        /// Its size.
+        size: u64,
+        /// The caller's bound.
+        limit: u64,
+    },
+}
+
+impl BlockError {
+    /// Whether another try, over a new connection, may do better: the connection failed, not the block.
+    pub fn is_connection_lost(&self) -> bool {
+        matches!(self, BlockError::Lost { .. })
+    }
+}

@@ -1,0 +1,147 @@
+//! The frames of a block connection, after its handshake. All numbers are little endian.
+//!
+//! ```text
+//!  request:   kind u8, the block id's fields                     (its length follows from the kind)
+//!  response:  status u8, length u64, crc32c u32, payload         (one a request, in order)
+//! ```
+
+use std::io::{self, Read};
+
+use firesteel_common::{RddId, ShuffleId, StageAttempt, StageId, TaskId};
+
+use crate::BlockId;
+
+/// The service that both sides name in the handshake.
+pub(crate) const SERVICE: &str = "firesteel.blocks";
+
+/// Bytes before a response's payload.
+pub(crate) const HEADER_BYTES: usize = 13;
+
+/// What a response carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Status {
+    /// The block, with its checksum.
+    Checked,
+    /// The block, without a checksum.
+    Unchecked,
+    /// A text that says why not.
+    Failed,
+}
+
+/// What precedes a payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Header {
+    pub status: Status,
+    pub len: u64,
+    pub crc32c: u32,
+}
+
+impl Header {
+    pub fn encode(self) -> [u8; HEADER_BYTES] {
+        let mut out = [0; HEADER_BYTES];
+        out[0] = match self.status {
+            Status::Checked => 0,
+            Status::Unchecked => 1,
+            Status::Failed => 2,
+        };
+        out[1..9].copy_from_slice(&self.len.to_le_bytes());
+        out[9..].copy_from_slice(&self.crc32c.to_le_bytes());
+        out
+    }
+
+    pub fn decode(bytes: [u8; HEADER_BYTES]) -> Option<Header> {
+        let [status, l0, l1, l2, l3, l4, l5, l6, l7, c0, c1, c2, c3] = bytes;
+        let status = match status {
+            0 => Status::Checked,
+            1 => Status::Unchecked,
+            2 => Status::Failed,
+            _ => return None,
+        };
+        let len = u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]);
+        Some(Header { status, len, crc32c: u32::from_le_bytes([c0, c1, c2, c3]) })
+    }
+}
+
+/// Appends the request for `id`.
+pub(crate) fn encode_request(id: &BlockId, out: &mut Vec<u8>) {
+    let mut put = |kind: u8, parts: &[&[u8]]| {
+        out.push(kind);
+        parts.iter().for_each(|part| out.extend_from_slice(part));
+    };
+    match id {
+        BlockId::Shuffle { shuffle, map_task, reduce } => {
+            put(0, &[&shuffle.0.to_le_bytes(), &map_task.0.to_le_bytes(), &reduce.to_le_bytes()]);
+        }
+        BlockId::Rdd { rdd, partition } => put(1, &[&rdd.0.to_le_bytes(), &partition.to_le_bytes()]),
+        BlockId::TaskResult(task) => put(2, &[&task.0.to_le_bytes()]),
+        BlockId::StageData(s) => put(3, &[&s.stage.0.to_le_bytes(), &s.attempt.to_le_bytes()]),
+        BlockId::PartitionData { rdd, partition } => put(4, &[&rdd.0.to_le_bytes(), &partition.to_le_bytes()]),
+        BlockId::Binary(hash) => put(5, &[hash]),
+    }
+}
+
+/// Reads the next request; `None` at a proper end of the stream.
+pub(crate) fn read_request(input: &mut impl Read) -> io::Result<Option<BlockId>> {
+    let mut kind = [0];
+    loop {
+        match input.read(&mut kind) {
+            Ok(0) => return Ok(None),
+            Ok(_) => break,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(Some(match kind[0] {
+        0 => BlockId::Shuffle {
+            shuffle: ShuffleId(u32(input)?),
+            map_task: TaskId(u64::from_le_bytes(bytes(input)?)),
+            reduce: u32(input)?,
+        },
+        1 => BlockId::Rdd { rdd: RddId(u32(input)?), partition: u32(input)? },
+        2 => BlockId::TaskResult(TaskId(u64::from_le_bytes(bytes(input)?))),
+        3 => BlockId::StageData(StageAttempt { stage: StageId(u32(input)?), attempt: u32(input)? }),
+        4 => BlockId::PartitionData { rdd: RddId(u32(input)?), partition: u32(input)? },
+        5 => BlockId::Binary(bytes(input)?),
+        other => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a request of unknown kind {other}"))),
+    }))
+}
+
+fn bytes<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut out = [0; N];
+    input.read_exact(&mut out)?;
+    Ok(out)
+}
+
+fn u32(input: &mut impl Read) -> io::Result<u32> {
+    bytes(input).map(u32::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_headers_come_back_as_they_were() {
+        let ids = [
+            BlockId::Shuffle { shuffle: ShuffleId(1), map_task: TaskId(u64::MAX), reduce: 3 },
+            BlockId::Rdd { rdd: RddId(4), partition: 5 },
+            BlockId::TaskResult(TaskId(6)),
+            BlockId::StageData(StageAttempt { stage: StageId(7), attempt: 8 }),
+            BlockId::PartitionData { rdd: RddId(9), partition: 10 },
+            BlockId::Binary([11; 32]),
+        ];
+        let mut wire = Vec::new();
+        ids.iter().for_each(|id| encode_request(id, &mut wire));
+        let mut input = wire.as_slice();
+        for id in ids {
+            assert_eq!(read_request(&mut input).unwrap(), Some(id));
+        }
+        assert_eq!(read_request(&mut input).unwrap(), None);
+        assert!(read_request(&mut [9u8].as_slice()).is_err());
+        assert!(read_request(&mut [5u8, 0].as_slice()).is_err());
+
+        let header = Header { status: Status::Unchecked, len: 1 << 40, crc32c: 77 };
+        assert_eq!(Header::decode(header.encode()), Some(header));
+        assert_eq!(Header::decode([3; HEADER_BYTES]), None);
+    }
+}

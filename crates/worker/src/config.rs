@@ -1,0 +1,43 @@
+//! What a worker works by.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use firesteel_rpc::{MasterUrl, Secret};
+use tokio::sync::watch;
+use tokio::sync::watch;
+
+/// What an executor's process is started from.
+#[derive(Clone, Debug)]
+pub enum Launcher {
+    /// The path of `firesteel-executor`, which gets the application's binary and becomes it.
+    Bootstrap(PathBuf),
+    /// The application's own executable, held open: for a cluster within the driver's process.
+    Executable(Arc<File>),
+}
+
+/// What [`run`](crate::run) needs beside its listener.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// The masters to try.
+    pub master: MasterUrl,
+    /// The name under which others reach this host.
+    pub host: String,
+    /// Cores that it offers.
+    pub cores: u32,
+    /// Memory that it offers, MiB.
+    pub memory_mb: u64,
+    /// Where `<application>/<executor>/stdout` and `stderr` go; only one worker may have it.
+    pub work_dir: PathBuf,
+    /// Where executors keep shuffle and spill files, each in a directory of its own; none: within `work_dir`.
+    pub local_dirs: Vec<PathBuf>,
+    /// The cluster's shared secret.
+    pub secret: Option<Secret>,
+    /// How executors are started.
+    pub launcher: Launcher,
+    /// Bound on the application binaries that are kept here, bytes.
+    pub binary_cache_bytes: u64,
+    /// Is given the master's URL at each registration, for who waits until the worker is ready.
+    pub registered: Option<watch::Sender<Option<String>>>,
+}

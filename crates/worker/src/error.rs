@@ -1,0 +1,56 @@
+//! Why a worker could not start or go on.
+
+use std::io;
+use std::path::PathBuf;
+
+use firesteel_rpc::master_client::MasterError;
+
+/// Ends [`run`](crate::run).
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Nothing to offer.
+    #[error(
+        "a worker with {cores} cores and {memory_mb} MiB of memory has nothing to offer; give it at least 1 of both"
+    )]
+    NothingToOffer {
+        /// Cores as configured.
+        cores: u32,
+        /// Memory as configured.
+        memory_mb: u64,
+    },
+    /// Another worker has this work directory.
+    #[error(
+        "the work directory {path} is in use by another worker; give this one its own with --work-dir or SPARK_WORKER_DIR"
+    )]
+    WorkDirInUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A directory or file of its own could not be used.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A local directory belongs to somebody else.
+    #[error("{path} belongs to another user (uid {owner}); remove it or set spark.local.dir to another directory")]
+    NotOurs {
+        /// Which.
+        path: PathBuf,
+        /// Whose.
+        owner: u32,
+    },
+    /// The worker's listener has no address.
+    #[error("the worker's listener has no address: {source}")]
+    Listener {
+        /// Why.
+        source: io::Error,
+    },
+    /// No master will have this worker, or none can be reached.
+    #[error(transparent)]
+    Master(#[from] MasterError),
+}

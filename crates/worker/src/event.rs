@@ -1,0 +1,120 @@
+//! What goes into the [`Worker`](crate::Worker) and what comes out of it.
+
+use std::fmt;
+
+use firesteel_rpc::master_client::{Attempt, MasterError};
+use firesteel_rpc::proto::deploy::{LaunchExecutor, from_master, to_master};
+
+/// Names an executor within the cluster.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ExecutorKey {
+    /// Its application.
+    pub app_id: String,
+    /// Its number within the application.
+    pub executor_id: u32,
+}
+
+impl fmt::Display for ExecutorKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.app_id, self.executor_id)
+    }
+}
+
+/// How an executor's process ended, or why there was none.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ExecutorEnd {
+    /// Why, for a person.
+    pub message: String,
+    /// Its exit code, if it exited.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it, if one did. Without signal and exit code it could not be started.
+    pub signal: Option<i32>,
+    /// The end of its stderr, when it did not end well.
+    pub stderr_tail: String,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Debug)]
+pub enum WorkerEvent {
+    /// Begin to look for a master.
+    Start,
+    /// The stream stands.
+    Connected {
+        /// Which.
+        attempt: Attempt,
+    },
+    /// It does not.
+    ConnectFailed {
+        /// Which.
+        attempt: Attempt,
+        /// Why, naming the address.
+        error: String,
+        /// Trying this master again cannot help.
+        permanent: bool,
+    },
+    /// The stream has ended.
+    Closed {
+        /// Which.
+        attempt: Attempt,
+        /// Why.
+        reason: String,
+    },
+    /// The master said something.
+    Received {
+        /// On which stream.
+        attempt: Attempt,
+        /// What.
+        message: from_master::Message,
+    },
+    /// An executor's driver has accepted it.
+    ExecutorRegistered(ExecutorKey),
+    /// An executor is gone with its whole process group, or could not be started.
+    ExecutorEnded {
+        /// Which.
+        key: ExecutorKey,
+        /// How.
+        end: ExecutorEnd,
+    },
+    /// The worker is to end: it leaves its master and has its executors killed.
+    Stop,
+    /// A deadline of [`Worker::next_deadline`](crate::Worker::next_deadline) has come.
+    Wake,
+}
+
+/// What the shell is to do, in this order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum WorkerEffect {
+    /// Open a stream to a master; answer with `Connected` or `ConnectFailed`.
+    Connect {
+        /// To name it by.
+        attempt: Attempt,
+        /// host:port of the master.
+        address: String,
+    },
+    /// Drop a stream, whether it stands or not, after what was sent on it.
+    Disconnect {
+        /// Which.
+        attempt: Attempt,
+    },
+    /// Say this to the master, if the stream still stands.
+    Send {
+        /// On which stream.
+        attempt: Attempt,
+        /// What.
+        message: to_master::Message,
+    },
+    /// Start an executor and report its end with [`WorkerEvent::ExecutorEnded`], exactly once.
+    StartExecutor(LaunchExecutor),
+    /// Kill an executor's process group; its end is reported as usual.
+    KillExecutor(ExecutorKey),
+    /// No executor of this application is left and none will come: remove what only they needed.
+    RemoveApplication {
+        /// Which.
+        app_id: String,
+    },
+    /// No master will have this worker, or none can be reached, and trying goes on no longer.
+    GiveUp {
+        /// What to tell the operator.
+        error: MasterError,
+    },
+}

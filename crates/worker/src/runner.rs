@@ -1,0 +1,194 @@
+//! One executor's process, from its directories to its end. Spark: `ExecutorRunner`.
+//!
+//! ```text
+//!  directories ─▶ launch message in a memfd, lifeline ─▶ process in a group of its own
+//!     ─▶ a byte in the FIFO: registered ─▶ exit, signal or kill ─▶ the whole group is gone ─▶ block files removed
+//! ```
+//!
+//! Spawned by the shell, one task an executor; it reports to the machine through the shell's inbox.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use firesteel_os::memfd::memfd;
+use firesteel_os::{Lifeline, STDERR_TAIL_BYTES, spawn, tail};
+use firesteel_rpc::Secret;
+use firesteel_rpc::proto::deploy::{ExecutorLaunch, LaunchExecutor};
+use prost::Message;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, watch};
+
+use crate::config::Launcher;
+use crate::event::{ExecutorEnd, ExecutorKey, WorkerEvent};
+use crate::shell::Input;
+use crate::work_dir::{ExecutorDirs, WorkDir};
+
+/// The name of the variable that tells an executable to be an executor: `<configuration fd>,<lifeline fd>`.
+const MARKER: &str = "FIRESTEEL_EXECUTOR";
+
+/// Variables of the worker that may hold its secret.
+const PRIVATE: [&str; 4] = ["SPARK_DAEMON_JAVA_OPTS", "SPARK_MASTER_OPTS", "SPARK_WORKER_OPTS", "_SPARK_AUTH_SECRET"];
+
+/// What all executors of a worker have in common.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) dirs: WorkDir,
+    pub(crate) worker_id: String,
+    pub(crate) host: String,
+    pub(crate) bind_host: String,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) launcher: Launcher,
+    pub(crate) binary_cache_bytes: u64,
+}
+
+/// Supervises one executor.
+pub(crate) struct ExecutorRunner {
+    pub(crate) site: Arc<Site>,
+    pub(crate) key: ExecutorKey,
+    pub(crate) launch: LaunchExecutor,
+    /// Turns true when it shall be killed.
+    pub(crate) kill: watch::Receiver<bool>,
+    pub(crate) inbox: mpsc::Sender<Input>,
+}
+
+impl ExecutorRunner {
+    /// Runs it to its end, cleans up and reports.
+    pub(crate) async fn run(self) {
+        let end = match self.site.dirs.create_executor(&self.key) {
+            Ok(dirs) => self.supervise(&dirs).await,
+            Err(message) => Err(message),
+        };
+        let end = end.unwrap_or_else(|message| ExecutorEnd { message, ..ExecutorEnd::default() });
+        let (site, key) = (self.site, self.key.clone());
+        if let Err(e) = tokio::task::spawn_blocking(move || site.dirs.remove_executor(&key)).await {
+            tracing::warn!(key = %self.key, error = %e, "could not remove an executor's files");
+        }
+        report(&self.inbox, WorkerEvent::ExecutorEnded { key: self.key, end }).await;
+    }
+
+    /// The error says why there was no process.
+    async fn supervise(&self, dirs: &ExecutorDirs) -> Result<ExecutorEnd, String> {
+        let said = |what: &str, e: std::io::Error| format!("{what}: {e}");
+        let fifo = &dirs.registered;
+        // Opened for both so that it never reads as ended because nobody writes yet.
+        let mut registered = pipe::OpenOptions::new()
+            .read_write(true)
+            .open_receiver(fifo)
+            .map_err(|e| said(&format!("cannot open {}", fifo.display()), e))?;
+        let launch = self.launch_message(dirs)?.encode_to_vec();
+        let config = memfd("firesteel-executor", &launch).map_err(|e| said("cannot hand over the configuration", e))?;
+        let (_held, lifeline) = Lifeline::new().map_err(|e| said("cannot make the lifeline", e))?;
+        let (mut command, program) = self.command();
+        command
+            .env(MARKER, format!("{},{}", config.as_raw_fd(), lifeline.as_raw_fd()))
+            .current_dir(&dirs.work)
+            .stdin(Stdio::null());
+        for name in PRIVATE {
+            command.env_remove(name);
+        }
+        for (name, stream) in [("stdout", Command::stdout as fn(&mut _, Stdio) -> &mut _), ("stderr", Command::stderr)]
+        {
+            let path = dirs.work.join(name);
+            let file = File::create(&path).map_err(|e| said(&format!("cannot create {}", path.display()), e))?;
+            stream(&mut command, file.into());
+        }
+        if *self.kill.borrow() {
+            return Err("it was killed before it started".to_owned());
+        }
+        let inherit = [config.as_fd(), lifeline.as_fd()];
+        let mut child = spawn(command, &inherit).map_err(|e| said(&format!("cannot start {program}"), e))?;
+        // The child has them; were its lifeline's end held here as well, nothing would be wrong, but it is its own.
+        drop((config, lifeline));
+        tracing::info!(key = %self.key, pid = child.pid(), "executor started");
+
+        let mut kill = self.kill.clone();
+        let (mut byte, mut has_registered, mut killed) = ([0], false, false);
+        let end = loop {
+            tokio::select! {
+                end = child.wait() => break end.map_err(|e| said("lost sight of the executor's process", e))?,
+                read = registered.read(&mut byte), if !has_registered => {
+                    has_registered = true;
+                    match read {
+                        Ok(_) => self.report_registered().await,
+                        Err(e) => tracing::warn!(key = %self.key, error = %e, "cannot hear whether it registers"),
+                    }
+                }
+                () = asked_for(&mut kill), if !killed => {
+                    killed = true;
+                    child.kill_group().map_err(|e| said("cannot kill the executor", e))?;
+                }
+            }
+        };
+        // It may have said so in its last moment.
+        if !has_registered && registered.try_read(&mut byte).is_ok() {
+            self.report_registered().await;
+        }
+        let stderr = dirs.work.join("stderr");
+        let stderr_tail = if end.is_success() || killed {
+            String::new()
+        } else {
+            tail(&stderr, STDERR_TAIL_BYTES).unwrap_or_else(|e| format!("cannot read {}: {e}", stderr.display()))
+        };
+        Ok(ExecutorEnd {
+            message: format!("the executor's process ended with {end}"),
+            exit_code: end.exit_code(),
+            signal: end.signal(),
+            stderr_tail,
+        })
+    }
+
+    fn launch_message(&self, dirs: &ExecutorDirs) -> Result<ExecutorLaunch, String> {
+        let application = self.launch.application.as_ref().ok_or("the launch says nothing about its application")?;
+        let text = |path: &std::path::Path| {
+            path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is no UTF-8", path.display()))
+        };
+        let app_id = self.key.app_id.clone();
+        Ok(ExecutorLaunch {
+            executor_id: self.key.executor_id,
+            worker_id: self.site.worker_id.clone(),
+            host: self.site.host.clone(),
+            cores: self.launch.cores,
+            memory_mb: self.launch.memory_mb,
+            driver_address: application.driver_address.clone(),
+            app_key: self.site.secret.as_ref().map(|s| s.app_key(&app_id).as_bytes().to_vec()).unwrap_or_default(),
+            local_dirs: dirs.blocks.iter().map(|dir| text(dir)).collect::<Result<_, _>>()?,
+            binary: application.binary.clone(),
+            binary_cache_dir: text(&self.site.dirs.binaries())?,
+            bind_host: self.site.bind_host.clone(),
+            binary_cache_bytes: self.site.binary_cache_bytes,
+            registered_path: text(&dirs.registered)?,
+            app_id,
+        })
+    }
+
+    /// The command and what to call it in an error.
+    fn command(&self) -> (Command, String) {
+        match &self.site.launcher {
+            Launcher::Bootstrap(path) => (Command::new(path), path.display().to_string()),
+            Launcher::Executable(file) => {
+                // Looked up in the child, which has the descriptor until the very exec.
+                let mut command = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
+                command.arg0("firesteel-executor");
+                (command, "the application's executable".to_owned())
+            }
+        }
+    }
+
+    async fn report_registered(&self) {
+        report(&self.inbox, WorkerEvent::ExecutorRegistered(self.key.clone())).await;
+    }
+}
+
+async fn report(inbox: &mpsc::Sender<Input>, event: WorkerEvent) {
+    // Fails only when the worker is gone, and with it everybody who could want to know.
+    let _ = inbox.send(Input::Event(event)).await;
+}
+
+/// Completes when the flag turns true, or when nobody is left who could turn it.
+async fn asked_for(kill: &mut watch::Receiver<bool>) {
+    let _ = kill.wait_for(|kill| *kill).await;
+}

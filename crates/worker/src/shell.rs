@@ -1,0 +1,273 @@
+//! The worker as a daemon: feeds the machine one event at a time and carries its effects out.
+//!
+//! ```text
+//!  a task a stream to a master ──┐                          ┌─▶ connect, send, disconnect
+//!  an ExecutorRunner an executor ┼─ inbox ─▶ handle ─effects┼─▶ ExecutorRunner: start, kill
+//!  next_deadline, shutdown ──────┘                          └─▶ WorkDir: remove an application
+//! ```
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use firesteel_common::Tick;
+use firesteel_common::hash::fixed_hash;
+use firesteel_common::tick::utc_digits;
+use firesteel_rpc::master_client::{Attempt, MasterClientConfig};
+use firesteel_rpc::proto::deploy::{FromMaster, LaunchExecutor, ToMaster, from_master};
+use firesteel_rpc::{Duplex, Role, SendError, Sender, connect_master};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::config::WorkerConfig;
+use crate::error::WorkerError;
+use crate::event::{ExecutorKey, WorkerEffect, WorkerEvent};
+use crate::machine::{Worker, WorkerIdentity};
+use crate::runner::{ExecutorRunner, Site};
+use crate::work_dir::WorkDir;
+
+/// Messages and reports that wait for the machine; who has more waits with them.
+const INBOX: usize = 1024;
+
+/// How long a worker that ends waits for its killed executors to be gone.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// What arrives from the shell's own tasks.
+pub(crate) enum Input {
+    /// For the machine.
+    Event(WorkerEvent),
+    /// A stream that stands.
+    Stream(Attempt, Duplex<FromMaster, ToMaster>),
+}
+
+/// Runs a worker until `shutdown` completes or no master will have it. `listener` is its place in the cluster: no two
+/// workers have the same, and executors' servers bind to the same address.
+///
+/// When it returns, its executors and all that they started are gone, and so are their block files; their output stays.
+pub async fn run(
+    listener: TcpListener,
+    config: WorkerConfig,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), WorkerError> {
+    run_with(listener, config, MasterClientConfig::default(), shutdown).await
+}
+
+/// [`run`] with a patience of the caller's in the search for a master.
+pub async fn run_with(
+    listener: TcpListener,
+    config: WorkerConfig,
+    patience: MasterClientConfig,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), WorkerError> {
+    let (cores, memory_mb) = (config.cores, config.memory_mb);
+    if cores == 0 || memory_mb == 0 {
+        return Err(WorkerError::NothingToOffer { cores, memory_mb });
+    }
+    let place = listener.local_addr().map_err(|source| WorkerError::Listener { source })?;
+    let dirs = WorkDir::open(&config.work_dir, &config.local_dirs)?;
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let worker_id = format!("worker-{}-{}-{}", utc_digits(began), config.host, place.port());
+    let identity = WorkerIdentity {
+        worker_id: worker_id.clone(),
+        host: config.host.clone(),
+        port: place.port().into(),
+        cores,
+        memory_mb,
+    };
+    info!(worker_id, cores, memory_mb, master = %config.master, "worker started");
+    let (inbox, inputs) = mpsc::channel(INBOX);
+    let mut shell = Shell {
+        worker: Worker::new(identity, &config.master, patience.clone(), fixed_hash(&worker_id)),
+        site: Arc::new(Site {
+            dirs,
+            worker_id,
+            host: config.host.clone(),
+            bind_host: place.ip().to_string(),
+            secret: config.secret.clone(),
+            launcher: config.launcher.clone(),
+            binary_cache_bytes: config.binary_cache_bytes,
+        }),
+        config,
+        patience,
+        started: Instant::now(),
+        inbox,
+        inputs,
+        streams: BTreeMap::new(),
+        kills: BTreeMap::new(),
+    };
+    let result = shell.work(shutdown).await;
+    shell.end().await;
+    drop(listener);
+    result
+}
+
+struct Shell {
+    worker: Worker,
+    site: Arc<Site>,
+    config: WorkerConfig,
+    patience: MasterClientConfig,
+    started: Instant,
+    inbox: mpsc::Sender<Input>,
+    inputs: mpsc::Receiver<Input>,
+    streams: BTreeMap<Attempt, Sender<ToMaster>>,
+    kills: BTreeMap<ExecutorKey, watch::Sender<bool>>,
+}
+
+impl Shell {
+    async fn work(&mut self, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
+        tokio::pin!(shutdown);
+        self.handle(WorkerEvent::Start)?;
+        loop {
+            let deadline = self.worker.next_deadline().map(|tick| self.started + tick.since(Tick::ZERO));
+            tokio::select! {
+                () = &mut shutdown => return Ok(()),
+                Some(input) = self.inputs.recv() => self.take(input)?,
+                () = sleep_until(deadline) => self.handle(WorkerEvent::Wake)?,
+            }
+        }
+    }
+
+    /// Leaves the master, kills the executors, waits for their end and cleans up.
+    async fn end(&mut self) {
+        let stopped = self.handle(WorkerEvent::Stop);
+        let give_up = Instant::now() + FAREWELL;
+        while self.worker.executors().next().is_some() {
+            let Ok(Some(input)) = tokio::time::timeout_at(give_up, self.inputs.recv()).await else {
+                let left = self.worker.executors().count();
+                warn!(left, "executors were killed but did not end; leaving them to the kernel");
+                break;
+            };
+            if let Err(e) = self.take(input) {
+                debug!(error = %e, "while ending");
+            }
+        }
+        if let Err(e) = stopped {
+            debug!(error = %e, "while ending");
+        }
+        let site = self.site.clone();
+        if let Err(e) = tokio::task::spawn_blocking(move || site.dirs.close()).await {
+            warn!(error = %e, "could not remove the block directories");
+        }
+        info!(worker_id = self.site.worker_id, "worker ended");
+    }
+
+    fn take(&mut self, input: Input) -> Result<(), WorkerError> {
+        match input {
+            Input::Stream(attempt, stream) => {
+                self.streams.insert(attempt, stream.tx.clone());
+                tokio::spawn(listen(attempt, stream, self.inbox.clone()));
+                self.handle(WorkerEvent::Connected { attempt })
+            }
+            Input::Event(event) => {
+                match &event {
+                    WorkerEvent::Closed { attempt, .. } => _ = self.streams.remove(attempt),
+                    WorkerEvent::ExecutorEnded { key, .. } => _ = self.kills.remove(key),
+                    WorkerEvent::Received { message: from_master::Message::RegisteredWorker(answer), .. } => {
+                        if let Some(registered) = &self.config.registered {
+                            registered.send_replace(Some(answer.master_url.clone()));
+                        }
+                    }
+                    _ => {}
+                }
+                self.handle(event)
+            }
+        }
+    }
+
+    fn handle(&mut self, event: WorkerEvent) -> Result<(), WorkerError> {
+        let mut effects = Vec::new();
+        self.worker.handle(Tick::ZERO + self.started.elapsed(), event, &mut effects);
+        if let Some(registered) = &self.config.registered {
+            let url = self.worker.master().map(|address| format!("spark://{address}"));
+            registered.send_if_modified(|told| {
+                *told != url && {
+                    *told = url;
+                    true
+                }
+            });
+        }
+        effects.into_iter().try_for_each(|effect| self.carry_out(effect))
+    }
+
+    fn carry_out(&mut self, effect: WorkerEffect) -> Result<(), WorkerError> {
+        match effect {
+            WorkerEffect::Connect { attempt, address } => self.connect(attempt, address),
+            WorkerEffect::Disconnect { attempt } => {
+                if let Some(stream) = self.streams.remove(&attempt) {
+                    stream.close("the worker left this master");
+                }
+            }
+            WorkerEffect::Send { attempt, message } => {
+                if let Some(stream) = self.streams.get(&attempt) {
+                    match stream.send(ToMaster { message: Some(message) }) {
+                        Ok(()) | Err(SendError::Closed { .. }) => {} // its task reports the end
+                        Err(e) => {
+                            warn!(error = %e, "closing the stream to the master");
+                            stream.close(&e.to_string());
+                        }
+                    }
+                }
+            }
+            WorkerEffect::StartExecutor(launch) => self.start_executor(launch),
+            WorkerEffect::KillExecutor(key) => {
+                if let Some(kill) = self.kills.get(&key) {
+                    kill.send_replace(true);
+                }
+            }
+            WorkerEffect::RemoveApplication { app_id } => {
+                let site = self.site.clone();
+                tokio::task::spawn_blocking(move || site.dirs.remove_application(&app_id));
+            }
+            WorkerEffect::GiveUp { error } => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn connect(&self, attempt: Attempt, address: String) {
+        let (secret, timeout) = (self.config.secret.clone(), self.patience.connect_timeout);
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            let input = match connect_master(&address, Role::Worker, "", secret.as_ref(), timeout).await {
+                Ok(stream) => Input::Stream(attempt, stream),
+                Err(e) => {
+                    warn!(error = %e, "no connection to the master");
+                    let (error, permanent) = (e.to_string(), e.is_permanent());
+                    Input::Event(WorkerEvent::ConnectFailed { attempt, error, permanent })
+                }
+            };
+            // Fails only when the worker has ended meanwhile; the stream is then dropped and so closed.
+            let _ = inbox.send(input).await;
+        });
+    }
+
+    fn start_executor(&mut self, launch: LaunchExecutor) {
+        let key = ExecutorKey { app_id: launch.app_id.clone(), executor_id: launch.executor_id };
+        let (kill, killed) = watch::channel(false);
+        self.kills.insert(key.clone(), kill);
+        let (site, inbox) = (self.site.clone(), self.inbox.clone());
+        tokio::spawn(ExecutorRunner { site, key, launch, kill: killed, inbox }.run());
+    }
+}
+
+/// Takes messages from a stream to its end.
+async fn listen(attempt: Attempt, mut stream: Duplex<FromMaster, ToMaster>, inbox: mpsc::Sender<Input>) {
+    while let Some(FromMaster { message }) = stream.rx.recv().await {
+        let Some(message) = message else { continue };
+        if inbox.send(Input::Event(WorkerEvent::Received { attempt, message })).await.is_err() {
+            return;
+        }
+    }
+    let reason = stream.tx.close_reason().unwrap_or_else(|| "the stream ended".to_owned());
+    // Fails only when the worker has ended meanwhile.
+    let _ = inbox.send(Input::Event(WorkerEvent::Closed { attempt, reason })).await;
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Starts the master on this host: start-master.sh [-h HOST] [-p PORT] [--properties-file FILE]
+set -u
+sbin="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+. "$sbin/spark-config.sh"
+
+case "${1:-}" in
+  --help)
+    echo "usage: sbin/start-master.sh [-h HOST] [-p PORT] [--properties-file FILE]"
+    exit 0
+    ;;
+esac
+
+exec "$sbin/spark-daemon.sh" start firesteel-master 1 \
+  --host "$(master_host)" --port "${SPARK_MASTER_PORT:-7077}" "$@"
