@@ -140,7 +140,7 @@ mod tests {
         let meet = Arc::new(std::sync::Barrier::new(4));
         for _ in 0..3 {
             let meet = meet.clone();
-            pool.execute(move || drop(meet.wait())).unwrap();
+            pool.execute(move || _ = meet.wait()).unwrap();
         }
         meet.wait();
         assert!(pool.0.lock().threads <= 3);

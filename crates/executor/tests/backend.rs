@@ -1,6 +1,8 @@
 //! Executor processes under a driver of the test. The processes run this very test program, whose `main` (the test
 //! harness) they never reach.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use bytes::Bytes;
 use firesteel_os::ProcessEnd;
 use firesteel_rpc::Secret;

@@ -46,7 +46,8 @@ impl ContextBuilder {
         }
         if !self.conf.contains(keys::APP_NAME.name()) {
             let program = std::env::current_exe().ok();
-            let name = program.as_deref().and_then(Path::file_name).map_or("application".into(), |n| n.to_string_lossy());
+            let name =
+                program.as_deref().and_then(Path::file_name).map_or("application".into(), |n| n.to_string_lossy());
             self.conf.set_from(keys::APP_NAME.name(), name.into_owned(), Source::Driver);
         }
         let master = get(&self.conf, &keys::MASTER)?.unwrap_or_else(|| "local[*]".to_owned());
@@ -61,7 +62,9 @@ pub(crate) fn get<T: ConfValue>(conf: &Conf, key: &Key<T>) -> Result<T> {
 
 /// The schedulers' settings.
 pub(crate) fn scheduler_config(conf: &Conf, master: &Master) -> Result<SchedulerConfig> {
-    let wait = |key: &Key<Option<Duration>>| -> Result<Duration> { Ok(get(conf, key)?.unwrap_or(get(conf, &keys::LOCALITY_WAIT)?)) };
+    let wait = |key: &Key<Option<Duration>>| -> Result<Duration> {
+        Ok(get(conf, key)?.unwrap_or(get(conf, &keys::LOCALITY_WAIT)?))
+    };
     let max_task_failures = match master {
         Master::Local { max_failures, .. } => *max_failures,
         _ => get(conf, &keys::TASK_MAX_FAILURES)?,

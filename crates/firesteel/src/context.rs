@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use firesteel_common::{Data, JobId, RddId, conf::{Conf, keys}};
+use firesteel_common::{
+    Data, JobId, RddId,
+    conf::{Conf, keys},
+};
 use firesteel_rdd::{
     Rdd,
     runner::{Job, JobHandle, JobRunner, Scope},
@@ -21,8 +24,9 @@ use crate::{
     Error, Result,
     builder::{ContextBuilder, get, scheduler_config},
     driver::{Driver, Message},
-    local, standalone,
+    local,
     master::Master,
+    standalone,
 };
 
 /// What gives the driver its executors.

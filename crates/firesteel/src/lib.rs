@@ -41,7 +41,7 @@ mod standalone;
 pub use builder::ContextBuilder;
 pub use context::Context;
 pub use firesteel_common::{Data, Env, Key, TaskFailure, conf::Conf};
-pub use firesteel_rdd::{Emitter, Error, PartitionIter, Rdd, Result, StorageLevel, TextRecord, With};
+pub use firesteel_rdd::{Emitter, Error, JobFuture, PartitionIter, Rdd, Result, StorageLevel, TextRecord, With};
 pub use firesteel_scheduler::JobError;
 pub use firesteel_shuffle::{HashPartitioner, Partitioner, RangePartitioner, SortKey};
 

@@ -40,9 +40,10 @@ impl Master {
         if text == "local" {
             return Ok(Master::Local { threads: 1, max_failures: 1 });
         }
-        let (kind, args) = text.split_once('[').and_then(|(k, a)| Some((k, a.strip_suffix(']')?))).ok_or_else(|| {
-            bad("expected local, local[N], local[*], local[N,F], local-cluster[N,cores,MB] or spark://host:port")
-        })?;
+        let (kind, args) =
+            text.split_once('[').and_then(|(k, a)| Some((k, a.strip_suffix(']')?))).ok_or_else(|| {
+                bad("expected local, local[N], local[*], local[N,F], local-cluster[N,cores,MB] or spark://host:port")
+            })?;
         let args: Vec<&str> = args.split(',').map(str::trim).collect();
         let number = |what: &str, text: &str| match text.parse::<u32>() {
             Ok(0) => Err(bad(&format!("{what} must be at least 1"))),

@@ -37,8 +37,13 @@ impl Scratch {
             fs::rename(&fresh, &path)?;
             Ok(lock)
         };
-        let lock = make().map_err(|e| Error::Start(format!("cannot make a local directory in {}: {e}; name another with \
-             spark.local.dir", parent.display())))?;
+        let lock = make().map_err(|e| {
+            Error::Start(format!(
+                "cannot make a local directory in {}: {e}; name another with \
+             spark.local.dir",
+                parent.display()
+            ))
+        })?;
         Ok(Scratch { path, _lock: lock })
     }
 
@@ -66,7 +71,9 @@ fn remove_abandoned(parent: &Path) {
         let Some(Ok(lock)) = ours.then(|| File::options().write(true).open(path.join(LOCK))) else { continue };
         match lock.try_lock() {
             Ok(()) => match fs::remove_dir_all(&path) {
-                Ok(()) => tracing::info!(dir = %path.display(), "removed the local directory of a process that is gone"),
+                Ok(()) => {
+                    tracing::info!(dir = %path.display(), "removed the local directory of a process that is gone")
+                }
                 Err(e) => tracing::warn!(dir = %path.display(), error = %e, "cannot remove an abandoned directory"),
             },
             Err(TryLockError::WouldBlock) => {}

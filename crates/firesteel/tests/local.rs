@@ -1,5 +1,7 @@
 //! Jobs on threads of this process: the operators, their failures, and how a Context behaves among others.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use firesteel::{Error, JobError, TaskFailure, prelude::*};
 
 fn context(threads: u32) -> Context {
@@ -16,7 +18,10 @@ fn elements_pass_through_narrow_operators() {
     let sc = context(2);
     let rdd = sc.parallelize_n(0..100u64, 5);
     assert_eq!(rdd.num_partitions(), 5);
-    assert_eq!(rdd.map(|x| x * 2).filter(|x| x % 3 == 0).collect().unwrap(), (0..100).map(|x| x * 2).filter(|x| x % 3 == 0).collect::<Vec<_>>());
+    assert_eq!(
+        rdd.map(|x| x * 2).filter(|x| x % 3 == 0).collect().unwrap(),
+        (0..100).map(|x| x * 2).filter(|x| x % 3 == 0).collect::<Vec<_>>()
+    );
     assert_eq!(rdd.flat_map(|x| vec![x; (x % 3) as usize]).count().unwrap(), (0..100).map(|x| x % 3).sum::<u64>());
     assert_eq!(rdd.map_partitions(|it| [it.sum::<u64>()]).collect().unwrap().iter().sum::<u64>(), 4950);
     let indexed = rdd.map_partitions_with_index(|i, it| it.map(move |x| (i, x)).collect::<Vec<_>>());
@@ -30,7 +35,8 @@ fn elements_pass_through_narrow_operators() {
 fn an_environment_reaches_the_closure() {
     let sc = context(2);
     let names = vec!["zero".to_string(), "one".to_string()];
-    let got = sc.parallelize(0..4usize).with(names).map(|names, i| names.get(i % 2).cloned().unwrap()).collect().unwrap();
+    let got =
+        sc.parallelize(0..4usize).with(names).map(|names, i| names.get(i % 2).cloned().unwrap()).collect().unwrap();
     assert_eq!(got, ["zero", "one", "zero", "one"]);
     assert_eq!(sc.range(0..10u64).with(3u64).filter(|n, x| x % n == 0).collect().unwrap(), [0, 3, 6, 9]);
 }
@@ -44,7 +50,10 @@ fn actions_give_what_they_say() {
     assert_eq!(rdd.take(250).unwrap(), (0..250).collect::<Vec<_>>());
     assert_eq!(rdd.reduce(|a, b| a + b).unwrap(), 499_500);
     assert_eq!(rdd.fold(0, |a, b| a.max(b)).unwrap(), 999);
-    assert_eq!(rdd.aggregate((0i64, 0u32), |(s, n), x| (s + x, n + 1), |a, b| (a.0 + b.0, a.1 + b.1)).unwrap(), (499_500, 1000));
+    assert_eq!(
+        rdd.aggregate((0i64, 0u32), |(s, n), x| (s + x, n + 1), |a, b| (a.0 + b.0, a.1 + b.1)).unwrap(),
+        (499_500, 1000)
+    );
     assert_eq!(rdd.top(3).unwrap(), [999, 998, 997]);
     assert_eq!(rdd.take_ordered(3).unwrap(), [0, 1, 2]);
     assert!(matches!(sc.range(0..0u64).first(), Err(Error::Empty("first"))));
@@ -128,7 +137,10 @@ fn a_kept_rdd_is_computed_once() {
         .range_n(0..100u64, 2)
         .with(path.clone())
         .map_partitions(|path, it| {
-            let name = format!("{path}/{}", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos());
+            let name = format!(
+                "{path}/{}",
+                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()
+            );
             std::fs::write(name, "").unwrap();
             it.collect::<Vec<_>>()
         })
@@ -144,7 +156,8 @@ fn a_panic_in_user_code_is_the_actions_error() {
     let sc = context(2);
     let e = sc.range(0..10u64).map(|x| if x == 7 { panic!("seven is bad") } else { x }).count().unwrap_err();
     let Error::Job { reason, site } = &e else { panic!("{e}") };
-    let Some(JobError::TaskFailed { failure: TaskFailure::Exception { message, location, panic }, .. }) = reason.downcast_ref()
+    let Some(JobError::TaskFailed { failure: TaskFailure::Exception { message, location, panic }, .. }) =
+        reason.downcast_ref()
     else {
         panic!("{e}")
     };
@@ -182,7 +195,8 @@ fn text_files_are_split_at_line_ends_and_saved_whole() {
     let out = dir.path().join("out");
     let pairs = sc.range_n(0..10u64, 3).map(|x| (x, x as f64 / 2.0));
     pairs.save_as_text_file(&out).unwrap();
-    let mut files: Vec<String> = std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut files: Vec<String> =
+        std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     files.sort();
     assert_eq!(files, ["_SUCCESS", "part-00000", "part-00001", "part-00002"]);
     assert_eq!(std::fs::read_to_string(out.join("part-00000")).unwrap(), "(0,0)\n(1,0.5)\n(2,1)\n");

@@ -1,10 +1,6 @@
 //! Partitions of persisted RDDs, kept in the executor's memory store.
 
-use std::{
-    any::Any,
-    mem::needs_drop,
-    sync::Arc,
-};
+use std::{any::Any, mem::needs_drop, sync::Arc};
 
 use firesteel_common::{Data, RddId, codec};
 use firesteel_storage::BlockId;

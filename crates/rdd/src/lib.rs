@@ -32,7 +32,7 @@ pub mod runner;
 pub mod sources;
 pub mod task;
 
-pub use actions::TextRecord;
+pub use actions::{JobFuture, TextRecord};
 pub use chunk::PartitionIter;
 pub use error::{Error, Result};
 pub use node::StorageLevel;

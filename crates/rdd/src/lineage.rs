@@ -1,10 +1,7 @@
 //! A lineage as a flat table: one stage is encoded in topological order, by loops, so that a lineage of any depth
 //! overflows no stack.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use firesteel_closure::{

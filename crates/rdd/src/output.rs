@@ -24,8 +24,12 @@ pub trait OutputOp: Copy + Send + Sync + 'static {
     type Env: Env;
 
     /// Runs the task over one partition.
-    fn run(self, env: &Arc<Self::Env>, input: Stream<Self::In>, ctx: &Arc<TaskContext>)
-    -> Result<TaskOutput, TaskError>;
+    fn run(
+        self,
+        env: &Arc<Self::Env>,
+        input: Stream<Self::In>,
+        ctx: &Arc<TaskContext>,
+    ) -> Result<TaskOutput, TaskError>;
 }
 
 /// An [`OutputOp`] over its stage's last RDD, as it is decoded on an executor.

@@ -1,11 +1,15 @@
 //! The handles that users hold: [`Rdd`], and [`With`], an RDD together with what its next closure needs.
 
-use std::{panic::Location, sync::Arc};
+use std::{
+    panic::Location,
+    sync::{Arc, mpsc},
+};
 
-use firesteel_common::{Data, Env};
+use firesteel_common::{Data, Env, codec};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    actions::JobFuture,
     error::{Error, Result},
     flat_drop::Parent,
     node::{AnyRdd, Body, Meta, PartitionerKey, RddNode, StorageLevel},
@@ -62,6 +66,10 @@ impl<T: Data> Rdd<T> {
     /// ```
     pub fn with<E: Env>(&self, env: E) -> With<T, E> {
         With { rdd: self.clone(), env: Arc::new(env) }
+    }
+
+    pub(crate) fn with_env<E: Env>(&self, env: &Arc<E>) -> With<T, E> {
+        With { rdd: self.clone(), env: env.clone() }
     }
 
     /// Number of partitions. Spark: `getNumPartitions`.
@@ -153,18 +161,26 @@ impl<T: Data> Rdd<T> {
         partitions: Vec<u32>,
         env: &impl Serialize,
         op: O,
-        mut each: impl FnMut(usize, U),
+        each: impl FnMut(usize, U),
     ) -> Result<()> {
         let site = site(action);
         let handle = self.submit(site.clone(), partitions, env, op)?;
-        loop {
-            match handle.events.recv() {
-                Ok(JobEvent::Result { index, bytes }) => each(index, firesteel_common::codec::decode(&bytes)?),
-                Ok(JobEvent::Succeeded) => return Ok(()),
-                Ok(JobEvent::Failed(reason)) => return Err(Error::Job { site, reason }),
-                Err(_) => return Err(Error::Stopped),
-            }
-        }
+        receive(&handle.events, site, each)
+    }
+
+    /// Starts a job over all partitions; waiting for it gives what `finish` makes of the results, in partition order.
+    #[track_caller]
+    pub(crate) fn run_async<O: OutputOp<In = T>, U: DeserializeOwned + Send + 'static, R: 'static>(
+        &self,
+        action: &'static str,
+        env: &impl Serialize,
+        op: O,
+        finish: impl FnOnce(Vec<U>) -> R + Send + 'static,
+    ) -> Result<JobFuture<R>> {
+        let (site, n) = (site(action), self.num_partitions());
+        let JobHandle { events, cancel } = self.submit(site.clone(), (0..n).collect(), env, op)?;
+        let wait = move || gather(n, |each| receive(&events, site, each)).map(finish);
+        Ok(JobFuture { wait: Box::new(wait), cancel: cancel.into() })
     }
 
     /// Runs a job over all partitions; the results are in partition order.
@@ -176,13 +192,34 @@ impl<T: Data> Rdd<T> {
         op: O,
     ) -> Result<Vec<U>> {
         let n = self.num_partitions();
-        let mut results: Vec<Option<U>> = (0..n).map(|_| None).collect();
-        self.run(action, (0..n).collect(), env, op, |index, result| {
-            if let Some(slot) = results.get_mut(index) {
-                *slot = Some(result);
-            }
-        })?;
-        Ok(results.into_iter().flatten().collect())
+        gather(n, |each| self.run(action, (0..n).collect(), env, op, each))
+    }
+}
+
+/// The results of `n` partitions in their order; `run` hands each to the function that it gets.
+fn gather<U>(n: u32, run: impl FnOnce(&mut dyn FnMut(usize, U)) -> Result<()>) -> Result<Vec<U>> {
+    let mut results: Vec<Option<U>> = (0..n).map(|_| None).collect();
+    run(&mut |index, result| {
+        if let Some(slot) = results.get_mut(index) {
+            *slot = Some(result);
+        }
+    })?;
+    Ok(results.into_iter().flatten().collect())
+}
+
+/// Hands each decoded result of a job to `each` until the job ends.
+fn receive<U: DeserializeOwned>(
+    events: &mpsc::Receiver<JobEvent>,
+    site: String,
+    mut each: impl FnMut(usize, U),
+) -> Result<()> {
+    loop {
+        match events.recv() {
+            Ok(JobEvent::Result { index, bytes }) => each(index, codec::decode(&bytes)?),
+            Ok(JobEvent::Succeeded) => return Ok(()),
+            Ok(JobEvent::Failed(reason)) => return Err(Error::Job { site, reason }),
+            Err(_) => return Err(Error::Stopped),
+        }
     }
 }
 

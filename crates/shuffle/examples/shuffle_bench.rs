@@ -100,23 +100,24 @@ where
     );
 }
 
-/// Two executors in one process: blocks of about 32 MB over TCP, and a latency.
+/// Two executors in one process: blocks of about 4 MB over TCP, and the latency of a small one.
 fn remote(data: &[(u64, u64)]) {
     let dir = tempfile::tempdir().unwrap();
     let there = manager(&dir, 1, Compression::None);
     let server = BlockServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), there.clone(), None, "app").unwrap();
     let address = server.local_addr().to_string();
-    let mut writer = MapWriter::new(&there, ShuffleId(0), TaskId(0), 2);
-    for _ in 0..4 {
-        for record in data {
-            writer.write(0, record).unwrap();
-        }
-    }
-    writer.write(1, &data[0]).unwrap();
-    let input = input(TaskId(0), 1, &address, writer.finish().unwrap().sizes);
+    let map = |task, count| {
+        let mut writer = MapWriter::new(&there, ShuffleId(0), TaskId(task), 1);
+        data[..count].iter().for_each(|record| writer.write(0, record).unwrap());
+        let (map_task, block_address) = (TaskId(task), address.clone());
+        MapLocation { map_task, executor: ExecutorId(1), block_address, sizes: writer.finish().unwrap().sizes }
+    };
+    let large: Vec<MapLocation> = (0..32).map(|task| map(task, 300_000)).collect();
+    let large = Arc::new(ShuffleInput { shuffle: ShuffleId(0), maps: large });
+    let small = Arc::new(ShuffleInput { shuffle: ShuffleId(0), maps: vec![map(99, 1)] });
     let here = manager(&tempfile::tempdir().unwrap(), 0, Compression::None);
-    let drain = |reduce| {
-        let mut blocks = here.read(&input, reduce, Abort::never());
+    let drain = |input| {
+        let mut blocks = here.read(input, 0, Abort::never());
         let mut bytes = 0;
         while blocks.advance().unwrap() {
             bytes += blocks.frame().len();
@@ -127,14 +128,14 @@ fn remote(data: &[(u64, u64)]) {
     let mut bytes = 0;
     for _ in 0..10 {
         let start = Instant::now();
-        bytes = drain(0);
+        bytes = drain(&large);
         best = best.min(start.elapsed());
     }
-    println!("remote block of {} MB: {:.2} GB/s", bytes >> 20, bytes as f64 / best.as_nanos() as f64);
+    println!("32 remote blocks, {} MB: {:.2} GB/s", bytes >> 20, bytes as f64 / best.as_nanos() as f64);
     let mut times: Vec<Duration> = (0..1000)
         .map(|_| {
             let start = Instant::now();
-            drain(1);
+            drain(&small);
             start.elapsed()
         })
         .collect();

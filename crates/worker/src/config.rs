@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use firesteel_rpc::master_client::MasterClientConfig;
 use firesteel_rpc::{MasterUrl, Secret};
-use tokio::sync::watch;
 use tokio::sync::watch;
 
 /// What an executor's process is started from.
@@ -22,6 +22,8 @@ pub enum Launcher {
 pub struct WorkerConfig {
     /// The masters to try.
     pub master: MasterUrl,
+    /// How patiently they are tried.
+    pub patience: MasterClientConfig,
     /// The name under which others reach this host.
     pub host: String,
     /// Cores that it offers.
@@ -38,6 +40,6 @@ pub struct WorkerConfig {
     pub launcher: Launcher,
     /// Bound on the application binaries that are kept here, bytes.
     pub binary_cache_bytes: u64,
-    /// Is given the master's URL at each registration, for who waits until the worker is ready.
+    /// Is told the URL of the master that has registered this worker, and `None` when it is lost.
     pub registered: Option<watch::Sender<Option<String>>>,
 }

@@ -7,6 +7,7 @@
 mod config;
 mod error;
 mod event;
+mod executors;
 mod machine;
 mod runner;
 mod shell;
@@ -16,4 +17,4 @@ pub use config::{Launcher, WorkerConfig};
 pub use error::WorkerError;
 pub use event::{ExecutorEnd, ExecutorKey, WorkerEffect, WorkerEvent};
 pub use machine::{Worker, WorkerIdentity};
-pub use shell::{run, run_with};
+pub use shell::run;

@@ -1,10 +1,12 @@
 //! The worker's rules, one test each.
 
 use firesteel_rpc::proto::deploy::{
-    ApplicationFinished, ReconnectWorker, RegisterWorkerFailed, from_master::Message as From, to_master::Message as To,
+    ApplicationFinished, ExecutorState, KillExecutor, LaunchExecutor, ReconnectWorker, RegisterWorkerFailed,
+    from_master::Message as From, to_master::Message as To,
 };
 
 use super::*;
+use crate::event::ExecutorEnd;
 
 struct Fixture {
     worker: Worker,
@@ -267,4 +269,65 @@ fn one_that_is_to_end_leaves_its_master_before_it_kills_its_executors() {
     f.end("a", 0, None);
     assert_eq!(f.worker.executors().count(), 0);
     assert_eq!(f.worker.next_deadline(), None);
+}
+
+/// What may happen, over few names so that events meet.
+fn any_event() -> impl proptest::strategy::Strategy<Value = (u64, WorkerEvent)> {
+    use proptest::prelude::*;
+    let app = || prop_oneof![Just("a"), Just("b")];
+    let id = || 0u32..4;
+    let attempt = || (0u64..4).prop_map(Attempt);
+    let message = prop_oneof![
+        3 => Just(accepted()),
+        1 => Just(From::ReconnectWorker(ReconnectWorker::default())),
+        1 => Just(From::MasterInStandby(Default::default())),
+        4 => (app(), id()).prop_map(|(app, executor_id)| From::LaunchExecutor(LaunchExecutor {
+            app_id: app.to_owned(), executor_id, ..LaunchExecutor::default()
+        })),
+        2 => (app(), id()).prop_map(|(app, executor_id)| From::KillExecutor(KillExecutor {
+            app_id: app.to_owned(), executor_id
+        })),
+        2 => app().prop_map(|app| From::ApplicationFinished(ApplicationFinished { app_id: app.to_owned() })),
+    ];
+    let event = prop_oneof![
+        2 => attempt().prop_map(|attempt| WorkerEvent::Connected { attempt }),
+        1 => attempt().prop_map(|attempt| WorkerEvent::ConnectFailed {
+            attempt, error: "no".to_owned(), permanent: false
+        }),
+        1 => attempt().prop_map(|attempt| WorkerEvent::Closed { attempt, reason: "gone".to_owned() }),
+        9 => (attempt(), message).prop_map(|(attempt, message)| WorkerEvent::Received { attempt, message }),
+        2 => (app(), id()).prop_map(|(app, id)| WorkerEvent::ExecutorRegistered(key(app, id))),
+        3 => (app(), id(), prop::option::of(0..3)).prop_map(|(app, id, exit_code)| WorkerEvent::ExecutorEnded {
+            key: key(app, id), end: ExecutorEnd { exit_code, ..ExecutorEnd::default() }
+        }),
+        2 => Just(WorkerEvent::Wake),
+    ];
+    (0u64..20_000, event)
+}
+
+proptest::proptest! {
+    /// In any order of events the invariants hold, and executors, ends and removals match: what starts ends once, and
+    /// an application's files go only when nothing of it runs.
+    #[test]
+    fn any_order_of_events_keeps_the_invariants(events in proptest::collection::vec(any_event(), 0..80)) {
+        let mut f = Fixture::new();
+        f.event(WorkerEvent::Start);
+        let mut running = BTreeSet::new();
+        for (ms, event) in events {
+            f.now = f.now + Duration::from_millis(ms);
+            if let WorkerEvent::ExecutorEnded { key, .. } = &event {
+                running.remove(key);
+            }
+            f.event(event);
+            for effect in std::mem::take(&mut f.out) {
+                match effect {
+                    WorkerEffect::StartExecutor(m) => assert!(running.insert(key(&m.app_id, m.executor_id))),
+                    WorkerEffect::KillExecutor(key) => assert!(running.contains(&key)),
+                    WorkerEffect::RemoveApplication { app_id } => assert!(running.iter().all(|k| k.app_id != app_id)),
+                    _ => {}
+                }
+            }
+            assert!(f.worker.executors().eq(running.iter()));
+        }
+    }
 }

@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use firesteel_common::Tick;
 use firesteel_common::hash::fixed_hash;
 use firesteel_common::tick::utc_digits;
-use firesteel_rpc::master_client::{Attempt, MasterClientConfig};
-use firesteel_rpc::proto::deploy::{FromMaster, LaunchExecutor, ToMaster, from_master};
+use firesteel_rpc::master_client::Attempt;
+use firesteel_rpc::proto::deploy::{FromMaster, LaunchExecutor, ToMaster};
 use firesteel_rpc::{Duplex, Role, SendError, Sender, connect_master};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -52,16 +52,6 @@ pub async fn run(
     config: WorkerConfig,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), WorkerError> {
-    run_with(listener, config, MasterClientConfig::default(), shutdown).await
-}
-
-/// [`run`] with a patience of the caller's in the search for a master.
-pub async fn run_with(
-    listener: TcpListener,
-    config: WorkerConfig,
-    patience: MasterClientConfig,
-    shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), WorkerError> {
     let (cores, memory_mb) = (config.cores, config.memory_mb);
     if cores == 0 || memory_mb == 0 {
         return Err(WorkerError::NothingToOffer { cores, memory_mb });
@@ -80,7 +70,7 @@ pub async fn run_with(
     info!(worker_id, cores, memory_mb, master = %config.master, "worker started");
     let (inbox, inputs) = mpsc::channel(INBOX);
     let mut shell = Shell {
-        worker: Worker::new(identity, &config.master, patience.clone(), fixed_hash(&worker_id)),
+        worker: Worker::new(identity, &config.master, config.patience.clone(), fixed_hash(&worker_id)),
         site: Arc::new(Site {
             dirs,
             worker_id,
@@ -91,7 +81,6 @@ pub async fn run_with(
             binary_cache_bytes: config.binary_cache_bytes,
         }),
         config,
-        patience,
         started: Instant::now(),
         inbox,
         inputs,
@@ -108,7 +97,6 @@ struct Shell {
     worker: Worker,
     site: Arc<Site>,
     config: WorkerConfig,
-    patience: MasterClientConfig,
     started: Instant,
     inbox: mpsc::Sender<Input>,
     inputs: mpsc::Receiver<Input>,
@@ -165,11 +153,6 @@ impl Shell {
                 match &event {
                     WorkerEvent::Closed { attempt, .. } => _ = self.streams.remove(attempt),
                     WorkerEvent::ExecutorEnded { key, .. } => _ = self.kills.remove(key),
-                    WorkerEvent::Received { message: from_master::Message::RegisteredWorker(answer), .. } => {
-                        if let Some(registered) = &self.config.registered {
-                            registered.send_replace(Some(answer.master_url.clone()));
-                        }
-                    }
                     _ => {}
                 }
                 self.handle(event)
@@ -182,12 +165,7 @@ impl Shell {
         self.worker.handle(Tick::ZERO + self.started.elapsed(), event, &mut effects);
         if let Some(registered) = &self.config.registered {
             let url = self.worker.master().map(|address| format!("spark://{address}"));
-            registered.send_if_modified(|told| {
-                *told != url && {
-                    *told = url;
-                    true
-                }
-            });
+            registered.send_if_modified(|told| std::mem::replace(told, url.clone()) != url);
         }
         effects.into_iter().try_for_each(|effect| self.carry_out(effect))
     }
@@ -227,7 +205,7 @@ impl Shell {
     }
 
     fn connect(&self, attempt: Attempt, address: String) {
-        let (secret, timeout) = (self.config.secret.clone(), self.patience.connect_timeout);
+        let (secret, timeout) = (self.config.secret.clone(), self.config.patience.connect_timeout);
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
             let input = match connect_master(&address, Role::Worker, "", secret.as_ref(), timeout).await {

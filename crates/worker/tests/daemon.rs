@@ -112,6 +112,7 @@ fn start_master(secret: Option<Secret>) -> (String, oneshot::Sender<()>) {
 fn config(dir: &Path, master: &str, launcher: Launcher) -> WorkerConfig {
     WorkerConfig {
         master: format!("spark://{master}").parse().unwrap(),
+        patience: MasterClientConfig::default(),
         host: "127.0.0.1".to_owned(),
         cores: 1,
         memory_mb: 64,
@@ -305,11 +306,11 @@ async fn no_master_is_an_error_that_names_the_address_after_bounded_attempts() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = taken.local_addr().unwrap().to_string();
     drop(taken);
-    let config = config(dir.path(), &nobody, Launcher::Bootstrap("/bin/false".into()));
-    let patience = MasterClientConfig { rounds: 2, backoff: Duration::from_millis(1), ..MasterClientConfig::default() };
+    let mut config = config(dir.path(), &nobody, Launcher::Bootstrap("/bin/false".into()));
+    config.patience.rounds = 2;
+    config.patience.backoff = Duration::from_millis(1);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let error =
-        firesteel_worker::run_with(listener, config, patience, std::future::pending()).await.unwrap_err().to_string();
+    let error = firesteel_worker::run(listener, config, std::future::pending()).await.unwrap_err().to_string();
     assert!(error.contains(&nobody) && error.contains("2 attempt"), "{error}");
 }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use firesteel_common::{ExecutorId, JobId, RddId, TaskFailure, TaskId};
 use firesteel_rdd::{node::EncodedOp, runner::JobEvent};
 use firesteel_rpc::{convert::failure_from_proto, proto::executor as proto};
-use firesteel_scheduler::{
-    BlockUpdate, DriverEffect, DriverEvent, MapOutput, StageKind, TaskOutcome, TaskUpdate,
-};
+use firesteel_scheduler::{BlockUpdate, DriverEffect, DriverEvent, MapOutput, StageKind, TaskOutcome, TaskUpdate};
 
 use super::EventLoop;
 
@@ -43,7 +41,9 @@ impl EventLoop {
                 tracing::debug!(stage = stage.0, shuffle = shuffle.0, job = job.0, "stage skipped");
             }
             DriverEffect::DropShuffle { shuffle } => {
-                self.send_all(proto::to_executor::Message::RemoveShuffle(proto::RemoveShuffle { shuffle_id: shuffle.0 }));
+                self.send_all(proto::to_executor::Message::RemoveShuffle(proto::RemoveShuffle {
+                    shuffle_id: shuffle.0,
+                }));
             }
             DriverEffect::DropRdd { rdd } => {
                 self.send_all(proto::to_executor::Message::RemoveRdd(proto::RemoveRdd { rdd_id: rdd.0 }));
@@ -71,9 +71,7 @@ impl EventLoop {
     ) {
         let (root, output) = match kind {
             StageKind::Result { job } => match self.jobs.get(&job) {
-                Some(job) => {
-                    (job.root.clone(), Ok(EncodedOp { desc: job.output.desc, env: job.output.env.clone() }))
-                }
+                Some(job) => (job.root.clone(), Ok(EncodedOp { desc: job.output.desc, env: job.output.env.clone() })),
                 None => return,
             },
             StageKind::ShuffleMap { shuffle, .. } => match self.jobs.values().find_map(|j| j.shuffles.get(&shuffle)) {
@@ -153,13 +151,12 @@ fn outcome_of(state: Option<proto::status_update::State>) -> Option<TaskOutcome>
         State::Running(_) => TaskOutcome::Running,
         State::Success(success) => match success.output? {
             Output::Result(payload) => match payload.place? {
-                Place::Inline(bytes) => TaskOutcome::Result(bytes.into()),
+                Place::Inline(bytes) => TaskOutcome::Result(bytes),
                 Place::Block(block) => TaskOutcome::ResultInBlock { block_id: block.block_id, size: block.size },
             },
-            Output::MapStatus(status) => TaskOutcome::MapOutput(MapOutput {
-                map_task: TaskId(status.map_task_id),
-                sizes: status.sizes.into(),
-            }),
+            Output::MapStatus(status) => {
+                TaskOutcome::MapOutput(MapOutput { map_task: TaskId(status.map_task_id), sizes: status.sizes.into() })
+            }
         },
         State::Failure(failure) => TaskOutcome::Failed(failure_from_proto(failure).ok()?),
     })

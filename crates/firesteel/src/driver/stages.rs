@@ -79,7 +79,10 @@ impl Stages {
         let mut message = proto::LaunchTasks {
             stages: Vec::new(),
             tasks: Vec::with_capacity(tasks.len()),
-            ended: ended.into_iter().map(|a| proto::StageKey { stage_id: a.stage.0, stage_attempt: a.attempt }).collect(),
+            ended: ended
+                .into_iter()
+                .map(|a| proto::StageKey { stage_id: a.stage.0, stage_attempt: a.attempt })
+                .collect(),
         };
         for spec in tasks {
             let missing = || {
@@ -146,7 +149,7 @@ impl Stages {
                 blocks.push(id);
                 proto::payload::Place::Block(proto::BlockRef { block_id, size, address })
             }
-            _ => proto::payload::Place::Inline(bytes.into()),
+            _ => proto::payload::Place::Inline(bytes),
         };
         Ok(proto::Payload { place: Some(place) })
     }

@@ -5,8 +5,18 @@ use crate::{
     actions::over,
     chunk::{Stream, drain},
     error::Error,
+    task::TaskError,
 };
 use firesteel_common::Data;
+
+/// How many elements a partition has.
+pub(super) fn count<T>(mut input: Stream<T>) -> Result<u64, TaskError> {
+    let mut n = 0u64;
+    while let Some(chunk) = input.next_chunk()? {
+        n += chunk.len() as u64;
+    }
+    Ok(n)
+}
 
 impl<T: Data> Rdd<T> {
     /// All elements, in partition order. They must fit into the driver's memory and `spark.driver.maxResultSize`.
@@ -25,14 +35,8 @@ impl<T: Data> Rdd<T> {
     /// How many elements there are.
     #[track_caller]
     pub fn count(&self) -> Result<u64> {
-        let count = over(|_: &(), mut input: Stream<T>, _| {
-            let mut n = 0u64;
-            while let Some(chunk) = input.next_chunk()? {
-                n += chunk.len() as u64;
-            }
-            Ok(n)
-        });
-        Ok(self.run_all::<_, u64>("count", &(), count)?.into_iter().sum())
+        let counts: Vec<u64> = self.run_all("count", &(), over(|_: &(), input, _| count(input)))?;
+        Ok(counts.into_iter().sum())
     }
 
     /// The first `n` elements, in partition order. Looks at one partition first, then at four times as many each time,

@@ -4,25 +4,14 @@ use std::fmt::Display;
 
 use firesteel_common::Data;
 
-use crate::{
-    PartitionIter, Result,
-    actions::over,
-    chunk::Stream,
-    task::TaskError,
-};
+use crate::{PartitionIter, Result, actions::over, task::TaskError};
 
 operators! {
     impl[T: Data] T;
 
     /// Applies `f` to each element, for its effects.
     fn foreach[]() { f: F(x: T) -> () } -> Result<()> = |rdd, env| {
-        let part = over(move |env: &E, mut input: Stream<T>, _| {
-            while let Some(chunk) = input.next_chunk()? {
-                chunk.into_vec().into_iter().for_each(|x| f(env, x));
-            }
-            Ok(())
-        });
-        rdd.run("foreach", (0..rdd.num_partitions()).collect(), &**env, part, |_, ()| ())
+        rdd.with_env(env).foreach_async(f)?.wait()
     };
 
     /// Applies `f` to each partition, for its effects.
@@ -30,11 +19,7 @@ operators! {
     /// When the partition's input fails or the task is killed, the iterator unwinds: a statement after the loop over it,
     /// such as a commit, runs only when the partition was seen to its end.
     fn foreach_partition[]() { f: F(elements: PartitionIter<T>) -> () } -> Result<()> = |rdd, env| {
-        let part = over(move |env: &E, input, ctx| {
-            f(env, PartitionIter::new(input, ctx));
-            Ok(())
-        });
-        rdd.run("foreach_partition", (0..rdd.num_partitions()).collect(), &**env, part, |_, ()| ())
+        rdd.with_env(env).foreach_partition_async(f)?.wait()
     };
 
     /// As `foreach_partition`; an `Err` fails the task with its text.

@@ -11,6 +11,7 @@ use crate::{
     task::{TaskContext, TaskError, TaskOutput},
 };
 
+mod asynchronous;
 mod by_key;
 mod collect;
 mod fold;
@@ -18,6 +19,7 @@ mod foreach;
 mod ordered;
 mod save;
 
+pub use asynchronous::JobFuture;
 pub use save::TextRecord;
 
 /// An output operator whose tasks turn the stream of their partition into one value.

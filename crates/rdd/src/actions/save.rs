@@ -13,14 +13,7 @@ use std::{
 
 use firesteel_common::Data;
 
-use crate::{
-    Rdd, Result,
-    actions::over,
-    chunk::Stream,
-    error::Error,
-    sources::local_path,
-    task::TaskError,
-};
+use crate::{Rdd, Result, actions::over, chunk::Stream, error::Error, sources::local_path, task::TaskError};
 
 /// How an element looks as a line of text: Spark's form, `(a,b)` for a pair.
 pub trait TextRecord {

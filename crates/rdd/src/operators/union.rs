@@ -32,11 +32,8 @@ impl<T: Data> Body for Gather<T> {
     }
 
     fn compute(&self, _: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
-        let mut waiting: Vec<_> = self
-            .parents
-            .iter()
-            .flat_map(|(parent, map)| map.parents_of(p).map(|q| (Arc::clone(parent), q)))
-            .collect();
+        let mut waiting: Vec<_> =
+            self.parents.iter().flat_map(|(parent, map)| map.parents_of(p).map(|q| (Arc::clone(parent), q))).collect();
         if let [(only, q)] = waiting.as_slice() {
             return only.stream(*q, ctx);
         }

@@ -10,7 +10,10 @@ use firesteel_common::{
 };
 use firesteel_shuffle::{CombineTable, HashPartitioner};
 
-use super::{ShuffleRead, default_partitions, partition_by::{ReadRecords, write_pairs}};
+use super::{
+    ShuffleRead, default_partitions,
+    partition_by::{ReadRecords, write_pairs},
+};
 use crate::{
     Rdd,
     chunk::{FromIter, Stream},
@@ -62,9 +65,7 @@ impl<K: Key, V: Data> Side<K, V> {
     /// Takes the next parent when the side is narrow.
     fn decode(shuffle: Option<ShuffleId>, parents: &[AnyNode], next: &mut usize) -> Result<Self, DecodeError> {
         match shuffle {
-            Some(id) => {
-                Ok(Side::Shuffled(ReadRecords { shuffle: ShuffleRead::decoded(id), records: PhantomData }))
-            }
+            Some(id) => Ok(Side::Shuffled(ReadRecords { shuffle: ShuffleRead::decoded(id), records: PhantomData })),
             None => {
                 *next += 1;
                 Ok(Side::Narrow(Parent::new(parent(parents, *next - 1)?)))

@@ -88,7 +88,8 @@ impl<A: Aggregator> OutputOp for WriteCombined<A> {
         ctx: &Arc<TaskContext>,
     ) -> Result<TaskOutput, TaskError> {
         let (agg, (shuffle, partitioner, env)) = (self.0, &**env);
-        let mut writer = MapWriter::new(&ctx.services.shuffle, *shuffle, ctx.task, Partitioner::<A::K>::partitions(partitioner));
+        let mut writer =
+            MapWriter::new(&ctx.services.shuffle, *shuffle, ctx.task, Partitioner::<A::K>::partitions(partitioner));
         let mut table = Table::<A>::new();
         while let Some(chunk) = input.next_chunk()? {
             for (k, v) in chunk.into_vec() {
@@ -327,6 +328,6 @@ operators! {
 
     /// The elements of each key that `f` gives, as a Vec.
     fn group_by[K: Key,]() { f: F(x: &T) -> K } -> Rdd<(K, Vec<T>)> = |rdd, env| {
-        crate::With { rdd: rdd.clone(), env: env.clone() }.key_by(f).group_by_key()
+        rdd.with_env(env).key_by(f).group_by_key()
     };
 }

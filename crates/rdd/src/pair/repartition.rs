@@ -32,12 +32,7 @@ impl<T: Data> OutputOp for WriteDealt<T> {
     type In = T;
     type Env = (ShuffleId, u32);
 
-    fn run(
-        self,
-        env: &Arc<Self::Env>,
-        mut input: Stream<T>,
-        ctx: &Arc<TaskContext>,
-    ) -> Result<TaskOutput, TaskError> {
+    fn run(self, env: &Arc<Self::Env>, mut input: Stream<T>, ctx: &Arc<TaskContext>) -> Result<TaskOutput, TaskError> {
         let (shuffle, partitions) = **env;
         let mut writer = MapWriter::new(&ctx.services.shuffle, shuffle, ctx.task, partitions);
         let mut seen: CombineTable<u64, u64> = CombineTable::new();

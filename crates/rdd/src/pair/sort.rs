@@ -12,7 +12,7 @@ use firesteel_shuffle::{RangePartitioner, RecordReader, SortKey};
 
 use super::{ShuffleRead, partition_by::write_pairs};
 use crate::{
-    Rdd, Result, With,
+    Rdd, Result,
     actions::over,
     chunk::{FromIter, Stream},
     node::{Body, Dep, PartitionerKey},
@@ -44,7 +44,11 @@ impl<K: Data + SortKey, V: Data> Body for ReadSorted<K, V> {
             Ok::<(), TaskError>(())
         })?;
         let order = |a: &(K, V), b: &(K, V)| -> Ordering { a.0.cmp_key(&b.0) };
-        if self.ascending { all.sort_by(order) } else { all.sort_by(|a, b| order(b, a)) }
+        if self.ascending {
+            all.sort_by(order)
+        } else {
+            all.sort_by(|a, b| order(b, a))
+        }
         Ok(FromIter::stream(all.into_iter(), ctx))
     }
 
@@ -132,6 +136,6 @@ operators! {
     /// # Errors
     /// When the sampling job fails.
     fn sort_by[K: Data + SortKey,](ascending: bool) { f: F(x: &T) -> K } -> Result<Rdd<T>> = |rdd, env| {
-        Ok(With { rdd: rdd.clone(), env: env.clone() }.key_by(f).sort_by_key(ascending)?.values())
+        Ok(rdd.with_env(env).key_by(f).sort_by_key(ascending)?.values())
     };
 }

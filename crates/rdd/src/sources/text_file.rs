@@ -136,7 +136,9 @@ pub fn text_file(scope: &Arc<Scope>, path: &str, min_partitions: u32, bounds: Sp
 pub(crate) fn local_path(path: &str) -> Result<PathBuf> {
     let plain = path.strip_prefix("file:").map_or(path, |rest| rest.strip_prefix("//").unwrap_or(rest));
     if let Some((scheme, _)) = plain.split_once("://") {
-        return Err(Error::InvalidArgument(format!("{path}: there is no file system for {scheme}://, use a local path")));
+        return Err(Error::InvalidArgument(format!(
+            "{path}: there is no file system for {scheme}://, use a local path"
+        )));
     }
     std::path::absolute(plain).map_err(|e| Error::io(plain, e))
 }

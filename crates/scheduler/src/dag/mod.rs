@@ -2,7 +2,9 @@
 //!
 //! | file | family |
 //! |---|---|
-//! | `submission` | a job arrives, is cut into stages, stages start |
+//! | `submission` | a job arrives and is cut into stages |
+//! | `attempts` | stages start when their parents are there |
+//! | `indeterminate` | what must not be mixed after a loss |
 //! | `completion` | task success, results, the end of stages and jobs |
 //! | `failure` | tasks that fail, fetch failures, resubmission |
 //! | `executor_loss` | executors that come, disconnect and go |
@@ -12,10 +14,12 @@
 //! The methods are on [`crate::DriverCore`], since they use the TaskScheduler, the MapOutputTracker and the block
 //! locations; the tables of stages and jobs are here.
 
+mod attempts;
 mod cancellation;
 mod completion;
 mod executor_loss;
 mod failure;
+mod indeterminate;
 mod locality;
 pub(crate) mod stage;
 mod submission;

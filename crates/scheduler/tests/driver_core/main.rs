@@ -1,5 +1,7 @@
 //! The driver's schedulers by their events and effects alone, one file a family of rules.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+
 mod cancellation;
 mod executors;
 mod fetch_failures;

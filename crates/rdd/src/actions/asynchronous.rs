@@ -1,0 +1,81 @@
+//! Actions that return at once: `collect_async`, `count_async`, `foreach_async`, `foreach_partition_async`.
+
+use std::sync::Arc;
+
+use firesteel_common::Data;
+
+use crate::{
+    PartitionIter, Rdd, Result,
+    actions::over,
+    chunk::{Stream, drain},
+};
+
+/// A job that runs. Spark: `FutureAction`.
+///
+/// Dropping it neither waits for the job nor cancels it.
+#[must_use = "the result, or the error, of the job comes from `wait`"]
+pub struct JobFuture<R> {
+    pub(crate) wait: Box<dyn FnOnce() -> Result<R> + Send>,
+    pub(crate) cancel: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl<R> JobFuture<R> {
+    /// Asks for the job's end; `wait` then gives an error with `reason`, unless the job had ended before.
+    pub fn cancel(&self, reason: &str) {
+        (self.cancel)(reason);
+    }
+
+    /// A function that does what [`JobFuture::cancel`] does, for another thread.
+    pub fn canceller(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
+        self.cancel.clone()
+    }
+
+    /// Waits for the job's result.
+    ///
+    /// # Errors
+    /// As the blocking action's.
+    pub fn wait(self) -> Result<R> {
+        (self.wait)()
+    }
+}
+
+impl<T: Data> Rdd<T> {
+    /// As `collect`, without waiting.
+    #[track_caller]
+    pub fn collect_async(&self) -> Result<JobFuture<Vec<T>>> {
+        let flatten = |parts: Vec<Vec<T>>| parts.into_iter().flatten().collect();
+        self.run_async("collect_async", &(), over(|_: &(), input, _| drain(input)), flatten)
+    }
+
+    /// As `count`, without waiting.
+    #[track_caller]
+    pub fn count_async(&self) -> Result<JobFuture<u64>> {
+        self.run_async("count_async", &(), over(|_: &(), input, _| super::collect::count(input)), |parts: Vec<u64>| {
+            parts.into_iter().sum()
+        })
+    }
+}
+
+operators! {
+    impl[T: Data] T;
+
+    /// As `foreach`, without waiting.
+    fn foreach_async[]() { f: F(x: T) -> () } -> Result<JobFuture<()>> = |rdd, env| {
+        let part = over(move |env: &E, mut input: Stream<T>, _| {
+            while let Some(chunk) = input.next_chunk()? {
+                chunk.into_vec().into_iter().for_each(|x| f(env, x));
+            }
+            Ok(())
+        });
+        rdd.run_async("foreach_async", &**env, part, |_: Vec<()>| ())
+    };
+
+    /// As `foreach_partition`, without waiting.
+    fn foreach_partition_async[]() { f: F(elements: PartitionIter<T>) -> () } -> Result<JobFuture<()>> = |rdd, env| {
+        let part = over(move |env: &E, input, ctx| {
+            f(env, PartitionIter::new(input, ctx));
+            Ok(())
+        });
+        rdd.run_async("foreach_partition_async", &**env, part, |_: Vec<()>| ())
+    };
+}

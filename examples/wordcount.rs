@@ -1,0 +1,46 @@
+//! Counts the words of text files.
+//!
+//! ```text
+//! bin/run-example wordcount INPUT [OUTPUT]
+//! ```
+//!
+//! With OUTPUT, writes every word with its count there, as `(word,count)`; without, prints the most frequent ones.
+
+use std::process::ExitCode;
+
+use firesteel::prelude::*;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let Some(input) = args.next() else {
+        eprintln!("usage: wordcount INPUT [OUTPUT]");
+        return ExitCode::from(2);
+    };
+    match count(&input, args.next().as_deref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("wordcount: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn count(input: &str, output: Option<&str>) -> Result<()> {
+    let sc = Context::builder().app_name("wordcount").build()?;
+    let counts = sc
+        .text_file(input)?
+        .flat_map_to(|line, words| line.split_whitespace().for_each(|word| words.emit((word.to_owned(), 1u64))))
+        .reduce_by_key(|a, b| a + b);
+    match output {
+        Some(dir) => counts.save_as_text_file(dir),
+        None => {
+            for (n, word) in counts.map(|(word, n)| (n, word)).top(20)? {
+                println!("{n:8}  {word}");
+            }
+            Ok(())
+        }
+    }
+}
