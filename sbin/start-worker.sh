@@ -24,7 +24,11 @@ status=0
 for ((i = 1; i <= instances; i++)); do
   arguments=()
   if [ -n "${SPARK_WORKER_PORT:-}" ] && [ "$SPARK_WORKER_PORT" -gt 0 ]; then
-    arguments=(--port $((SPARK_WORKER_PORT + i - 1)))
+    arguments+=(--port $((SPARK_WORKER_PORT + i - 1)))
+  fi
+  # Each worker cleans up its own directory, so two cannot share one.
+  if [ "$instances" -gt 1 ]; then
+    arguments+=(--work-dir "${SPARK_WORKER_DIR:-$SPARK_HOME/work}/worker-$i")
   fi
   "$sbin/spark-daemon.sh" start firesteel-worker "$i" ${arguments[@]+"${arguments[@]}"} "$@" || status=1
 done

@@ -15,7 +15,7 @@ const PORT: u16 = 7077;
 
 /// Deals out the cores and memory of workers to applications.
 #[derive(Parser, Debug)]
-#[command(name = "firesteel-master", version, disable_help_flag = true)]
+#[command(name = "firesteel-master", version, disable_help_flag = true, args_override_self = true)]
 pub struct MasterCommand {
     /// Host name or address to listen on [default: SPARK_MASTER_HOST, SPARK_LOCAL_IP, 127.0.0.1]
     #[arg(short = 'h', long, short_alias = 'i', alias = "ip")]

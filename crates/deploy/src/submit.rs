@@ -17,7 +17,7 @@ use crate::{DeployError, application, settings};
 
 /// Runs an application on a cluster or on the threads of this host.
 #[derive(Parser, Debug)]
-#[command(name = "firesteel-submit", version)]
+#[command(name = "firesteel-submit", version, args_override_self = true)]
 pub struct SubmitCommand {
     /// spark://host:port[,host:port], local, local[N], local[*] or local-cluster[N,cores,MiB] [default: spark.master of the
     /// properties file, else local[*]]

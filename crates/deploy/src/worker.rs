@@ -19,7 +19,7 @@ const LEAST_MEMORY: u64 = 512 << 20;
 
 /// Runs executors on this host for the applications of a master.
 #[derive(Parser, Debug)]
-#[command(name = "firesteel-worker", version, disable_help_flag = true)]
+#[command(name = "firesteel-worker", version, disable_help_flag = true, args_override_self = true)]
 pub struct WorkerCommand {
     /// The master, or several of which one leads: spark://host:port[,host:port]
     master: MasterUrl,

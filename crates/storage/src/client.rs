@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use firesteel_rpc::{Role, Secret};
 
-use crate::{Abort, BlockError, BlockId, BlockStream, stream::Connection};
+use crate::{Abort, BlockError, BlockId, BlockStream, connection::Connection};
 
 /// Requests that [`BlockClient::fetch`] has under way at once; their answers wait in the system's buffers.
 const PIPELINED: usize = 64;

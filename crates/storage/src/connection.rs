@@ -1,146 +1,209 @@
-//! One accepted block connection: requests in, blocks out, in order. Called by [`crate::BlockServer`].
+//! One connection to a block server, past its handshake, seen from the fetching side. Called by [`crate::BlockStream`].
 
 use std::{
     fs::File,
-    io::{self, BufReader, Write},
-    net::TcpStream,
-    os::unix::fs::FileExt,
+    io::{self, BufReader, Read, Write},
+    net::{TcpStream, ToSocketAddrs},
+    path::Path,
+    time::{Duration, Instant},
 };
 
-use nix::{
-    errno::Errno,
-    sys::{
-        sendfile::sendfile,
-        socket::{setsockopt, sockopt},
-    },
+use firesteel_rpc::{
+    Role, Secret,
+    handshake::{HandshakeError, blocking},
 };
 
 use crate::{
-    BlockData, BlockError, BlockSource,
+    Abort, BlockError, BlockId, ClientConfig,
     wire::{self, HEADER_BYTES, Header, Status},
 };
 
-/// Payloads up to this many bytes are copied into the answer buffer, larger ones go straight to the socket.
-const SMALL: u64 = 64 * 1024;
-/// The answer buffer is sent when it is this full.
-const FLUSH_AT: usize = 256 * 1024;
-/// No error text on the wire is longer.
-const MAX_TEXT: usize = 4096;
+/// How often a wait for the peer looks whether it shall go on.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+/// No more is reserved for a block before its bytes arrive: the peer's word is not yet proven.
+const MAX_RESERVED: usize = 1 << 30;
 
-/// Has the system probe an idle connection, so that a host that vanished is noticed within minutes.
-pub(crate) fn keep_alive(stream: &TcpStream) -> io::Result<()> {
-    setsockopt(stream, sockopt::KeepAlive, &true)?;
-    setsockopt(stream, sockopt::TcpKeepIdle, &60)?;
-    setsockopt(stream, sockopt::TcpKeepInterval, &10)?;
-    setsockopt(stream, sockopt::TcpKeepCount, &6)?;
-    Ok(())
+/// A connection past its handshake.
+pub(crate) struct Connection {
+    address: String,
+    input: BufReader<TcpStream>,
+    timeout: Duration,
 }
 
-/// Answers the requests of one connection. Small answers share a write while more requests are already here.
-pub(crate) struct Answering<'a> {
-    stream: &'a TcpStream,
-    out: Vec<u8>,
-}
-
-impl<'a> Answering<'a> {
-    pub fn new(stream: &'a TcpStream) -> Self {
-        Answering { stream, out: Vec::new() }
+impl Connection {
+    /// Connects and shakes hands.
+    pub fn open(
+        address: &str,
+        key: Option<&Secret>,
+        app_id: &str,
+        role: Role,
+        config: &ClientConfig,
+    ) -> Result<Connection, BlockError> {
+        let failed = |e: io::Error| BlockError::Connect { address: address.to_owned(), message: e.to_string() };
+        let mut stream = connect(address, config.connect_timeout).map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        stream.set_read_timeout(Some(config.connect_timeout)).map_err(failed)?;
+        stream.set_write_timeout(Some(config.network_timeout)).map_err(failed)?;
+        blocking::open(&mut stream, wire::SERVICE, role, app_id, key).map_err(|e| match e {
+            HandshakeError::Ended(message) => BlockError::Connect { address: address.to_owned(), message },
+            e => BlockError::Handshake { address: address.to_owned(), message: e.to_string() },
+        })?;
+        stream.set_read_timeout(Some(LOOK_AROUND)).map_err(failed)?;
+        let input = BufReader::with_capacity(64 * 1024, stream);
+        Ok(Connection { address: address.to_owned(), input, timeout: config.network_timeout })
     }
 
-    /// Runs until the peer closes.
-    pub fn run(mut self, source: &dyn BlockSource) -> io::Result<()> {
-        let mut requests = BufReader::with_capacity(16 * 1024, self.stream);
-        loop {
-            if requests.buffer().is_empty() || self.out.len() >= FLUSH_AT {
-                self.flush()?;
+    /// Whether an idle connection may still be used: the peer has neither closed it nor sent what nobody asked for.
+    pub fn is_alive(&self) -> bool {
+        let stream = self.input.get_ref();
+        if !self.input.buffer().is_empty() || stream.set_nonblocking(true).is_err() {
+            return false;
+        }
+        let idle = matches!(stream.peek(&mut [0]), Err(e) if e.kind() == io::ErrorKind::WouldBlock);
+        stream.set_nonblocking(false).is_ok() && idle
+    }
+
+    fn lost(&self, message: impl ToString) -> BlockError {
+        BlockError::Lost { address: self.address.clone(), message: message.to_string() }
+    }
+
+    pub fn write(&mut self, requests: &[u8]) -> Result<(), BlockError> {
+        self.input.get_mut().write_all(requests).map_err(|e| self.lost(e))
+    }
+
+    /// Decides after a read that brought nothing: go on, or give up. `since` is when bytes last came.
+    fn waited(&self, e: &io::Error, since: Instant, abort: &Abort) -> Result<(), BlockError> {
+        match e.kind() {
+            io::ErrorKind::Interrupted => Ok(()),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                if let Some(reason) = abort.reason() {
+                    return Err(BlockError::Aborted { reason });
+                }
+                if since.elapsed() >= self.timeout {
+                    return Err(BlockError::Silent { address: self.address.clone(), seconds: self.timeout.as_secs() });
+                }
+                Ok(())
             }
-            let Some(id) = wire::read_request(&mut requests)? else { return self.flush() };
-            let answered = source.open(&id).and_then(|data| self.check(data));
-            match answered {
-                Ok(data) => self.send(data)?,
-                Err(e) => self.refuse(&e),
-            }
+            _ => Err(self.lost(e)),
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        if !self.out.is_empty() {
-            (&mut &*self.stream).write_all(&self.out)?;
-            self.out.clear();
+    pub fn read_header(&mut self, abort: &Abort) -> Result<Header, BlockError> {
+        let mut bytes = [0; HEADER_BYTES];
+        let mut filled = 0;
+        let since = Instant::now();
+        while filled < HEADER_BYTES {
+            match self.input.read(&mut bytes[filled..]) {
+                Ok(0) => return Err(self.lost("closed by the peer")),
+                Ok(n) => filled += n,
+                Err(e) => self.waited(&e, since, abort)?,
+            }
+        }
+        Header::decode(bytes).ok_or_else(|| BlockError::Protocol {
+            address: self.address.clone(),
+            message: "an answer of unknown kind".to_owned(),
+        })
+    }
+
+    /// Reads so many bytes into `out`, which it overwrites.
+    fn read_payload(&mut self, len: u64, out: &mut Vec<u8>, abort: &Abort) -> Result<(), BlockError> {
+        let wanted = usize::try_from(len).unwrap_or(usize::MAX).min(MAX_RESERVED);
+        if out.capacity() < wanted {
+            // Zeroed memory of the system costs nothing before bytes arrive for it.
+            *out = vec![0; wanted];
+        } else {
+            out.resize(wanted, 0);
+        }
+        let mut filled = 0;
+        let mut since = Instant::now();
+        while (filled as u64) < len {
+            if filled == out.len() {
+                let left = usize::try_from(len - filled as u64).unwrap_or(usize::MAX);
+                out.resize(filled + left.min(MAX_RESERVED), 0);
+            }
+            match self.input.read(&mut out[filled..]) {
+                Ok(0) => return Err(self.lost("closed by the peer within a block")),
+                Ok(n) => {
+                    filled += n;
+                    since = Instant::now();
+                }
+                Err(e) => self.waited(&e, since, abort)?,
+            }
         }
         Ok(())
     }
 
-    /// Finds a file that is too short before its length is promised.
-    fn check(&self, data: BlockData) -> Result<BlockData, BlockError> {
-        if let BlockData::File { file, path, offset, len, .. } = &data {
-            let actual = file
-                .metadata()
-                .map_err(|source| BlockError::File { action: "look at", path: path.clone(), source })?
-                .len();
-            if offset.checked_add(*len).is_none_or(|end| end > actual) {
-                let message = format!("{len} bytes at {offset} are wanted but it has {actual} bytes");
-                return Err(BlockError::CorruptFile { path: path.clone(), message });
+    /// One whole answer: the block, checked, or why not.
+    pub fn read_block(&mut self, id: BlockId, out: &mut Vec<u8>, abort: &Abort) -> Result<(), BlockError> {
+        let header = self.read_header(abort)?;
+        if header.status == Status::Failed {
+            return Err(self.read_refusal(header, id, abort)?);
+        }
+        self.read_payload(header.len, out, abort)?;
+        if header.status == Status::Checked {
+            let actual = crc32c::crc32c(out);
+            if actual != header.crc32c {
+                let address = self.address.clone();
+                return Err(BlockError::Corrupt { address, id, expected: header.crc32c, actual });
             }
         }
-        Ok(data)
+        Ok(())
     }
 
-    fn send(&mut self, data: BlockData) -> io::Result<()> {
-        let len = data.len();
-        match data {
-            BlockData::Bytes(bytes) => {
-                self.header(Status::Checked, len, crc32c::crc32c(&bytes));
-                if len <= SMALL {
-                    self.out.extend_from_slice(&bytes);
-                    return Ok(());
-                }
-                self.flush()?;
-                (&mut &*self.stream).write_all(&bytes)
-            }
-            BlockData::File { file, path, offset, crc32c, .. } => {
-                let status = if crc32c.is_some() { Status::Checked } else { Status::Unchecked };
-                self.header(status, len, crc32c.unwrap_or(0));
-                if len <= SMALL {
-                    let start = self.out.len();
-                    self.out.resize(start + len as usize, 0);
-                    if let Err(source) = file.read_exact_at(&mut self.out[start..], offset) {
-                        self.out.truncate(start - HEADER_BYTES);
-                        self.refuse(&BlockError::File { action: "read", path, source });
+    /// The peer's reason as an error in `Ok`; `Err` when even that could not be read.
+    pub fn read_refusal(&mut self, header: Header, id: BlockId, abort: &Abort) -> Result<BlockError, BlockError> {
+        let address = self.address.clone();
+        if header.len > 64 * 1024 {
+            let message = format!("a refusal of {} bytes", header.len);
+            return Err(BlockError::Protocol { address, message });
+        }
+        let mut text = Vec::new();
+        self.read_payload(header.len, &mut text, abort)?;
+        Ok(BlockError::Remote { address, id, message: String::from_utf8_lossy(&text).into_owned() })
+    }
+
+    /// Asks for one block on a connection of which nothing else is awaited.
+    pub fn fetch_once(&mut self, id: BlockId, out: &mut Vec<u8>, abort: &Abort) -> Result<(), BlockError> {
+        let mut request = Vec::new();
+        wire::encode_request(&id, &mut request);
+        self.write(&request)?;
+        self.read_block(id, out, abort)
+    }
+
+    pub fn copy_payload(&mut self, len: u64, abort: &Abort, out: &mut File, path: &Path) -> Result<(), BlockError> {
+        let mut buffer = vec![0; 256 * 1024];
+        let mut left = len;
+        let mut since = Instant::now();
+        while left > 0 {
+            let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            match self.input.read(&mut buffer[..want]) {
+                Ok(0) => return Err(self.lost("closed by the peer within a block")),
+                Ok(n) => {
+                    out.write_all(&buffer[..n]).map_err(|source| BlockError::File {
+                        action: "write",
+                        path: path.to_owned(),
+                        source,
+                    })?;
+                    left -= n as u64;
+                    since = Instant::now();
+                    if let Some(reason) = abort.reason() {
+                        return Err(BlockError::Aborted { reason });
                     }
-                    return Ok(());
                 }
-                self.flush()?;
-                self.send_file(&file, offset, len)
-            }
-        }
-    }
-
-    fn send_file(&self, file: &File, offset: u64, len: u64) -> io::Result<()> {
-        let too_far = |_| io::Error::other("an offset beyond what the system can address");
-        let mut at = i64::try_from(offset).map_err(too_far)?;
-        let end = i64::try_from(offset + len).map_err(too_far)?;
-        while at < end {
-            let left = (end - at) as usize;
-            match sendfile(self.stream, file, Some(&mut at), left) {
-                Ok(0) => return Err(io::Error::other("the file was cut off while it was sent")),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(e) => return Err(e.into()),
+                Err(e) => self.waited(&e, since, abort)?,
             }
         }
         Ok(())
     }
+}
 
-    fn refuse(&mut self, error: &BlockError) {
-        let mut text = error.to_string();
-        while text.len() > MAX_TEXT {
-            text.pop();
+fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
+    let mut last = None;
+    for candidate in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&candidate, timeout) {
+            Ok(stream) => return Ok(stream),
+            Err(e) => last = Some(e),
         }
-        self.header(Status::Failed, text.len() as u64, 0);
-        self.out.extend_from_slice(text.as_bytes());
     }
-
-    fn header(&mut self, status: Status, len: u64, crc32c: u32) {
-        self.out.extend_from_slice(&Header { status, len, crc32c }.encode());
-    }
+    Err(last.unwrap_or_else(|| io::Error::other("the name has no address")))
 }

@@ -12,10 +12,11 @@
 //! that opens every connection.
 
 pub mod abort;
+mod answering;
 pub mod block_id;
 pub mod block_manager;
 pub mod client;
-pub mod connection;
+mod connection;
 pub mod error;
 pub mod memory_store;
 pub mod server;

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    io::{self, PipeWriter, Write},
+    io::{self, PipeWriter},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::fd::AsFd,
     sync::{
@@ -22,7 +22,7 @@ use firesteel_rpc::{
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::{BlockSource, connection, wire};
+use crate::{BlockSource, answering, wire};
 
 /// An opener that has not shown who it is by then is dropped.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -194,10 +194,9 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> Result<(), String> {
     // From here on the peer may be idle, or busy with what it got, as long as it lives; keep-alive finds a dead host.
     stream.set_read_timeout(None).map_err(told)?;
     stream.set_write_timeout(None).map_err(told)?;
-    connection::keep_alive(&stream).map_err(told)?;
-    let result = connection::Answering::new(&stream).run(shared.source.as_ref()).map_err(told);
+    answering::keep_alive(&stream).map_err(told)?;
+    let result = answering::Answering::new(&stream).run(shared.source.as_ref()).map_err(told);
     // Ends the peer's wait also while the registry still holds a descriptor; fails when the peer has closed already.
-    let _ = stream.flush();
     let _ = stream.shutdown(Shutdown::Both);
     result
 }

@@ -38,7 +38,7 @@ pub static VARIABLES: &[(&str, &str)] = &[
     ),
     ("SPARK_WORKER_PORT", "Port of a worker; a free one without it."),
     ("SPARK_WORKER_DIR", "Where a worker keeps the directories of applications; `$SPARK_HOME/work` without it."),
-    ("SPARK_WORKER_INSTANCES", "Workers on each host; 1 without it. Their ports count up from SPARK_WORKER_PORT."),
+    ("SPARK_WORKER_INSTANCES", "Workers on each host; 1 without it. Of several, the ports count up from SPARK_WORKER_PORT, and each has a directory of its own in SPARK_WORKER_DIR."),
     ("SPARK_WORKER_OPTS", "`-Dkey=value` for workers. Other JVM flags are ignored with a warning."),
     ("SPARK_DAEMON_JAVA_OPTS", "`-Dkey=value` for master and workers. Other JVM flags are ignored with a warning."),
     ("SPARK_IDENT_STRING", "Who the daemons belong to, in the names of logs and pid files; `$USER` without it."),

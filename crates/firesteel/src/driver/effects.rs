@@ -16,7 +16,15 @@ impl EventLoop {
                 tracing::debug!(stage = attempt.stage.0, attempt = attempt.attempt, tasks, "stage started");
                 self.start_stage(attempt, kind, shuffles);
             }
-            DriverEffect::StageEnded { attempt } => self.stages.end(attempt),
+            DriverEffect::StageEnded { attempt } => {
+                self.stages.end(attempt);
+                // Otherwise executors hear of it with their next tasks.
+                if std::mem::take(&mut self.blocks_held) {
+                    for (executor, message) in self.stages.take_ended() {
+                        self.send(executor, proto::to_executor::Message::LaunchTasks(message));
+                    }
+                }
+            }
             DriverEffect::LaunchTasks { executor, tasks } => match self.stages.launch(executor, &tasks) {
                 Ok(message) => self.send(executor, proto::to_executor::Message::LaunchTasks(message)),
                 Err(e) => self.refuse(executor, tasks.iter().map(|t| t.task), &e.to_string()),
@@ -26,6 +34,7 @@ impl EventLoop {
                 self.send(executor, proto::to_executor::Message::KillTask(kill));
             }
             DriverEffect::FetchResult { block_address, task, block_id, .. } => {
+                self.blocks_held = true;
                 self.fetcher.request(block_address, block_id, task);
             }
             DriverEffect::TaskFailed { task, stage, partition, executor, failures, failure } => {

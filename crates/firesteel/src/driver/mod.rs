@@ -104,6 +104,7 @@ impl Driver {
             stages: Stages::new(blocks),
             pending: VecDeque::new(),
             fetcher,
+            blocks_held: false,
         };
         let thread = thread::Builder::new().name("firesteel-driver".into()).spawn(move || state.run(inbox))?;
         Ok(Driver { messages, thread: Some(thread) })
@@ -139,6 +140,8 @@ struct EventLoop {
     /// Events that carrying out effects gave rise to; handled before the next message.
     pending: VecDeque<DriverEvent>,
     fetcher: ResultFetcher,
+    /// Executors hold result blocks, which go when they hear of the end of the stage.
+    blocks_held: bool,
 }
 
 impl EventLoop {

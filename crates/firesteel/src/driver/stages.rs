@@ -75,15 +75,7 @@ impl Stages {
 
     /// The message that launches `tasks` on `executor`.
     pub fn launch(&mut self, executor: ExecutorId, tasks: &[TaskSpec]) -> Result<proto::LaunchTasks, Error> {
-        let ended = self.ended.remove(&executor).unwrap_or_default();
-        let mut message = proto::LaunchTasks {
-            stages: Vec::new(),
-            tasks: Vec::with_capacity(tasks.len()),
-            ended: ended
-                .into_iter()
-                .map(|a| proto::StageKey { stage_id: a.stage.0, stage_attempt: a.attempt })
-                .collect(),
-        };
+        let mut message = ended_message(self.ended.remove(&executor).unwrap_or_default());
         for spec in tasks {
             let missing = || {
                 let unknown = || Error::InvalidArgument(format!("{} has no data", spec.stage));
@@ -131,6 +123,11 @@ impl Stages {
         }
     }
 
+    /// For each executor that does not know yet of stage attempts that ended, the message that says so.
+    pub fn take_ended(&mut self) -> Vec<(ExecutorId, proto::LaunchTasks)> {
+        std::mem::take(&mut self.ended).into_iter().map(|(executor, ended)| (executor, ended_message(ended))).collect()
+    }
+
     /// Takes an executor out of the books.
     pub fn forget_executor(&mut self, executor: ExecutorId) {
         self.ended.remove(&executor);
@@ -153,6 +150,11 @@ impl Stages {
         };
         Ok(proto::Payload { place: Some(place) })
     }
+}
+
+fn ended_message(ended: Vec<StageAttempt>) -> proto::LaunchTasks {
+    let ended = ended.into_iter().map(|a| proto::StageKey { stage_id: a.stage.0, stage_attempt: a.attempt }).collect();
+    proto::LaunchTasks { stages: Vec::new(), tasks: Vec::new(), ended }
 }
 
 fn status_of(map: &MapLocation) -> proto::MapStatus {

@@ -119,7 +119,7 @@ fn add_combiner<A: Aggregator>(table: &mut Table<A>, agg: A, env: &A::Env, k: A:
     table.upsert(fixed_hash(&k), k, c, Some, merge);
 }
 
-/// The records of a table, in the order in which their keys came first.
+/// The records of a table, in an order that follows from what was put in.
 fn records<A: Aggregator>(table: Table<A>, ctx: &Arc<TaskContext>) -> Stream<(A::K, A::C)> {
     FromIter::stream(table.into_iter().filter_map(|(_, k, c)| Some((k, c?))), ctx)
 }

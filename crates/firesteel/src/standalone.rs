@@ -1,1 +1,0 @@
-//! Executors of a cluster.

@@ -1,0 +1,311 @@
+//! The application's connection to its master: found, kept, found again after a loss.
+//!
+//! ```text
+//!  a task a connection ──inbox──▶ MasterLink::next ──Event──▶ MasterClient ──Effect──▶ connect, register, close
+//!  deadlines, heartbeats ───────▶        └──────────────▶ News, for the session
+//! ```
+//!
+//! Owned by the session, which polls [`MasterLink::next`] and drops that future at will: all state is in the struct.
+
+use std::{collections::VecDeque, time::Duration};
+
+use firesteel_common::{Tick, hash::fixed_hash};
+use firesteel_rpc::{
+    Duplex, MasterClient, MasterUrl, PROTOCOL_VERSION, Role, RpcError, Secret, Sender, connect_master,
+    master_client::{Attempt, Effect, Event, MasterClientConfig},
+    proto::deploy::{
+        ApplicationDescription, ApplicationHeartbeat, ExecutorAdded, ExecutorUpdated, FromMaster, KillExecutors,
+        RegisterApplication, ToMaster, UnregisterApplication, from_master, to_master,
+    },
+};
+use tokio::{sync::mpsc, time::Instant};
+
+/// Rounds over the masters before a start is given up: some ten seconds where nobody listens.
+const ROUNDS_AT_START: u32 = 5;
+
+/// Reports of this link's own tasks that may wait.
+const INBOX: usize = 256;
+
+/// How long the master's side may take to see the end.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What the session should know.
+#[derive(Debug)]
+pub(super) enum News {
+    /// A master has the application; the first time this gives it its id.
+    Registered { app_id: String },
+    /// An executor was granted.
+    Added(ExecutorAdded),
+    /// An executor changed its state.
+    Updated(ExecutorUpdated),
+    /// The cluster will do nothing more for this application.
+    Failed(String),
+}
+
+/// Which connection: the search it belongs to, and the search's attempt.
+type Tag = (u64, Attempt);
+
+enum Input {
+    Connected(Tag, Duplex<FromMaster, ToMaster>),
+    ConnectFailed(Tag, RpcError),
+    Received(Tag, from_master::Message),
+    Closed(Tag, String),
+}
+
+/// The link; see the module.
+pub(super) struct MasterLink {
+    url: MasterUrl,
+    secret: Option<Secret>,
+    application: ApplicationDescription,
+    app_id: Option<String>,
+    next_executor_id: u32,
+    search: MasterClient,
+    /// Counts the searches: the first is impatient, later ones are not.
+    searches: u64,
+    stream: Option<(Tag, Sender<ToMaster>)>,
+    inbox: mpsc::Sender<Input>,
+    inputs: mpsc::Receiver<Input>,
+    origin: Instant,
+    beat: Duration,
+    next_beat: Option<Instant>,
+    news: VecDeque<News>,
+}
+
+impl MasterLink {
+    /// Begins to look for a master.
+    pub fn start(url: MasterUrl, secret: Option<Secret>, application: ApplicationDescription, beat: Duration) -> Self {
+        let (inbox, inputs) = mpsc::channel(INBOX);
+        let config = MasterClientConfig { rounds: ROUNDS_AT_START, ..MasterClientConfig::default() };
+        let mut link = MasterLink {
+            search: MasterClient::new(&url, config, seed(&application)),
+            url,
+            secret,
+            application,
+            app_id: None,
+            next_executor_id: 0,
+            searches: 0,
+            stream: None,
+            inbox,
+            inputs,
+            origin: Instant::now(),
+            beat,
+            next_beat: None,
+            news: VecDeque::new(),
+        };
+        link.handle(Event::Start);
+        link
+    }
+
+    /// The next news. After [`News::Failed`] none follows.
+    pub async fn next(&mut self) -> News {
+        loop {
+            if let Some(news) = self.news.pop_front() {
+                return news;
+            }
+            let deadline = self.search.next_deadline().map(|tick| self.origin + tick.since(Tick::ZERO));
+            tokio::select! {
+                // This link holds a sender, so the inbox never ends.
+                Some(input) = self.inputs.recv() => self.take(input),
+                () = sleep_until(deadline) => self.handle(Event::Wake),
+                () = sleep_until(self.next_beat) => self.send_heartbeat(),
+            }
+        }
+    }
+
+    /// An executor id that must never be used again, should the application have to register anew.
+    pub fn saw_executor(&mut self, executor_id: u32) {
+        self.next_executor_id = self.next_executor_id.max(executor_id.saturating_add(1));
+    }
+
+    /// Asks for the end of an executor. Without a master this is lost; the executor ends with its stream.
+    pub fn kill_executor(&mut self, executor_id: u32) {
+        if let Some(app_id) = self.app_id.clone() {
+            self.send(to_master::Message::KillExecutors(KillExecutors { app_id, executor_ids: vec![executor_id] }));
+        }
+    }
+
+    /// Ends the application and waits, for a bounded time, until the master has heard it.
+    pub async fn leave(mut self) {
+        if let Some(app_id) = self.app_id.clone()
+            && self.search.registered_with().is_some()
+        {
+            self.send(to_master::Message::UnregisterApplication(UnregisterApplication { app_id }));
+        }
+        let stream = self.stream.take();
+        self.handle(Event::Stop);
+        let Some((tag, stream)) = stream else { return };
+        stream.close("the application ends");
+        let heard = async {
+            while let Some(input) = self.inputs.recv().await {
+                if matches!(input, Input::Closed(closed, _) if closed == tag) {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(GOODBYE, heard).await.is_err() {
+            tracing::debug!("the master did not close its side of the connection");
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Connected(tag, duplex) if self.is_current(tag) => {
+                self.stream = Some((tag, duplex.tx.clone()));
+                tokio::spawn(listen(tag, duplex, self.inbox.clone()));
+                self.handle(Event::Connected { attempt: tag.1 });
+            }
+            Input::ConnectFailed(tag, error) if self.is_current(tag) => {
+                tracing::warn!(%error, "no connection to a master");
+                let permanent = error.is_permanent();
+                self.handle(Event::ConnectFailed { attempt: tag.1, error: error.to_string(), permanent });
+            }
+            Input::Received(tag, message) if self.is_current(tag) => self.received(tag.1, message),
+            Input::Closed(tag, reason) if self.is_current(tag) => {
+                self.stream = None;
+                self.handle(Event::StreamClosed { attempt: tag.1, reason });
+            }
+            // Of a connection that was given up; one that stands is closed by dropping it.
+            Input::Connected(..) | Input::ConnectFailed(..) | Input::Received(..) | Input::Closed(..) => {}
+        }
+    }
+
+    fn is_current(&self, tag: Tag) -> bool {
+        tag == (self.searches, self.search.attempt())
+    }
+
+    fn received(&mut self, attempt: Attempt, message: from_master::Message) {
+        use from_master::Message;
+        match message {
+            Message::RegisteredApplication(m) => {
+                self.handle(Event::Registered { attempt });
+                if self.search.registered_with().is_none() {
+                    return;
+                }
+                if self.app_id.as_ref().is_some_and(|id| *id != m.app_id) {
+                    return self.fail(format!("the master at {} took the application for a new one", m.master_url));
+                }
+                tracing::info!(app_id = m.app_id, master = m.master_url, "application registered");
+                self.app_id = Some(m.app_id.clone());
+                self.next_beat = Some(Instant::now() + self.beat);
+                self.news.push_back(News::Registered { app_id: m.app_id });
+            }
+            Message::RegisterApplicationFailed(m) => self.handle(Event::Rejected { attempt, reason: m.reason }),
+            Message::MasterInStandby(_) => self.handle(Event::Standby { attempt }),
+            Message::ExecutorAdded(m) => {
+                self.saw_executor(m.executor_id);
+                self.news.push_back(News::Added(m));
+            }
+            Message::ExecutorUpdated(m) => self.news.push_back(News::Updated(m)),
+            Message::ApplicationRemoved(m) => self.fail(format!("the master removed the application: {}", m.reason)),
+            other => tracing::debug!(?other, "not for a driver"),
+        }
+    }
+
+    fn fail(&mut self, reason: String) {
+        self.handle(Event::Stop);
+        self.news.push_back(News::Failed(reason));
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = Tick::ZERO + self.origin.elapsed();
+        let mut effects = Vec::new();
+        self.search.handle(now, event, &mut effects);
+        let mut lost = false;
+        for effect in effects {
+            match effect {
+                Effect::Connect { attempt, address } => self.connect((self.searches, attempt), address),
+                Effect::Register { .. } => self.register(),
+                Effect::Disconnect { .. } => {
+                    if let Some((_, stream)) = self.stream.take() {
+                        stream.close("the driver left this master");
+                    }
+                }
+                Effect::Lost { address, reason } => {
+                    tracing::warn!(address, reason, "lost the master; executors run on while another is looked for");
+                    lost = true;
+                }
+                Effect::GiveUp { error } => self.news.push_back(News::Failed(error.to_string())),
+            }
+        }
+        if self.search.registered_with().is_none() {
+            self.next_beat = None;
+        }
+        if lost {
+            self.search_anew();
+        }
+    }
+
+    /// After a loss the search is as patient as a worker's: a master may be restarted.
+    fn search_anew(&mut self) {
+        self.searches += 1;
+        self.stream = None;
+        let seed = seed(&self.application).wrapping_add(self.searches);
+        self.search = MasterClient::new(&self.url, MasterClientConfig::default(), seed);
+        self.handle(Event::Start);
+    }
+
+    fn connect(&self, tag: Tag, address: String) {
+        let (secret, inbox) = (self.secret.clone(), self.inbox.clone());
+        let app_id = self.app_id.clone().unwrap_or_default();
+        let timeout = MasterClientConfig::default().connect_timeout;
+        tokio::spawn(async move {
+            let input = match connect_master(&address, Role::Driver, &app_id, secret.as_ref(), timeout).await {
+                Ok(stream) => Input::Connected(tag, stream),
+                Err(error) => Input::ConnectFailed(tag, error),
+            };
+            // Fails only when the link is gone; the stream is then dropped and so closed.
+            let _ = inbox.send(input).await;
+        });
+    }
+
+    fn register(&mut self) {
+        let message = to_master::Message::RegisterApplication(RegisterApplication {
+            protocol_version: PROTOCOL_VERSION,
+            application: Some(self.application.clone()),
+            app_id: self.app_id.clone().unwrap_or_default(),
+            next_executor_id: self.next_executor_id,
+        });
+        self.send(message);
+    }
+
+    fn send_heartbeat(&mut self) {
+        self.next_beat = Some(Instant::now() + self.beat);
+        if let Some(app_id) = self.app_id.clone() {
+            self.send(to_master::Message::ApplicationHeartbeat(ApplicationHeartbeat { app_id }));
+        }
+    }
+
+    fn send(&mut self, message: to_master::Message) {
+        let Some((_, stream)) = &self.stream else { return };
+        if let Err(error) = stream.send(ToMaster { message: Some(message) }) {
+            // Its task reports the end, and the search goes on from there.
+            tracing::warn!(%error, "a message to the master was lost");
+            stream.close(&error.to_string());
+        }
+    }
+}
+
+/// So that drivers which lose one master do not all come back at the same moment.
+fn seed(application: &ApplicationDescription) -> u64 {
+    fixed_hash(&(&application.driver_address, application.started_ms))
+}
+
+/// Takes messages from a connection to its end.
+async fn listen(tag: Tag, mut stream: Duplex<FromMaster, ToMaster>, inbox: mpsc::Sender<Input>) {
+    while let Some(FromMaster { message }) = stream.rx.recv().await {
+        let Some(message) = message else { continue };
+        if inbox.send(Input::Received(tag, message)).await.is_err() {
+            return;
+        }
+    }
+    let reason = stream.tx.close_reason().unwrap_or_else(|| "the stream ended".to_owned());
+    // Fails only when the link is gone.
+    let _ = inbox.send(Input::Closed(tag, reason)).await;
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

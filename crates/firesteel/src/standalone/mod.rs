@@ -1,0 +1,210 @@
+//! Executors of a cluster: `spark://…`, and `local-cluster[…]`, which brings a master and workers of its own.
+//!
+//! ```text
+//!  start ──▶ Session (a thread with a runtime of its own) ──MasterLink──▶ master
+//!    │          ├─ a task an executor (endpoint) ◀──stream── executor
+//!    │          └─ Executors: who was granted, who is connected, who is gone ──Message──▶ Driver's event loop
+//!    ├──▶ BlockServer: stage data, partitions, the application's executable
+//!    └──▶ LocalCluster (local-cluster only)
+//! ```
+//!
+//! Called by `Context::start`; what it gives back is the driver and the [`Backend`] that ends all of this. Nothing blocks
+//! inside an async context of the user's: the threads here are plain ones, waited for through channels.
+
+mod endpoint;
+mod executors;
+mod local_cluster;
+mod loss;
+mod master_link;
+mod session;
+mod settings;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use firesteel_closure::binary::{RunningBinary, running_binary};
+use firesteel_common::conf::Conf;
+use firesteel_rpc::{MasterUrl, Role, bind, bind::host_port};
+use firesteel_scheduler::SchedulerConfig;
+use firesteel_storage::{Abort, BlockClient, BlockId, BlockManager, BlockServer, ClientConfig};
+use tokio::sync::{oneshot, watch};
+
+use self::{local_cluster::LocalCluster, session::Session, settings::Settings};
+use crate::{
+    Error, Result,
+    context::Backend,
+    driver::{Driver, DriverBlocks, FetchBlock},
+    master::Master,
+};
+
+/// The session says goodbye to master and executors within this time, or is left behind.
+const FAREWELL: Duration = Duration::from_secs(8);
+
+/// Starts the driver of an application on a cluster. `cores` is kept at the cores that the application has.
+pub(crate) fn start(
+    conf: &Conf,
+    config: SchedulerConfig,
+    master: Master,
+    cores: &Arc<AtomicU32>,
+) -> Result<(Driver, Box<dyn Backend>)> {
+    match master {
+        Master::Standalone(url) => connect(Settings::from_conf(conf, &url)?, config, url, None, cores),
+        Master::LocalCluster { workers, cores: each, memory_mb } => {
+            let cluster = LocalCluster::start(conf, workers, each, memory_mb)?;
+            let url = cluster.url().clone();
+            let settings = Settings::of_local_cluster(conf, &cluster)?;
+            connect(settings, config, url, Some(cluster), cores)
+        }
+        Master::Local { .. } => Err(Error::Start("local[N] needs no cluster".to_owned())),
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::Start(error.to_string())
+}
+
+fn connect(
+    settings: Settings,
+    config: SchedulerConfig,
+    url: MasterUrl,
+    local: Option<LocalCluster>,
+    cores: &Arc<AtomicU32>,
+) -> Result<(Driver, Box<dyn Backend>)> {
+    let binary = running_binary().map_err(failed)?;
+    let listen = |port| bind(&settings.bind_address, port, settings.secret.as_ref(), settings.allow_unauthenticated);
+    let listener = listen(settings.port).map_err(failed)?;
+    let block_listener = listen(settings.block_port).map_err(failed)?;
+    let address = |listener: &std::net::TcpListener| {
+        listener.local_addr().map(|addr| host_port(&settings.host, addr.port())).map_err(failed)
+    };
+    let block_address = address(&block_listener)?;
+    let application = settings.describe(binary, address(&listener)?, block_address.clone());
+
+    let (started, registered) = mpsc::channel();
+    let (wiring, wired) = oneshot::channel();
+    let (stop, stopping) = watch::channel(false);
+    let floor = local.as_ref().map_or(2, |cluster| cluster.cores().max(2));
+    cores.store(floor, Ordering::Relaxed);
+    let network_timeout = settings.network_timeout;
+    let session = Session {
+        url,
+        application,
+        secret: settings.secret.clone(),
+        beat: settings.beat,
+        network_timeout,
+        conf: settings.executor_conf.clone(),
+        build: binary.hash,
+        listener,
+        cores: cores.clone(),
+        floor,
+        cluster_failure: local.as_ref().map(LocalCluster::failure),
+        stopping,
+    };
+    let (done, ended) = mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name("firesteel-session".into())
+        .spawn(move || {
+            session.run(started, wired);
+            // Nobody waits any more when this fails.
+            let _ = done.send(());
+        })
+        .map_err(failed)?;
+    // From here on an early return ends what runs.
+    let mut cluster = Cluster {
+        app_id: String::new(),
+        stop,
+        fetching: Arc::new(AtomicBool::new(true)),
+        session: Some((ended, thread)),
+        blocks: None,
+        local,
+    };
+    cluster.app_id = match registered.recv() {
+        Ok(Ok(app_id)) => app_id,
+        Ok(Err(reason)) => return Err(Error::Start(reason)),
+        Err(_) => return Err(failed("the thread that talks to the master ended unexpectedly")),
+    };
+    let key = settings.secret.map(|secret| secret.app_key(&cluster.app_id));
+    // The driver holds what the user put into RDDs anyhow: no limit.
+    let manager = Arc::new(BlockManager::new(u64::MAX));
+    serve_binary(&manager, binary)?;
+    let server = BlockServer::start(block_listener, manager.clone(), key.clone(), cluster.app_id.as_str());
+    cluster.blocks = Some(server.map_err(failed)?);
+    let client_config = ClientConfig { network_timeout, ..ClientConfig::default() };
+    let client = BlockClient::with_config(key, cluster.app_id.as_str(), Role::Driver, client_config);
+    let fetch = fetcher(client, cluster.fetching.clone());
+    let driver = Driver::start(config, DriverBlocks { manager, address: Some(block_address) }, fetch).map_err(failed)?;
+    // The session waits for this; that it has ended meanwhile shows at the first job.
+    let _ = wiring.send(driver.messages.clone());
+    tracing::info!(app_id = cluster.app_id, "connected to the cluster");
+    Ok((driver, Box::new(cluster)))
+}
+
+/// Offers the running executable to hosts that lack it.
+fn serve_binary(manager: &BlockManager, binary: &RunningBinary) -> Result<()> {
+    let file = binary.file.try_clone().map_err(failed)?;
+    let path = PathBuf::from("/proc/self/exe");
+    manager.serve_file(BlockId::Binary(binary.hash.0), Arc::new(file), path, binary.size);
+    Ok(())
+}
+
+/// Fetches results that were too large for a message, until the Context stops.
+fn fetcher(client: BlockClient, fetching: Arc<AtomicBool>) -> FetchBlock {
+    let stopped = move || (!fetching.load(Ordering::Relaxed)).then(|| "the Context was stopped".to_owned());
+    let abort = Abort::new(stopped);
+    Arc::new(move |address, block_id| {
+        let id: BlockId = block_id.parse().map_err(|e| format!("{e}"))?;
+        client.fetch_one(address, id, &abort).map_err(|e| e.to_string())
+    })
+}
+
+/// What an application on a cluster holds besides the driver.
+struct Cluster {
+    app_id: String,
+    stop: watch::Sender<bool>,
+    fetching: Arc<AtomicBool>,
+    session: Option<(mpsc::Receiver<()>, JoinHandle<()>)>,
+    blocks: Option<BlockServer>,
+    local: Option<LocalCluster>,
+}
+
+impl Backend for Cluster {
+    fn app_id(&self) -> String {
+        self.app_id.clone()
+    }
+
+    fn stop(&mut self) {
+        self.fetching.store(false, Ordering::Relaxed);
+        self.stop.send_replace(true);
+        if let Some((ended, thread)) = self.session.take() {
+            join_within("the session with the cluster", &ended, thread, FAREWELL);
+        }
+        self.blocks = None;
+        if let Some(mut local) = self.local.take() {
+            local.stop();
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Waits for a thread that sends, or drops, its last word when it is about to end.
+fn join_within(what: &str, ended: &mpsc::Receiver<()>, thread: JoinHandle<()>, limit: Duration) {
+    if let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(limit) {
+        return tracing::warn!(?limit, "{what} did not end in time and is left behind");
+    }
+    if thread.join().is_err() {
+        tracing::error!("{what} panicked");
+    }
+}

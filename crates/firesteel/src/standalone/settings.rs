@@ -1,0 +1,228 @@
+//! What a driver on a cluster works by, read from its configuration once.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use firesteel_closure::binary::RunningBinary;
+use firesteel_common::conf::{Authentication, ByteSize, Conf, Environment, keys, redact};
+use firesteel_os::host;
+use firesteel_rpc::{
+    MasterUrl, Secret,
+    proto::deploy::{ApplicationBinary, ApplicationDescription},
+};
+
+use super::{failed, local_cluster::LocalCluster};
+use crate::{Error, Result, builder::get};
+
+/// The longest time between two heartbeats to the master.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// The settings of one application.
+pub(super) struct Settings {
+    pub secret: Option<Secret>,
+    pub allow_unauthenticated: bool,
+    /// Under which executors reach the driver.
+    pub host: String,
+    pub bind_address: String,
+    pub port: u16,
+    pub block_port: u16,
+    pub network_timeout: Duration,
+    /// Between two heartbeats to the master.
+    pub beat: Duration,
+    /// What executors are told of the configuration.
+    pub executor_conf: BTreeMap<String, String>,
+    name: String,
+    cores_max: Option<u32>,
+    executor_cores: Option<u32>,
+    executor_memory_mb: u64,
+}
+
+impl Settings {
+    /// Of an application on the cluster `url`.
+    pub fn from_conf(conf: &Conf, url: &MasterUrl) -> Result<Settings> {
+        let Authentication { secret, allow_unauthenticated } = Authentication::from_conf(conf).map_err(failed)?;
+        let open = secret.is_some() || allow_unauthenticated;
+        let host = match get(conf, &keys::DRIVER_HOST)? {
+            Some(host) => host,
+            None => default_host(&Environment::of_process(), url, open),
+        };
+        let memory = get(conf, &keys::EXECUTOR_MEMORY)?;
+        Settings::new(conf, host, memory, secret.map(Secret::from_bytes), allow_unauthenticated)
+    }
+
+    /// Of an application that brings its cluster along.
+    pub fn of_local_cluster(conf: &Conf, cluster: &LocalCluster) -> Result<Settings> {
+        let memory = executor_memory(conf, cluster.memory_mb())?;
+        Settings::new(conf, "127.0.0.1".to_owned(), memory, Some(cluster.secret().clone()), false)
+    }
+
+    fn new(
+        conf: &Conf,
+        host: String,
+        memory: ByteSize,
+        secret: Option<Secret>,
+        allow_unauthenticated: bool,
+    ) -> Result<Settings> {
+        let (cores_max, executor_cores) = (get(conf, &keys::CORES_MAX)?, get(conf, &keys::EXECUTOR_CORES)?);
+        let network_timeout = get(conf, &keys::NETWORK_TIMEOUT)?;
+        let heartbeat = get(conf, &keys::EXECUTOR_HEARTBEAT_INTERVAL)?;
+        if heartbeat >= network_timeout {
+            return Err(Error::Start(format!(
+                "spark.executor.heartbeatInterval ({heartbeat:?}) must be well below spark.network.timeout \
+                 ({network_timeout:?}): lower the one or raise the other"
+            )));
+        }
+        Ok(Settings {
+            secret,
+            allow_unauthenticated,
+            bind_address: get(conf, &keys::DRIVER_BIND_ADDRESS)?.unwrap_or_else(|| host.clone()),
+            host,
+            port: get(conf, &keys::DRIVER_PORT)?,
+            block_port: get(conf, &keys::DRIVER_BLOCK_MANAGER_PORT)?,
+            network_timeout,
+            beat: (get(conf, &keys::WORKER_TIMEOUT)? / 4).min(BEAT),
+            executor_conf: executor_conf(conf),
+            name: get(conf, &keys::APP_NAME)?.unwrap_or_else(|| "application".to_owned()),
+            cores_max,
+            executor_cores,
+            executor_memory_mb: memory.0 >> 20,
+        })
+    }
+
+    /// What the master is told of the application.
+    pub fn describe(
+        &self,
+        binary: &RunningBinary,
+        driver_address: String,
+        block_address: String,
+    ) -> ApplicationDescription {
+        let boot_id = host::boot_id().unwrap_or_else(|error| {
+            tracing::warn!(%error, "this host has no boot id; executors on it fetch the executable over the network");
+            String::new()
+        });
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+        ApplicationDescription {
+            name: self.name.clone(),
+            cores_max: self.cores_max,
+            memory_per_executor_mb: self.executor_memory_mb,
+            cores_per_executor: self.executor_cores,
+            driver_address,
+            binary: Some(ApplicationBinary {
+                build_hash: binary.hash.0.to_vec(),
+                size: binary.size,
+                boot_id,
+                driver_pid: std::process::id(),
+                driver_fd: binary.file.as_raw_fd(),
+                device: binary.device,
+                inode: binary.inode,
+                modified_ns: binary.modified_ns,
+                block_address,
+            }),
+            user: user(),
+            started_ms: started,
+        }
+    }
+}
+
+/// Memory of an executor of `local-cluster`: as configured, but without a word at most what a worker has.
+fn executor_memory(conf: &Conf, worker_mb: u64) -> Result<ByteSize> {
+    let (asked, worker) = (get(conf, &keys::EXECUTOR_MEMORY)?, ByteSize(worker_mb << 20));
+    match conf.contains(keys::EXECUTOR_MEMORY.name()) {
+        true if asked.0 > worker.0 => Err(Error::Start(format!(
+            "spark.executor.memory is {} MiB, but each worker of this local-cluster has only {worker_mb} MiB: lower the \
+             one or raise the other",
+            asked.0 >> 20
+        ))),
+        true => Ok(asked),
+        false => Ok(ByteSize(asked.0.min(worker.0))),
+    }
+}
+
+/// Directories for shuffle and spill files: `SPARK_LOCAL_DIRS`, or `spark.local.dir`.
+pub(super) fn local_dirs(conf: &Conf) -> Result<Vec<PathBuf>> {
+    crate::local::local_dirs(conf)
+}
+
+/// The name under which this host is reached, when nothing says it.
+fn default_host(environment: &Environment, url: &MasterUrl, open: bool) -> String {
+    if let Some(address) = environment.get("SPARK_LOCAL_IP") {
+        return address.to_owned();
+    }
+    let is_loopback =
+        |host: &String| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    // The workers of a master that only this host can reach are on this host.
+    if !open || url.hosts.iter().all(|(host, _)| is_loopback(host)) {
+        return "127.0.0.1".to_owned();
+    }
+    host::local_address().to_string()
+}
+
+/// Everything of `spark.*` that is no secret.
+fn executor_conf(conf: &Conf) -> BTreeMap<String, String> {
+    let secret = |name: &str, value: &str| {
+        redact(name, value) != value || name == keys::AUTHENTICATE_SECRET_FILE.name()
+    };
+    conf.iter()
+        .filter(|(name, value)| name.starts_with("spark.") && !secret(name, value))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn user() -> String {
+    let environment = Environment::of_process();
+    match environment.get("USER").or_else(|| environment.get("LOGNAME")) {
+        Some(user) => user.to_owned(),
+        None => std::fs::metadata("/proc/self").map_or_else(|_| String::new(), |m| format!("uid {}", m.uid())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> MasterUrl {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn executors_are_told_everything_but_secrets() {
+        let mut conf = Conf::new();
+        conf.set("spark.authenticate.secret", "s").set("spark.my.password", "p").set("spark.mine", 1).set("other", 2);
+        conf.set("spark.authenticate.secret.file", "/secret");
+        assert_eq!(executor_conf(&conf), BTreeMap::from([("spark.mine".to_owned(), "1".to_owned())]));
+    }
+
+    #[test]
+    fn a_driver_hides_on_loopback_unless_its_cluster_is_elsewhere_and_closed_to_strangers() {
+        let none = Environment::default();
+        assert_eq!(default_host(&none, &url("spark://10.0.0.1:7077"), false), "127.0.0.1");
+        assert_eq!(default_host(&none, &url("spark://localhost:7077,127.0.0.1:7078"), true), "127.0.0.1");
+        assert_eq!(default_host(&none, &url("spark://10.0.0.1:7077"), true), host::local_address().to_string());
+        let said = [("SPARK_LOCAL_IP".to_owned(), "10.0.0.9".to_owned())].into_iter().collect();
+        assert_eq!(default_host(&said, &url("spark://localhost:7077"), false), "10.0.0.9");
+    }
+
+    #[test]
+    fn an_executor_of_a_local_cluster_fits_its_worker() {
+        let mut conf = Conf::new();
+        assert_eq!(executor_memory(&conf, 512).unwrap(), ByteSize(512 << 20));
+        conf.set("spark.executor.memory", "256m");
+        assert_eq!(executor_memory(&conf, 512).unwrap(), ByteSize(256 << 20));
+        conf.set("spark.executor.memory", "1g");
+        let e = executor_memory(&conf, 512).unwrap_err().to_string();
+        assert!(e.contains("1024") && e.contains("512"), "{e}");
+    }
+
+    #[test]
+    fn a_heartbeat_that_cannot_come_in_time_is_refused() {
+        let mut conf = Conf::new();
+        conf.set("spark.executor.heartbeatInterval", "20s").set("spark.network.timeout", "10s");
+        let e = Settings::from_conf(&conf, &url("spark://localhost:7077")).err().unwrap().to_string();
+        assert!(e.contains("heartbeatInterval"), "{e}");
+    }
+}

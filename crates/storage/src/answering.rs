@@ -1,0 +1,146 @@
+//! One accepted block connection: requests in, blocks out, in order. Called by [`crate::BlockServer`].
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Write},
+    net::TcpStream,
+    os::unix::fs::FileExt,
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        sendfile::sendfile,
+        socket::{setsockopt, sockopt},
+    },
+};
+
+use crate::{
+    BlockData, BlockError, BlockSource,
+    wire::{self, HEADER_BYTES, Header, Status},
+};
+
+/// Payloads up to this many bytes are copied into the answer buffer, larger ones go straight to the socket.
+const SMALL: u64 = 64 * 1024;
+/// The answer buffer is sent when it is this full.
+const FLUSH_AT: usize = 256 * 1024;
+/// No error text on the wire is longer.
+const MAX_TEXT: usize = 4096;
+
+/// Has the system probe an idle connection, so that a host that vanished is noticed within minutes.
+pub(crate) fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &60)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &10)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &6)?;
+    Ok(())
+}
+
+/// Answers the requests of one connection. Small answers share a write while more requests are already here.
+pub(crate) struct Answering<'a> {
+    stream: &'a TcpStream,
+    out: Vec<u8>,
+}
+
+impl<'a> Answering<'a> {
+    pub fn new(stream: &'a TcpStream) -> Self {
+        Answering { stream, out: Vec::new() }
+    }
+
+    /// Runs until the peer closes.
+    pub fn run(mut self, source: &dyn BlockSource) -> io::Result<()> {
+        let mut requests = BufReader::with_capacity(16 * 1024, self.stream);
+        loop {
+            if requests.buffer().is_empty() || self.out.len() >= FLUSH_AT {
+                self.flush()?;
+            }
+            let Some(id) = wire::read_request(&mut requests)? else { return self.flush() };
+            let answered = source.open(&id).and_then(|data| self.check(data));
+            match answered {
+                Ok(data) => self.send(data)?,
+                Err(e) => self.refuse(&e),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.out.is_empty() {
+            (&mut &*self.stream).write_all(&self.out)?;
+            self.out.clear();
+        }
+        Ok(())
+    }
+
+    /// Finds a file that is too short before its length is promised.
+    fn check(&self, data: BlockData) -> Result<BlockData, BlockError> {
+        if let BlockData::File { file, path, offset, len, .. } = &data {
+            let actual = file
+                .metadata()
+                .map_err(|source| BlockError::File { action: "look at", path: path.clone(), source })?
+                .len();
+            if offset.checked_add(*len).is_none_or(|end| end > actual) {
+                let message = format!("{len} bytes at {offset} are wanted but it has {actual} bytes");
+                return Err(BlockError::CorruptFile { path: path.clone(), message });
+            }
+        }
+        Ok(data)
+    }
+
+    fn send(&mut self, data: BlockData) -> io::Result<()> {
+        let len = data.len();
+        match data {
+            BlockData::Bytes(bytes) => {
+                self.header(Status::Checked, len, crc32c::crc32c(&bytes));
+                if len <= SMALL {
+                    self.out.extend_from_slice(&bytes);
+                    return Ok(());
+                }
+                self.flush()?;
+                (&mut &*self.stream).write_all(&bytes)
+            }
+            BlockData::File { file, path, offset, crc32c, .. } => {
+                let status = if crc32c.is_some() { Status::Checked } else { Status::Unchecked };
+                self.header(status, len, crc32c.unwrap_or(0));
+                if len <= SMALL {
+                    let start = self.out.len();
+                    self.out.resize(start + len as usize, 0);
+                    if let Err(source) = file.read_exact_at(&mut self.out[start..], offset) {
+                        self.out.truncate(start - HEADER_BYTES);
+                        self.refuse(&BlockError::File { action: "read", path, source });
+                    }
+                    return Ok(());
+                }
+                self.flush()?;
+                self.send_file(&file, offset, len)
+            }
+        }
+    }
+
+    fn send_file(&self, file: &File, offset: u64, len: u64) -> io::Result<()> {
+        let too_far = |_| io::Error::other("an offset beyond what the system can address");
+        let mut at = i64::try_from(offset).map_err(too_far)?;
+        let end = i64::try_from(offset + len).map_err(too_far)?;
+        while at < end {
+            let left = (end - at) as usize;
+            match sendfile(self.stream, file, Some(&mut at), left) {
+                Ok(0) => return Err(io::Error::other("the file was cut off while it was sent")),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, error: &BlockError) {
+        let mut text = error.to_string();
+        while text.len() > MAX_TEXT {
+            text.pop();
+        }
+        self.header(Status::Failed, text.len() as u64, 0);
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn header(&mut self, status: Status, len: u64, crc32c: u32) {
+        self.out.extend_from_slice(&Header { status, len, crc32c }.encode());
+    }
+}
