@@ -96,7 +96,10 @@ async fn run_executor(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
     let registered_path = launch.registered_path.clone();
     let mut registered = register(launch).await?;
     if !registered_path.is_empty() {
-        tokio::task::spawn_blocking(move || tell_worker(&registered_path));
+        // Before the first task runs, which may end this process at once.
+        if let Err(error) = tokio::task::spawn_blocking(move || tell_worker(&registered_path)).await {
+            tracing::warn!(%error, "the worker does not hear that the driver has accepted this executor");
+        }
     }
     tracing::info!(app_id, executor_id, driver, "registered with the driver");
     let stopped = receive(&registered.executor, &mut registered.stream).await;

@@ -120,7 +120,7 @@ pub fn start(
 }
 
 /// `SPARK_LOCAL_DIRS`, or `spark.local.dir`.
-fn local_dirs(conf: &Conf) -> Result<Vec<PathBuf>> {
+pub fn local_dirs(conf: &Conf) -> Result<Vec<PathBuf>> {
     let dirs = match Environment::of_process().get("SPARK_LOCAL_DIRS") {
         Some(dirs) => dirs.to_owned(),
         None => get(conf, &keys::LOCAL_DIR)?,

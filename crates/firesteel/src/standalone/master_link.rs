@@ -20,9 +20,6 @@ use firesteel_rpc::{
 };
 use tokio::{sync::mpsc, time::Instant};
 
-/// Rounds over the masters before a start is given up: some ten seconds where nobody listens.
-const ROUNDS_AT_START: u32 = 5;
-
 /// Reports of this link's own tasks that may wait.
 const INBOX: usize = 256;
 
@@ -72,12 +69,17 @@ pub(super) struct MasterLink {
 }
 
 impl MasterLink {
-    /// Begins to look for a master.
-    pub fn start(url: MasterUrl, secret: Option<Secret>, application: ApplicationDescription, beat: Duration) -> Self {
+    /// Begins to look for a master, at first with `patience`, after a loss with that of a worker.
+    pub fn start(
+        url: MasterUrl,
+        patience: MasterClientConfig,
+        secret: Option<Secret>,
+        application: ApplicationDescription,
+        beat: Duration,
+    ) -> Self {
         let (inbox, inputs) = mpsc::channel(INBOX);
-        let config = MasterClientConfig { rounds: ROUNDS_AT_START, ..MasterClientConfig::default() };
         let mut link = MasterLink {
-            search: MasterClient::new(&url, config, seed(&application)),
+            search: MasterClient::new(&url, patience, seed(&application)),
             url,
             secret,
             application,
@@ -235,7 +237,7 @@ impl MasterLink {
         }
     }
 
-    /// After a loss the search is as patient as a worker's: a master may be restarted.
+    /// A master may be restarted, so that this search is a patient one.
     fn search_anew(&mut self) {
         self.searches += 1;
         self.stream = None;
@@ -309,3 +311,7 @@ async fn sleep_until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "master_link_tests.rs"]
+mod tests;

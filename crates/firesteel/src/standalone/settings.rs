@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     os::{fd::AsRawFd, unix::fs::MetadataExt},
-    path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -141,11 +140,6 @@ fn executor_memory(conf: &Conf, worker_mb: u64) -> Result<ByteSize> {
         true => Ok(asked),
         false => Ok(ByteSize(asked.0.min(worker.0))),
     }
-}
-
-/// Directories for shuffle and spill files: `SPARK_LOCAL_DIRS`, or `spark.local.dir`.
-pub(super) fn local_dirs(conf: &Conf) -> Result<Vec<PathBuf>> {
-    crate::local::local_dirs(conf)
 }
 
 /// The name under which this host is reached, when nothing says it.

@@ -1,0 +1,234 @@
+//! Executors that are nothing but their streams.
+
+use std::sync::{
+    atomic::{AtomicU32, Ordering},
+    mpsc,
+};
+
+use firesteel_closure::binary::BuildHash;
+use firesteel_rpc::{
+    MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Secret, connect_driver,
+    proto::{
+        deploy::{ExecutorAdded, ExecutorState, ExecutorUpdated},
+        executor::{
+            ExecutorHeartbeat, PartitionData, Payload, StatusUpdate, StatusUpdates, TaskDescription, payload::Place,
+        },
+    },
+    serve_driver,
+};
+use tokio::sync::mpsc as async_mpsc;
+
+use super::*;
+
+const APP: &str = "app-1";
+const BUILD: BuildHash = BuildHash([7; 32]);
+
+struct Driver {
+    addr: String,
+    key: Secret,
+    executors: Arc<Executors>,
+    messages: mpsc::Receiver<Message>,
+    kills: async_mpsc::UnboundedReceiver<u32>,
+    cores: Arc<AtomicU32>,
+}
+
+type Client = Duplex<ToExecutor, ToDriver>;
+
+fn driver(network_timeout: Duration) -> Driver {
+    let key = Secret::from_bytes("key");
+    let listener = firesteel_rpc::bind("127.0.0.1", 0, Some(&key), false).unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let (sender, messages) = mpsc::channel();
+    let (kill, kills) = async_mpsc::unbounded_channel();
+    let cores = Arc::new(AtomicU32::new(0));
+    let executors = Arc::new(Executors::new(sender, kill, BUILD, cores.clone(), 2));
+    let conf = BTreeMap::from([("spark.mine".to_owned(), "1".to_owned())]);
+    let terms = Arc::new(Terms { conf, network_timeout });
+    let shared = executors.clone();
+    let on_peer = move |duplex| _ = tokio::spawn(attend(shared.clone(), terms.clone(), duplex));
+    tokio::spawn(serve_driver(listener, APP, Some(key.clone()), on_peer, std::future::pending()));
+    Driver { addr, key, executors, messages, kills, cores }
+}
+
+impl Driver {
+    fn add(&self, executor_id: u32) {
+        self.executors.added(&ExecutorAdded { executor_id, cores: 3, ..ExecutorAdded::default() });
+    }
+
+    async fn connect(&self) -> Client {
+        connect_driver(&self.addr, APP, Some(&self.key), Duration::from_secs(10)).await.unwrap()
+    }
+
+    async fn register(&self, executor_id: u32) -> (Client, to_executor::Message) {
+        self.register_as(RegisterExecutor { executor_id, ..registration() }).await
+    }
+
+    async fn register_as(&self, register: RegisterExecutor) -> (Client, to_executor::Message) {
+        let mut client = self.connect().await;
+        send(&client, to_driver::Message::RegisterExecutor(register));
+        let answer = client.rx.recv().await.unwrap().message.unwrap();
+        (client, answer)
+    }
+
+    async fn refusal(&self, register: RegisterExecutor) -> String {
+        match self.register_as(register).await.1 {
+            to_executor::Message::RegisterExecutorFailed(failed) => failed.reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn message(&mut self) -> Message {
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            match self.messages.try_recv() {
+                Ok(message) => return message,
+                Err(e) => assert!(std::time::Instant::now() < deadline, "{e}"),
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn link(&mut self) -> Box<dyn Link> {
+        match self.message().await {
+            Message::Connected { link, .. } => link,
+            _ => panic!("not connected"),
+        }
+    }
+}
+
+fn registration() -> RegisterExecutor {
+    RegisterExecutor {
+        protocol_version: PROTOCOL_VERSION,
+        host: "h".to_owned(),
+        block_address: "h:1".to_owned(),
+        cores: 3,
+        build_hash: BUILD.0.to_vec(),
+        ..RegisterExecutor::default()
+    }
+}
+
+fn send(client: &Client, message: to_driver::Message) {
+    client.tx.send(ToDriver { message: Some(message) }).unwrap();
+}
+
+fn status(task_id: u64) -> to_driver::Message {
+    let update = StatusUpdate { task_id, ..StatusUpdate::default() };
+    to_driver::Message::StatusUpdates(StatusUpdates { updates: vec![update] })
+}
+
+fn ended(executor_id: u32) -> ExecutorUpdated {
+    let state = ExecutorState::Exited.into();
+    ExecutorUpdated { executor_id, state, exit_code: Some(1), ..ExecutorUpdated::default() }
+}
+
+#[tokio::test]
+async fn an_executor_that_is_faster_than_the_masters_word_waits_for_it() {
+    let mut driver = driver(Duration::from_secs(60));
+    let early = driver.connect().await;
+    send(&early, to_driver::Message::RegisterExecutor(RegisterExecutor { executor_id: 1, ..registration() }));
+    driver.add(0);
+    assert!(matches!(driver.register(0).await.1, to_executor::Message::RegisteredExecutor(r) if r.conf.len() == 1));
+    driver.add(1);
+    let mut early = early;
+    let answer = early.rx.recv().await.unwrap().message.unwrap();
+    assert!(matches!(answer, to_executor::Message::RegisteredExecutor(_)));
+    assert_eq!(driver.cores.load(Ordering::Relaxed), 6);
+    for _ in 0..2 {
+        // The first one's stream has ended already, which comes in between.
+        while !matches!(driver.message().await, Message::Connected { cores: 3, .. }) {}
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_belong_here_is_told_why() {
+    let driver = driver(Duration::from_secs(60));
+    driver.add(0);
+    driver.add(1);
+    let other = driver.refusal(RegisterExecutor { protocol_version: 99, ..registration() }).await;
+    assert!(other.contains("99"), "{other}");
+    let other = driver.refusal(RegisterExecutor { build_hash: vec![8; 32], ..registration() }).await;
+    assert!(other.contains("another build"), "{other}");
+    let _first = driver.register(0).await;
+    let again = driver.refusal(registration()).await;
+    assert!(again.contains("registered before"), "{again}");
+    driver.executors.updated(&ended(1));
+    let removed = driver.refusal(RegisterExecutor { executor_id: 1, ..registration() }).await;
+    assert!(removed.contains("removed"), "{removed}");
+    assert_eq!(driver.cores.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn a_silent_executor_is_given_up_and_one_that_beats_is_not() {
+    let timeout = Duration::from_millis(400);
+    let mut driver = driver(timeout);
+    driver.add(0);
+    let (mut client, _) = driver.register(0).await;
+    let _link = driver.link().await;
+    let began = Instant::now();
+    while began.elapsed() < 3 * timeout {
+        send(&client, to_driver::Message::Heartbeat(ExecutorHeartbeat { executor_id: 0 }));
+        tokio::time::sleep(timeout / 8).await;
+    }
+    assert!(driver.messages.try_recv().is_err(), "it lives");
+    match driver.message().await {
+        Message::Event(DriverEvent::ExecutorRemoved { message, by_application, .. }) => {
+            assert!(message.contains("spark.network.timeout") && !by_application, "{message}");
+        }
+        _ => panic!("not removed"),
+    }
+    assert_eq!(driver.kills.recv().await, Some(0));
+    assert!(client.rx.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn what_an_executor_had_sent_comes_before_the_news_of_its_end() {
+    let mut driver = driver(Duration::from_secs(60));
+    driver.add(0);
+    let (client, _) = driver.register(0).await;
+    let _link = driver.link().await;
+    // The master's word is the first to arrive.
+    driver.executors.updated(&ended(0));
+    send(&client, status(5));
+    drop(client);
+    assert!(matches!(driver.message().await, Message::Status { .. }));
+    assert!(matches!(driver.message().await, Message::Event(DriverEvent::ExecutorDisconnected { .. })));
+    let end = driver.message().await;
+    assert!(matches!(end, Message::Event(DriverEvent::ExecutorRemoved { by_application: true, .. })));
+}
+
+#[tokio::test]
+async fn an_executor_that_the_driver_dropped_has_not_failed() {
+    let mut driver = driver(Duration::from_secs(60));
+    driver.add(0);
+    let (mut client, _) = driver.register(0).await;
+    drop(driver.link().await);
+    assert!(client.rx.recv().await.is_none());
+    driver.executors.updated(&ended(0));
+    assert!(matches!(driver.message().await, Message::Event(DriverEvent::ExecutorDisconnected { .. })));
+    let end = driver.message().await;
+    assert!(matches!(end, Message::Event(DriverEvent::ExecutorRemoved { by_application: false, .. })));
+}
+
+#[tokio::test]
+async fn a_launch_larger_than_a_message_goes_in_parts() {
+    let mut driver = driver(Duration::from_secs(60));
+    driver.add(0);
+    let (mut client, _) = driver.register(0).await;
+    let link = driver.link().await;
+    let task = |task_id| {
+        let data = Some(Payload { place: Some(Place::Inline(vec![0; 500_000])) });
+        let inputs = vec![PartitionData { data, ..PartitionData::default() }];
+        TaskDescription { task_id, inputs, ..TaskDescription::default() }
+    };
+    let tasks: Vec<_> = (0..20).map(task).collect();
+    assert!(20 * 500_000 > 2 * MAX_MESSAGE_BYTES);
+    link.send(to_executor::Message::LaunchTasks(LaunchTasks { tasks, ..LaunchTasks::default() })).unwrap();
+    let mut got = Vec::new();
+    while got.len() < 20 {
+        match client.rx.recv().await.unwrap().message.unwrap() {
+            to_executor::Message::LaunchTasks(launch) => got.extend(launch.tasks.into_iter().map(|t| t.task_id)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(got, (0..20).collect::<Vec<_>>());
+}

@@ -1,0 +1,225 @@
+//! The executors of the application: granted by the master, connected to the driver, gone.
+//!
+//! ```text
+//!  master ──ExecutorAdded──▶ granted ──RegisterExecutor──▶ connected ──stream ends──▶ disconnected
+//!                               └────────── ExecutorUpdated: it ended ◀───────────────────┘  ─▶ gone for good
+//! ```
+//!
+//! Shared by the session, which brings the master's news, and the tasks of the executors' streams. What they find out
+//! goes to the driver's event loop.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use firesteel_closure::binary::BuildHash;
+use firesteel_common::ExecutorId;
+use firesteel_rpc::{
+    PROTOCOL_VERSION, Sender,
+    proto::{
+        deploy::{ExecutorAdded, ExecutorUpdated},
+        executor::{RegisterExecutor, ToExecutor},
+    },
+};
+use firesteel_scheduler::DriverEvent;
+use tokio::sync::{mpsc as async_mpsc, watch};
+
+use super::loss::{self, Loss};
+use crate::driver::Message;
+
+/// An executor may be faster than the master's word that it was granted; the word has this long to come.
+const GRANT: Duration = Duration::from_secs(10);
+
+/// What a process that has ended had still sent has this long to arrive.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The stream of a connected executor.
+pub(super) struct Stream {
+    pub tx: Sender<ToExecutor>,
+    /// Turns true when everything that came has been handed on.
+    pub ended: watch::Sender<bool>,
+    given_up: OnceLock<String>,
+}
+
+impl Stream {
+    pub fn new(tx: Sender<ToExecutor>) -> Stream {
+        Stream { tx, ended: watch::Sender::new(false), given_up: OnceLock::new() }
+    }
+
+    /// Closes the stream by the driver's own wish: that the executor then ends is not its fault.
+    pub fn give_up(&self, reason: &str) {
+        // The first reason stays.
+        let _ = self.given_up.set(reason.to_owned());
+        self.tx.close(reason);
+    }
+}
+
+struct Granted {
+    cores: u32,
+    stream: Option<Arc<Stream>>,
+}
+
+#[derive(Default)]
+struct Table {
+    granted: BTreeMap<u32, Granted>,
+    /// One above the highest id that the master has named.
+    next_id: u32,
+}
+
+/// All executors of one application.
+pub(super) struct Executors {
+    table: Mutex<Table>,
+    /// Counts the grants.
+    grants: watch::Sender<u64>,
+    messages: mpsc::Sender<Message>,
+    /// Executors whose end the master shall see to.
+    kills: async_mpsc::UnboundedSender<u32>,
+    build: BuildHash,
+    cores: Arc<AtomicU32>,
+    floor: u32,
+}
+
+impl Executors {
+    /// None yet. `cores` is kept at the granted cores, but never below `floor`; ids in `kills` are to be killed.
+    pub fn new(
+        messages: mpsc::Sender<Message>,
+        kills: async_mpsc::UnboundedSender<u32>,
+        build: BuildHash,
+        cores: Arc<AtomicU32>,
+        floor: u32,
+    ) -> Executors {
+        let (table, grants) = (Mutex::default(), watch::Sender::new(0));
+        Executors { table, grants, messages, kills, build, cores, floor }
+    }
+
+    /// The master has granted an executor, or says again that it has.
+    pub fn added(&self, added: &ExecutorAdded) {
+        let mut table = self.table();
+        table.next_id = table.next_id.max(added.executor_id.saturating_add(1));
+        table.granted.entry(added.executor_id).or_insert(Granted { cores: added.cores, stream: None });
+        self.count_cores(&table);
+        drop(table);
+        let (executor_id, worker_id, cores) = (added.executor_id, &added.worker_id, added.cores);
+        tracing::info!(executor_id, worker_id, host = added.host, cores, "executor granted");
+        self.grants.send_modify(|n| *n += 1);
+    }
+
+    /// The master has news of an executor. Its end is passed on when all that it had sent has been.
+    pub fn updated(&self, update: &ExecutorUpdated) {
+        let Some(mut loss) = loss::of(update) else { return };
+        let executor_id = update.executor_id;
+        let mut table = self.table();
+        let granted = table.granted.remove(&executor_id);
+        self.count_cores(&table);
+        drop(table);
+        let stream = granted.and_then(|granted| granted.stream);
+        if let Some(reason) = stream.as_ref().and_then(|stream| stream.given_up.get()) {
+            loss = Loss { message: format!("{reason}; {}", loss.message), by_application: false, ..loss };
+        }
+        tracing::warn!(executor_id, by_application = loss.by_application, "executor lost: {}", loss.message);
+        let messages = self.messages.clone();
+        match stream {
+            None => report(&messages, executor_id, loss),
+            Some(stream) => _ = tokio::spawn(report_after_last_words(stream, messages, executor_id, loss)),
+        }
+    }
+
+    /// Takes an executor's registration and returns its number; the error says why it may not come in.
+    pub async fn admit(&self, register: &RegisterExecutor, stream: &Arc<Stream>) -> Result<ExecutorId, String> {
+        if register.protocol_version != PROTOCOL_VERSION {
+            return Err(format!(
+                "the executor speaks protocol version {}, the driver version {PROTOCOL_VERSION}: install the same \
+                 version of Firesteel everywhere",
+                register.protocol_version
+            ));
+        }
+        self.build.check(&register.build_hash).map_err(|e| e.to_string())?;
+        let id = register.executor_id;
+        let mut grants = self.grants.subscribe();
+        let in_time = async {
+            loop {
+                grants.mark_unchanged();
+                if let Some(answer) = self.try_admit(id, stream) {
+                    return answer;
+                }
+                if grants.changed().await.is_err() {
+                    return Err("the driver ends".to_owned());
+                }
+            }
+        };
+        let unknown = |_| Err(format!("the master has not granted executor {id} to this application"));
+        tokio::time::timeout(GRANT, in_time).await.unwrap_or_else(unknown).map(|()| ExecutorId(id))
+    }
+
+    /// `None`: the master may yet say that it has granted it.
+    fn try_admit(&self, id: u32, stream: &Arc<Stream>) -> Option<Result<(), String>> {
+        let mut table = self.table();
+        let next_id = table.next_id;
+        match table.granted.get_mut(&id) {
+            Some(granted) if granted.stream.is_none() => {
+                granted.stream = Some(stream.clone());
+                Some(Ok(()))
+            }
+            Some(_) => Some(Err(format!("executor {id} has registered before; an executor that was lost stays lost"))),
+            None if id < next_id => Some(Err(format!("executor {id} was removed from this application"))),
+            None => None,
+        }
+    }
+
+    /// Gives up an executor that does not work as it must: its tasks run elsewhere, the master sees to its end.
+    pub fn give_up(&self, executor: ExecutorId, stream: &Stream, reason: &str) {
+        tracing::warn!(executor_id = executor.0, reason, "giving up an executor");
+        stream.give_up(reason);
+        report(
+            &self.messages,
+            executor.0,
+            Loss { message: reason.to_owned(), by_application: false, worker_lost: false },
+        );
+        // Fails only when the session ends, and every executor with it.
+        let _ = self.kills.send(executor.0);
+    }
+
+    /// Passes something on to the event loop; false when that has ended.
+    pub fn tell(&self, message: Message) -> bool {
+        self.messages.send(message).is_ok()
+    }
+
+    fn count_cores(&self, table: &Table) {
+        let sum = table.granted.values().map(|granted| granted.cores).sum::<u32>();
+        self.cores.store(sum.max(self.floor), Ordering::Relaxed);
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn report_after_last_words(
+    stream: Arc<Stream>,
+    messages: mpsc::Sender<Message>,
+    executor_id: u32,
+    loss: Loss,
+) {
+    let ended = async {
+        // The error is "the sender is gone", which `stream` holds.
+        let _ = stream.ended.subscribe().wait_for(|ended| *ended).await;
+    };
+    if tokio::time::timeout(LAST_WORDS, ended).await.is_err() {
+        stream.give_up("the executor's process has ended");
+    }
+    report(&messages, executor_id, loss);
+}
+
+fn report(messages: &mpsc::Sender<Message>, executor_id: u32, loss: Loss) {
+    let Loss { message, by_application, worker_lost } = loss;
+    let executor = ExecutorId(executor_id);
+    let event = DriverEvent::ExecutorRemoved { executor, message, by_application, worker_lost };
+    // A driver that has ended needs no executors.
+    let _ = messages.send(Message::Event(event));
+}

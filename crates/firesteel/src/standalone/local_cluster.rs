@@ -1,0 +1,252 @@
+//! `local-cluster[N,cores,MB]`: a master and N workers in this process, their executors as processes of their own.
+//!
+//! One thread with a runtime of its own runs them all. They listen on loopback, with a secret that nobody else has;
+//! executors are started from this very executable. Everything they write is below directories that go with the cluster.
+
+use std::{
+    fs::File,
+    io::Read,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use firesteel_closure::binary::running_binary;
+use firesteel_common::conf::{Conf, keys};
+use firesteel_master::{MasterConfig, MasterRules};
+use firesteel_rpc::{MasterUrl, RpcError, Secret, bind, master_client::MasterClientConfig};
+use firesteel_worker::{Launcher, WorkerConfig, WorkerError};
+use tokio::{sync::watch, task::JoinSet};
+
+use super::{failed, join_within};
+use crate::{Error, Result, builder::get, local::local_dirs, scratch::Scratch};
+
+const HOST: &str = "127.0.0.1";
+
+/// Workers wait for their executors' ends, which takes this long at most.
+const FAREWELL: Duration = Duration::from_secs(15);
+
+/// What the runtime's last tasks have to end.
+const SHUTDOWN: Duration = Duration::from_millis(500);
+
+/// The cluster; see the module.
+pub(super) struct LocalCluster {
+    url: MasterUrl,
+    secret: Secret,
+    workers: u32,
+    cores: u32,
+    memory_mb: u64,
+    failure: watch::Receiver<Option<String>>,
+    stop: watch::Sender<bool>,
+    thread: Option<(mpsc::Receiver<()>, JoinHandle<()>)>,
+    scratch: Vec<Scratch>,
+}
+
+impl LocalCluster {
+    /// Starts `workers` workers with `cores` cores and `memory_mb` MiB each; returns when all have registered.
+    pub fn start(conf: &Conf, workers: u32, cores: u32, memory_mb: u64) -> Result<LocalCluster> {
+        let scratch = local_dirs(conf)?.iter().map(|dir| Scratch::new(dir)).collect::<Result<Vec<_>>>()?;
+        let root = scratch.first().ok_or_else(|| failed("spark.local.dir names no directory"))?;
+        let secret = fresh_secret()?;
+        let listen = || bind(HOST, 0, Some(&secret), false).map_err(failed);
+        let listener = listen()?;
+        let port = listener.local_addr().map_err(failed)?.port();
+        let url = MasterUrl { hosts: vec![(HOST.to_owned(), port)] };
+        let rules = MasterRules {
+            max_executor_retries: get(conf, &keys::DEPLOY_MAX_EXECUTOR_RETRIES)?,
+            worker_timeout: get(conf, &keys::WORKER_TIMEOUT)?,
+            ..MasterRules::default()
+        };
+        let executable = running_binary().map_err(failed)?.file.try_clone().map_err(failed)?;
+        let launcher = Launcher::Executable(Arc::new(executable));
+        let mut members = Vec::new();
+        for number in 0..workers {
+            let (registered, is_registered) = watch::channel(None);
+            let config = WorkerConfig {
+                master: url.clone(),
+                patience: MasterClientConfig::default(),
+                host: HOST.to_owned(),
+                cores,
+                memory_mb,
+                work_dir: root.path().join(format!("worker-{number}")),
+                local_dirs: scratch.iter().map(|dir| dir.path().to_owned()).collect(),
+                secret: Some(secret.clone()),
+                launcher: launcher.clone(),
+                binary_cache_bytes: get(conf, &keys::BINARY_CACHE_SIZE)?.0,
+                registered: Some(registered),
+            };
+            members.push(Member { listener: listen()?, config, registered: is_registered });
+        }
+        let (stop, stopping) = watch::channel(false);
+        let (fail, failure) = watch::channel(None);
+        let (started, has_started) = mpsc::channel();
+        let (done, ended) = mpsc::channel();
+        let master = MasterConfig { rules, secret: Some(secret.clone()) };
+        let work = move || {
+            run(listener, master, members, &started, &fail, stopping);
+            // Nobody waits any more when this fails.
+            let _ = done.send(());
+        };
+        let thread = std::thread::Builder::new().name("firesteel-cluster".into()).spawn(work).map_err(failed)?;
+        // From here on an early return ends what runs.
+        let thread = Some((ended, thread));
+        let cluster = LocalCluster { url, secret, workers, cores, memory_mb, failure, stop, thread, scratch };
+        match has_started.recv() {
+            Ok(Ok(())) => Ok(cluster),
+            Ok(Err(reason)) => Err(Error::Start(reason)),
+            Err(_) => Err(failed("the thread of the local-cluster ended unexpectedly")),
+        }
+    }
+
+    pub fn url(&self) -> &MasterUrl {
+        &self.url
+    }
+
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Cores of all workers.
+    pub fn cores(&self) -> u32 {
+        self.workers.saturating_mul(self.cores)
+    }
+
+    /// Memory of one worker.
+    pub fn memory_mb(&self) -> u64 {
+        self.memory_mb
+    }
+
+    /// Gives the reason when master or workers fail.
+    pub fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.failure.clone()
+    }
+
+    /// Ends workers, executors and master, then removes their files. Again it does nothing.
+    pub fn stop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some((ended, thread)) = self.thread.take() {
+            join_within("the local-cluster", &ended, thread, FAREWELL);
+        }
+        self.scratch.clear();
+    }
+}
+
+impl Drop for LocalCluster {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A secret of this cluster alone: other users of this host can reach loopback too.
+fn fresh_secret() -> Result<Secret> {
+    let mut bytes = [0; 32];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.map_err(|e| failed(format!("cannot read /dev/urandom: {e}")))?;
+    Ok(Secret::from_bytes(bytes))
+}
+
+/// One worker that is to be run.
+struct Member {
+    listener: std::net::TcpListener,
+    config: WorkerConfig,
+    registered: watch::Receiver<Option<String>>,
+}
+
+/// What master and workers end with.
+enum End {
+    Master(Result<(), RpcError>),
+    Worker(Result<(), WorkerError>),
+}
+
+fn run(
+    listener: std::net::TcpListener,
+    master: MasterConfig,
+    members: Vec<Member>,
+    started: &mpsc::Sender<Result<(), String>>,
+    fail: &watch::Sender<Option<String>>,
+    stopping: watch::Receiver<bool>,
+) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("firesteel-cluster")
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => {
+            runtime.block_on(supervise(listener, master, members, started, fail, stopping));
+            runtime.shutdown_timeout(SHUTDOWN);
+        }
+        // Fails only when nobody waits any more.
+        Err(error) => _ = started.send(Err(format!("no threads for the local-cluster: {error}"))),
+    }
+}
+
+async fn supervise(
+    listener: std::net::TcpListener,
+    master: MasterConfig,
+    members: Vec<Member>,
+    started: &mpsc::Sender<Result<(), String>>,
+    fail: &watch::Sender<Option<String>>,
+    stopping: watch::Receiver<bool>,
+) {
+    let (stop_master, master_stops) = watch::channel(false);
+    let (stop_workers, workers_stop) = watch::channel(false);
+    let mut running = JoinSet::new();
+    running.spawn(async move { End::Master(firesteel_master::run(listener, master, turned(master_stops)).await) });
+    let mut registrations = Vec::new();
+    for Member { listener, config, registered } in members {
+        registrations.push(registered);
+        let stop = workers_stop.clone();
+        running.spawn(async move { End::Worker(firesteel_worker::run(listener, config, turned(stop)).await) });
+    }
+    let all_registered = async {
+        for registration in &mut registrations {
+            // An error is the worker's end, which is seen below.
+            let _ = registration.wait_for(Option::is_some).await;
+        }
+    };
+    let begun = tokio::select! {
+        biased;
+        Some(ended) = running.join_next() => Err(premature(ended)),
+        () = all_registered => Ok(()),
+    };
+    let lives = begun.is_ok();
+    // Fails only when nobody waits any more.
+    let _ = started.send(begun);
+    if lives {
+        tokio::select! {
+            () = turned(stopping.clone()) => {}
+            Some(ended) = running.join_next() => {
+                fail.send_replace(Some(premature(ended)));
+                // The others go on: what they run may still be of use to jobs that are about to fail.
+                turned(stopping).await;
+            }
+        }
+    }
+    stop_workers.send_replace(true);
+    // The master last, so that workers do not look for another.
+    while running.len() > 1 {
+        match running.join_next().await {
+            Some(Ok(End::Worker(Ok(())))) => {}
+            Some(ended) => tracing::warn!("{}", premature(ended)),
+            None => break,
+        }
+    }
+    stop_master.send_replace(true);
+    while running.join_next().await.is_some() {}
+}
+
+async fn turned(mut flag: watch::Receiver<bool>) {
+    // An error is "the cluster is gone": then its members shall end too.
+    let _ = flag.wait_for(|on| *on).await;
+}
+
+fn premature(ended: Result<End, tokio::task::JoinError>) -> String {
+    match ended {
+        Ok(End::Master(Ok(()))) => "the master of the local-cluster ended".to_owned(),
+        Ok(End::Master(Err(error))) => format!("the master of the local-cluster failed: {error}"),
+        Ok(End::Worker(Ok(()))) => "a worker of the local-cluster ended".to_owned(),
+        Ok(End::Worker(Err(error))) => format!("a worker of the local-cluster failed: {error}"),
+        Err(error) => format!("a part of the local-cluster failed: {error}"),
+    }
+}

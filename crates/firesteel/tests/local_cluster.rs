@@ -1,0 +1,157 @@
+//! Jobs on executors that are processes of their own: this very test binary, which never runs its `main` there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use firesteel::{Error, prelude::*};
+
+fn cluster(workers: u32, cores: u32) -> Context {
+    let master = format!("local-cluster[{workers},{cores},512]");
+    Context::builder().app_name("test").master(&master).build().unwrap()
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "still not: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Process id and directory of every executor that takes part in a job of some tasks.
+fn executors(sc: &Context) -> BTreeSet<(u32, PathBuf)> {
+    let here = |_: &u32| (std::process::id(), std::env::current_dir().unwrap().to_string_lossy().into_owned());
+    let found = sc.parallelize_n(0..64u32, 64).map_ref(here).collect().unwrap();
+    found.into_iter().map(|(pid, dir)| (pid, PathBuf::from(dir))).collect()
+}
+
+fn is_alive(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+#[test]
+fn words_are_counted_across_processes_and_nothing_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir.path().join("text");
+    let words = |i: usize| format!("the {} of {}", i % 7, i % 11);
+    let lines: Vec<String> = (0..5000).map(words).collect();
+    std::fs::write(&text, lines.join("\n")).unwrap();
+    let mut expected = BTreeMap::new();
+    for word in lines.iter().flat_map(|line| line.split(' ')) {
+        *expected.entry(word.to_owned()).or_insert(0u64) += 1;
+    }
+
+    let sc = cluster(2, 1);
+    assert!(sc.application_id().starts_with("app-"), "{}", sc.application_id());
+    assert_eq!(sc.default_parallelism(), 2);
+    let counts = sc
+        .text_file_n(text.to_str().unwrap(), 4)
+        .unwrap()
+        .flat_map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        .map(|word| (word, 1u64))
+        .reduce_by_key(|a, b| a + b)
+        .collect()
+        .unwrap();
+    assert_eq!(counts.len(), expected.len());
+    assert_eq!(counts.into_iter().collect::<BTreeMap<_, _>>(), expected);
+
+    let found = executors(&sc);
+    assert!(found.iter().all(|(pid, _)| *pid != std::process::id() && is_alive(*pid)), "{found:?}");
+    sc.stop();
+    for (pid, dir) in found {
+        assert!(!is_alive(pid), "executor {pid} is left");
+        assert!(!dir.exists(), "{} is left", dir.display());
+    }
+    assert!(matches!(sc.parallelize(0..3u8).count(), Err(Error::Stopped)));
+}
+
+#[test]
+fn results_and_partitions_larger_than_a_message_travel_as_blocks() {
+    let sc = cluster(1, 2);
+    let large: Vec<Vec<u8>> = (0..6u8).map(|i| vec![i; 3 << 20]).collect();
+    assert_eq!(sc.parallelize_n(large.clone(), 2).collect().unwrap(), large);
+}
+
+#[test]
+fn a_process_that_exits_in_a_task_is_reported_with_its_code() {
+    let sc = cluster(1, 1);
+    let job = sc.parallelize_n(0..2u32, 2).map(|x| {
+        if x == 1 {
+            eprintln!("about to leave");
+            std::process::exit(42);
+        }
+        x
+    });
+    let error = job.collect().unwrap_err().to_string();
+    assert!(error.contains("exit code 42") && error.contains("about to leave"), "{error}");
+    // The master has given another executor meanwhile.
+    assert_eq!(sc.range_n(0..100u64, 4).count().unwrap(), 100);
+}
+
+#[test]
+fn an_abort_in_a_task_is_reported_with_its_signal() {
+    let sc = cluster(1, 1);
+    let error = sc.parallelize_n(0..1u32, 1).foreach(|_| std::process::abort()).unwrap_err().to_string();
+    assert!(error.contains("signal 6"), "{error}");
+}
+
+#[test]
+fn an_executor_that_is_killed_is_replaced_and_the_job_goes_on() {
+    let sc = cluster(2, 1);
+    let marker = tempfile::tempdir().unwrap();
+    let marker = marker.path().join("killed");
+    let killed = sc
+        .range_n(0..8u64, 8)
+        .with(marker.to_str().unwrap().to_owned())
+        .map(|marker, x| {
+            if x == 5 && std::fs::File::create_new(marker).is_ok() {
+                let me = std::process::id().to_string();
+                std::process::Command::new("kill").args(["-9", &me]).status().unwrap();
+                std::thread::sleep(std::time::Duration::from_secs(60));
+            }
+            (x % 2, x)
+        })
+        .reduce_by_key(|a, b| a + b);
+    let mut sums = killed.collect().unwrap();
+    sums.sort();
+    assert_eq!(sums, [(0, 12), (1, 16)]);
+    assert!(marker.exists());
+}
+
+#[tokio::test]
+async fn a_context_starts_works_and_stops_inside_an_async_runtime() {
+    let sc = cluster(1, 1);
+    assert_eq!(sc.range_n(0..10u64, 2).reduce(|a, b| a + b).unwrap(), 45);
+    let (pid, dir) = executors(&sc).pop_first().unwrap();
+    drop(sc);
+    assert!(!is_alive(pid) && !dir.exists());
+}
+
+#[test]
+fn two_contexts_live_side_by_side() {
+    let (a, b) = (cluster(1, 1), cluster(1, 1));
+    assert_ne!(executors(&a), executors(&b));
+    assert_eq!(a.range(0..10u64).count().unwrap() + b.range(0..20u64).count().unwrap(), 30);
+    a.stop();
+    assert_eq!(b.range(0..20u64).count().unwrap(), 20);
+}
+
+#[test]
+fn a_worker_runs_several_executors_where_the_settings_say_so() {
+    let builder = Context::builder().app_name("t").master("local-cluster[1,3,512]");
+    let sc = builder.set("spark.executor.cores", 1).set("spark.executor.memory", "128m").build().unwrap();
+    until("three executors", || executors(&sc).len() == 3);
+    assert_eq!(sc.default_parallelism(), 3);
+}
+
+#[test]
+fn what_cannot_work_is_said_at_the_start() {
+    let build = |master: &str, key: &str, value: &str| {
+        Context::builder().app_name("t").master(master).set(key, value).build().err().unwrap().to_string()
+    };
+    let error = build("local-cluster[1,1,512]", "spark.executor.memory", "1g");
+    assert!(error.contains("spark.executor.memory") && error.contains("512"), "{error}");
+}

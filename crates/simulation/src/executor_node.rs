@@ -1,0 +1,177 @@
+//! An executor process in the virtual cluster: the production [`ExecutorCore`], its connection to the driver, and
+//! virtual task threads.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use firesteel_common::{StageAttempt, TaskFailure, TaskId, Tick};
+use firesteel_executor::core::{Effect, Event, ExecutorCore};
+use firesteel_rpc::proto::deploy::LaunchExecutor;
+use firesteel_scheduler::{BlockUpdate, TaskOutcome, TaskSpec, TaskUpdate};
+use firesteel_worker::{ExecutorEnd, ExecutorKey, WorkerEvent};
+
+use crate::{
+    cluster::{Action, Cluster},
+    network::{LinkId, Message, Node, Process, Side, ToDriver, ToExecutor},
+    task_run::{StageInfo, Store},
+};
+
+pub(crate) struct ExecutorNode {
+    pub(crate) worker: usize,
+    pub(crate) app_id: String,
+    pub(crate) block_address: String,
+    cores: u32,
+    pub(crate) core: ExecutorCore,
+    link: Option<LinkId>,
+    tasks: BTreeMap<TaskId, (TaskSpec, Arc<StageInfo>)>,
+    /// Tasks that were asked to end.
+    flagged: BTreeMap<TaskId, String>,
+    pub(crate) store: Store,
+}
+
+impl ExecutorNode {
+    pub(crate) fn new(worker: usize, process: Process, launch: &LaunchExecutor, now: Tick) -> Self {
+        ExecutorNode {
+            worker,
+            block_address: format!("host{worker}:{}", 40_000 + process.pid),
+            app_id: launch.app_id.clone(),
+            cores: launch.cores,
+            core: ExecutorCore::new(launch.cores, None, now),
+            link: None,
+            tasks: BTreeMap::new(),
+            flagged: BTreeMap::new(),
+            store: Store::default(),
+        }
+    }
+}
+
+/// An exit by the executor's own decision.
+fn exit(code: i32, message: &str) -> ExecutorEnd {
+    ExecutorEnd { message: message.to_owned(), exit_code: Some(code), ..ExecutorEnd::default() }
+}
+
+impl Cluster {
+    pub(crate) fn executor_boots(&mut self, id: Process) {
+        let Some(node) = self.executors.get(&id) else { return };
+        let register = ToDriver::Register {
+            app_id: node.app_id.clone(),
+            executor: id.executor,
+            host: format!("host{}", node.worker),
+            block_address: node.block_address.clone(),
+            cores: node.cores,
+        };
+        if self.chance(self.faults.refuse_connection) {
+            return self.executor_ends(id, exit(1, "cannot reach the driver"));
+        }
+        let link = self.open(Node::Executor(id), Node::Driver);
+        if let Some(node) = self.executors.get_mut(&id) {
+            node.link = Some(link);
+        }
+        self.send(link, Side::Opener, Message::ToDriver(register));
+    }
+
+    pub(crate) fn executor_received(&mut self, id: Process, message: ToExecutor) {
+        match message {
+            ToExecutor::Registered => {
+                let Some(node) = self.executors.get(&id) else { return };
+                let key = ExecutorKey { app_id: node.app_id.clone(), executor_id: id.executor };
+                self.worker_handle(node.worker, WorkerEvent::ExecutorRegistered(key));
+            }
+            ToExecutor::Refused(reason) => self.executor_ends(id, exit(1, &format!("refused by the driver: {reason}"))),
+            ToExecutor::Stop => self.executor_ends(id, exit(0, "told to stop")),
+            ToExecutor::Launch { tasks, ended } => {
+                let names = tasks.iter().map(|(t, _)| (t.task, t.stage)).collect();
+                if let Some(node) = self.executors.get_mut(&id) {
+                    let new = tasks.into_iter().filter(|(t, _)| !node.core.knows(t.task)).collect::<Vec<_>>();
+                    node.tasks.extend(new.into_iter().map(|(t, stage)| (t.task, (t, stage))));
+                }
+                self.executor_handle(id, Event::Launch { tasks: names, ended });
+            }
+            ToExecutor::Kill { task, reason } => self.executor_handle(id, Event::Kill { task, reason }),
+            ToExecutor::DropShuffle(shuffle) => {
+                if let Some(node) = self.executors.get_mut(&id) {
+                    node.store.files.retain(|(s, _), _| *s != shuffle);
+                    node.store.dropped.insert(shuffle);
+                }
+            }
+            ToExecutor::DropRdd(rdd) => {
+                if let Some(node) = self.executors.get_mut(&id) {
+                    node.store.cache.retain(|(r, _), _| *r != rdd);
+                }
+            }
+        }
+    }
+
+    /// Without its driver an executor has nothing to live for.
+    pub(crate) fn executor_closed(&mut self, id: Process) {
+        self.executor_ends(id, exit(1, "the connection to the driver ended"));
+    }
+
+    pub(crate) fn executor_handle(&mut self, id: Process, event: Event) {
+        let mut out = Vec::new();
+        let Some(node) = self.executors.get_mut(&id) else { return };
+        node.core.handle(self.now, event, &mut out);
+        for effect in out {
+            match effect {
+                Effect::Start { task, waited } => {
+                    if waited {
+                        self.report(id, task, TaskOutcome::Running, Vec::new());
+                    }
+                    let slow = self.chance(self.faults.slow_task);
+                    let most = if slow { 3_000_000 } else { 30_000 };
+                    let at = self.now + Duration::from_micros(200 + self.rng.below(most));
+                    self.schedule(at, Action::TaskEnds { process: id, task });
+                }
+                Effect::Flag { task, reason } => {
+                    if let Some(node) = self.executors.get_mut(&id) {
+                        node.flagged.insert(task, reason);
+                    }
+                }
+                Effect::NeverRan { task, reason } => {
+                    if let Some(node) = self.executors.get_mut(&id) {
+                        node.tasks.remove(&task);
+                    }
+                    self.report(id, task, TaskOutcome::Failed(TaskFailure::Killed { reason }), Vec::new());
+                }
+                Effect::DropStage { stage } => self.drop_results(id, stage),
+                Effect::Heartbeat => {}
+            }
+        }
+    }
+
+    fn drop_results(&mut self, id: Process, stage: StageAttempt) {
+        if let Some(node) = self.executors.get(&id)
+            && node.tasks.values().any(|(t, _)| t.stage == stage)
+        {
+            self.violated(format!("{id} drops {stage} under its tasks"));
+        }
+    }
+
+    pub(crate) fn task_ends(&mut self, id: Process, task: TaskId) {
+        let Some(node) = self.executors.get_mut(&id) else { return };
+        let Some((spec, stage)) = node.tasks.remove(&task) else { return };
+        let (outcome, blocks) = match node.flagged.remove(&task) {
+            Some(reason) => (TaskOutcome::Failed(TaskFailure::Killed { reason }), Vec::new()),
+            None => self.work(id, spec, &stage),
+        };
+        self.report(id, task, outcome, blocks);
+        self.executor_handle(id, Event::Finished { task });
+    }
+
+    pub(crate) fn report(&mut self, id: Process, task: TaskId, outcome: TaskOutcome, blocks: Vec<BlockUpdate>) {
+        let Some(link) = self.executors.get(&id).and_then(|e| e.link) else { return };
+        let updates = vec![TaskUpdate { task, outcome, blocks }];
+        self.send(link, Side::Opener, Message::ToDriver(ToDriver::Updates(updates)));
+    }
+
+    /// The process is gone with all it had; whoever supervises it is told by the caller.
+    pub(crate) fn executor_vanishes(&mut self, id: Process) {
+        self.note(format_args!("{id} is gone"));
+        self.close_all(Node::Executor(id));
+        self.executors.remove(&id);
+    }
+
+    pub(crate) fn kill_process(&mut self, id: Process, why: &str) {
+        let end = ExecutorEnd { message: why.to_owned(), signal: Some(9), ..ExecutorEnd::default() };
+        self.executor_ends(id, end);
+    }
+}

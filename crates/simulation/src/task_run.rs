@@ -1,0 +1,127 @@
+//! A task at work: the model of user code, with the shuffle files and cached partitions of virtual executors.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskFailure, TaskId};
+use firesteel_scheduler::{BlockUpdate, JobGraph, MapLocation, MapOutput, StageKind, TaskOutcome, TaskSpec};
+
+use crate::{
+    cluster::Cluster,
+    model::{self, Record, World},
+    network::Process,
+};
+
+/// What all tasks of a stage attempt share; it travels with them.
+#[derive(Clone, Debug)]
+pub(crate) struct StageInfo {
+    pub(crate) kind: StageKind,
+    pub(crate) graph: Arc<JobGraph>,
+    pub(crate) node: usize,
+    pub(crate) shuffles: BTreeMap<ShuffleId, Arc<Vec<MapLocation>>>,
+}
+
+/// What a virtual executor keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    /// Shuffle files: the records of each reducer.
+    pub(crate) files: BTreeMap<(ShuffleId, TaskId), Vec<Vec<Record>>>,
+    pub(crate) cache: BTreeMap<(RddId, u32), Vec<Record>>,
+    /// Large results that wait to be fetched.
+    pub(crate) results: BTreeMap<TaskId, Bytes>,
+    /// RDDs and shuffles that are dropped: what late tasks make of them is not kept.
+    pub(crate) dropped: BTreeSet<ShuffleId>,
+}
+
+struct AtWork<'a> {
+    cluster: &'a mut Cluster,
+    here: Process,
+    stage: &'a StageInfo,
+    updates: Vec<BlockUpdate>,
+}
+
+impl World for AtWork<'_> {
+    fn read(&mut self, shuffle: ShuffleId, reduce: u32) -> Result<Vec<Record>, TaskFailure> {
+        let failed = |map_index, map_task, executor, message: &str| TaskFailure::FetchFailed {
+            shuffle,
+            map_index,
+            map_task,
+            reduce,
+            executor,
+            message: message.to_owned(),
+        };
+        let Some(maps) = self.stage.shuffles.get(&shuffle) else {
+            return Err(failed(u32::MAX, TaskId(0), ExecutorId(self.here.executor), "its place was not told"));
+        };
+        let mut records = Vec::new();
+        for (map, l) in (0u32..).zip(maps.iter()) {
+            let Some(holder) = self.cluster.executors.values().find(|e| e.block_address == *l.block_address) else {
+                return Err(failed(map, l.map_task, l.executor, "connection refused"));
+            };
+            let Some(blocks) = holder.store.files.get(&(shuffle, l.map_task)) else {
+                return Err(failed(map, l.map_task, l.executor, "no such file"));
+            };
+            records.extend(blocks.get(reduce as usize).into_iter().flatten());
+        }
+        Ok(records)
+    }
+
+    fn cached(&mut self, rdd: RddId, partition: u32) -> Option<Vec<Record>> {
+        self.cluster.executors.get(&self.here)?.store.cache.get(&(rdd, partition)).cloned()
+    }
+
+    fn store(&mut self, rdd: RddId, partition: u32, records: &[Record]) {
+        if let Some(here) = self.cluster.executors.get_mut(&self.here) {
+            here.store.cache.insert((rdd, partition), records.to_vec());
+            self.updates.push(BlockUpdate { rdd, partition, stored: true, bytes: records.len() as u64 });
+        }
+    }
+
+    fn salt(&mut self) -> u32 {
+        self.cluster.rng.next() as u32
+    }
+}
+
+impl Cluster {
+    /// Does a task's work; what it leaves behind is in the executor's store.
+    pub(crate) fn work(&mut self, here: Process, task: TaskSpec, stage: &StageInfo) -> (TaskOutcome, Vec<BlockUpdate>) {
+        if self.chance(self.faults.fail_task) {
+            let (message, location) = ("bad luck".to_owned(), "src/main.rs:7:9".to_owned());
+            let failure = TaskFailure::Exception { message, location, panic: true };
+            return (TaskOutcome::Failed(failure), Vec::new());
+        }
+        let mut at_work = AtWork { cluster: self, here, stage, updates: Vec::new() };
+        let made = model::compute(&stage.graph, stage.node, task.partition, &mut at_work);
+        let updates = at_work.updates;
+        let large = self.rng.chance(20);
+        let outcome = match (made, self.executors.get_mut(&here)) {
+            (Err(failure), _) => TaskOutcome::Failed(failure),
+            (Ok(_), None) => TaskOutcome::Running,
+            (Ok(records), Some(executor)) => match stage.kind {
+                StageKind::ShuffleMap { shuffle, reducers } => {
+                    let mut blocks = vec![Vec::new(); reducers as usize];
+                    records.iter().for_each(|r| blocks[model::reducer(*r, reducers) as usize].push(*r));
+                    let sizes: Vec<u8> = blocks.iter().map(|b| b.len().min(255) as u8).collect();
+                    if !executor.store.dropped.contains(&shuffle) {
+                        executor.store.files.insert((shuffle, task.task), blocks);
+                    }
+                    TaskOutcome::MapOutput(MapOutput { map_task: task.task, sizes: sizes.into() })
+                }
+                StageKind::Result { .. } => {
+                    let bytes: Bytes = firesteel_common::codec::encode(&records).unwrap_or_default().into();
+                    if large {
+                        let size = bytes.len() as u64;
+                        executor.store.results.insert(task.task, bytes);
+                        TaskOutcome::ResultInBlock { block_id: format!("taskresult_{}", task.task.0), size }
+                    } else {
+                        TaskOutcome::Result(bytes)
+                    }
+                }
+            },
+        };
+        (outcome, updates)
+    }
+}

@@ -1,0 +1,178 @@
+//! A cluster of daemons that a test starts, and stops when it ends, however it ends.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use firesteel::{ContextBuilder, prelude::*};
+
+/// How long anything may take that has to happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Returns when `done` gives a value; panics with `what` when it takes too long.
+pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = done() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether the process runs; one that has ended but is not collected by its parent does not.
+pub fn alive(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// `kill -9`.
+pub fn kill(pid: u32) {
+    let killed = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status().unwrap();
+    assert!(killed.success() || !alive(pid), "cannot kill {pid}");
+}
+
+/// A daemon of a cluster.
+pub struct Daemon(Child);
+
+impl Daemon {
+    /// Starts a program with a log and waits until it says that it is ready; returns what it said.
+    pub fn start(program: &str, name: &str, dir: &Path, args: &[&str]) -> (Daemon, String) {
+        let (log, ready) = (dir.join(format!("{name}.log")), dir.join(format!("{name}.ready")));
+        let out = fs::File::create(&log).unwrap();
+        let mut command = Command::new(program);
+        for (variable, _) in std::env::vars() {
+            if variable.starts_with("SPARK_") || variable.starts_with("FIRESTEEL_") {
+                command.env_remove(variable);
+            }
+        }
+        let command = command.args(args).arg("--ready-file").arg(&ready).env("SPARK_CONF_DIR", dir);
+        let child = command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
+        let mut daemon = Daemon(child);
+        let said = wait_for(name, || {
+            if let Some(status) = daemon.0.try_wait().unwrap() {
+                panic!("{name} ended with {status}: {}", fs::read_to_string(&log).unwrap());
+            }
+            fs::read_to_string(&ready).ok()
+        });
+        (daemon, said.trim().to_owned())
+    }
+
+    /// `kill -9`, and collected.
+    pub fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while Instant::now() < deadline {
+            if matches!(self.0.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A master and its workers.
+pub struct Cluster {
+    pub workers: Vec<Daemon>,
+    _master: Daemon,
+    /// `spark://host:port`.
+    pub url: String,
+    pub dir: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// Starts a master and `workers` workers of `cores` cores each.
+    pub fn start(workers: usize, cores: u32) -> Cluster {
+        let dir = tempfile::tempdir().unwrap();
+        let master = env!("CARGO_BIN_EXE_firesteel-master");
+        let (master, said) = Daemon::start(master, "master", dir.path(), &["--host", "127.0.0.1", "--port", "0"]);
+        let url =
+            said.split_whitespace().find(|word| word.starts_with("spark://")).expect("the master's URL").to_owned();
+        let workers = (0..workers).map(|i| worker(i, cores, &url, dir.path())).collect();
+        Cluster { workers, _master: master, url, dir }
+    }
+
+    /// A Context on this cluster, still to be built.
+    pub fn context(&self) -> ContextBuilder {
+        Context::builder().app_name("e2e").master(&self.url).set("spark.executor.memory", "512m")
+    }
+
+    /// A new directory for the files by which tasks and tests tell each other things.
+    pub fn board(&self, name: &str) -> Board {
+        let path = self.dir.path().join(name);
+        fs::create_dir(&path).unwrap();
+        Board(path)
+    }
+}
+
+fn worker(i: usize, cores: u32, url: &str, dir: &Path) -> Daemon {
+    let (name, work) = (format!("worker-{i}"), dir.join(format!("work-{i}")));
+    let (cores, work) = (cores.to_string(), work.to_str().unwrap().to_owned());
+    let args = ["--host", "127.0.0.1", "--port", "0", "--cores", &cores, "--memory", "2g", "--work-dir", &work, url];
+    Daemon::start(env!("CARGO_BIN_EXE_firesteel-worker"), &name, dir, &args).0
+}
+
+/// Files by which tasks, which run in other processes, and tests tell each other things.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Board(PathBuf);
+
+impl Board {
+    /// Puts a file up, whole; false when one of that name is there already.
+    pub fn post(&self, name: &str, text: impl ToString) -> bool {
+        let fresh = self.0.join(format!(".{name}-{}-{:?}", std::process::id(), std::thread::current().id()));
+        fs::write(&fresh, text.to_string()).unwrap();
+        let posted = fs::hard_link(&fresh, self.0.join(name)).is_ok();
+        fs::remove_file(fresh).unwrap();
+        posted
+    }
+
+    /// What a file says.
+    pub fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.0.join(name)).ok()
+    }
+
+    /// Waits for a file of that name.
+    pub fn wait(&self, name: &str) -> String {
+        wait_for(name, || self.read(name))
+    }
+
+    /// The names of all files that begin so, in order.
+    pub fn names(&self, prefix: &str) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).unwrap();
+        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| name.starts_with(prefix));
+        names.sort();
+        names
+    }
+}
+
+/// The process ids of `n` executors, each found by a task that waits for the others.
+pub fn executor_pids(sc: &Context, board: &Board, n: usize) -> Vec<u32> {
+    let pids = sc
+        .range_n(0..n as u64, n as u32)
+        .with((board.clone(), n))
+        .map_partitions(|(board, n), _| {
+            board.post(&format!("pid-{}", std::process::id()), "");
+            wait_for("the other executors", || (board.names("pid-").len() >= *n).then_some(()));
+            [std::process::id()]
+        })
+        .collect()
+        .unwrap();
+    assert_eq!(pids.len(), n);
+    pids
+}

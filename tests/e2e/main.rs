@@ -1,0 +1,11 @@
+//! Whole clusters of real processes on this machine: a master, workers, executors, and this test as the driver. The
+//! executors run this very test binary, because the library's entry hook is in it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod abort;
+mod bad_input;
+mod cluster;
+mod jobs;
+mod loss;
+mod wordcount;
