@@ -57,7 +57,9 @@ fn what_cannot_work_is_said_clearly() {
     }
 
     fails(&cluster, &["/no/such/program"], &["/no/such/program"]);
-    let plain = file(dir, "plain", b"\x7fELF", 0o644);
+    let short = file(dir, "short", b"\x7fELF", 0o755);
+    fails(&cluster, &[&short], &["short", "not an ELF executable"]);
+    let plain = file(dir, "plain", &fs::read(program).unwrap(), 0o644);
     fails(&cluster, &[&plain], &["plain", "permission"]);
     let mut elf = fs::read(program).unwrap();
     elf[18] = 0xb7; // e_machine: AArch64

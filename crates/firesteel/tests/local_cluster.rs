@@ -1,5 +1,7 @@
 //! Jobs on executors that are processes of their own: this very test binary, which never runs its `main` there.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},

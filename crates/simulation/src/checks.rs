@@ -25,7 +25,9 @@ impl Cluster {
         for (id, e) in &self.executors {
             e.core.check().map_err(|why| format!("{id}: {why}"))?;
             let owner = self.workers[e.worker].as_ref();
-            let owned = owner.is_some_and(|w| w.machine.executors().any(|key| key.executor_id == id.executor && key.app_id == e.app_id));
+            let owned = owner.is_some_and(|w| {
+                w.machine.executors().any(|key| key.executor_id == id.executor && key.app_id == e.app_id)
+            });
             if !owned {
                 return Err(format!("{id} has no owner"));
             }
@@ -51,9 +53,14 @@ impl Cluster {
                 Some(Err(JobError::Cancelled { .. })) => job.cancelled,
                 Some(Err(JobError::Indeterminate { .. })) => job.graph.nodes.iter().any(|n| n.indeterminate),
                 Some(Err(JobError::NoExecutors { .. })) => self.driver.removed,
-                Some(Err(JobError::TaskFailed { .. })) => self.faults.fail_task > 0 || self.faults.lose_message > 0,
+                // Also code that ends its executor, and results that cannot be fetched, count as failures.
+                Some(Err(JobError::TaskFailed { .. })) => {
+                    self.faults.fail_task > 0 || self.faults.lose_message > 0 || self.faults.crash_executor.is_some()
+                }
                 Some(Err(JobError::FetchFailedTooOften { .. })) => {
-                    self.faults.lose_data.is_some() || self.faults.crash_executor.is_some() || self.faults.crash_worker.is_some()
+                    self.faults.lose_data.is_some()
+                        || self.faults.crash_executor.is_some()
+                        || self.faults.crash_worker.is_some()
                         || self.faults.lose_message > 0
                 }
                 Some(Err(_)) => false,

@@ -26,7 +26,7 @@ use crate::{
     worker_node::WorkerNode,
 };
 
-const WORKERS: usize = 2;
+pub(crate) const WORKERS: usize = 2;
 /// No seed may take longer, virtually.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -63,8 +63,8 @@ pub(crate) struct Cluster {
     pub(crate) ever_started: BTreeSet<(String, u32)>,
     pub(crate) executor_cores: u32,
     pub(crate) program: Vec<GraphNode>,
-    url: MasterUrl,
-    jobs_to_come: u32,
+    pub(crate) url: MasterUrl,
+    pub(crate) jobs_to_come: u32,
     steps: u64,
     violation: Option<String>,
     trace: String,
@@ -107,7 +107,7 @@ impl Cluster {
         let drawn = Faults::draw(&mut rng);
         let url = MasterUrl { hosts: vec![("master".to_owned(), 7077)] };
         let rules = MasterRules { url: url.to_string(), ..MasterRules::default() };
-        let client = MasterClient::new(&url, MasterClientConfig::default(), rng.next());
+        let client = MasterClient::new(&url, MasterClientConfig::default(), rng.draw());
         let nodes = 2 + rng.below(6) as u32;
         let indeterminate = if rng.chance(30) { 20 } else { 0 };
         let program = model::program(&mut rng, nodes, indeterminate);
@@ -149,36 +149,6 @@ impl Cluster {
         }
     }
 
-    /// Jobs at random times, and the first of each kind of fault.
-    fn plan(&mut self) {
-        self.jobs_to_come = 2 + self.rng.below(4) as u32;
-        for _ in 0..self.jobs_to_come {
-            let at = self.after(Duration::from_secs(8));
-            let root = self.rng.below(self.program.len() as u64) as usize;
-            self.schedule(at, Action::SubmitJob { root });
-        }
-        if self.rng.chance(15) {
-            let at = self.after(Duration::from_secs(8));
-            self.schedule(at, Action::CancelJob);
-        }
-        self.plan_fault(self.faults.crash_executor, || Action::CrashExecutor);
-        self.plan_fault(self.faults.crash_worker, || Action::CrashWorker);
-        self.plan_fault(self.faults.lose_data, || Action::LoseData);
-    }
-
-    fn after(&mut self, at_most: Duration) -> Tick {
-        self.now + Duration::from_nanos(self.rng.below(at_most.as_nanos() as u64))
-    }
-
-    fn plan_fault(&mut self, mean: Option<Duration>, action: impl Fn() -> Action) {
-        if let Some(mean) = mean {
-            let at = self.after(2 * mean);
-            if at < Tick::ZERO + self.faults.until {
-                self.schedule(at, action());
-            }
-        }
-    }
-
     /// Plays what comes next. False when nothing is left to come.
     fn step(&mut self) -> bool {
         if !self.driver.stopped && self.jobs_to_come == 0 && self.driver.core.active_jobs() == 0 {
@@ -187,7 +157,9 @@ impl Cluster {
         let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
         let wake = self.next_wake();
         // A cluster at rest beats for ever: it is left when the application is gone and no fault is to come.
-        let done = self.driver.stopped && self.executors.is_empty() && self.master.applications().is_empty()
+        let done = self.driver.stopped
+            && self.executors.is_empty()
+            && self.master.applications().is_empty()
             && self.master.executors().is_empty();
         match (queued, wake) {
             (None, None) => return false,
@@ -271,55 +243,9 @@ impl Cluster {
             }
             Action::CancelJob => self.cancel_some_job(),
             Action::CrashExecutor => self.crash_some_executor(),
-            Action::CrashWorker => {
-                let n = self.rng.below(WORKERS as u64) as usize;
-                let url = self.url.clone();
-                self.crash_worker(n, &url);
-                self.plan_fault(self.faults.crash_worker, || Action::CrashWorker);
-            }
+            Action::CrashWorker => self.crash_some_worker(),
             Action::LoseData => self.lose_some_data(),
         }
-    }
-
-    fn cancel_some_job(&mut self) {
-        let running: Vec<_> = self.driver.jobs.keys().filter(|j| !self.driver.over.contains_key(j)).copied().collect();
-        if let Some(job) = self.rng.pick(&running).copied() {
-            self.note(format_args!("user cancels {job}"));
-            if let Some(submitted) = self.driver.jobs.get_mut(&job) {
-                submitted.cancelled = true;
-            }
-            self.driver_handle(DriverEvent::CancelJob { job, reason: "no longer wanted".to_owned() });
-        }
-    }
-
-    fn crash_some_executor(&mut self) {
-        let alive: Vec<Process> = self.executors.keys().copied().collect();
-        if let Some(id) = self.rng.pick(&alive).copied() {
-            self.note(format_args!("{id} CRASHES"));
-            if self.rng.chance(20) {
-                // User code that calls exit(3).
-                let end = ExecutorEnd { exit_code: Some(3), message: "exited".to_owned(), ..ExecutorEnd::default() };
-                self.executor_ends(id, end);
-            } else {
-                self.kill_process(id, "killed by signal 9");
-            }
-        }
-        self.plan_fault(self.faults.crash_executor, || Action::CrashExecutor);
-    }
-
-    fn lose_some_data(&mut self) {
-        let files: Vec<_> = self.executors.iter().flat_map(|(id, e)| e.store.files.keys().map(|f| (*id, *f))).collect();
-        let blocks: Vec<_> = self.executors.iter().flat_map(|(id, e)| e.store.cache.keys().map(|b| (*id, *b))).collect();
-        if self.rng.chance(50) {
-            if let Some((id, file)) = self.rng.pick(&files).copied() {
-                self.note(format_args!("{id} LOSES the file of {} {}", file.0, file.1));
-                self.executors.get_mut(&id).map(|e| e.store.files.remove(&file));
-            }
-        } else if let Some((id, block)) = self.rng.pick(&blocks).copied() {
-            self.note(format_args!("{id} evicts partition {} of {} in silence", block.1, block.0));
-            self.executors.get_mut(&id).map(|e| e.store.cache.remove(&block));
-        }
-        self.plan_fault(self.faults.lose_data, || Action::LoseData);
     }
 
     pub(crate) fn schedule(&mut self, at: Tick, action: Action) {

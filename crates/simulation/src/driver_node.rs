@@ -1,26 +1,21 @@
 //! The driver in the virtual cluster: the production [`MasterClient`] and [`DriverCore`], and what the driver's shell
 //! would do between them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, JobId, StageAttempt, TaskId};
+use firesteel_common::{ExecutorId, JobId, StageAttempt};
 use firesteel_rpc::{
     MasterClient, PROTOCOL_VERSION,
     master_client::{Attempt, Effect, Event},
     proto::deploy::{
-        ApplicationDescription, ExecutorState, ExecutorUpdated, RegisterApplication, UnregisterApplication,
-        from_master, to_master,
+        ApplicationDescription, ExecutorState, ExecutorUpdated, RegisterApplication, from_master, to_master,
     },
 };
-use firesteel_scheduler::{DriverCore, DriverEffect, DriverEvent, JobError, JobGraph, TaskSpec};
+use firesteel_scheduler::{DriverCore, DriverEvent, JobError, JobGraph};
 
 use crate::{
     cluster::{Action, Cluster},
-    model,
     network::{LinkId, Message, Node, Side, ToDriver, ToExecutor},
     task_run::StageInfo,
 };
@@ -35,13 +30,13 @@ pub(crate) struct Submitted {
 pub(crate) struct DriverNode {
     pub(crate) client: MasterClient,
     link: Option<(Attempt, LinkId)>,
-    app_id: String,
+    pub(crate) app_id: String,
     next_executor_id: u32,
     pub(crate) core: DriverCore,
-    stages: BTreeMap<StageAttempt, Arc<StageInfo>>,
+    pub(crate) stages: BTreeMap<StageAttempt, Arc<StageInfo>>,
     /// Stage attempts that are over, to be told with the next launch.
-    ended: Vec<StageAttempt>,
-    executors: BTreeMap<u32, LinkId>,
+    pub(crate) ended: Vec<StageAttempt>,
+    pub(crate) executors: BTreeMap<u32, LinkId>,
     pub(crate) jobs: BTreeMap<JobId, Submitted>,
     pub(crate) results: BTreeMap<(JobId, u32), Bytes>,
     pub(crate) over: BTreeMap<JobId, Result<(), JobError>>,
@@ -121,7 +116,7 @@ impl Cluster {
         self.tell_master(message);
     }
 
-    fn tell_master(&mut self, message: to_master::Message) {
+    pub(crate) fn tell_master(&mut self, message: to_master::Message) {
         if let Some((_, link)) = self.driver.link {
             self.send(link, Side::Opener, Message::ToMaster(message));
         }
@@ -215,120 +210,9 @@ impl Cluster {
         }
     }
 
-    fn tell_executor(&mut self, executor: u32, message: ToExecutor) {
+    pub(crate) fn tell_executor(&mut self, executor: u32, message: ToExecutor) {
         if let Some(link) = self.driver.executors.get(&executor) {
             self.send(*link, Side::Listener, Message::ToExecutor(message));
         }
-    }
-
-    // ---- with its schedulers ----
-
-    pub(crate) fn submit_job(&mut self, root: usize) {
-        let job = JobId(self.driver.jobs.len() as u32);
-        let graph = model::job_graph(&self.program, root);
-        let partitions: Vec<u32> = (0..graph.nodes[root].partitions).collect();
-        self.note(format_args!("user submits {job}: {} with {} partitions", graph.nodes[root].rdd, partitions.len()));
-        let submitted = Submitted { graph: Arc::new(graph.clone()), partitions: partitions.clone(), cancelled: false };
-        self.driver.jobs.insert(job, submitted);
-        self.driver_handle(DriverEvent::SubmitJob { job, graph, partitions });
-    }
-
-    pub(crate) fn driver_handle(&mut self, event: DriverEvent) {
-        let mut out = Vec::new();
-        self.driver.core.handle(self.now, event, &mut out);
-        for effect in out {
-            self.driver_effect(effect);
-        }
-    }
-
-    fn driver_effect(&mut self, effect: DriverEffect) {
-        match effect {
-            DriverEffect::StageStarted { attempt, kind, rdd, tasks, shuffles } => {
-                self.note(format_args!("driver starts {attempt} with {tasks} tasks: {kind:?}"));
-                let graph = Arc::new(JobGraph { nodes: self.program.clone(), root: self.program.len() - 1 });
-                let node = model::node_of(&graph, rdd);
-                let info = StageInfo { kind, graph, node, shuffles: shuffles.into_iter().collect() };
-                self.driver.stages.insert(attempt, Arc::new(info));
-            }
-            DriverEffect::StageEnded { attempt } => {
-                self.driver.stages.remove(&attempt);
-                self.driver.ended.push(attempt);
-            }
-            DriverEffect::LaunchTasks { executor, tasks } => self.launch(executor, tasks),
-            DriverEffect::KillTask { executor, task, reason } => {
-                self.tell_executor(executor.0, ToExecutor::Kill { task, reason });
-            }
-            DriverEffect::FetchResult { block_address, task, .. } => {
-                let at = self.now + self.latency();
-                self.schedule(at, Action::ResultFetched { block_address, task });
-            }
-            DriverEffect::TaskFailed { task, failure, .. } => self.note(format_args!("driver: {task} failed: {failure}")),
-            DriverEffect::JobResult { job, index, bytes } => {
-                if self.driver.over.contains_key(&job) || self.driver.results.insert((job, index), bytes).is_some() {
-                    self.violated(format!("result {index} of {job} came twice or too late"));
-                }
-            }
-            DriverEffect::JobSucceeded { job } => self.job_over(job, Ok(())),
-            DriverEffect::JobFailed { job, error } => self.job_over(job, Err(error)),
-            DriverEffect::StageSkipped { stage, shuffle, .. } => {
-                self.note(format_args!("driver skips {stage}: {shuffle} is there"));
-            }
-            DriverEffect::DropShuffle { shuffle } => self.tell_all(&ToExecutor::DropShuffle(shuffle)),
-            DriverEffect::DropRdd { rdd } => self.tell_all(&ToExecutor::DropRdd(rdd)),
-            DriverEffect::ExecutorRefused { executor, reason } => {
-                if let Some(link) = self.driver.executors.remove(&executor.0) {
-                    self.send(link, Side::Listener, Message::ToExecutor(ToExecutor::Refused(reason)));
-                    self.close(link, Side::Listener);
-                }
-            }
-            DriverEffect::NoResources { waited, .. } => {
-                self.note(format_args!("driver warns: no resources for {waited:?}"));
-            }
-        }
-    }
-
-    fn tell_all(&mut self, message: &ToExecutor) {
-        let executors: Vec<u32> = self.driver.executors.keys().copied().collect();
-        executors.into_iter().for_each(|e| self.tell_executor(e, message.clone()));
-    }
-
-    fn launch(&mut self, executor: ExecutorId, tasks: Vec<TaskSpec>) {
-        let stages: BTreeSet<StageAttempt> = tasks.iter().map(|t| t.stage).collect();
-        if let Some(missing) = stages.iter().find(|s| !self.driver.stages.contains_key(s)) {
-            self.violated(format!("tasks of {missing} are launched while it is not known"));
-        }
-        let info = |t: TaskSpec| Some((t, self.driver.stages.get(&t.stage)?.clone()));
-        let tasks = tasks.into_iter().filter_map(info).collect();
-        let ended = std::mem::take(&mut self.driver.ended);
-        self.tell_executor(executor.0, ToExecutor::Launch { tasks, ended });
-    }
-
-    pub(crate) fn result_fetched(&mut self, block_address: &str, task: TaskId) {
-        let lost = self.chance(self.faults.lose_message);
-        let store = self.executors.values_mut().find(|e| e.block_address == block_address).map(|e| &mut e.store);
-        let result = store.filter(|_| !lost).and_then(|s| s.results.remove(&task));
-        let result = result.ok_or_else(|| "connection refused".to_owned());
-        self.driver_handle(DriverEvent::ResultFetched { task, result });
-    }
-
-    fn job_over(&mut self, job: JobId, end: Result<(), JobError>) {
-        match &end {
-            Ok(()) => self.note(format_args!("{job} SUCCEEDED")),
-            Err(error) => self.note(format_args!("{job} FAILED: {error}")),
-        }
-        if self.driver.over.insert(job, end).is_some() {
-            self.violated(format!("{job} ended twice"));
-        }
-    }
-
-    /// The user's program ends.
-    pub(crate) fn stop_driver(&mut self) {
-        self.note(format_args!("driver ends"));
-        self.driver.stopped = true;
-        let app_id = self.driver.app_id.clone();
-        self.tell_master(to_master::Message::UnregisterApplication(UnregisterApplication { app_id }));
-        self.driver_handle(DriverEvent::Stop);
-        self.tell_all(&ToExecutor::Stop);
-        self.driver_search(Event::Stop);
     }
 }

@@ -117,7 +117,7 @@ impl Cluster {
                         self.report(id, task, TaskOutcome::Running, Vec::new());
                     }
                     let slow = self.chance(self.faults.slow_task);
-                    let most = if slow { 3_000_000 } else { 30_000 };
+                    let most = if slow { 3_000_000 } else { self.faults.task_time.as_micros() as u64 };
                     let at = self.now + Duration::from_micros(200 + self.rng.below(most));
                     self.schedule(at, Action::TaskEnds { process: id, task });
                 }

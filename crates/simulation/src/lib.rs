@@ -15,12 +15,14 @@
 
 mod checks;
 mod cluster;
+mod driver_effects;
 mod driver_node;
 mod executor_node;
 mod faults;
 mod master_node;
 pub mod model;
 mod network;
+mod summary;
 mod task_run;
 mod worker_node;
 

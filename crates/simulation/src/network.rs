@@ -9,6 +9,7 @@ use firesteel_scheduler::{TaskSpec, TaskUpdate};
 
 use crate::{
     cluster::{Action, Cluster},
+    summary::summary,
     task_run::StageInfo,
 };
 
@@ -232,75 +233,5 @@ impl Cluster {
     pub(crate) fn chance(&mut self, in_ten_thousand: u64) -> bool {
         let drawn = self.rng.below(10_000);
         drawn < in_ten_thousand && self.now < Tick::ZERO + self.faults.until
-    }
-}
-
-/// One line about a message.
-fn summary(message: &Message) -> String {
-    match message {
-        Message::ToMaster(m) => to_master_summary(m),
-        Message::FromMaster(m) => from_master_summary(m),
-        Message::ToDriver(ToDriver::Register { executor, cores, .. }) => {
-            format!("RegisterExecutor {executor} with {cores} cores")
-        }
-        Message::ToDriver(ToDriver::Updates(updates)) => {
-            let each: Vec<String> = updates.iter().map(update_summary).collect();
-            format!("StatusUpdates {}", each.join(", "))
-        }
-        Message::ToExecutor(ToExecutor::Launch { tasks, ended }) => {
-            let one = |(t, _): &(TaskSpec, Arc<StageInfo>)| format!("{} ({} partition {})", t.task, t.stage, t.partition);
-            let mut text: Vec<String> = tasks.iter().map(one).collect();
-            text.extend(ended.iter().map(|s| format!("{s} is over")));
-            format!("LaunchTasks {}", text.join(", "))
-        }
-        Message::ToExecutor(ToExecutor::Registered) => "RegisteredExecutor".to_owned(),
-        Message::ToExecutor(other) => format!("{other:?}"),
-    }
-}
-
-fn update_summary(update: &TaskUpdate) -> String {
-    use firesteel_scheduler::TaskOutcome;
-    let what = match &update.outcome {
-        TaskOutcome::Running => "runs".to_owned(),
-        TaskOutcome::Result(bytes) => format!("has its result, {} bytes", bytes.len()),
-        TaskOutcome::ResultInBlock { block_id, size } => format!("has its result in {block_id}, {size} bytes"),
-        TaskOutcome::MapOutput(_) => "has written its map output".to_owned(),
-        TaskOutcome::Failed(failure) => format!("FAILED: {failure}"),
-    };
-    let blocks: String = update
-        .blocks
-        .iter()
-        .map(|b| format!(", {} rdd_{}_{}", if b.stored { "caches" } else { "dropped" }, b.rdd.0, b.partition))
-        .collect();
-    format!("{} {what}{blocks}", update.task)
-}
-
-fn to_master_summary(message: &to_master::Message) -> String {
-    use to_master::Message;
-    match message {
-        Message::RegisterWorker(m) => format!("RegisterWorker {} with {} executors", m.worker_id, m.executors.len()),
-        Message::Heartbeat(m) => format!("Heartbeat {}", m.worker_id),
-        Message::WorkerLatestState(m) => format!("WorkerLatestState with {} executors", m.executors.len()),
-        Message::ExecutorStateChanged(m) => {
-            format!("ExecutorStateChanged {} {:?} {}", m.executor_id, m.state(), m.message)
-        }
-        Message::RegisterApplication(m) => format!("RegisterApplication {:?}", m.app_id),
-        Message::UnregisterApplication(_) => "UnregisterApplication".to_owned(),
-        other => format!("{other:?}"),
-    }
-}
-
-fn from_master_summary(message: &from_master::Message) -> String {
-    use from_master::Message;
-    match message {
-        Message::RegisteredWorker(_) => "RegisteredWorker".to_owned(),
-        Message::LaunchExecutor(m) => format!("LaunchExecutor {} with {} cores", m.executor_id, m.cores),
-        Message::KillExecutor(m) => format!("KillExecutor {}", m.executor_id),
-        Message::ApplicationFinished(m) => format!("ApplicationFinished {}", m.app_id),
-        Message::RegisteredApplication(m) => format!("RegisteredApplication {}", m.app_id),
-        Message::ExecutorAdded(m) => format!("ExecutorAdded {} on {}", m.executor_id, m.worker_id),
-        Message::ExecutorUpdated(m) => format!("ExecutorUpdated {} {:?} {}", m.executor_id, m.state(), m.message),
-        Message::ApplicationRemoved(m) => format!("ApplicationRemoved: {}", m.reason),
-        other => format!("{other:?}"),
     }
 }

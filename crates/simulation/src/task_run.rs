@@ -81,7 +81,7 @@ impl World for AtWork<'_> {
     }
 
     fn salt(&mut self) -> u32 {
-        self.cluster.rng.next() as u32
+        self.cluster.rng.draw() as u32
     }
 }
 

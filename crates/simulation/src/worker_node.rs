@@ -37,7 +37,7 @@ impl Cluster {
             cores: WORKER_CORES,
             memory_mb: WORKER_MEMORY_MB,
         };
-        let machine = Worker::new(identity, url, MasterClientConfig::default(), self.rng.next());
+        let machine = Worker::new(identity, url, MasterClientConfig::default(), self.rng.draw());
         self.workers[n] = Some(WorkerNode { machine, link: None, start });
         self.note(format_args!("worker {n} starts"));
         self.worker_handle(n, WorkerEvent::Start);
@@ -113,9 +113,8 @@ impl Cluster {
                 WorkerEffect::StartExecutor(launch) => self.start_executor(n, &launch),
                 WorkerEffect::KillExecutor(key) => {
                     let at = self.now + Duration::from_millis(1 + self.rng.below(5));
-                    let is_it = |p: &&Process, e: &ExecutorNode| {
-                        p.executor == key.executor_id && e.app_id == key.app_id
-                    };
+                    let is_it =
+                        |p: &&Process, e: &ExecutorNode| p.executor == key.executor_id && e.app_id == key.app_id;
                     let process = self.executors.iter().find(|(p, e)| is_it(p, e)).map(|(p, _)| *p);
                     if let Some(process) = process {
                         self.schedule(at, Action::KillProcess { process });

@@ -38,7 +38,10 @@ pub static VARIABLES: &[(&str, &str)] = &[
     ),
     ("SPARK_WORKER_PORT", "Port of a worker; a free one without it."),
     ("SPARK_WORKER_DIR", "Where a worker keeps the directories of applications; `$SPARK_HOME/work` without it."),
-    ("SPARK_WORKER_INSTANCES", "Workers on each host; 1 without it. Of several, the ports count up from SPARK_WORKER_PORT, and each has a directory of its own in SPARK_WORKER_DIR."),
+    (
+        "SPARK_WORKER_INSTANCES",
+        "Workers on each host; 1 without it. Of several, the ports count up from SPARK_WORKER_PORT, and each has a directory of its own in SPARK_WORKER_DIR.",
+    ),
     ("SPARK_WORKER_OPTS", "`-Dkey=value` for workers. Other JVM flags are ignored with a warning."),
     ("SPARK_DAEMON_JAVA_OPTS", "`-Dkey=value` for master and workers. Other JVM flags are ignored with a warning."),
     ("SPARK_IDENT_STRING", "Who the daemons belong to, in the names of logs and pid files; `$USER` without it."),
@@ -47,7 +50,10 @@ pub static VARIABLES: &[(&str, &str)] = &[
     ("SPARK_SSH_OPTS", "Arguments for ssh to the hosts of `conf/workers`; `-o StrictHostKeyChecking=no` without it."),
     ("SPARK_SSH_FOREGROUND", "When set, hosts of `conf/workers` are served one after the other."),
     ("SPARK_WORKER_SLEEP", "Seconds between two hosts of `conf/workers`, as a number."),
-    ("FIRESTEEL_BIN_DIR", "Where the programs are; without it `$SPARK_HOME/libexec`, else `$SPARK_HOME/target/release`, else `$SPARK_HOME/target/debug`."),
+    (
+        "FIRESTEEL_BIN_DIR",
+        "Where the programs are; without it `$SPARK_HOME/libexec`, else `$SPARK_HOME/target/release`, else `$SPARK_HOME/target/debug`.",
+    ),
     (
         "FIRESTEEL_LOG",
         "What is logged, in the form of tracing's filters, such as `debug` or `firesteel_master=debug`; `info` without it.",

@@ -79,12 +79,8 @@ table! {
     EXECUTOR_HEARTBEAT_INTERVAL: Duration = "spark.executor.heartbeatInterval", Some("10s"), spark("1.1.0"); unit(Unit::Millis); at_least(1)
     /// How long a peer may be silent before it counts as lost, and how long opening a connection may take.
     NETWORK_TIMEOUT: Duration = "spark.network.timeout", Some("120s"), spark("1.3.0"); unit(Unit::Seconds); at_least(1)
-    /// Port of each executor's block server; 0 takes a free one.
-    BLOCK_MANAGER_PORT: u16 = "spark.blockManager.port", Some("0"), spark("1.1.0")
     /// The part of an executor's memory that tasks and cached partitions share.
     MEMORY_FRACTION: f64 = "spark.memory.fraction", Some("0.6"), spark("1.6.0"); between(0.01, 1.0)
-    /// The part of spark.memory.fraction's memory that cached partitions keep.
-    MEMORY_STORAGE_FRACTION: f64 = "spark.memory.storageFraction", Some("0.5"), spark("1.6.0"); between(0.0, 1.0)
     /// Stack of each task thread. Only pages that a task touches cost memory.
     TASK_STACK_SIZE: ByteSize = "spark.firesteel.taskStackSize", Some("256m"), OURS; unit(Unit::Bytes); at_least(1 << 20)
 
@@ -104,8 +100,6 @@ table! {
     LOCALITY_WAIT_PROCESS: Option<Duration> = "spark.locality.wait.process", None, spark("0.8.0"); unit(Unit::Millis)
     /// The wait for the host that has the data. Without it, spark.locality.wait.
     LOCALITY_WAIT_NODE: Option<Duration> = "spark.locality.wait.node", None, spark("0.8.0"); unit(Unit::Millis)
-    /// The wait for the rack that has the data. Without it, spark.locality.wait.
-    LOCALITY_WAIT_RACK: Option<Duration> = "spark.locality.wait.rack", None, spark("0.8.0"); unit(Unit::Millis)
 
 [shuffle "Shuffle"]
     /// Whether map outputs are compressed.
@@ -114,12 +108,6 @@ table! {
     IO_COMPRESSION_CODEC: String = "spark.io.compression.codec", Some("lz4"), spark("0.8.0"); one_of(&["lz4", "none"])
     /// Bytes of map outputs that a reduce task may have asked for and not yet read.
     REDUCER_MAX_SIZE_IN_FLIGHT: ByteSize = "spark.reducer.maxSizeInFlight", Some("48m"), spark("1.4.0"); unit(Unit::MiB); at_least(1)
-    /// Buffer of each open shuffle file.
-    SHUFFLE_FILE_BUFFER: ByteSize = "spark.shuffle.file.buffer", Some("32k"), spark("1.4.0"); unit(Unit::KiB); at_least(1 << 10)
-    /// Further attempts to fetch a block after a connection broke.
-    SHUFFLE_IO_MAX_RETRIES: u32 = "spark.shuffle.io.maxRetries", Some("3"), spark("1.2.0")
-    /// Wait between these attempts.
-    SHUFFLE_IO_RETRY_WAIT: Duration = "spark.shuffle.io.retryWait", Some("5s"), spark("1.2.1"); unit(Unit::Seconds)
 
 [deploy "Master and worker"]
     /// How long the master waits for a silent worker. The worker beats at a quarter of it.

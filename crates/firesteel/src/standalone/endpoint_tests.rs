@@ -216,12 +216,12 @@ async fn a_launch_larger_than_a_message_goes_in_parts() {
     let (mut client, _) = driver.register(0).await;
     let link = driver.link().await;
     let task = |task_id| {
-        let data = Some(Payload { place: Some(Place::Inline(vec![0; 500_000])) });
+        let data = Some(Payload { place: Some(Place::Inline(vec![0; 500_000].into())) });
         let inputs = vec![PartitionData { data, ..PartitionData::default() }];
         TaskDescription { task_id, inputs, ..TaskDescription::default() }
     };
     let tasks: Vec<_> = (0..20).map(task).collect();
-    assert!(20 * 500_000 > 2 * MAX_MESSAGE_BYTES);
+    const { assert!(20 * 500_000 > 2 * MAX_MESSAGE_BYTES) };
     link.send(to_executor::Message::LaunchTasks(LaunchTasks { tasks, ..LaunchTasks::default() })).unwrap();
     let mut got = Vec::new();
     while got.len() < 20 {

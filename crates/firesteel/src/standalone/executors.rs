@@ -200,12 +200,7 @@ impl Executors {
     }
 }
 
-async fn report_after_last_words(
-    stream: Arc<Stream>,
-    messages: mpsc::Sender<Message>,
-    executor_id: u32,
-    loss: Loss,
-) {
+async fn report_after_last_words(stream: Arc<Stream>, messages: mpsc::Sender<Message>, executor_id: u32, loss: Loss) {
     let ended = async {
         // The error is "the sender is gone", which `stream` holds.
         let _ = stream.ended.subscribe().wait_for(|ended| *ended).await;

@@ -95,7 +95,9 @@ async fn a_standby_is_passed_over_and_the_leader_gets_heartbeats_and_a_goodbye()
     accept(&peer);
     assert!(matches!(news.recv().await, Some(News::Registered { app_id }) if app_id == "app-1"));
     for _ in 0..3 {
-        assert!(matches!(received(&mut peer).await, to_master::Message::ApplicationHeartbeat(b) if b.app_id == "app-1"));
+        assert!(
+            matches!(received(&mut peer).await, to_master::Message::ApplicationHeartbeat(b) if b.app_id == "app-1")
+        );
     }
     leave.send(()).unwrap();
     loop {

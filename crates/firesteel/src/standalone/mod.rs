@@ -140,7 +140,8 @@ fn connect(
     let client_config = ClientConfig { network_timeout, ..ClientConfig::default() };
     let client = BlockClient::with_config(key, cluster.app_id.as_str(), Role::Driver, client_config);
     let fetch = fetcher(client, cluster.fetching.clone());
-    let driver = Driver::start(config, DriverBlocks { manager, address: Some(block_address) }, fetch).map_err(failed)?;
+    let driver =
+        Driver::start(config, DriverBlocks { manager, address: Some(block_address) }, fetch).map_err(failed)?;
     // The session waits for this; that it has ended meanwhile shows at the first job.
     let _ = wiring.send(driver.messages.clone());
     tracing::info!(app_id = cluster.app_id, "connected to the cluster");

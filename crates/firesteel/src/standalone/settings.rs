@@ -158,9 +158,8 @@ fn default_host(environment: &Environment, url: &MasterUrl, open: bool) -> Strin
 
 /// Everything of `spark.*` that is no secret.
 fn executor_conf(conf: &Conf) -> BTreeMap<String, String> {
-    let secret = |name: &str, value: &str| {
-        redact(name, value) != value || name == keys::AUTHENTICATE_SECRET_FILE.name()
-    };
+    let secret =
+        |name: &str, value: &str| redact(name, value) != value || name == keys::AUTHENTICATE_SECRET_FILE.name();
     conf.iter()
         .filter(|(name, value)| name.starts_with("spark.") && !secret(name, value))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

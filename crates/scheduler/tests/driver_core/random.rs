@@ -93,7 +93,7 @@ impl World for AtWork<'_> {
     }
 
     fn salt(&mut self) -> u32 {
-        self.rng.next() as u32
+        self.rng.draw() as u32
     }
 }
 
