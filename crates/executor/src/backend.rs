@@ -34,6 +34,9 @@ use crate::executor::Executor;
 /// For the connection to the driver and for its answer to the registration; the settings are not known yet.
 const REGISTRATION: Duration = Duration::from_secs(60);
 
+/// Exit status of an executor whose connection to its driver broke: not the application's doing.
+pub const DRIVER_LOST: i32 = 56;
+
 /// Threads for messages. Tasks have their own, so the driver is heard and answered however busy they are.
 const MESSAGE_THREADS: usize = 2;
 
@@ -52,9 +55,9 @@ pub fn run() -> i32 {
     }
 }
 
-/// To standard error; `RUST_LOG` chooses what.
+/// To standard error; `FIRESTEEL_LOG` chooses what, as for the daemons.
 fn init_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FIRESTEEL_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     if let Err(error) = subscriber.try_init() {
@@ -113,7 +116,7 @@ async fn run_executor(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
     }
     let reason = registered.stream.tx.close_reason().unwrap_or_default();
     eprintln!("firesteel executor: the connection to the driver at {driver} is closed: {reason}");
-    Ok(1)
+    Ok(DRIVER_LOST)
 }
 
 /// One byte into the worker's FIFO: what happens from now on is the application's doing. Opening it waits for the worker

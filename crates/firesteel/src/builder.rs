@@ -41,9 +41,11 @@ impl ContextBuilder {
             self.conf.inherit(&handed);
         }
         let warnings = self.conf.check().map_err(|e| Error::Start(e.to_string()))?;
+        let logging = crate::logging::on_this_thread();
         for warning in warnings {
             tracing::warn!("{warning}");
         }
+        drop(logging);
         if !self.conf.contains(keys::APP_NAME.name()) {
             let program = std::env::current_exe().ok();
             let name =

@@ -34,6 +34,7 @@ mod builder;
 mod context;
 mod driver;
 mod local;
+mod logging;
 mod master;
 mod scratch;
 mod standalone;

@@ -11,7 +11,10 @@ use tracing::{info, warn};
 
 use crate::event::{ConnectionId, MasterEffect};
 use crate::machine::{Master, Party, version_mismatch};
-use crate::state::{ApplicationInfo, ExecutorInfo, WorkerInfo};
+use crate::state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo};
+
+/// So many applications that are over are remembered.
+const REMEMBERED: usize = 1000;
 
 impl Master {
     pub(crate) fn register_application(
@@ -26,7 +29,11 @@ impl Master {
             // A repeated message, or an answer that the driver did not see.
             Some(Party::Driver(id)) if m.app_id.is_empty() || m.app_id == *id => Ok(id.clone()),
             Some(_) => Err("this stream is another worker's or driver's already".to_owned()),
-            None => match version_mismatch(m.protocol_version).or_else(|| refusal_of_application(&description)) {
+            None => match version_mismatch(m.protocol_version)
+                .or_else(|| refusal_of_application(&description))
+                // It failed while its driver had no stream, or the news of that was lost with the stream.
+                .or_else(|| self.over.get(&m.app_id).and_then(|over| over.failed.clone()))
+            {
                 Some(reason) => Err(reason),
                 None if self.applications.contains_key(&m.app_id) => {
                     self.driver_came_back(now, from, &m.app_id, &description, out)
@@ -68,7 +75,8 @@ impl Master {
         let left = || self.executors.iter().filter(|(key, _)| key.app_id == app_id);
         let executors: BTreeSet<u32> = left().map(|(key, _)| key.executor_id).collect();
         let cores_granted = left().map(|(_, e)| e.cores).sum();
-        let next_executor_id = executors.last().map_or(0, |last| last + 1).max(next_executor_id);
+        let spent = self.over.remove(&app_id).map_or(0, |over| over.next_executor_id);
+        let next_executor_id = executors.last().map_or(0, |last| last + 1).max(next_executor_id).max(spent);
         self.applications.insert(
             app_id.clone(),
             ApplicationInfo {
@@ -174,8 +182,12 @@ impl Master {
     /// Ends an application that cannot go on, and tells its driver why.
     pub(crate) fn fail_application(&mut self, app_id: &str, reason: String, out: &mut Vec<MasterEffect>) {
         warn!(app_id, reason, "application failed");
-        self.tell_driver(app_id, Message::ApplicationRemoved(ApplicationRemoved { reason }), out);
+        let removed = ApplicationRemoved { reason: reason.clone() };
+        self.tell_driver(app_id, Message::ApplicationRemoved(removed), out);
         self.remove_application(app_id, out);
+        if let Some(over) = self.over.get_mut(app_id) {
+            over.failed = Some(reason);
+        }
     }
 
     /// Forgets an application and has its executors killed; they keep their cores until they are gone. Its stream stays
@@ -183,6 +195,12 @@ impl Master {
     fn remove_application(&mut self, app_id: &str, out: &mut Vec<MasterEffect>) {
         let Some(application) = self.applications.remove(app_id) else { return };
         self.fifo.retain(|id| id != app_id);
+        let over = OverApplication { next_executor_id: application.next_executor_id, failed: None };
+        self.over.insert(app_id.to_owned(), over);
+        if self.over.len() > REMEMBERED {
+            // Ids begin with the time: the oldest goes.
+            self.over.pop_first();
+        }
         if let Some(connection) = application.connection {
             self.parties.remove(&connection);
         }
@@ -219,6 +237,10 @@ impl Master {
             .collect();
         for app_id in due {
             self.fail_application(&app_id, "its driver was not heard of any more".to_owned(), out);
+            // It may come back all the same, as after a pause of its host, and starts afresh.
+            if let Some(over) = self.over.get_mut(&app_id) {
+                over.failed = None;
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use firesteel_rpc::proto::deploy::{from_master, to_master};
 
 use crate::config::MasterRules;
 use crate::event::{ConnectionId, MasterEffect, MasterEvent};
-use crate::state::{ApplicationInfo, ExecutorInfo, ExecutorKey, WorkerInfo};
+use crate::state::{ApplicationInfo, ExecutorInfo, ExecutorKey, OverApplication, WorkerInfo};
 
 /// Whose stream it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +33,8 @@ pub struct Master {
     pub(crate) workers: BTreeMap<String, WorkerInfo>,
     pub(crate) applications: BTreeMap<String, ApplicationInfo>,
     pub(crate) executors: BTreeMap<ExecutorKey, ExecutorInfo>,
+    /// The latest applications that are over, should their drivers come back.
+    pub(crate) over: BTreeMap<String, OverApplication>,
     /// Applications in the order of their registration: the first gets what it wants first.
     pub(crate) fifo: Vec<String>,
     pub(crate) parties: BTreeMap<ConnectionId, Party>,
@@ -49,6 +51,7 @@ impl Master {
             workers: BTreeMap::new(),
             applications: BTreeMap::new(),
             executors: BTreeMap::new(),
+            over: BTreeMap::new(),
             fifo: Vec::new(),
             parties: BTreeMap::new(),
             registered_workers: 0,

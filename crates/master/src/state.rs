@@ -128,3 +128,12 @@ impl ApplicationInfo {
         self.description.cores_max.or(default_cores).unwrap_or(u32::MAX)
     }
 }
+
+/// What is remembered of an application that is over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct OverApplication {
+    /// Executor ids below this one were given away: a driver that comes back under its old name gets none of them again.
+    pub(crate) next_executor_id: u32,
+    /// Why it may not come back; `None` when only its driver had not been heard of.
+    pub(crate) failed: Option<String>,
+}

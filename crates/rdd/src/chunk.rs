@@ -5,7 +5,7 @@
 //!  source ── Chunk ──▶ PerChunk(map) ── Chunk ──▶ PerChunk(filter) ── Chunk ──▶ PartitionIter ──▶ user's loop
 //! ```
 
-use std::{ops::Range, panic::resume_unwind, sync::Arc};
+use std::{iter::Fuse, ops::Range, panic::resume_unwind, sync::Arc};
 
 use crate::task::{TaskAbort, TaskContext, TaskError};
 
@@ -89,16 +89,80 @@ impl<T, U, F: FnMut(Chunk<T>) -> Result<Vec<U>, TaskError>> ChunkStream<U> for P
     }
 }
 
-/// The stream over an iterator that makes its elements itself: a source. Looks at the kill flag once a chunk.
+/// Results of one element up to this many are taken in one go; of more, a chunk at a time.
+const AT_ONCE: usize = 4 * CHUNK;
+
+/// The stream of an operator that makes any number of elements of each one. Its chunks are bounded even where one
+/// element has more results than memory; looks at the kill flag once a chunk.
+pub struct Flattened<T, I, F> {
+    input: Stream<T>,
+    waiting: std::vec::IntoIter<T>,
+    /// What is left of an element with many results.
+    current: Option<I>,
+    f: F,
+    ctx: Arc<TaskContext>,
+}
+
+impl<T: Clone + 'static, I: Iterator + 'static, F> Flattened<T, I, F>
+where
+    F: FnMut(T) -> Result<I, TaskError> + 'static,
+{
+    /// Applies `f` to each element of `input`.
+    pub fn stream(input: Stream<T>, f: F, ctx: &Arc<TaskContext>) -> Stream<I::Item> {
+        Box::new(Flattened { input, waiting: Vec::new().into_iter(), current: None, f, ctx: ctx.clone() })
+    }
+}
+
+impl<T: Clone, I: Iterator, F: FnMut(T) -> Result<I, TaskError>> ChunkStream<I::Item> for Flattened<T, I, F> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk<I::Item>>, TaskError> {
+        self.ctx.kill.check()?;
+        let mut out = Vec::with_capacity(CHUNK);
+        loop {
+            if let Some(rest) = &mut self.current {
+                let room = AT_ONCE - out.len();
+                out.extend(rest.by_ref().take(room));
+                if out.len() == AT_ONCE {
+                    break;
+                }
+                self.current = None;
+            }
+            while out.len() < CHUNK
+                && let Some(x) = self.waiting.next()
+            {
+                let results = (self.f)(x)?;
+                if results.size_hint().1.is_some_and(|most| most <= AT_ONCE - CHUNK) {
+                    out.extend(results);
+                } else {
+                    self.current = Some(results);
+                    break;
+                }
+            }
+            if self.current.is_some() {
+                continue;
+            }
+            if out.len() >= CHUNK {
+                break;
+            }
+            match self.input.next_chunk()? {
+                Some(chunk) => self.waiting = chunk.into_vec().into_iter(),
+                None => break,
+            }
+        }
+        Ok(if out.is_empty() { None } else { Some(Chunk::Owned(out)) })
+    }
+}
+
+/// The stream over an iterator that makes its elements itself. Looks at the kill flag once a chunk; never asks an
+/// iterator again that has said `None`.
 pub struct FromIter<I> {
-    iter: I,
+    iter: Fuse<I>,
     ctx: Arc<TaskContext>,
 }
 
 impl<I: Iterator + 'static> FromIter<I> {
     /// Streams `iter`.
     pub fn stream(iter: I, ctx: &Arc<TaskContext>) -> Stream<I::Item> {
-        Box::new(FromIter { iter, ctx: ctx.clone() })
+        Box::new(FromIter { iter: iter.fuse(), ctx: ctx.clone() })
     }
 }
 
@@ -200,15 +264,5 @@ impl<T: Clone> Iterator for PartitionIter<T> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         let here = self.current.len();
         (here, if self.done { Some(here) } else { None })
-    }
-}
-
-/// The stream over what a user's partition function returned.
-pub struct UserChunks<I>(pub I);
-
-impl<I: Iterator> ChunkStream<I::Item> for UserChunks<I> {
-    fn next_chunk(&mut self) -> Result<Option<Chunk<I::Item>>, TaskError> {
-        let out: Vec<_> = self.0.by_ref().take(CHUNK).collect();
-        Ok(if out.is_empty() { None } else { Some(Chunk::Owned(out)) })
     }
 }

@@ -146,6 +146,7 @@ struct EventLoop {
 
 impl EventLoop {
     fn run(mut self, inbox: mpsc::Receiver<Message>) {
+        let _logging = crate::logging::on_this_thread();
         let mut effects = Vec::new();
         loop {
             let message = match self.core.next_deadline() {

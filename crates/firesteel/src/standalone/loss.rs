@@ -1,5 +1,6 @@
 //! Why an executor is gone, in the schedulers' words.
 
+use firesteel_executor::backend::DRIVER_LOST;
 use firesteel_os::ProcessEnd;
 use firesteel_rpc::proto::deploy::{ExecutorState, ExecutorUpdated};
 
@@ -27,7 +28,7 @@ pub(super) fn of(update: &ExecutorUpdated) -> Option<Loss> {
     }
     let end = update.exit_code.map(ProcessEnd::Exited).or_else(|| update.signal.map(ProcessEnd::Signalled));
     let own = match end {
-        Some(ProcessEnd::Exited(_)) => true,
+        Some(ProcessEnd::Exited(status)) => status != DRIVER_LOST,
         Some(ProcessEnd::Signalled(signal)) => OWN_SIGNALS.contains(&signal),
         None => false,
     };

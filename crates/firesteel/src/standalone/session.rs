@@ -71,9 +71,12 @@ pub(super) type Wired = oneshot::Receiver<mpsc::Sender<Message>>;
 impl Session {
     /// Runs to the end, on a thread of its own.
     pub fn run(self, started: Started, wired: Wired) {
+        let _logging = crate::logging::on_this_thread();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("firesteel-rpc")
+            // The guard stays for the life of the thread.
+            .on_thread_start(|| std::mem::forget(crate::logging::on_this_thread()))
             .enable_all()
             .build();
         match runtime {

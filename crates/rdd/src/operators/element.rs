@@ -6,7 +6,7 @@ use firesteel_common::{Data, Env};
 
 use crate::{
     Rdd,
-    chunk::{Chunk, PerChunk, Stream},
+    chunk::{Chunk, Flattened, PerChunk, Stream},
     pipe::PipeOp,
     task::{TaskContext, TaskError},
 };
@@ -62,15 +62,6 @@ per_chunk!(
     MapRef<T, U>(f: Fn(&T) -> U) |env, chunk| Ok(chunk.as_slice().iter().map(|x| f(&env, x)).collect())
 );
 per_chunk!(
-    FlatMap<T, U, I: IntoIteratorOf<U>>(f: Fn(T) -> I) |env, chunk| {
-        let mut out = Vec::with_capacity(chunk.len());
-        for x in chunk.into_vec() {
-            f(&env, x).add_to(&mut out);
-        }
-        Ok(out)
-    }
-);
-per_chunk!(
     FlatMapTo<T, U>(f: Fn(&T, &mut Emitter<U>) -> ()) |env, chunk| {
         let mut out = Emitter(Vec::with_capacity(chunk.len()));
         for x in chunk.as_slice() {
@@ -84,25 +75,30 @@ per_chunk!(
         chunk.into_vec().into_iter().map(|x| f(&env, x).map_err(TaskError::failed)).collect()
     }
 );
-per_chunk!(
-    TryFlatMap<T, U, I: IntoIteratorOf<U>, X: Display>(f: Fn(T) -> Result<I, X>) |env, chunk| {
-        let mut out = Vec::with_capacity(chunk.len());
-        for x in chunk.into_vec() {
-            f(&env, x).map_err(TaskError::failed)?.add_to(&mut out);
-        }
-        Ok(out)
-    }
-);
+/// `flat_map` and its relatives. Results leave in chunks of bounded size, however many an element has.
+struct FlatMap<T, U, I, X, E, F>(F, PhantomData<fn(T, U, I, X, E)>);
 
-/// `IntoIterator<Item = U>` in a form that [`per_chunk!`] can name as a bound.
-trait IntoIteratorOf<U> {
-    fn add_to(self, out: &mut Vec<U>);
+impl<T, U, I, X, E, F: Copy> Clone for FlatMap<T, U, I, X, E, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
 }
 
-impl<U, I: IntoIterator<Item = U>> IntoIteratorOf<U> for I {
-    #[inline]
-    fn add_to(self, out: &mut Vec<U>) {
-        out.extend(self);
+impl<T, U, I, X, E, F: Copy> Copy for FlatMap<T, U, I, X, E, F> {}
+
+impl<T: Data, U: Data, I, X: Display + 'static, E: Env, F> PipeOp for FlatMap<T, U, I, X, E, F>
+where
+    I: IntoIterator<Item = U, IntoIter: 'static> + 'static,
+    F: Fn(&E, T) -> Result<I, X> + Copy + Send + Sync + 'static,
+{
+    type In = T;
+    type Out = U;
+    type Env = E;
+
+    fn run(self, env: &Arc<E>, _: u32, input: Stream<T>, ctx: &Arc<TaskContext>) -> Result<Stream<U>, TaskError> {
+        let (f, env) = (self.0, env.clone());
+        let f = move |x| f(&env, x).map(I::into_iter).map_err(TaskError::failed);
+        Ok(Flattened::stream(input, f, ctx))
     }
 }
 
@@ -169,11 +165,15 @@ operators! {
     };
 
     /// Applies `f` to each element and puts all that it returns into the result.
-    fn flat_map[U: Data, I: IntoIterator<Item = U> + 'static,]() { f: F(x: T) -> I } -> Rdd<U> =
-        |rdd, env| rdd.pipe("flat_map", false, env, FlatMap(f, PhantomData));
+    fn flat_map[U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static,]() { f: F(x: T) -> I } -> Rdd<U> =
+        |rdd, env| {
+            let f = move |env: &E, x: T| Ok::<I, Infallible>(f(env, x));
+            rdd.pipe("flat_map", false, env, FlatMap(f, PhantomData))
+        };
 
     /// As `flat_map`, but `f` gets the element by reference and hands each result to an [`Emitter`]: results that are
-    /// built from borrowed input need no Vec an element.
+    /// built from borrowed input need no Vec an element. The results of one element are together in memory; `flat_map`
+    /// with a lazy iterator is for elements with very many.
     fn flat_map_to[U: Data,]() { f: F(x: &T, emit: &mut Emitter<U>) -> () } -> Rdd<U> =
         |rdd, env| rdd.pipe("flat_map_to", false, env, FlatMapTo(f, PhantomData));
 
@@ -186,9 +186,9 @@ operators! {
         |rdd, env| rdd.pipe("try_filter", true, env, Filter(f, PhantomData));
 
     /// As `flat_map`; an `Err` fails the task with its text.
-    fn try_flat_map[U: Data, I: IntoIterator<Item = U> + 'static, X: Display + 'static,]()
+    fn try_flat_map[U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static, X: Display + 'static,]()
         { f: F(x: T) -> Result<I, X> } -> Rdd<U> =
-        |rdd, env| rdd.pipe("try_flat_map", false, env, TryFlatMap(f, PhantomData));
+        |rdd, env| rdd.pipe("try_flat_map", false, env, FlatMap(f, PhantomData));
 
     /// Pairs each element with the key that `f` gives it.
     fn key_by[K: Data,]() { f: F(x: &T) -> K } -> Rdd<(K, T)> = |rdd, env| {
@@ -207,10 +207,10 @@ operators! {
     };
 
     /// Pairs each key with all that `f` returns for its value; keys and partitions stay.
-    fn flat_map_values[U: Data, I: IntoIterator<Item = U> + 'static,]() { f: F(v: V) -> I } -> Rdd<(K, U)> =
-        |rdd, env| {
+    fn flat_map_values[U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static,]() { f: F(v: V) -> I }
+        -> Rdd<(K, U)> = |rdd, env| {
             let f = move |env: &E, (k, v): (K, V)| {
-                f(env, v).into_iter().map(|u| (k.clone(), u)).collect::<Vec<_>>()
+                Ok::<_, Infallible>(f(env, v).into_iter().map(move |u| (k.clone(), u)))
             };
             rdd.pipe("flat_map_values", true, env, FlatMap(f, PhantomData))
         };

@@ -6,7 +6,7 @@ use firesteel_common::{Data, Env};
 
 use crate::{
     PartitionIter, Rdd,
-    chunk::{Stream, UserChunks},
+    chunk::{FromIter, Stream},
     pipe::PipeOp,
     task::{TaskContext, TaskError},
 };
@@ -35,7 +35,7 @@ where
     fn run(self, env: &Arc<E>, p: u32, input: Stream<T>, ctx: &Arc<TaskContext>) -> Result<Stream<U>, TaskError> {
         let elements = PartitionIter::new(input, ctx);
         let out = (self.0)(env, p, elements).map_err(TaskError::failed)?;
-        Ok(Box::new(UserChunks(out.into_iter())))
+        Ok(FromIter::stream(out.into_iter(), ctx))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `cogroup` and the joins that are made of it.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, rc::Rc, sync::Arc};
 
 use firesteel_closure::{AnyNode, DecodeError, Func, parent};
 use firesteel_common::{
@@ -123,6 +123,14 @@ impl<K: Key, V: Data, W: Data> Body for CoGroup<K, V, W> {
 impl<K: Key, V: Data> Rdd<(K, V)> {
     /// For each key of either RDD, its values in both. A side that lies by an equal partitioner is not moved.
     pub fn cogroup<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (Vec<V>, Vec<W>))> {
+        if let Some(key) = self.partitioner()
+            && self.partitioner() == other.partitioner()
+        {
+            // By whatever partitioner: the records of a key lie in partitions of the same number.
+            let (left, right) = (Side::Narrow(self.node().clone()), Side::Narrow(other.node().clone()));
+            let (partitions, key) = (self.num_partitions(), Some(key.clone()));
+            return Rdd::from_body(self.scope(), partitions, "cogroup", key, CoGroup { left, right });
+        }
         self.cogroup_n(other, default_partitions(self.scope(), &[self.as_parent(), other.as_parent()]))
     }
 
@@ -171,6 +179,11 @@ fn or_none<T>(values: Vec<T>) -> Vec<Option<T>> {
 
 fn product<K: Key, V: Data, W: Data>(groups: &Rdd<(K, (Vec<V>, Vec<W>))>) -> Rdd<(K, (V, W))> {
     groups.flat_map_values(|(vs, ws)| {
-        vs.into_iter().flat_map(move |v| ws.clone().into_iter().map(move |w| (v.clone(), w))).collect::<Vec<_>>()
+        // One pair after the other: all those of a frequent key together may be more than fits into memory.
+        let ws = Rc::new(ws);
+        vs.into_iter().flat_map(move |v| {
+            let ws = ws.clone();
+            (0..ws.len()).filter_map(move |i| Some((v.clone(), ws.get(i)?.clone())))
+        })
     })
 }

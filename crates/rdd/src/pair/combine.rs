@@ -20,10 +20,6 @@ use crate::{
     task::{TaskContext, TaskError, TaskOutput},
 };
 
-/// A map-side table that grows beyond this many bytes is written out and begun anew: what it could not combine, the
-/// reduce side does.
-const MAP_SIDE_BYTES: usize = 64 << 20;
-
 /// The three functions of `combine_by_key`. Spark: `Aggregator`.
 trait Aggregator: Copy + Send + Sync + 'static {
     type K: Key;
@@ -90,12 +86,16 @@ impl<A: Aggregator> OutputOp for WriteCombined<A> {
         let (agg, (shuffle, partitioner, env)) = (self.0, &**env);
         let mut writer =
             MapWriter::new(&ctx.services.shuffle, *shuffle, ctx.task, Partitioner::<A::K>::partitions(partitioner));
+        // A table as large as the writer's own buffers is written out and begun anew: what it could not combine, the
+        // reduce side does. Counted in entries, since an emptied table keeps its memory.
+        let entry = size_of::<(u64, A::K, Option<A::C>)>() + 1;
+        let full = (ctx.services.shuffle.config().write_buffer_bytes / entry).max(1);
         let mut table = Table::<A>::new();
         while let Some(chunk) = input.next_chunk()? {
             for (k, v) in chunk.into_vec() {
                 add_value(&mut table, agg, env, k, v);
             }
-            if table.memory_bytes() > MAP_SIDE_BYTES {
+            if table.len() >= full {
                 write_table::<A>(&mut table, &mut writer, *partitioner)?;
             }
         }
@@ -221,6 +221,10 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         env: &Arc<A::Env>,
         agg: A,
     ) -> Rdd<(K, A::C)> {
+        if partitions.is_none() && self.partitioner().is_some() {
+            // Whatever the partitioner is, all records of a key lie together.
+            return self.pipe(name, true, env, CombineHere(agg));
+        }
         let partitions = partitions.unwrap_or_else(|| default_partitions(self.scope(), &[self.as_parent()])).max(1);
         let partitioner = HashPartitioner::new(partitions);
         if self.lies_by(&partitioner, partitions) {
