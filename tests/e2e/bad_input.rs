@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use crate::{
     cluster::Cluster,
-    wordcount::{example, submit, text},
+    examples::{example, submit, text},
 };
 
 /// Runs `firesteel-submit`, which must fail with a message that has all of `parts`.

@@ -6,6 +6,6 @@
 mod abort;
 mod bad_input;
 mod cluster;
+mod examples;
 mod jobs;
 mod loss;
-mod wordcount;

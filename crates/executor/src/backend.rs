@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,9 +101,7 @@ async fn run_executor(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
     let mut registered = register(launch).await?;
     if !registered_path.is_empty() {
         // Before the first task runs, which may end this process at once.
-        if let Err(error) = tokio::task::spawn_blocking(move || tell_worker(&registered_path)).await {
-            tracing::warn!(%error, "the worker does not hear that the driver has accepted this executor");
-        }
+        tell_worker(&registered_path);
     }
     tracing::info!(app_id, executor_id, driver, "registered with the driver");
     let stopped = receive(&registered.executor, &mut registered.stream).await;
@@ -119,10 +118,12 @@ async fn run_executor(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
     Ok(DRIVER_LOST)
 }
 
-/// One byte into the worker's FIFO: what happens from now on is the application's doing. Opening it waits for the worker
-/// to have it open; a worker that is gone ends this process anyway.
+/// One byte into the worker's FIFO: what happens from now on is the application's doing. The worker has it open since
+/// before this process began; without one, which ends this process anyway, there is no waiting.
 fn tell_worker(fifo: &str) {
-    let written = std::fs::OpenOptions::new().write(true).open(fifo).and_then(|mut f| f.write_all(b"\n"));
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options.write(true).custom_flags(nix::libc::O_NONBLOCK).open(fifo);
+    let written = opened.and_then(|mut f| f.write_all(b"\n"));
     if let Err(error) = written {
         tracing::warn!(fifo, %error, "the worker does not hear that the driver has accepted this executor");
     }

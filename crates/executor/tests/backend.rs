@@ -94,7 +94,7 @@ async fn it_ends_when_the_driver_is_gone_whatever_its_tasks_do() {
     send(&peer, launch(1, "forever", [1]));
     drop(peer);
     let (end, text) = cluster.end().await;
-    assert_eq!(end, ProcessEnd::Exited(1));
+    assert_eq!(end, ProcessEnd::Exited(firesteel_executor::backend::DRIVER_LOST));
     assert!(text.contains("the connection to the driver at 127.0.0.1:"), "{text}");
 }
 

@@ -55,8 +55,8 @@ table! {
 [driver "Driver"]
     /// Memory that the driver may plan with. The driver is the user's own program and is not limited by it.
     DRIVER_MEMORY: ByteSize = "spark.driver.memory", Some("1g"), spark("1.1.1"); unit(Unit::MiB); at_least(1 << 20)
-    /// Host name or address under which executors reach the driver. Without it, SPARK_LOCAL_IP, else the host's own name
-    /// when a secret is set and 127.0.0.1 when none is.
+    /// Host name or address under which executors reach the driver. Without it, SPARK_LOCAL_IP; else 127.0.0.1 when the
+    /// master is on this host's loopback address or strangers are not let in; else the address of the default route.
     DRIVER_HOST: Option<String> = "spark.driver.host", None, spark("0.7.0")
     /// Address that the driver listens on. Without it, the same as spark.driver.host.
     DRIVER_BIND_ADDRESS: Option<String> = "spark.driver.bindAddress", None, spark("2.1.0")

@@ -3,7 +3,6 @@
 
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ pub struct Cluster {
     pub lifeline: Option<Lifeline>,
     stderr: std::io::PipeReader,
     peers: mpsc::UnboundedReceiver<Duplex<ToDriver, ToExecutor>>,
-    registered_fifo: PathBuf,
+    registered: std::fs::File,
     _dir: tempfile::TempDir,
 }
 
@@ -42,6 +41,8 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         let registered_fifo = dir.path().join("registered");
         assert!(Command::new("mkfifo").arg(&registered_fifo).status().unwrap().success());
+        // As the worker has it: for both, so that it never reads as ended.
+        let registered = std::fs::File::options().read(true).write(true).open(&registered_fifo).unwrap();
         let launch = ExecutorLaunch {
             app_id: "app-1".to_owned(),
             executor_id: 4,
@@ -63,7 +64,7 @@ impl Cluster {
         command.env(firesteel_closure::entry::MARKER, marker);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr_write);
         let child = firesteel_os::spawn(command, &[config.as_fd(), read.as_fd()]).unwrap();
-        Cluster { child, lifeline: Some(lifeline), stderr, peers, registered_fifo, _dir: dir }
+        Cluster { child, lifeline: Some(lifeline), stderr, peers, registered, _dir: dir }
     }
 
     /// Takes the executor's registration without answering it.
@@ -81,11 +82,16 @@ impl Cluster {
         peer
     }
 
-    /// What the executor writes to its worker, to the end of it.
+    /// What the executor has written to its worker, once it has written something.
     pub async fn told_worker(&self) -> Vec<u8> {
-        let fifo = self.registered_fifo.clone();
-        let read = tokio::task::spawn_blocking(move || std::fs::read(fifo));
-        tokio::time::timeout(WAIT, read).await.unwrap().unwrap().unwrap()
+        let mut fifo = self.registered.try_clone().unwrap();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut bytes = vec![0; 64];
+            let n = fifo.read(&mut bytes).unwrap();
+            bytes.truncate(n);
+            bytes
+        });
+        tokio::time::timeout(WAIT, read).await.unwrap().unwrap()
     }
 
     /// How it ended, and what it said on standard error.

@@ -173,7 +173,11 @@ where
         Ok(Err(e)) => e,
         Err(_) => HandshakeError::Ended(format!("no handshake within {HANDSHAKE:?}")),
     };
-    tracing::warn!(addr = %link.addr, service = S::NAME, error = %failure, "refused a connection");
+    if *stopping.borrow() {
+        tracing::debug!(addr = %link.addr, service = S::NAME, "closed a new connection: the server is shutting down");
+    } else {
+        tracing::warn!(addr = %link.addr, service = S::NAME, error = %failure, "refused a connection");
+    }
     // The refusal is a courtesy to a peer that may be gone already.
     let _ = tx.send(S::ToClient::from_handshake(failure.refusal()));
     tx.close("refused");
