@@ -3,6 +3,7 @@
 //! ```text
 //!  Launch ─▶ waiting ──slot free──▶ running ──Finished──▶ gone      Kill: a waiting task is reported at once,
 //!                                                                    a running one is flagged and ends by itself
+//!                                                          Recall: a waiting task is given back, a running one goes on
 //!  stage:  known with its first task ─▶ ended by the driver ─▶ dropped when its last task here is gone
 //! ```
 //!
@@ -29,6 +30,11 @@ pub enum Event {
         task: TaskId,
         /// Why.
         reason: String,
+    },
+    /// The driver wants those of these tasks back that have not begun.
+    Recall {
+        /// Which.
+        tasks: Vec<TaskId>,
     },
     /// A task that was started has ended, however.
     Finished {
@@ -67,6 +73,11 @@ pub enum Effect {
         task: TaskId,
         /// Why.
         reason: String,
+    },
+    /// Give the driver this task back, which has not begun.
+    GiveBack {
+        /// Which.
+        task: TaskId,
     },
     /// Forget the data and the results of this stage attempt.
     DropStage {
@@ -145,6 +156,7 @@ impl ExecutorCore {
         match event {
             Event::Launch { tasks, ended } => self.launch(tasks, ended, out),
             Event::Kill { task, reason } => self.kill(task, reason, out),
+            Event::Recall { tasks } => self.recall(tasks, out),
             Event::Finished { task } => self.finished(task, out),
             Event::Stop { reason } => self.stop(&reason, out),
             Event::Wake => self.wake(now, out),
@@ -185,6 +197,16 @@ impl ExecutorCore {
             // It has ended, and the driver's message met its last update on the way.
             None => {}
         }
+    }
+
+    fn recall(&mut self, tasks: Vec<TaskId>, out: &mut Vec<Effect>) {
+        for task in tasks {
+            if self.tasks.get(&task).is_some_and(|t| !t.running) {
+                self.forget(task, out);
+                out.push(Effect::GiveBack { task });
+            }
+        }
+        self.waiting.retain(|task| self.tasks.contains_key(task));
     }
 
     fn finished(&mut self, task: TaskId, out: &mut Vec<Effect>) {

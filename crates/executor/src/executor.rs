@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use firesteel_common::{RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId, Tick};
 use firesteel_rdd::task::{KillFlag, TaskError};
-use firesteel_rpc::proto::executor::{LaunchTasks, Running, StatusUpdate, status_update, to_executor::Message};
+use firesteel_rpc::proto::executor::{
+    GivenBack, LaunchTasks, Running, StatusUpdate, status_update, to_executor::Message,
+};
 use firesteel_storage::BlockId;
 
 use crate::attempt::{Attempt, failed};
@@ -79,6 +81,9 @@ impl Executor {
             Message::KillTask(kill) => {
                 inner.event(Event::Kill { task: TaskId(kill.task_id), reason: kill.reason });
             }
+            Message::RecallTasks(recall) => {
+                inner.event(Event::Recall { tasks: recall.task_ids.into_iter().map(TaskId).collect() });
+            }
             Message::StopExecutor(_) => self.stop("the driver stopped the executor"),
             Message::RemoveRdd(remove) => {
                 inner.config.services.blocks.remove_rdd(RddId(remove.rdd_id));
@@ -139,13 +144,17 @@ impl Inner {
 
     fn carry_out(self: &Arc<Self>, mut todo: Todo) {
         let start = std::mem::take(&mut todo.start);
-        self.clean_up(todo);
+        self.clean_up(todo, false);
         start.into_iter().for_each(|attempt| self.start(attempt));
     }
 
-    /// All but the starts.
-    fn clean_up(&self, todo: Todo) {
-        self.status.push(todo.updates);
+    /// All but the starts. With `more` this thread has the next task at hand.
+    fn clean_up(&self, todo: Todo, more: bool) {
+        if more {
+            self.status.hold(todo.updates);
+        } else {
+            self.status.push(todo.updates);
+        }
         if todo.heartbeat {
             self.status.sink().heartbeat();
         }
@@ -179,8 +188,8 @@ impl Inner {
             drop_users(attempt);
             todo.updates.insert(0, ended.update);
             let mut start = std::mem::take(&mut todo.start).into_iter();
-            self.clean_up(todo);
             next = start.next();
+            self.clean_up(todo, next.is_some());
             start.for_each(|other| self.start(other));
         }
     }
@@ -274,6 +283,11 @@ impl Table {
                 Effect::NeverRan { task, reason } => {
                     self.attempts.remove(&task);
                     let state = Some(failed(TaskFailure::Killed { reason }));
+                    todo.updates.push(StatusUpdate { task_id: task.0, state, blocks: Vec::new() });
+                }
+                Effect::GiveBack { task } => {
+                    self.attempts.remove(&task);
+                    let state = Some(status_update::State::GivenBack(GivenBack {}));
                     todo.updates.push(StatusUpdate { task_id: task.0, state, blocks: Vec::new() });
                 }
                 Effect::DropStage { stage } => {

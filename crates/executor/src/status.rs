@@ -1,13 +1,14 @@
-//! The way of status updates to the driver: sent at once when there is one, together when more came meanwhile.
+//! The way of status updates to the driver: sent at once when there is one, together when more came meanwhile or will
+//! come in a moment.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use firesteel_rpc::proto::executor::StatusUpdate;
+use firesteel_rpc::proto::executor::{StatusUpdate, status_update::State::Running as Begun};
 
 /// Where an executor's messages go: the stream to the driver, or the driver itself in `local[N]`.
 pub trait StatusSink: Send + Sync + 'static {
-    /// Takes a batch, in order. Called from task threads, one at a time; must not wait for the driver.
+    /// Takes a batch, in order. Called by one thread at a time; must not wait for the driver.
     fn send(&self, updates: Vec<StatusUpdate>);
 
     /// Tells the driver that the executor lives.
@@ -18,38 +19,105 @@ pub trait StatusSink: Send + Sync + 'static {
     fn flush(&self, _limit: Duration) {}
 }
 
+/// As many are held at most.
+const MOST_HELD: usize = 32;
+/// What is held is sent after this time, or twice this time.
+const HELD: Duration = Duration::from_millis(1);
+
 #[derive(Default)]
 struct State {
     queue: Vec<StatusUpdate>,
     sending: bool,
+    /// The thread that sends what is held too long exists.
+    thread: bool,
+    /// It looks now and then, and need not be woken.
+    watched: bool,
+    closed: bool,
 }
 
-/// Gathers what comes in while a batch is being handed over; whoever finds nobody sending sends.
-pub(crate) struct StatusBatcher {
+struct Shared {
     sink: Arc<dyn StatusSink>,
     state: Mutex<State>,
     idle: Condvar,
+    held: Condvar,
 }
+
+/// Gathers what comes in while a batch is being handed over; whoever finds nobody sending sends.
+///
+/// What comes from a task that has the next one at hand may be held for a moment: of many short tasks each would
+/// otherwise cost a message of its own, and with it several wake-ups.
+pub(crate) struct StatusBatcher(Arc<Shared>);
 
 impl StatusBatcher {
     pub fn new(sink: Arc<dyn StatusSink>) -> StatusBatcher {
-        StatusBatcher { sink, state: Mutex::default(), idle: Condvar::new() }
+        StatusBatcher(Arc::new(Shared { sink, state: Mutex::default(), idle: Condvar::new(), held: Condvar::new() }))
     }
 
     pub fn sink(&self) -> &dyn StatusSink {
-        &*self.sink
+        &*self.0.sink
     }
 
+    pub fn push(&self, updates: Vec<StatusUpdate>) {
+        if !updates.is_empty() {
+            let mut state = self.0.lock();
+            state.add(updates);
+            self.0.send(state);
+        }
+    }
+
+    /// Takes what need not be sent at once: more will come soon.
+    pub fn hold(&self, updates: Vec<StatusUpdate>) {
+        let mut state = self.0.lock();
+        state.add(updates);
+        if state.queue.len() >= MOST_HELD || !(state.watched || self.0.watch(&mut state)) {
+            self.0.send(state);
+        }
+    }
+
+    /// Waits until nothing is queued here nor on its way to the driver, at most for `limit`.
+    pub fn flush(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        self.0.send(self.0.lock());
+        let mut state = self.0.lock();
+        while state.sending {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = self.0.idle.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(state);
+        self.0.sink.flush(until.saturating_duration_since(Instant::now()));
+    }
+}
+
+impl Drop for StatusBatcher {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.held.notify_all();
+    }
+}
+
+impl State {
+    fn add(&mut self, updates: Vec<StatusUpdate>) {
+        for update in updates {
+            // That a task has begun is no news together with its end.
+            let begun = |u: &StatusUpdate| u.task_id == update.task_id && matches!(u.state, Some(Begun(_)));
+            if let Some(i) = self.queue.iter().rev().take(MOST_HELD).position(begun) {
+                self.queue.remove(self.queue.len() - 1 - i);
+            }
+            self.queue.push(update);
+        }
+    }
+}
+
+impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn push(&self, updates: Vec<StatusUpdate>) {
-        if updates.is_empty() {
-            return;
-        }
-        let mut state = self.lock();
-        state.queue.extend(updates);
+    /// Sends what is queued, unless somebody does that already.
+    fn send<'a>(&'a self, mut state: MutexGuard<'a, State>) {
         if state.sending {
             return;
         }
@@ -64,19 +132,37 @@ impl StatusBatcher {
         self.idle.notify_all();
     }
 
-    /// Waits until nothing is queued here nor on its way to the driver, at most for `limit`.
-    pub fn flush(&self, limit: Duration) {
-        let until = Instant::now() + limit;
-        let mut state = self.lock();
-        while state.sending {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
+    /// Sees to it that what is held is sent in time. False when there is no thread for that.
+    fn watch(self: &Arc<Self>, state: &mut State) -> bool {
+        if !state.thread {
+            let shared = self.clone();
+            let thread = std::thread::Builder::new().name("firesteel-status".into());
+            match thread.spawn(move || shared.send_held()) {
+                Ok(_) => state.thread = true,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot start the thread that sends the news of short tasks");
+                    return false;
+                }
             }
-            state = self.idle.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        drop(state);
-        self.sink.flush(until.saturating_duration_since(Instant::now()));
+        state.watched = true;
+        self.held.notify_one();
+        true
+    }
+
+    fn send_held(&self) {
+        let mut state = self.lock();
+        while !state.closed {
+            if !state.watched {
+                state = self.held.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state = self.held.wait_timeout(state, HELD).unwrap_or_else(PoisonError::into_inner).0;
+            // Nothing held this time: somebody has to wake it the next time.
+            state.watched = !state.queue.is_empty();
+            self.send(state);
+            state = self.lock();
+        }
     }
 }
 
@@ -125,5 +211,43 @@ mod tests {
         first.join().unwrap();
         batcher.flush(Duration::from_secs(60));
         assert_eq!(*slow.batches.lock().unwrap(), [vec![1], vec![2, 3, 4]]);
+    }
+
+    /// Takes batches as they come.
+    #[derive(Default)]
+    struct Quick(Mutex<Vec<Vec<StatusUpdate>>>);
+
+    impl StatusSink for Quick {
+        fn send(&self, updates: Vec<StatusUpdate>) {
+            self.0.lock().unwrap().push(updates);
+        }
+    }
+
+    #[test]
+    fn what_is_held_goes_with_the_next_or_when_it_is_much_or_soon_by_itself() {
+        let quick = Arc::new(Quick::default());
+        let batcher = StatusBatcher::new(quick.clone());
+        let sent = || -> Vec<u64> { quick.0.lock().unwrap().iter().flatten().map(|u| u.task_id).collect() };
+        batcher.hold(update(1));
+        batcher.push(update(2));
+        assert_eq!(sent(), [1, 2]);
+        (3..3 + MOST_HELD as u64).for_each(|task| batcher.hold(update(task)));
+        assert_eq!(sent().len(), 2 + MOST_HELD);
+        batcher.hold(update(99));
+        let until = Instant::now() + Duration::from_secs(60);
+        while sent().last() != Some(&99) {
+            assert!(Instant::now() < until, "what is held is never sent");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn that_a_task_has_begun_is_not_told_together_with_its_end() {
+        let quick = Arc::new(Quick::default());
+        let batcher = StatusBatcher::new(quick.clone());
+        let begun = StatusUpdate { task_id: 1, state: Some(Begun(Default::default())), ..Default::default() };
+        batcher.0.lock().queue.push(begun);
+        batcher.push(update(1));
+        assert!(quick.0.lock().unwrap().iter().flatten().all(|u| u.state.is_none()));
     }
 }

@@ -8,6 +8,16 @@ use firesteel_scheduler::SchedulerConfig;
 use crate::{Context, Error, Result, master::Master};
 
 /// Sets up a [`Context`]. What is set here goes before what `firesteel-submit` hands over.
+///
+/// ```
+/// # fn main() -> firesteel::Result<()> {
+/// use firesteel::prelude::*;
+///
+/// let sc = Context::builder().app_name("squares").master("local[2]").set("spark.default.parallelism", 4).build()?;
+/// assert_eq!(sc.range(1..5u64).map(|x| x * x).collect()?, [1, 4, 9, 16]);
+/// # Ok(()) }
+/// ```
+#[doc(alias = "SparkConf")]
 #[derive(Default)]
 pub struct ContextBuilder {
     conf: Conf,
@@ -15,11 +25,13 @@ pub struct ContextBuilder {
 
 impl ContextBuilder {
     /// The application's name, `spark.app.name`.
+    #[doc(alias = "setAppName")]
     pub fn app_name(self, name: &str) -> Self {
         self.set(keys::APP_NAME.name(), name)
     }
 
     /// Where the application runs, `spark.master`: leave it to `firesteel-submit --master` in a program for clusters.
+    #[doc(alias = "setMaster")]
     pub fn master(self, master: &str) -> Self {
         self.set(keys::MASTER.name(), master)
     }

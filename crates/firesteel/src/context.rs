@@ -66,7 +66,8 @@ struct Running {
 }
 
 impl Context {
-    /// Sets up a Context. Spark: `new SparkConf()`, `SparkSession.builder`.
+    /// Sets up a Context.
+    #[doc(alias = "SparkConf")]
     pub fn builder() -> ContextBuilder {
         ContextBuilder::default()
     }
@@ -98,17 +99,20 @@ impl Context {
         Ok(Context { inner })
     }
 
-    /// The id that the master gave the application; `local-<..>` without a master. Spark: `applicationId`.
+    /// The id that the master gave the application; `local-<..>` without a master.
+    #[doc(alias = "applicationId")]
     pub fn application_id(&self) -> &str {
         &self.inner.app_id
     }
 
-    /// The configuration as it took effect. Spark: `getConf`.
+    /// The configuration as it took effect.
+    #[doc(alias = "getConf")]
     pub fn conf(&self) -> &Conf {
         &self.inner.conf
     }
 
     /// Partitions of sources when the call does not say: `spark.default.parallelism`, or the cores that are there.
+    #[doc(alias = "defaultParallelism")]
     pub fn default_parallelism(&self) -> u32 {
         self.inner.scope.default_parallelism()
     }

@@ -22,7 +22,7 @@
 //!
 //! A closure runs in other processes, which run the same executable but never its `main`. It must capture nothing:
 //! what it needs is passed with [`Rdd::with`]. One that captures is refused by `cargo build`. It must not rely on
-//! process state that `main` set up, nor on the existence of a captured zero-sized value as a promise.
+//! process state that `main` set up (a [`Lazy`] is made once in each executor instead), nor on the existence of a captured zero-sized value as a promise.
 //!
 //! # Map of the crate
 //!
@@ -42,13 +42,13 @@ mod standalone;
 pub use builder::ContextBuilder;
 pub use context::Context;
 pub use firesteel_common::{Data, Env, Key, TaskFailure, conf::Conf};
-pub use firesteel_rdd::{Emitter, Error, JobFuture, PartitionIter, Rdd, Result, StorageLevel, TextRecord, With};
+pub use firesteel_rdd::{Emitter, Error, JobFuture, Lazy, PartitionIter, Rdd, Result, StorageLevel, TextRecord, With};
 pub use firesteel_scheduler::JobError;
 pub use firesteel_shuffle::{HashPartitioner, Partitioner, RangePartitioner, SortKey};
 
 /// What a program needs to write jobs.
 pub mod prelude {
-    pub use crate::{Context, Error, HashPartitioner, PartitionIter, Rdd, Result, StorageLevel, TextRecord};
+    pub use crate::{Context, Error, HashPartitioner, Lazy, PartitionIter, Rdd, Result, StorageLevel, TextRecord};
 }
 
 firesteel_closure::enter!(firesteel_executor::backend::run);

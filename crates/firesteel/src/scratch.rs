@@ -8,6 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use crate::{Error, Result};
@@ -25,9 +26,10 @@ impl Scratch {
     /// Makes a directory below `parent`.
     pub fn new(parent: &Path) -> Result<Scratch> {
         remove_abandoned(parent);
-        // Only in this process may two have the same pid and time.
+        // The time, as processes of several containers may have one pid and one directory.
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let unique = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        let unique = format!("{}-{nanos:x}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let (fresh, path) = (parent.join(format!(".firesteel-new-{unique}")), parent.join(format!("{PREFIX}{unique}")));
         let make = || -> io::Result<File> {
             fs::create_dir_all(&fresh)?;
@@ -55,7 +57,11 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(e) = fs::remove_dir_all(&self.path)
+        // A task that still runs finds no directory under the old name, and so puts nothing into what is being removed.
+        let mut gone = self.path.clone().into_os_string();
+        gone.push("-gone");
+        let removed = fs::rename(&self.path, &gone).and_then(|()| fs::remove_dir_all(&gone));
+        if let Err(e) = removed
             && e.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(dir = %self.path.display(), error = %e, "cannot remove a local directory");

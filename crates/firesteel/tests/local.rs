@@ -199,7 +199,7 @@ fn text_files_are_split_at_line_ends_and_saved_whole() {
         std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     files.sort();
     assert_eq!(files, ["_SUCCESS", "part-00000", "part-00001", "part-00002"]);
-    assert_eq!(std::fs::read_to_string(out.join("part-00000")).unwrap(), "(0,0)\n(1,0.5)\n(2,1)\n");
+    assert_eq!(std::fs::read_to_string(out.join("part-00000")).unwrap(), "(0,0.0)\n(1,0.5)\n(2,1.0)\n");
     assert!(matches!(pairs.save_as_text_file(&out), Err(Error::OutputExists(_))));
     let failed = dir.path().join("failed");
     assert!(sc.range(0..4u64).try_map(|_| Err::<u64, _>("bad")).save_as_text_file(&failed).is_err());

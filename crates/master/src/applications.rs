@@ -100,7 +100,8 @@ impl Master {
     fn new_application_id(&mut self, now: Tick) -> String {
         loop {
             let ms = self.epoch_ms + u64::try_from(now.since(Tick::ZERO).as_millis()).unwrap_or(0);
-            let id = format!("app-{}-{:04}", firesteel_common::tick::utc_digits(ms / 1000), self.registered_applications);
+            let id =
+                format!("app-{}-{:04}", firesteel_common::tick::utc_digits(ms / 1000), self.registered_applications);
             self.registered_applications += 1;
             let taken = self.applications.contains_key(&id) || self.executors.keys().any(|key| key.app_id == id);
             if !taken {

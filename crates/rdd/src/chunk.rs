@@ -220,11 +220,13 @@ pub struct PartitionIter<T> {
     input: Stream<T>,
     ctx: Arc<TaskContext>,
     done: bool,
+    /// Why it unwound: whoever caught that and asks again does not get the rest.
+    failed: Option<TaskError>,
 }
 
 impl<T: Clone> PartitionIter<T> {
     pub(crate) fn new(input: Stream<T>, ctx: &Arc<TaskContext>) -> Self {
-        PartitionIter { current: Vec::new().into_iter(), input, ctx: ctx.clone(), done: false }
+        PartitionIter { current: Vec::new().into_iter(), input, ctx: ctx.clone(), done: false, failed: None }
     }
 
     #[cold]
@@ -232,20 +234,24 @@ impl<T: Clone> PartitionIter<T> {
         if self.done {
             return None;
         }
-        match self.ctx.kill.check().and_then(|()| self.input.next_chunk()) {
+        let next = match self.failed.clone() {
+            Some(e) => Err(e),
+            None => self.ctx.kill.check().and_then(|()| self.input.next_chunk()),
+        };
+        // A kill that came with the last chunk must not look like the end either.
+        match next.and_then(|chunk| if chunk.is_none() { self.ctx.kill.check().map(|()| None) } else { Ok(chunk) }) {
             Ok(Some(chunk)) => {
                 self.current = chunk.into_vec().into_iter();
                 self.current.next()
             }
             Ok(None) => {
-                // A kill that came with the last chunk must not look like the end either.
-                if let Err(e) = self.ctx.kill.check() {
-                    resume_unwind(Box::new(TaskAbort(e)));
-                }
                 self.done = true;
                 None
             }
-            Err(e) => resume_unwind(Box::new(TaskAbort(e))),
+            Err(e) => {
+                self.failed = Some(e.clone());
+                resume_unwind(Box::new(TaskAbort(e)))
+            }
         }
     }
 }

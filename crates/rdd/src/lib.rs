@@ -10,6 +10,7 @@
 //!   shuffle, `actions/` what starts jobs, [`sources`] where data comes from.
 //! * [`node`]: one step of a lineage; [`pipe`] and [`output`] are the two common kinds.
 //! * [`chunk`]: how elements flow. [`lineage`]: how a stage is encoded. [`task`]: what the executor sees.
+//! * [`Lazy`]: an environment that each process makes for itself.
 //! * [`runner`]: what an RDD needs of its Context.
 
 #![expect(clippy::unused_unit, reason = "the operators' declarations name every closure's return type")]
@@ -22,6 +23,7 @@ pub mod cache;
 pub mod chunk;
 pub mod error;
 mod flat_drop;
+mod lazy;
 pub mod lineage;
 pub mod node;
 pub mod output;
@@ -35,6 +37,7 @@ pub mod task;
 pub use actions::{JobFuture, TextRecord};
 pub use chunk::PartitionIter;
 pub use error::{Error, Result};
+pub use lazy::Lazy;
 pub use node::StorageLevel;
 pub use operators::Emitter;
 pub use rdd::{Rdd, With};

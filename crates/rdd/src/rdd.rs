@@ -73,11 +73,12 @@ impl<T: Data> Rdd<T> {
     }
 
     /// Number of partitions. Spark: `getNumPartitions`.
+    #[doc(alias = "getNumPartitions")]
     pub fn num_partitions(&self) -> u32 {
         self.node.meta().partitions
     }
 
-    /// The number of this RDD within its Context.
+    /// The number of this RDD within this process.
     pub fn id(&self) -> u32 {
         self.node.meta().id.0
     }
@@ -103,6 +104,7 @@ impl<T: Data> Rdd<T> {
     }
 
     /// How the partitions are kept. Spark: `getStorageLevel`.
+    #[doc(alias = "getStorageLevel")]
     pub fn storage_level(&self) -> StorageLevel {
         self.node.meta().level()
     }
@@ -163,9 +165,19 @@ impl<T: Data> Rdd<T> {
         op: O,
         each: impl FnMut(usize, U),
     ) -> Result<()> {
-        let site = site(action);
-        let handle = self.submit(site.clone(), partitions, env, op)?;
-        receive(&handle.events, site, each)
+        self.run_at(site(action), partitions, env, op, each)
+    }
+
+    fn run_at<O: OutputOp<In = T>, U: DeserializeOwned>(
+        &self,
+        site: String,
+        partitions: Vec<u32>,
+        env: &impl Serialize,
+        op: O,
+        each: impl FnMut(usize, U),
+    ) -> Result<()> {
+        let JobHandle { events, cancel } = self.submit(site.clone(), partitions, env, op)?;
+        receive(&events, site, each).inspect_err(|_| cancel("its results cannot be used"))
     }
 
     /// Starts a job over all partitions; waiting for it gives what `finish` makes of the results, in partition order.
@@ -179,8 +191,13 @@ impl<T: Data> Rdd<T> {
     ) -> Result<JobFuture<R>> {
         let (site, n) = (site(action), self.num_partitions());
         let JobHandle { events, cancel } = self.submit(site.clone(), (0..n).collect(), env, op)?;
-        let wait = move || gather(n, |each| receive(&events, site, each)).map(finish);
-        Ok(JobFuture { wait: Box::new(wait), cancel: cancel.into() })
+        let cancel: Arc<dyn Fn(&str) + Send + Sync> = cancel.into();
+        let give_up = cancel.clone();
+        let wait = move || {
+            let results = gather(n, |each| receive(&events, site, each));
+            results.inspect_err(|_| give_up("its results cannot be used")).map(finish)
+        };
+        Ok(JobFuture { wait: Box::new(wait), cancel })
     }
 
     /// Runs a job over all partitions; the results are in partition order.
@@ -191,8 +208,9 @@ impl<T: Data> Rdd<T> {
         env: &impl Serialize,
         op: O,
     ) -> Result<Vec<U>> {
-        let n = self.num_partitions();
-        gather(n, |each| self.run(action, (0..n).collect(), env, op, each))
+        // A closure has a place of its own: the user's must be asked for here.
+        let (site, n) = (site(action), self.num_partitions());
+        gather(n, |each| self.run_at(site, (0..n).collect(), env, op, each))
     }
 }
 

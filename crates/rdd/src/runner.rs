@@ -61,8 +61,6 @@ pub trait JobRunner: Send + Sync {
 /// What the RDDs of one Context share. Holds the Context weakly: an action after its end is an error.
 pub struct Scope {
     runner: Weak<dyn JobRunner>,
-    next_rdd: AtomicU32,
-    next_shuffle: AtomicU32,
     cores: Arc<AtomicU32>,
     configured_parallelism: Option<u32>,
 }
@@ -73,18 +71,22 @@ impl Scope {
     /// `configured` is `spark.default.parallelism` where it is set; `cores`, which the Context keeps up to date, stands
     /// in where it is not.
     pub fn new(runner: Weak<dyn JobRunner>, configured: Option<u32>, cores: Arc<AtomicU32>) -> Arc<Self> {
-        let (next_rdd, next_shuffle) = (AtomicU32::new(0), AtomicU32::new(0));
-        Arc::new(Scope { runner, next_rdd, next_shuffle, cores, configured_parallelism: configured })
+        Arc::new(Scope { runner, cores, configured_parallelism: configured })
     }
 
     /// A number for a new RDD.
+    ///
+    /// Counted by process, not by Context: a lineage may hold RDDs of several Contexts (a union, a join), and finds its
+    /// nodes by their numbers.
     pub fn next_rdd(&self) -> RddId {
-        RddId(self.next_rdd.fetch_add(1, Ordering::Relaxed))
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        RddId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A number for a new shuffle.
+    /// A number for a new shuffle, counted as those of RDDs are.
     pub fn next_shuffle(&self) -> ShuffleId {
-        ShuffleId(self.next_shuffle.fetch_add(1, Ordering::Relaxed))
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        ShuffleId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
     /// How many partitions sources have unless told otherwise, at least 1.

@@ -39,6 +39,25 @@ impl DriverCore {
 
     /// Takes one event at the time `now` and appends what is to be done to `out`, in order.
     pub fn handle(&mut self, now: Tick, event: DriverEvent, out: &mut Vec<DriverEffect>) {
+        self.handle_all(now, [event], out);
+    }
+
+    /// Takes events that have all happened by `now`, in order; executors' slots are offered once after them.
+    pub fn handle_all(
+        &mut self,
+        now: Tick,
+        events: impl IntoIterator<Item = DriverEvent>,
+        out: &mut Vec<DriverEffect>,
+    ) {
+        for event in events {
+            self.take(now, event, out);
+        }
+        self.remove_overdue(now, out);
+        self.resubmit_due(now, out);
+        self.tasks.offer(now, out);
+    }
+
+    fn take(&mut self, now: Tick, event: DriverEvent, out: &mut Vec<DriverEffect>) {
         match event {
             DriverEvent::SubmitJob { job, graph, partitions } => self.submit_job(now, job, graph, partitions, out),
             DriverEvent::CancelJob { job, reason } => self.cancel_job(job, reason, out),
@@ -61,9 +80,6 @@ impl DriverCore {
             DriverEvent::Stop => self.close(JobError::Stopped, out),
             DriverEvent::Wake => {}
         }
-        self.remove_overdue(now, out);
-        self.resubmit_due(now, out);
-        self.tasks.offer(now, out);
     }
 
     /// When `handle` must be called at the latest, with [`DriverEvent::Wake`] if nothing else happens before.

@@ -38,6 +38,13 @@ pub enum DriverEffect {
         /// Which.
         tasks: Vec<TaskSpec>,
     },
+    /// Ask for those of these tasks that have not begun; each one that comes back is a `TaskOutcome::GivenBack`.
+    RecallTasks {
+        /// Where they wait.
+        executor: ExecutorId,
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
     /// Ask a task to end. Its slot is taken until the executor reports it ended.
     KillTask {
         /// Where it runs.

@@ -101,8 +101,10 @@ pub struct TaskUpdate {
 /// What became of a task.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TaskOutcome {
-    /// It has begun.
+    /// It had waited at its executor, and has begun.
     Running,
+    /// It was recalled and had not begun: its executor has forgotten it.
+    GivenBack,
     /// A result task's encoded result.
     Result(Bytes),
     /// A result task's result lies in a block of its executor, as it is too large for a message.

@@ -6,7 +6,10 @@ use crate::{
     dag::stage::StageState,
     driver_core::DriverCore,
     effect::StageKind,
-    tasks::task_set::{TaskSetManager, TaskState},
+    tasks::{
+        pace::MOST_AHEAD,
+        task_set::{TaskSetManager, TaskState},
+    },
 };
 
 /// Fails with the formatted text unless the condition holds.
@@ -30,12 +33,19 @@ impl DriverCore {
         self.blocks.check(&executors)
     }
 
-    /// Slots are never overcommitted, and what is free is what is not taken.
+    /// What is free is what is not taken; more tasks than slots have only executors that end them fast, or where they
+    /// have been called back.
     fn check_slots(&self) -> Result<(), String> {
         for (id, e) in &self.tasks.executors.known {
             let taken = e.tasks.iter().filter(|t| self.tasks.running.get(t).is_some_and(|r| r.has_slot)).count();
             hold!(taken == e.used as usize, "{id} counts {} slots as taken, and {taken} are", e.used);
-            hold!(e.used <= e.cores, "{id} has {} cores and {} tasks", e.cores, e.used);
+            hold!(e.waiting() <= MOST_AHEAD, "{id} has {} cores and {} tasks", e.cores, e.used);
+            let waits = self.tasks.not_begun(*id);
+            let kept = waits.iter().filter(|t| self.tasks.running.get(t).is_some_and(|r| !r.recalled)).count();
+            let most = e.pace.ahead() as usize * 4;
+            hold!(e.lost_at.is_some() || kept <= most, "{kept} tasks wait at {id}, where {} may", e.pace.ahead());
+            let roomy = e.lost_at.is_none() && e.room() > 0;
+            hold!(roomy == self.tasks.executors.roomy.contains(id), "{id} is offered wrongly for tasks that wait");
             let offered = e.lost_at.is_none() && e.used < e.cores;
             hold!(offered == self.tasks.executors.free.contains(id), "{id} is offered wrongly");
             for t in &e.tasks {

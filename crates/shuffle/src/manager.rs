@@ -116,11 +116,13 @@ impl ShuffleManager {
         if !written.contains(&shuffle) {
             for dir in &self.config.dirs {
                 let path = files::shuffle_dir(dir, shuffle);
-                fs::create_dir_all(&path).map_err(|source| ShuffleError::File {
-                    action: "create directory",
-                    path,
-                    source,
-                })?;
+                // Not the local directory itself: where that was removed its owner has ended, and nobody would remove it.
+                match fs::create_dir(&path) {
+                    Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(ShuffleError::File { action: "create directory", path, source });
+                    }
+                    _ => {}
+                }
             }
             written.insert(shuffle);
         }

@@ -50,6 +50,7 @@ impl Cluster {
                 self.driver.ended.push(attempt);
             }
             DriverEffect::LaunchTasks { executor, tasks } => self.launch(executor, tasks),
+            DriverEffect::RecallTasks { executor, tasks } => self.tell_executor(executor.0, ToExecutor::Recall(tasks)),
             DriverEffect::KillTask { executor, task, reason } => {
                 self.tell_executor(executor.0, ToExecutor::Kill { task, reason });
             }

@@ -87,6 +87,7 @@ impl Cluster {
                 self.executor_handle(id, Event::Launch { tasks: names, ended });
             }
             ToExecutor::Kill { task, reason } => self.executor_handle(id, Event::Kill { task, reason }),
+            ToExecutor::Recall(tasks) => self.executor_handle(id, Event::Recall { tasks }),
             ToExecutor::DropShuffle(shuffle) => {
                 if let Some(node) = self.executors.get_mut(&id) {
                     node.store.files.retain(|(s, _), _| *s != shuffle);
@@ -131,6 +132,12 @@ impl Cluster {
                         node.tasks.remove(&task);
                     }
                     self.report(id, task, TaskOutcome::Failed(TaskFailure::Killed { reason }), Vec::new());
+                }
+                Effect::GiveBack { task } => {
+                    if let Some(node) = self.executors.get_mut(&id) {
+                        node.tasks.remove(&task);
+                    }
+                    self.report(id, task, TaskOutcome::GivenBack, Vec::new());
                 }
                 Effect::DropStage { stage } => self.drop_results(id, stage),
                 Effect::Heartbeat => {}

@@ -76,7 +76,11 @@ impl Faults {
             f.fail_task = 50 + rng.below(400);
             f.slow_task = 300;
         }
-        if rng.chance(60) {
+        if rng.chance(40) {
+            // So short that some are launched ahead of the free slots.
+            f.task_time = Duration::from_millis(1);
+            f.delay = Duration::from_micros(100 + rng.below(1000));
+        } else if rng.chance(60) {
             f.task_time = Duration::from_millis(50 + rng.below(500));
         }
         if rng.chance(70) {

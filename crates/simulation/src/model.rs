@@ -173,7 +173,9 @@ pub fn program(rng: &mut Rng, nodes: u32, indeterminate_percent: u64) -> Vec<Gra
     let mut program: Vec<GraphNode> = Vec::new();
     let mut shuffles = 0;
     for i in 0..nodes {
-        let mut node = GraphNode { rdd: RddId(i), partitions: 1 + rng.below(4) as u32, ..GraphNode::default() };
+        // Some are so wide that tasks wait for slots.
+        let partitions = if rng.chance(5) { 20 + rng.below(40) } else { 1 + rng.below(4) };
+        let mut node = GraphNode { rdd: RddId(i), partitions: partitions as u32, ..GraphNode::default() };
         if i > 0 {
             derive(rng, &program, &mut node, &mut shuffles);
         }

@@ -90,6 +90,7 @@ pub(crate) enum ToExecutor {
     Refused(String),
     Launch { tasks: Vec<(TaskSpec, Arc<StageInfo>)>, ended: Vec<StageAttempt> },
     Kill { task: TaskId, reason: String },
+    Recall(Vec<TaskId>),
     DropShuffle(firesteel_common::ShuffleId),
     DropRdd(firesteel_common::RddId),
     Stop,

@@ -37,6 +37,7 @@ pub(crate) fn summary(message: &Message) -> String {
 fn update_summary(update: &TaskUpdate) -> String {
     let what = match &update.outcome {
         TaskOutcome::Running => "runs".to_owned(),
+        TaskOutcome::GivenBack => "is given back".to_owned(),
         TaskOutcome::Result(bytes) => format!("has its result, {} bytes", bytes.len()),
         TaskOutcome::ResultInBlock { block_id, size } => format!("has its result in {block_id}, {size} bytes"),
         TaskOutcome::MapOutput(_) => "has written its map output".to_owned(),

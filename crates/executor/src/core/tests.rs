@@ -54,6 +54,20 @@ fn a_killed_task_is_flagged_while_it_runs_and_reported_while_it_waits() {
 }
 
 #[test]
+fn a_recall_gives_back_what_waits_and_leaves_what_has_begun() {
+    let mut c = core(1);
+    handle(&mut c, launch(&[1, 2, 3, 4]));
+    let recall = |tasks: &[u64]| Event::Recall { tasks: tasks.iter().map(|t| TaskId(*t)).collect() };
+    let back = |task| Effect::GiveBack { task: TaskId(task) };
+    assert_eq!(handle(&mut c, recall(&[1, 3, 4, 9])), [back(3), back(4)]);
+    assert_eq!(handle(&mut c, recall(&[3])), [], "it is gone");
+    assert_eq!(handle(&mut c, Event::Finished { task: TaskId(1) }), [start(2, true)]);
+    assert_eq!(handle(&mut c, recall(&[2])), [], "it has begun");
+    assert_eq!(handle(&mut c, launch(&[3])), [], "one that was given back may come again");
+    assert_eq!(handle(&mut c, Event::Finished { task: TaskId(2) }), [start(3, true)]);
+}
+
+#[test]
 fn an_ended_stage_is_dropped_after_its_last_task() {
     let mut c = core(1);
     handle(&mut c, launch(&[1, 2]));
@@ -107,7 +121,7 @@ proptest! {
     #[test]
     fn each_task_ends_once_and_the_table_ends_empty(
         slots in 1u32..4,
-        steps in prop::collection::vec((0u8..5, 0u64..12), 1..200),
+        steps in prop::collection::vec((0u8..6, 0u64..12), 1..200),
     ) {
         let mut c = core(slots);
         let (mut running, mut known) = (Vec::<TaskId>::new(), std::collections::BTreeSet::new());
@@ -126,6 +140,7 @@ proptest! {
                         running.push(task);
                     }
                     Effect::NeverRan { task, .. } => prop_assert!(!running.contains(&task) && known.remove(&task)),
+                    Effect::GiveBack { task } => prop_assert!(!running.contains(&task) && known.remove(&task)),
                     Effect::Flag { task, .. } => prop_assert!(running.contains(&task)),
                     Effect::DropStage { .. } | Effect::Heartbeat => {}
                 }
@@ -138,6 +153,7 @@ proptest! {
                 2 => Event::Kill { task: TaskId(n), reason: String::new() },
                 3 if !running.is_empty() => Event::Finished { task: running[n as usize % running.len()] },
                 3 => Event::Finished { task: TaskId(n + 100) },
+                4 => Event::Recall { tasks: (0..n).map(TaskId).collect() },
                 _ => Event::Launch { tasks: vec![], ended: vec![stage(1)] },
             };
             apply(&mut c, &mut running, event)?;

@@ -7,7 +7,8 @@ use firesteel_rdd::{node::EncodedOp, runner::JobEvent};
 use firesteel_rpc::{convert::failure_from_proto, proto::executor as proto};
 use firesteel_scheduler::{BlockUpdate, DriverEffect, DriverEvent, MapOutput, StageKind, TaskOutcome, TaskUpdate};
 
-use super::EventLoop;
+use super::{EventLoop, stages::users_code};
+use crate::Error;
 
 impl EventLoop {
     pub(super) fn carry_out_one(&mut self, effect: DriverEffect) {
@@ -20,15 +21,18 @@ impl EventLoop {
                 self.stages.end(attempt);
                 // Otherwise executors hear of it with their next tasks.
                 if std::mem::take(&mut self.blocks_held) {
-                    for (executor, message) in self.stages.take_ended() {
-                        self.send(executor, proto::to_executor::Message::LaunchTasks(message));
-                    }
+                    self.tell_ended();
                 }
             }
-            DriverEffect::LaunchTasks { executor, tasks } => match self.stages.launch(executor, &tasks) {
-                Ok(message) => self.send(executor, proto::to_executor::Message::LaunchTasks(message)),
-                Err(e) => self.refuse(executor, tasks.iter().map(|t| t.task), &e.to_string()),
-            },
+            DriverEffect::LaunchTasks { executor, tasks } => {
+                let (message, refused) = self.stages.launch(executor, &tasks);
+                self.send(executor, proto::to_executor::Message::LaunchTasks(message));
+                self.refuse(executor, refused);
+            }
+            DriverEffect::RecallTasks { executor, tasks } => {
+                let recall = proto::RecallTasks { task_ids: tasks.iter().map(|t| t.0).collect() };
+                self.send(executor, proto::to_executor::Message::RecallTasks(recall));
+            }
             DriverEffect::KillTask { executor, task, reason } => {
                 let kill = proto::KillTask { task_id: task.0, reason };
                 self.send(executor, proto::to_executor::Message::KillTask(kill));
@@ -71,6 +75,13 @@ impl EventLoop {
         }
     }
 
+    /// Tells executors of the stages that ended.
+    pub(super) fn tell_ended(&mut self) {
+        for (executor, message) in self.stages.take_ended() {
+            self.send(executor, proto::to_executor::Message::LaunchTasks(message));
+        }
+    }
+
     /// Encodes a stage for its tasks. What cannot be encoded fails the jobs that need it.
     fn start_stage(
         &mut self,
@@ -84,28 +95,26 @@ impl EventLoop {
                 None => return,
             },
             StageKind::ShuffleMap { shuffle, .. } => match self.jobs.values().find_map(|j| j.shuffles.get(&shuffle)) {
-                Some(shuffle) => (shuffle.parent(), shuffle.output()),
+                Some(shuffle) => (
+                    shuffle.parent(),
+                    users_code("encoding the environment of a shuffle", || shuffle.output().map_err(Into::into)),
+                ),
                 None => return,
             },
         };
-        let started = output.map_err(Into::into).and_then(|o| self.stages.start(attempt, root, o, shuffles));
+        let started = output.and_then(|o| self.stages.start(attempt, root, o, shuffles));
         if let Err(e) = started {
             self.stages.start_failed(attempt, e);
         }
     }
 
     /// Tasks that could not be put into a message end as failed.
-    fn refuse(&mut self, executor: ExecutorId, tasks: impl Iterator<Item = TaskId>, why: &str) {
-        let failed = |task| TaskUpdate {
-            task,
-            outcome: TaskOutcome::Failed(TaskFailure::Exception {
-                message: why.to_owned(),
-                location: String::new(),
-                panic: false,
-            }),
-            blocks: Vec::new(),
-        };
-        let event = DriverEvent::TasksUpdated { executor, updates: tasks.map(failed).collect() };
+    fn refuse(&mut self, executor: ExecutorId, refused: Vec<(TaskId, Error)>) {
+        if refused.is_empty() {
+            return;
+        }
+        let failed = |(task, e): (TaskId, Error)| TaskUpdate { task, outcome: failed(e), blocks: Vec::new() };
+        let event = DriverEvent::TasksUpdated { executor, updates: refused.into_iter().map(failed).collect() };
         self.pending.push_back(event);
     }
 
@@ -140,24 +149,32 @@ impl EventLoop {
     }
 }
 
-/// An executor's news in the schedulers' words; `None`, with a warning, for a message without content.
-pub fn update_of(executor: ExecutorId, update: proto::StatusUpdate) -> Option<TaskUpdate> {
-    let outcome = outcome_of(update.state).or_else(|| {
+/// A task that failed of what is no panic.
+fn failed(why: impl std::fmt::Display) -> TaskOutcome {
+    let (message, location) = (why.to_string(), String::new());
+    TaskOutcome::Failed(TaskFailure::Exception { message, location, panic: false })
+}
+
+/// An executor's news in the schedulers' words.
+pub fn update_of(executor: ExecutorId, update: proto::StatusUpdate) -> TaskUpdate {
+    // A task whose end nobody understands would otherwise be waited for for ever.
+    let outcome = outcome_of(update.state).unwrap_or_else(|| {
         tracing::warn!(executor_id = executor.0, task = update.task_id, "a status update without a state");
-        None
-    })?;
+        failed("the executor sent a status update without a state that this driver knows")
+    });
     let blocks = update
         .blocks
         .into_iter()
         .map(|b| BlockUpdate { rdd: RddId(b.rdd_id), partition: b.partition, stored: b.stored, bytes: b.memory_bytes })
         .collect();
-    Some(TaskUpdate { task: TaskId(update.task_id), outcome, blocks })
+    TaskUpdate { task: TaskId(update.task_id), outcome, blocks }
 }
 
 fn outcome_of(state: Option<proto::status_update::State>) -> Option<TaskOutcome> {
     use proto::{payload::Place, status_update::State, success::Output};
     Some(match state? {
         State::Running(_) => TaskOutcome::Running,
+        State::GivenBack(_) => TaskOutcome::GivenBack,
         State::Success(success) => match success.output? {
             Output::Result(payload) => match payload.place? {
                 Place::Inline(bytes) => TaskOutcome::Result(bytes),

@@ -30,6 +30,13 @@ use firesteel_storage::BlockManager;
 
 use self::{results::ResultFetcher, stages::Stages};
 
+/// After so long without a job executors are told to drop what they hold for stages that ended. Otherwise they hear of it
+/// with their next tasks, which costs no message of its own.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// So many more messages are handled together with the first, if they are there.
+const MOST_AT_ONCE: usize = 64;
+
 /// The way to one executor.
 pub trait Link: Send {
     /// Sends a message without waiting. On an error the executor counts as lost: the backend will say so.
@@ -149,21 +156,36 @@ impl EventLoop {
         let _logging = crate::logging::on_this_thread();
         let mut effects = Vec::new();
         loop {
-            let message = match self.core.next_deadline() {
+            let deadline = self.core.next_deadline().map(|deadline| deadline.since(self.now()));
+            let idle = (self.jobs.is_empty() && self.stages.any_ended()).then_some(IDLE);
+            let message = match deadline.into_iter().chain(idle).min() {
                 None => match inbox.recv() {
                     Ok(message) => Some(message),
                     Err(_) => break,
                 },
-                Some(deadline) => match inbox.recv_timeout(deadline.since(self.now())) {
+                Some(wait) => match inbox.recv_timeout(wait) {
                     Ok(message) => Some(message),
                     Err(mpsc::RecvTimeoutError::Timeout) => None,
                     Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 },
             };
-            let stop = matches!(message, Some(Message::Stop));
-            if let Some(event) = message.map_or(Some(DriverEvent::Wake), |m| self.event_of(m)) {
-                self.core.handle(self.now(), event, &mut effects);
+            if message.is_none() && idle.is_some() {
+                self.tell_ended();
             }
+            let mut stop = false;
+            let mut events = Vec::new();
+            if message.is_none() {
+                events.push(DriverEvent::Wake);
+            }
+            // With all that lies here already, slots are offered once.
+            for message in message.into_iter().chain(inbox.try_iter().take(MOST_AT_ONCE)) {
+                stop = matches!(message, Message::Stop);
+                events.extend(self.event_of(message));
+                if stop {
+                    break;
+                }
+            }
+            self.core.handle_all(self.now(), events, &mut effects);
             self.carry_out(&mut effects);
             if stop {
                 break;
@@ -194,7 +216,7 @@ impl EventLoop {
                 DriverEvent::ExecutorRegistered { executor, host, block_address, cores }
             }
             Message::Status { executor, updates } => {
-                let updates = updates.into_iter().filter_map(|u| effects::update_of(executor, u)).collect();
+                let updates = updates.into_iter().map(|u| effects::update_of(executor, u)).collect();
                 DriverEvent::TasksUpdated { executor, updates }
             }
             Message::Event(event) => {

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, ShuffleId, StageAttempt};
+use firesteel_common::{ExecutorId, ShuffleId, StageAttempt, TaskId};
 use firesteel_rdd::{
     Error,
     lineage::{encode_stage, inputs_of},
@@ -61,7 +62,8 @@ impl Stages {
                 maps: maps.iter().map(status_of).collect(),
             })
             .collect();
-        let data = proto::StageData { lineage: encode_stage(&root, output)?.into(), shuffles };
+        let lineage = users_code("encoding a stage", || encode_stage(&root, output))?;
+        let data = proto::StageData { lineage: lineage.into(), shuffles };
         let mut blocks = Vec::new();
         let data = self.payload(BlockId::StageData(attempt), data.encode_to_vec().into(), &mut blocks)?;
         self.attempts.insert(attempt, Attempt { root, data, sent_to: BTreeSet::new(), blocks });
@@ -73,42 +75,56 @@ impl Stages {
         self.failed.insert(attempt, error);
     }
 
-    /// The message that launches `tasks` on `executor`.
-    pub fn launch(&mut self, executor: ExecutorId, tasks: &[TaskSpec]) -> Result<proto::LaunchTasks, Error> {
+    /// The message that launches `tasks` on `executor`, but for those that cannot be put into one.
+    pub fn launch(&mut self, executor: ExecutorId, tasks: &[TaskSpec]) -> (proto::LaunchTasks, Vec<(TaskId, Error)>) {
         let mut message = ended_message(self.ended.remove(&executor).unwrap_or_default());
+        let mut refused = Vec::new();
         for spec in tasks {
-            let missing = || {
-                let unknown = || Error::InvalidArgument(format!("{} has no data", spec.stage));
-                self.failed.get(&spec.stage).cloned().unwrap_or_else(unknown)
-            };
-            let attempt = self.attempts.get(&spec.stage).ok_or_else(missing)?;
-            let inputs = inputs_of(&attempt.root, spec.partition)?;
-            let mut blocks = Vec::new();
-            let mut task_inputs = Vec::with_capacity(inputs.len());
-            for input in inputs {
-                let (rdd, partition) = (input.rdd, input.partition);
-                let data = self.payload(BlockId::PartitionData { rdd, partition }, input.data, &mut blocks)?;
-                task_inputs.push(proto::PartitionData { rdd_id: rdd.0, partition, data: Some(data) });
+            if let Err(e) = self.add_task(&mut message, executor, spec) {
+                refused.push((spec.task, e));
             }
-            let Some(attempt) = self.attempts.get_mut(&spec.stage) else { continue };
-            attempt.blocks.append(&mut blocks);
-            if attempt.sent_to.insert(executor) {
-                message.stages.push(proto::StageBinary {
-                    stage_id: spec.stage.stage.0,
-                    stage_attempt: spec.stage.attempt,
-                    data: Some(attempt.data.clone()),
-                });
-            }
-            message.tasks.push(proto::TaskDescription {
-                task_id: spec.task.0,
+        }
+        (message, refused)
+    }
+
+    /// Adds a task and, where `executor` lacks it, the stage's data; on an error nothing is added.
+    fn add_task(
+        &mut self,
+        message: &mut proto::LaunchTasks,
+        executor: ExecutorId,
+        spec: &TaskSpec,
+    ) -> Result<(), Error> {
+        let Some(attempt) = self.attempts.get(&spec.stage) else {
+            let unknown = || Error::InvalidArgument(format!("{} has no data", spec.stage));
+            return Err(self.failed.get(&spec.stage).cloned().unwrap_or_else(unknown));
+        };
+        let inputs = users_code("encoding the input of a task", || inputs_of(&attempt.root, spec.partition))?;
+        let mut blocks = Vec::new();
+        let inputs = inputs.into_iter().map(|input| {
+            let (rdd, partition) = (input.rdd, input.partition);
+            let data = self.payload(BlockId::PartitionData { rdd, partition }, input.data, &mut blocks)?;
+            Ok(proto::PartitionData { rdd_id: rdd.0, partition, data: Some(data) })
+        });
+        let inputs = inputs.collect::<Result<Vec<_>, Error>>();
+        let Some(attempt) = self.attempts.get_mut(&spec.stage) else { return Ok(()) };
+        attempt.blocks.append(&mut blocks);
+        let inputs = inputs?;
+        if attempt.sent_to.insert(executor) {
+            message.stages.push(proto::StageBinary {
                 stage_id: spec.stage.stage.0,
                 stage_attempt: spec.stage.attempt,
-                partition: spec.partition,
-                attempt_number: spec.attempt_number,
-                inputs: task_inputs,
+                data: Some(attempt.data.clone()),
             });
         }
-        Ok(message)
+        message.tasks.push(proto::TaskDescription {
+            task_id: spec.task.0,
+            stage_id: spec.stage.stage.0,
+            stage_attempt: spec.stage.attempt,
+            partition: spec.partition,
+            attempt_number: spec.attempt_number,
+            inputs,
+        });
+        Ok(())
     }
 
     /// Drops what an attempt needed; executors are told with their next tasks.
@@ -121,6 +137,11 @@ impl Stages {
         for block in ended.blocks {
             self.blocks.manager.remove(&block);
         }
+    }
+
+    /// Whether some executor does not know yet of a stage attempt that ended.
+    pub fn any_ended(&self) -> bool {
+        !self.ended.is_empty()
     }
 
     /// For each executor that does not know yet of stage attempts that ended, the message that says so.
@@ -150,6 +171,15 @@ impl Stages {
         };
         Ok(proto::Payload { place: Some(place) })
     }
+}
+
+/// Runs what calls the `Serialize` of users' types: a panic there is an error of their job, not the end of the event
+/// loop and with it of all jobs.
+pub fn users_code<T>(what: &str, f: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Err(Error::InvalidArgument(format!("{what} panicked: {}", text.unwrap_or("no message"))))
+    })
 }
 
 fn ended_message(ended: Vec<StageAttempt>) -> proto::LaunchTasks {

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use firesteel_common::Data;
+use firesteel_common::{Data, Env};
 
 use crate::{
     PartitionIter, Rdd, Result,
     actions::over,
     chunk::{Stream, drain},
+    output::OutputOp,
 };
 
-/// A job that runs. Spark: `FutureAction`.
+/// A job that runs.
 ///
 /// Dropping it neither waits for the job nor cancels it.
+#[doc(alias = "FutureAction")]
 #[must_use = "the result, or the error, of the job comes from `wait`"]
 pub struct JobFuture<R> {
     pub(crate) wait: Box<dyn FnOnce() -> Result<R> + Send>,
@@ -41,6 +43,17 @@ impl<R> JobFuture<R> {
 
 impl<T: Data> Rdd<T> {
     /// As `collect`, without waiting.
+    ///
+    /// ```no_run
+    /// # fn main() -> firesteel_rdd::Result<()> {
+    /// # let words: firesteel_rdd::Rdd<String> = unimplemented!();
+    /// let job = words.collect_async()?;
+    /// if job.wait()?.is_empty() {
+    ///     println!("no words");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "collectAsync")]
     #[track_caller]
     pub fn collect_async(&self) -> Result<JobFuture<Vec<T>>> {
         let flatten = |parts: Vec<Vec<T>>| parts.into_iter().flatten().collect();
@@ -48,6 +61,7 @@ impl<T: Data> Rdd<T> {
     }
 
     /// As `count`, without waiting.
+    #[doc(alias = "countAsync")]
     #[track_caller]
     pub fn count_async(&self) -> Result<JobFuture<u64>> {
         self.run_async("count_async", &(), over(|_: &(), input, _| super::collect::count(input)), |parts: Vec<u64>| {
@@ -56,26 +70,40 @@ impl<T: Data> Rdd<T> {
     }
 }
 
+/// The tasks of `foreach`.
+pub(super) fn each_element<T: Data, E: Env>(
+    f: impl Fn(&E, T) + Copy + Send + Sync + 'static,
+) -> impl OutputOp<In = T, Env = E> {
+    over(move |env: &E, mut input: Stream<T>, _| {
+        while let Some(chunk) = input.next_chunk()? {
+            chunk.into_vec().into_iter().for_each(|x| f(env, x));
+        }
+        Ok(())
+    })
+}
+
+/// The tasks of `foreach_partition`.
+pub(super) fn each_partition<T: Data, E: Env>(
+    f: impl Fn(&E, PartitionIter<T>) + Copy + Send + Sync + 'static,
+) -> impl OutputOp<In = T, Env = E> {
+    over(move |env: &E, input, ctx| {
+        f(env, PartitionIter::new(input, ctx));
+        Ok(())
+    })
+}
+
 operators! {
     impl[T: Data] T;
 
     /// As `foreach`, without waiting.
+    #[doc(alias = "foreachAsync")]
     fn foreach_async[]() { f: F(x: T) -> () } -> Result<JobFuture<()>> = |rdd, env| {
-        let part = over(move |env: &E, mut input: Stream<T>, _| {
-            while let Some(chunk) = input.next_chunk()? {
-                chunk.into_vec().into_iter().for_each(|x| f(env, x));
-            }
-            Ok(())
-        });
-        rdd.run_async("foreach_async", &**env, part, |_: Vec<()>| ())
+        rdd.run_async("foreach_async", &**env, each_element(f), |_: Vec<()>| ())
     };
 
     /// As `foreach_partition`, without waiting.
+    #[doc(alias = "foreachPartitionAsync")]
     fn foreach_partition_async[]() { f: F(elements: PartitionIter<T>) -> () } -> Result<JobFuture<()>> = |rdd, env| {
-        let part = over(move |env: &E, input, ctx| {
-            f(env, PartitionIter::new(input, ctx));
-            Ok(())
-        });
-        rdd.run_async("foreach_partition_async", &**env, part, |_: Vec<()>| ())
+        rdd.run_async("foreach_partition_async", &**env, each_partition(f), |_: Vec<()>| ())
     };
 }

@@ -9,16 +9,18 @@ use crate::{Rdd, Result, actions::over, chunk::Stream, node::PartitionerKey};
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
     /// How many pairs each key has.
+    #[doc(alias = "countByKey")]
     #[track_caller]
     pub fn count_by_key(&self) -> Result<HashMap<K, u64>> {
         let counts = self.map_ref(|(k, _)| (k.clone(), 1u64)).reduce_by_key(|a, b| a + b);
-        Ok(counts.collect()?.into_iter().collect())
+        Ok(counts.collect_as("count_by_key")?.into_iter().collect())
     }
 
     /// The pairs as a map; of several values of a key the last one stays.
+    #[doc(alias = "collectAsMap")]
     #[track_caller]
     pub fn collect_as_map(&self) -> Result<HashMap<K, V>> {
-        Ok(self.collect()?.into_iter().collect())
+        Ok(self.collect_as("collect_as_map")?.into_iter().collect())
     }
 
     /// All values of `key`. Looks at one partition only when the pairs lie by hash.
@@ -49,9 +51,10 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
 
 impl<T: Key> Rdd<T> {
     /// How often each element occurs.
+    #[doc(alias = "countByValue")]
     #[track_caller]
     pub fn count_by_value(&self) -> Result<HashMap<T, u64>> {
         let counts = self.map(|x| (x, 1u64)).reduce_by_key(|a, b| a + b);
-        Ok(counts.collect()?.into_iter().collect())
+        Ok(counts.collect_as("count_by_value")?.into_iter().collect())
     }
 }

@@ -22,11 +22,17 @@ impl<T: Data> Rdd<T> {
     /// All elements, in partition order. They must fit into the driver's memory and `spark.driver.maxResultSize`.
     #[track_caller]
     pub fn collect(&self) -> Result<Vec<T>> {
-        let parts: Vec<Vec<T>> = self.run_all("collect", &(), over(|_: &(), input, _| drain(input)))?;
+        self.collect_as("collect")
+    }
+
+    #[track_caller]
+    pub(super) fn collect_as(&self, action: &'static str) -> Result<Vec<T>> {
+        let parts: Vec<Vec<T>> = self.run_all(action, &(), over(|_: &(), input, _| drain(input)))?;
         Ok(parts.into_iter().flatten().collect())
     }
 
     /// The elements of each partition. Spark: `glom().collect()`.
+    #[doc(alias = "glom")]
     #[track_caller]
     pub fn collect_partitions(&self) -> Result<Vec<Vec<T>>> {
         self.run_all("collect_partitions", &(), over(|_: &(), input, _| drain(input)))
@@ -43,6 +49,11 @@ impl<T: Data> Rdd<T> {
     /// as Spark does.
     #[track_caller]
     pub fn take(&self, n: usize) -> Result<Vec<T>> {
+        self.head("take", n)
+    }
+
+    #[track_caller]
+    fn head(&self, action: &'static str, n: usize) -> Result<Vec<T>> {
         let all = self.num_partitions();
         let (mut taken, mut next, mut width) = (Vec::new(), 0u32, 1u32);
         while taken.len() < n && next < all {
@@ -58,7 +69,7 @@ impl<T: Data> Rdd<T> {
                 }
                 Ok(head)
             });
-            self.run("take", (next..upto).collect(), &(n - taken.len()), head, |index, part| {
+            self.run(action, (next..upto).collect(), &(n - taken.len()), head, |index, part| {
                 if let Some(slot) = parts.get_mut(index) {
                     *slot = part;
                 }
@@ -76,12 +87,13 @@ impl<T: Data> Rdd<T> {
     /// [`Error::Empty`] when there is none.
     #[track_caller]
     pub fn first(&self) -> Result<T> {
-        self.take(1)?.into_iter().next().ok_or(Error::Empty("first"))
+        self.head("first", 1)?.into_iter().next().ok_or(Error::Empty("first"))
     }
 
     /// Whether there is no element.
+    #[doc(alias = "isEmpty")]
     #[track_caller]
     pub fn is_empty(&self) -> Result<bool> {
-        Ok(self.take(1)?.is_empty())
+        Ok(self.head("is_empty", 1)?.is_empty())
     }
 }

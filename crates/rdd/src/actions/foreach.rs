@@ -4,22 +4,27 @@ use std::fmt::Display;
 
 use firesteel_common::Data;
 
-use crate::{PartitionIter, Result, actions::over, task::TaskError};
+use super::{
+    asynchronous::{each_element, each_partition},
+    over,
+};
+use crate::{PartitionIter, Result, task::TaskError};
 
 operators! {
     impl[T: Data] T;
 
     /// Applies `f` to each element, for its effects.
     fn foreach[]() { f: F(x: T) -> () } -> Result<()> = |rdd, env| {
-        rdd.with_env(env).foreach_async(f)?.wait()
+        rdd.run("foreach", (0..rdd.num_partitions()).collect(), &**env, each_element(f), |_, ()| ())
     };
 
     /// Applies `f` to each partition, for its effects.
     ///
     /// When the partition's input fails or the task is killed, the iterator unwinds: a statement after the loop over it,
     /// such as a commit, runs only when the partition was seen to its end.
+    #[doc(alias = "foreachPartition")]
     fn foreach_partition[]() { f: F(elements: PartitionIter<T>) -> () } -> Result<()> = |rdd, env| {
-        rdd.with_env(env).foreach_partition_async(f)?.wait()
+        rdd.run("foreach_partition", (0..rdd.num_partitions()).collect(), &**env, each_partition(f), |_, ()| ())
     };
 
     /// As `foreach_partition`; an `Err` fails the task with its text.

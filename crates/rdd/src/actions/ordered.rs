@@ -21,6 +21,7 @@ fn select<T: SortKey>(mut elements: Vec<T>, n: usize, descending: bool) -> Vec<T
 
 impl<T: Data + SortKey> Rdd<T> {
     /// The `n` smallest elements, smallest first.
+    #[doc(alias = "takeOrdered")]
     #[track_caller]
     pub fn take_ordered(&self, n: usize) -> Result<Vec<T>> {
         self.extremes("take_ordered", n, false)
@@ -56,7 +57,7 @@ impl<T: Data + SortKey> Rdd<T> {
             let mut best = Vec::new();
             while let Some(chunk) = input.next_chunk()? {
                 best.extend_from_slice(chunk.as_slice());
-                if best.len() > 2 * n + 4096 {
+                if best.len() > n.saturating_mul(2).saturating_add(4096) {
                     best = select(best, *n, *descending);
                 }
             }

@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufWriter, Write},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -32,9 +32,41 @@ macro_rules! text_by_display {
         }
     )*};
 }
-text_by_display!(bool, char, i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize, f32, f64);
+text_by_display!(bool, char, i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize);
+
+macro_rules! text_of_float {
+    ($($t:ty),*) => {$(
+        /// With a point also where there is no fraction, as Spark writes it: `1.0`.
+        impl TextRecord for $t {
+            fn write_text(&self, line: &mut String) {
+                use std::fmt::Write;
+                // Writing to a String cannot fail.
+                let _ = write!(line, "{self:?}");
+            }
+        }
+    )*};
+}
+text_of_float!(f32, f64);
 
 impl TextRecord for String {
+    fn write_text(&self, line: &mut String) {
+        line.push_str(self);
+    }
+}
+
+impl<T: TextRecord + ?Sized> TextRecord for Box<T> {
+    fn write_text(&self, line: &mut String) {
+        (**self).write_text(line);
+    }
+}
+
+impl<T: TextRecord + ?Sized> TextRecord for std::sync::Arc<T> {
+    fn write_text(&self, line: &mut String) {
+        (**self).write_text(line);
+    }
+}
+
+impl TextRecord for str {
     fn write_text(&self, line: &mut String) {
         line.push_str(self);
     }
@@ -91,6 +123,8 @@ macro_rules! text_tuple {
 text_tuple!(A.0, B.1);
 text_tuple!(A.0, B.1, C.2);
 text_tuple!(A.0, B.1, C.2, D.3);
+text_tuple!(A.0, B.1, C.2, D.3, E.4);
+text_tuple!(A.0, B.1, C.2, D.3, E.4, F.5);
 
 impl<T: Data + TextRecord> Rdd<T> {
     /// Writes each element as a line into `dir`, one file `part-00000` a partition, and `_SUCCESS` when all is there.
@@ -98,6 +132,7 @@ impl<T: Data + TextRecord> Rdd<T> {
     ///
     /// # Errors
     /// [`Error::OutputExists`] when `dir` is there already. When the job fails, `dir` is removed again.
+    #[doc(alias = "saveAsTextFile")]
     #[track_caller]
     pub fn save_as_text_file(&self, dir: impl AsRef<Path>) -> Result<()> {
         let named = dir.as_ref();
@@ -109,12 +144,12 @@ impl<T: Data + TextRecord> Rdd<T> {
             fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
         }
         fs::create_dir(&dir).map_err(|e| match e.kind() {
-            std::io::ErrorKind::AlreadyExists => Error::OutputExists(dir.clone()),
+            io::ErrorKind::AlreadyExists => Error::OutputExists(dir.clone()),
             _ => Error::io(&dir, e),
         })?;
         let saved = self.save_into(&dir);
         if saved.is_err()
-            && let Err(e) = fs::remove_dir_all(&dir)
+            && let Err(e) = remove_all(&dir)
         {
             tracing::warn!(dir = %dir.display(), error = %e, "cannot remove the output of a failed job");
         }
@@ -141,15 +176,28 @@ impl<T: Data + TextRecord> Rdd<T> {
             let part = dir.join(format!("part-{p:05}"));
             fs::rename(file, &part).map_err(|e| Error::io(file, e))?;
         }
-        fs::remove_dir_all(&temporary).map_err(|e| Error::io(&temporary, e))?;
+        remove_all(&temporary).map_err(|e| Error::io(&temporary, e))?;
         let success = dir.join("_SUCCESS");
         File::create(&success).map_err(|e| Error::io(success, e))?;
         Ok(())
     }
 }
 
+/// Removes a directory. An attempt that nobody waits for any more may put one more file into it meanwhile: then once
+/// more, which ends because each task makes one file and new ones find no directory.
+fn remove_all(dir: &Path) -> io::Result<()> {
+    const TRIES: usize = 100;
+    for _ in 1..TRIES {
+        match fs::remove_dir_all(dir) {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            done => return done,
+        }
+    }
+    fs::remove_dir_all(dir)
+}
+
 fn write_lines<T: TextRecord>(path: &Path, mut input: Stream<T>) -> Result<(), TaskError> {
-    let fail = |e: std::io::Error| TaskError::failed(format!("{}: {e}", path.display()));
+    let fail = |e: io::Error| TaskError::failed(format!("{}: {e}", path.display()));
     let mut out = BufWriter::with_capacity(256 << 10, File::create_new(path).map_err(fail)?);
     let mut line = String::new();
     while let Some(chunk) = input.next_chunk()? {

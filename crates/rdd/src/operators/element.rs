@@ -165,6 +165,7 @@ operators! {
     };
 
     /// Applies `f` to each element and puts all that it returns into the result.
+    #[doc(alias = "flatMap")]
     fn flat_map[U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static,]() { f: F(x: T) -> I } -> Rdd<U> =
         |rdd, env| {
             let f = move |env: &E, x: T| Ok::<I, Infallible>(f(env, x));
@@ -191,6 +192,7 @@ operators! {
         |rdd, env| rdd.pipe("try_flat_map", false, env, FlatMap(f, PhantomData));
 
     /// Pairs each element with the key that `f` gives it.
+    #[doc(alias = "keyBy")]
     fn key_by[K: Data,]() { f: F(x: &T) -> K } -> Rdd<(K, T)> = |rdd, env| {
         let f = move |env: &E, x: T| (f(env, &x), x);
         rdd.pipe("key_by", false, env, Map(f, PhantomData))
@@ -201,12 +203,14 @@ operators! {
     impl[K: Data, V: Data] (K, V);
 
     /// Applies `f` to each value; keys and partitions stay.
+    #[doc(alias = "mapValues")]
     fn map_values[U: Data,]() { f: F(v: V) -> U } -> Rdd<(K, U)> = |rdd, env| {
         let f = move |env: &E, (k, v): (K, V)| (k, f(env, v));
         rdd.pipe("map_values", true, env, Map(f, PhantomData))
     };
 
     /// Pairs each key with all that `f` returns for its value; keys and partitions stay.
+    #[doc(alias = "flatMapValues")]
     fn flat_map_values[U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static,]() { f: F(v: V) -> I }
         -> Rdd<(K, U)> = |rdd, env| {
             let f = move |env: &E, (k, v): (K, V)| {

@@ -46,6 +46,14 @@ operators! {
     ///
     /// When the partition's input fails or the task is killed, the iterator unwinds: the statement after a loop over it
     /// runs only when the partition was seen to its end.
+    ///
+    /// ```
+    /// # use firesteel_rdd::Rdd;
+    /// fn longest_of_each(words: &Rdd<String>) -> Rdd<String> {
+    ///     words.map_partitions(|words| words.max_by_key(|w| w.len()))
+    /// }
+    /// ```
+    #[doc(alias = "mapPartitions")]
     fn map_partitions[U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static,]()
         { f: F(elements: PartitionIter<T>) -> I } -> Rdd<U> = |rdd, env| {
             let f = move |env: &E, _: u32, elements: PartitionIter<T>| Ok::<I, Infallible>(f(env, elements));
@@ -61,6 +69,7 @@ operators! {
     };
 
     /// As `map_partitions`, with the partition's number, from 0.
+    #[doc(alias = "mapPartitionsWithIndex")]
     fn map_partitions_with_index[U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static,]()
         { f: F(index: u32, elements: PartitionIter<T>) -> I } -> Rdd<U> = |rdd, env| {
             let f = move |env: &E, index: u32, elements: PartitionIter<T>| Ok::<I, Infallible>(f(env, index, elements));

@@ -122,6 +122,7 @@ impl<K: Key, V: Data, W: Data> Body for CoGroup<K, V, W> {
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
     /// For each key of either RDD, its values in both. A side that lies by an equal partitioner is not moved.
+    #[doc(alias = "groupWith")]
     pub fn cogroup<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (Vec<V>, Vec<W>))> {
         if let Some(key) = self.partitioner()
             && self.partitioner() == other.partitioner()
@@ -153,31 +154,74 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     }
 
     /// As `join`, and `None` for the values of this RDD whose keys `other` lacks.
+    #[doc(alias = "leftOuterJoin")]
     pub fn left_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (V, Option<W>))> {
-        product(&self.cogroup(other).map_values(|(vs, ws)| (vs, or_none(ws))))
+        left_outer(self.cogroup(other))
+    }
+
+    /// As `left_outer_join`, into `partitions` partitions.
+    pub fn left_outer_join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (V, Option<W>))> {
+        left_outer(self.cogroup_n(other, partitions))
     }
 
     /// As `join`, and `None` for the values of `other` whose keys this RDD lacks.
+    #[doc(alias = "rightOuterJoin")]
     pub fn right_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (Option<V>, W))> {
-        product(&self.cogroup(other).map_values(|(vs, ws)| (or_none(vs), ws)))
+        right_outer(self.cogroup(other))
+    }
+
+    /// As `right_outer_join`, into `partitions` partitions.
+    pub fn right_outer_join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (Option<V>, W))> {
+        right_outer(self.cogroup_n(other, partitions))
     }
 
     /// As `join`, and `None` on either side for keys that the other lacks.
+    #[doc(alias = "fullOuterJoin")]
     pub fn full_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (Option<V>, Option<W>))> {
-        product(&self.cogroup(other).map_values(|(vs, ws)| (or_none(vs), or_none(ws))))
+        full_outer(self.cogroup(other))
+    }
+
+    /// As `full_outer_join`, into `partitions` partitions.
+    pub fn full_outer_join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (Option<V>, Option<W>))> {
+        full_outer(self.cogroup_n(other, partitions))
     }
 
     /// The pairs whose keys `other` lacks.
+    #[doc(alias = "subtractByKey")]
     pub fn subtract_by_key<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, V)> {
-        self.cogroup(other).flat_map_values(|(vs, ws)| if ws.is_empty() { vs } else { Vec::new() })
+        lacking(self.cogroup(other))
     }
+
+    /// As `subtract_by_key`, into `partitions` partitions.
+    pub fn subtract_by_key_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, V)> {
+        lacking(self.cogroup_n(other, partitions))
+    }
+}
+
+/// What `cogroup` of two RDDs gives.
+type Groups<K, V, W> = Rdd<(K, (Vec<V>, Vec<W>))>;
+
+fn left_outer<K: Key, V: Data, W: Data>(groups: Groups<K, V, W>) -> Rdd<(K, (V, Option<W>))> {
+    product(&groups.map_values(|(vs, ws)| (vs, or_none(ws))))
+}
+
+fn right_outer<K: Key, V: Data, W: Data>(groups: Groups<K, V, W>) -> Rdd<(K, (Option<V>, W))> {
+    product(&groups.map_values(|(vs, ws)| (or_none(vs), ws)))
+}
+
+fn full_outer<K: Key, V: Data, W: Data>(groups: Groups<K, V, W>) -> Rdd<(K, (Option<V>, Option<W>))> {
+    product(&groups.map_values(|(vs, ws)| (or_none(vs), or_none(ws))))
+}
+
+fn lacking<K: Key, V: Data, W: Data>(groups: Groups<K, V, W>) -> Rdd<(K, V)> {
+    groups.flat_map_values(|(vs, ws)| if ws.is_empty() { vs } else { Vec::new() })
 }
 
 fn or_none<T>(values: Vec<T>) -> Vec<Option<T>> {
     if values.is_empty() { vec![None] } else { values.into_iter().map(Some).collect() }
 }
 
-fn product<K: Key, V: Data, W: Data>(groups: &Rdd<(K, (Vec<V>, Vec<W>))>) -> Rdd<(K, (V, W))> {
+fn product<K: Key, V: Data, W: Data>(groups: &Groups<K, V, W>) -> Rdd<(K, (V, W))> {
     groups.flat_map_values(|(vs, ws)| {
         // One pair after the other: all those of a frequent key together may be more than fits into memory.
         let ws = Rc::new(ws);

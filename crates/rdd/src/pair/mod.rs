@@ -79,13 +79,16 @@ impl ShuffleRead {
     }
 }
 
-/// How many partitions a shuffle has when the user names none: those of the first parent that lies by hash already, as
-/// many as `spark.default.parallelism` where that is set, otherwise as many as the largest parent. As Spark's
-/// `Partitioner.defaultPartitioner`.
+/// How many partitions a shuffle has when the user names none; `parents` are the partitions of each, and whether they
+/// lie by hash. As Spark's `Partitioner.defaultPartitioner`: `spark.default.parallelism` where that is set, otherwise as
+/// many as the largest parent, unless the largest parent that lies by hash already has no less, or less by a factor
+/// below ten: then that one need not move.
 fn default_partitions(scope: &Scope, parents: &[(u32, bool)]) -> u32 {
-    let by_hash = parents.iter().find(|(_, by_hash)| *by_hash).map(|(n, _)| *n);
-    let widest = || parents.iter().map(|(n, _)| *n).max().unwrap_or(1);
-    by_hash.or_else(|| scope.configured_parallelism()).unwrap_or_else(widest).max(1)
+    let widest = parents.iter().map(|(n, _)| *n).max().unwrap_or(1);
+    let default = scope.configured_parallelism().unwrap_or(widest);
+    let by_hash = parents.iter().filter(|(_, by_hash)| *by_hash).map(|(n, _)| *n).max();
+    let stays = by_hash.filter(|n| default <= *n || u64::from(widest) < u64::from(*n) * 10);
+    stays.unwrap_or(default).max(1)
 }
 
 impl<K: Data, V: Data> Rdd<(K, V)> {
@@ -99,5 +102,44 @@ impl<K: Data, V: Data> Rdd<(K, V)> {
     fn as_parent(&self) -> (u32, bool) {
         let n = self.num_partitions();
         (n, self.lies_by(&HashPartitioner::new(n), n))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Weak, atomic::AtomicU32};
+
+    use super::*;
+    use crate::{
+        error::Result,
+        runner::{Job, JobHandle, JobRunner},
+    };
+
+    struct Nobody;
+
+    impl JobRunner for Nobody {
+        fn submit(&self, _: Job) -> Result<JobHandle> {
+            Err(crate::Error::Stopped)
+        }
+
+        fn unpersist(&self, _: firesteel_common::RddId) {}
+    }
+
+    #[test]
+    fn partitions_by_default_are_those_of_spark() {
+        let runner: Weak<dyn JobRunner> = Weak::<Nobody>::new();
+        let free = Scope::new(runner.clone(), None, Arc::new(AtomicU32::new(8)));
+        let set = Scope::new(runner, Some(20), Arc::new(AtomicU32::new(8)));
+        let cases: [(&[(u32, bool)], u32, u32); 6] = [
+            (&[(3, false), (7, false)], 7, 20),
+            (&[(3, true), (7, false)], 3, 3),
+            (&[(3, true), (5, true), (7, false)], 5, 5),
+            (&[(3, true), (30, false)], 30, 20),
+            (&[(25, true), (300, false)], 300, 25),
+            (&[(0, false)], 1, 20),
+        ];
+        for (parents, without, with) in cases {
+            assert_eq!((default_partitions(&free, parents), default_partitions(&set, parents)), (without, with));
+        }
     }
 }

@@ -103,6 +103,24 @@ impl<K: Data, V: Data> Rdd<(K, V)> {
     /// Spreads the pairs by `partitioner`. Does nothing when they lie by an equal one already.
     ///
     /// An RDD that was spread and then kept joins with others spread by an equal partitioner without moving again.
+    ///
+    /// ```
+    /// # use firesteel_rdd::Rdd;
+    /// # use firesteel_shuffle::HashPartitioner;
+    /// fn flow(links: &Rdd<(u32, Vec<u32>)>, mut ranks: Rdd<(u32, f64)>) -> Rdd<(u32, f64)> {
+    ///     let links = links.partition_by(HashPartitioner::new(8)).cache();
+    ///     for _ in 0..10 {
+    ///         // Only the contributions move.
+    ///         let shares = links.join(&ranks).flat_map(|(_, (to, rank))| {
+    ///             let share = rank / to.len() as f64;
+    ///             to.into_iter().map(move |page| (page, share))
+    ///         });
+    ///         ranks = shares.reduce_by_key_n(8, |a, b| a + b);
+    ///     }
+    ///     ranks
+    /// }
+    /// ```
+    #[doc(alias = "partitionBy")]
     pub fn partition_by<P: Partitioner<K> + Env>(&self, partitioner: P) -> Rdd<(K, V)> {
         let partitions = partitioner.partitions().max(1);
         if self.lies_by(&partitioner, partitions) {

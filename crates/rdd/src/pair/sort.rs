@@ -91,6 +91,7 @@ impl<K: Data + SortKey, V: Data> Rdd<(K, V)> {
     ///
     /// # Errors
     /// When the sampling job fails.
+    #[doc(alias = "sortByKey")]
     #[track_caller]
     pub fn sort_by_key(&self, ascending: bool) -> Result<Rdd<(K, V)>> {
         self.sort_by_key_n(ascending, self.num_partitions())
@@ -135,6 +136,7 @@ operators! {
     ///
     /// # Errors
     /// When the sampling job fails.
+    #[doc(alias = "sortBy")]
     fn sort_by[K: Data + SortKey,](ascending: bool) { f: F(x: &T) -> K } -> Result<Rdd<T>> = |rdd, env| {
         Ok(rdd.with_env(env).key_by(f).sort_by_key(ascending)?.values())
     };

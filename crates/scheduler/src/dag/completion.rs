@@ -36,7 +36,8 @@ impl DriverCore {
             return;
         }
         match update.outcome {
-            TaskOutcome::Running => {}
+            TaskOutcome::Running => self.tasks.begun(task),
+            TaskOutcome::GivenBack => self.tasks.give_back(task),
             TaskOutcome::Result(bytes) => self.task_succeeded(now, task, Output::Result(bytes), out),
             TaskOutcome::MapOutput(output) => self.task_succeeded(now, task, Output::Map(output), out),
             TaskOutcome::ResultInBlock { .. } if !self.tasks.is_wanted(task) => {

@@ -30,11 +30,17 @@ impl DriverCore {
         by_application: bool,
         out: &mut Vec<DriverEffect>,
     ) {
+        let not_begun = self.tasks.not_begun(executor);
         let Some(tasks) = self.tasks.executors.remove(executor) else { return };
+        if by_application {
+            self.tasks.launch_one_by_one(&tasks);
+        }
         self.blocks.remove_executor(executor);
         let dropped = self.outputs.unregister_executor(executor, u64::MAX);
         self.outputs.forget_executor(executor);
         for task in tasks {
+            // What waited for its turn has ended nobody.
+            let by_application = by_application && not_begun.binary_search(&task).is_err();
             let failure = TaskFailure::ExecutorLost { executor, by_application, message: message.to_owned() };
             self.task_failed(now, task, failure, out);
         }

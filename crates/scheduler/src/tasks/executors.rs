@@ -9,17 +9,39 @@ use std::{
 
 use firesteel_common::{ExecutorId, TaskId, Tick};
 
+use super::{min_some, pace::Pace};
+
 #[derive(Debug)]
 pub(crate) struct Executor {
     pub(crate) host: Arc<str>,
     pub(crate) block_address: Arc<str>,
     pub(crate) cores: u32,
-    /// Slots taken: tasks launched there and not yet reported as ended.
+    /// Tasks launched there and not yet reported as ended. What exceeds the cores waits there.
     pub(crate) used: u32,
     /// All tasks of it that are not over, also those whose large result is being fetched.
     pub(crate) tasks: BTreeSet<TaskId>,
     /// Its stream closed; until then its loss reason is awaited.
     pub(crate) lost_at: Option<Tick>,
+    pub(crate) pace: Pace,
+    /// Tasks ended since the pace was last measured.
+    news: bool,
+}
+
+impl Executor {
+    /// Tasks that wait there for a slot.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.used.saturating_sub(self.cores)
+    }
+
+    /// How many tasks may be launched there although all slots are taken.
+    pub(crate) fn room(&self) -> u32 {
+        if self.used < self.cores { 0 } else { self.pace.ahead().saturating_sub(self.waiting()) }
+    }
+
+    /// When what waits there has waited too long, unless tasks end before.
+    fn overdue_at(&self) -> Option<Tick> {
+        (self.waiting() > 0 && self.pace.ahead() > 0).then(|| self.pace.overdue_at())
+    }
 }
 
 /// All executors of a Context.
@@ -28,6 +50,8 @@ pub(crate) struct Executors {
     pub(crate) known: BTreeMap<ExecutorId, Executor>,
     /// Connected executors with a free slot.
     pub(crate) free: BTreeSet<ExecutorId>,
+    /// Connected executors without a free slot that end tasks so fast that more may wait there.
+    pub(crate) roomy: BTreeSet<ExecutorId>,
     /// Connected executors by host.
     hosts: BTreeMap<Arc<str>, u32>,
     /// Ids that are over; an executor never comes back.
@@ -60,11 +84,11 @@ impl Executors {
                 used: 0,
                 tasks: BTreeSet::new(),
                 lost_at: None,
+                pace: Pace::new(),
+                news: false,
             },
         );
-        if cores > 0 {
-            self.free.insert(id);
-        }
+        self.note_room(id);
         Ok(true)
     }
 
@@ -72,8 +96,8 @@ impl Executors {
     pub(crate) fn disconnect(&mut self, id: ExecutorId, reason_awaited_until: Tick) -> bool {
         let Some(e) = self.known.get_mut(&id).filter(|e| e.lost_at.is_none()) else { return false };
         e.lost_at = Some(reason_awaited_until);
-        self.free.remove(&id);
         let host = e.host.clone();
+        self.note_room(id);
         if let Some(n) = self.hosts.get_mut(&host) {
             *n -= 1;
             if *n == 0 {
@@ -107,31 +131,40 @@ impl Executors {
         self.hosts.contains_key(host)
     }
 
-    /// The next executor with a free slot, in turns, so that tasks spread.
-    pub(crate) fn next_free(&mut self) -> Option<ExecutorId> {
-        let id = self.free.range(self.cursor..).next().or_else(|| self.free.first()).copied()?;
+    /// The next executor with a free slot, or with room for a task that waits, in turns, so that tasks spread.
+    pub(crate) fn next_offer(&mut self, ahead: bool) -> Option<ExecutorId> {
+        let offers = self.offers(ahead);
+        let id = offers.range(self.cursor..).next().or_else(|| offers.first()).copied()?;
         self.cursor = ExecutorId(id.0.wrapping_add(1));
         Some(id)
     }
 
-    /// Takes a slot for `task`.
-    pub(crate) fn take_slot(&mut self, id: ExecutorId, task: TaskId) {
+    /// Executors with a free slot, or those with room for a task that waits.
+    pub(crate) fn offers(&self, ahead: bool) -> &BTreeSet<ExecutorId> {
+        if ahead { &self.roomy } else { &self.free }
+    }
+
+    /// Launches `task` there.
+    pub(crate) fn take_slot(&mut self, now: Tick, id: ExecutorId, task: TaskId) {
         if let Some(e) = self.known.get_mut(&id) {
+            if e.used == 0 {
+                e.pace.begins(now);
+            }
             e.used += 1;
             e.tasks.insert(task);
-            if e.used >= e.cores {
-                self.free.remove(&id);
-            }
+            self.note_room(id);
         }
     }
 
-    /// Gives a slot back.
-    pub(crate) fn free_slot(&mut self, id: ExecutorId) {
+    /// A task takes no slot any more: it has ended, or it was given back.
+    pub(crate) fn free_slot(&mut self, id: ExecutorId, ended: bool) {
         if let Some(e) = self.known.get_mut(&id) {
             e.used = e.used.saturating_sub(1);
-            if e.lost_at.is_none() && e.used < e.cores {
-                self.free.insert(id);
+            if ended {
+                e.pace.ends();
+                e.news = true;
             }
+            self.note_room(id);
         }
     }
 
@@ -140,5 +173,52 @@ impl Executors {
         if let Some(e) = self.known.get_mut(&id) {
             e.tasks.remove(&task);
         }
+    }
+
+    /// Measures the executors' pace. Returns those where more tasks wait than should, and how many may stay.
+    pub(crate) fn measure(&mut self, now: Tick) -> Vec<(ExecutorId, u32)> {
+        let mut slow = Vec::new();
+        let mut changed = Vec::new();
+        for (id, e) in self.known.iter_mut().filter(|(_, e)| e.lost_at.is_none()) {
+            let news = std::mem::take(&mut e.news);
+            if news {
+                e.pace.measure(now, e.cores);
+            }
+            let overdue = e.overdue_at().is_some_and(|at| at <= now);
+            if overdue {
+                e.pace.forget(now);
+            }
+            // Not at every small change: what comes back must be launched again.
+            if (news || overdue) && e.waiting() > e.pace.ahead() * 4 {
+                slow.push((*id, e.pace.ahead()));
+            }
+            if news || overdue {
+                changed.push(*id);
+            }
+        }
+        changed.into_iter().for_each(|id| self.note_room(id));
+        slow
+    }
+
+    pub(crate) fn next_measure(&self) -> Option<Tick> {
+        self.known
+            .values()
+            .filter(|e| e.lost_at.is_none())
+            .filter_map(Executor::overdue_at)
+            .fold(None, |first, at| min_some(first, Some(at)))
+    }
+
+    fn note_room(&mut self, id: ExecutorId) {
+        let e = self.known.get(&id).filter(|e| e.lost_at.is_none());
+        let (free, roomy) = e.map_or((false, false), |e| (e.used < e.cores, e.room() > 0));
+        let mut note = |set: fn(&mut Self) -> &mut BTreeSet<ExecutorId>, offered: bool| {
+            if offered {
+                set(self).insert(id)
+            } else {
+                set(self).remove(&id)
+            };
+        };
+        note(|all| &mut all.free, free);
+        note(|all| &mut all.roomy, roomy);
     }
 }

@@ -1,14 +1,20 @@
 //! TaskScheduler: gives the waiting tasks of all task sets to the free slots of executors.
 //!
 //! ```text
-//!   dag/  ── submit, complete, retry, retire, cancel ──▶  TaskScheduler ──▶ LaunchTasks, KillTask, NoResources
+//!   dag/  ── submit, complete, retry, retire, cancel ──▶  TaskScheduler ──▶ LaunchTasks, RecallTasks, KillTask, NoResources
 //!                                                          ├─ TaskSetManager (one a stage attempt, FIFO by job and stage)
-//!                                                          └─ Executors (slots)
+//!                                                          └─ Executors (slots, pace)
 //! ```
+//!
+//! Where tasks are short, some are launched ahead of the free slots, so that an executor need not wait for the driver
+//! after each one. They are called back when the tasks before them turn out not to be short; those that have not begun
+//! then are given back and wait as before.
 //!
 //! It does not know what success or failure means for a job: the DAGScheduler's files decide that.
 
+mod ahead;
 pub(crate) mod executors;
+pub(crate) mod pace;
 pub(crate) mod task_set;
 
 use std::{
@@ -38,6 +44,16 @@ pub(crate) struct RunningTask {
     pub(crate) has_slot: bool,
     /// Size of the large result that is fetched; 0 before.
     pub(crate) result_size: u64,
+    /// Its executor said that it has begun; it does not say so of those that found a free slot.
+    pub(crate) begun: bool,
+    /// It was called back, and comes unless it has begun before.
+    pub(crate) recalled: bool,
+}
+
+impl RunningTask {
+    fn new(set: SetKey, position: u32, executor: ExecutorId) -> Self {
+        RunningTask { set, position, executor, has_slot: true, result_size: 0, begun: false, recalled: false }
+    }
 }
 
 /// What a task was, once it is over.
@@ -103,29 +119,33 @@ impl TaskScheduler {
 
     /// Launches what can be launched at `now`.
     pub(crate) fn offer(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
+        self.recall_slow(now, out);
         self.locality_deadline = None;
         let mut launches: BTreeMap<ExecutorId, Vec<TaskSpec>> = BTreeMap::new();
-        let mut turn = self.schedulable.first().copied();
-        while let Some(key) = turn {
-            if self.executors.free.is_empty() {
-                break;
+        // Nothing is launched ahead that could run at once elsewhere.
+        for ahead in [false, true] {
+            let mut turn = self.schedulable.first().copied();
+            while let Some(key) = turn {
+                if self.executors.offers(ahead).is_empty() {
+                    break;
+                }
+                self.offer_to(now, key, ahead, &mut launches);
+                self.note_waiting(key);
+                turn = self.schedulable.range((Bound::Excluded(key), Bound::Unbounded)).next().copied();
             }
-            self.offer_to(now, key, &mut launches);
-            self.note_waiting(key);
-            turn = self.schedulable.range((Bound::Excluded(key), Bound::Unbounded)).next().copied();
         }
         out.extend(launches.into_iter().map(|(executor, tasks)| DriverEffect::LaunchTasks { executor, tasks }));
         self.watch_starvation(now, out);
     }
 
-    fn offer_to(&mut self, now: Tick, key: SetKey, launches: &mut BTreeMap<ExecutorId, Vec<TaskSpec>>) {
-        let Some(set) = self.sets.get_mut(&key) else { return };
+    fn offer_to(&mut self, now: Tick, key: SetKey, ahead: bool, launches: &mut BTreeMap<ExecutorId, Vec<TaskSpec>>) {
+        let Some(set) = self.sets.get_mut(&key).filter(|set| !ahead || !set.one_by_one) else { return };
         let mut farthest = None;
         let allowed = set.allowed(now, &self.executors);
         for level in [Locality::Process, Locality::Node, Locality::Any] {
             let mut misses = 0;
-            while level <= allowed && set.waiting > 0 && misses < self.executors.free.len() {
-                let Some(executor) = self.executors.next_free() else { break };
+            while level <= allowed && set.waiting > 0 && misses < self.executors.offers(ahead).len() {
+                let Some(executor) = self.executors.next_offer(ahead) else { break };
                 let Some(host) = self.executors.known.get(&executor).map(|e| e.host.clone()) else { break };
                 let Some((position, distance)) = set.take(executor, &host, level) else {
                     misses += 1;
@@ -139,8 +159,8 @@ impl TaskScheduler {
                 let t = &mut set.tasks[position as usize];
                 let spec = TaskSpec { task, stage: set.attempt, partition: t.partition, attempt_number: t.launches };
                 t.launches += 1;
-                self.executors.take_slot(executor, task);
-                self.running.insert(task, RunningTask { set: key, position, executor, has_slot: true, result_size: 0 });
+                self.executors.take_slot(now, executor, task);
+                self.running.insert(task, RunningTask::new(key, position, executor));
                 launches.entry(executor).or_default().push(spec);
             }
         }
@@ -182,16 +202,20 @@ impl TaskScheduler {
             && std::mem::replace(&mut r.has_slot, false)
         {
             r.result_size = result_size;
-            self.executors.free_slot(r.executor);
+            self.executors.free_slot(r.executor, true);
         }
     }
 
     /// The task is over: its slot is free and it is known no more. The caller says by `complete`, `retry` or `give_up`
     /// what becomes of its output. None when its set is gone.
     pub(crate) fn end(&mut self, task: TaskId) -> Option<EndedTask> {
+        self.remove(task, true)
+    }
+
+    fn remove(&mut self, task: TaskId, ended: bool) -> Option<EndedTask> {
         let r = self.running.remove(&task)?;
         if r.has_slot {
-            self.executors.free_slot(r.executor);
+            self.executors.free_slot(r.executor, ended);
         }
         self.executors.end_task(r.executor, task);
         let set = self.sets.get_mut(&r.set)?;
@@ -289,7 +313,8 @@ impl TaskScheduler {
 
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
         let starving = self.starving.map(|(_, warn_at)| warn_at);
-        min_some(min_some(self.locality_deadline, starving), self.executors.next_overdue())
+        let executors = min_some(self.executors.next_overdue(), self.executors.next_measure());
+        min_some(min_some(self.locality_deadline, starving), executors)
     }
 }
 

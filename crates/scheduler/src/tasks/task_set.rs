@@ -75,6 +75,8 @@ pub(crate) struct TaskSetManager {
     pub(crate) over: u32,
     /// Launches nothing more; its running tasks may still succeed.
     pub(crate) zombie: bool,
+    /// Nothing of it is launched ahead of a free slot.
+    pub(crate) one_by_one: bool,
     on_executor: BTreeMap<ExecutorId, VecDeque<u32>>,
     on_host: BTreeMap<Arc<str>, VecDeque<u32>>,
     anywhere: VecDeque<u32>,
@@ -93,6 +95,7 @@ impl TaskSetManager {
             running: 0,
             over: 0,
             zombie: false,
+            one_by_one: false,
             tasks: Vec::with_capacity(tasks.len()),
             on_executor: BTreeMap::new(),
             on_host: BTreeMap::new(),
