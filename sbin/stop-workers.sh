@@ -3,4 +3,5 @@
 set -u
 sbin="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 . "$sbin/spark-config.sh"
-exec "$sbin/workers.sh" "$SPARK_HOME/sbin/stop-worker.sh"
+# shellcheck disable=SC2016
+exec "$sbin/workers.sh" sh -c 'cd "$0" && exec "$@"' "$SPARK_HOME" sbin/stop-worker.sh

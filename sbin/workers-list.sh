@@ -5,7 +5,8 @@ worker_hosts() {
   local file
   for file in "${SPARK_WORKERS:-$SPARK_CONF_DIR/workers}" "$SPARK_CONF_DIR/slaves"; do
     if [ -f "$file" ]; then
-      sed -e 's/#.*$//' -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$file"
+      # The last line may lack its end, which `read` needs.
+      { cat "$file" && echo; } | sed -e 's/#.*$//' -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' -e '/^$/d'
       return
     fi
   done

@@ -10,21 +10,33 @@ sbin="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
 # on_host HOST COMMAND...: its output with the host's name before each line, its exit status.
 on_host() {
-  local host=$1 line
+  local host=$1 line='' word
   shift
   if is_loopback "$host" || [ "$host" = "$(uname -n)" ]; then
-    "$@" 2>&1 </dev/null | sed "s/^/$host: /"
+    "$@" 2>&1 </dev/null | named "$host"
   else
-    printf -v line '%q ' "$@"
+    # In quotes that every shell knows: the other host's login shell need not be bash.
+    for word; do
+      line+="'${word//\'/\'\\\'\'}' "
+    done
     # Several options stand in one variable, as in Spark.
     # shellcheck disable=SC2086
-    ssh ${SPARK_SSH_OPTS:--o StrictHostKeyChecking=no} "$host" "$line" 2>&1 </dev/null | sed "s/^/$host: /"
+    ssh ${SPARK_SSH_OPTS:--o StrictHostKeyChecking=no} -- "$host" "$line" 2>&1 </dev/null | named "$host"
   fi
   return "${PIPESTATUS[0]}"
 }
 
-status=0
+# named HOST: the input with the host's name before each line.
+named() {
+  local line
+  while IFS= read -r line || [ -n "$line" ]; do
+    printf '%s: %s\n' "$1" "$line"
+  done
+}
+
+failed=()
 jobs=()
+hosts=()
 first=1
 while read -r host; do
   if [ -z "$first" ] && [ -n "${SPARK_WORKER_SLEEP:-}" ]; then
@@ -32,13 +44,14 @@ while read -r host; do
   fi
   first=
   if [ -n "${SPARK_SSH_FOREGROUND:-}" ]; then
-    on_host "$host" "$@" || status=1
+    on_host "$host" "$@" || failed+=("$host")
   else
     on_host "$host" "$@" &
     jobs+=($!)
+    hosts+=("$host")
   fi
 done < <(worker_hosts)
-for job in ${jobs[@]+"${jobs[@]}"}; do
-  wait "$job" || status=1
+for i in ${jobs[@]+"${!jobs[@]}"}; do
+  wait "${jobs[$i]}" || failed+=("${hosts[$i]}")
 done
-exit "$status"
+[ ${#failed[@]} -eq 0 ] || fail "failed on ${failed[*]}"

@@ -5,6 +5,7 @@
 //!                 shuffle files ──▶ ReadCombined | ReadRecords | ReadSorted | CoGroup ──▶ Rdd<..>
 //! ```
 
+mod by_key;
 mod cogroup;
 mod combine;
 mod partition_by;

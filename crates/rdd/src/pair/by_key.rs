@@ -1,0 +1,146 @@
+//! What is made of combining by key: `reduce_by_key`, `combine_by_key`, `aggregate_by_key`, `group_by_key`, `distinct`.
+
+use std::sync::Arc;
+
+use firesteel_common::{Data, Env, Key};
+
+use super::combine::Agg;
+use crate::Rdd;
+
+impl<K: Key, V: Data> Rdd<(K, V)> {
+    /// The values of each key as a Vec, in the order of the partitions they come from.
+    ///
+    /// All values of a key must fit into memory; where they are only combined, `reduce_by_key` moves less.
+    #[doc(alias = "groupByKey")]
+    pub fn group_by_key(&self) -> Rdd<(K, Vec<V>)> {
+        self.grouped(None)
+    }
+
+    /// As `group_by_key`, into `partitions` partitions.
+    pub fn group_by_key_n(&self, partitions: u32) -> Rdd<(K, Vec<V>)> {
+        self.grouped(Some(partitions))
+    }
+
+    fn aggregated<U: Data, E: Env>(
+        &self,
+        name: &'static str,
+        partitions: Option<u32>,
+        env: &Arc<E>,
+        zero: U,
+        seq: impl Fn(&E, U, V) -> U + Copy + Send + Sync + 'static,
+        comb: impl Fn(&E, U, U) -> U + Copy + Send + Sync + 'static,
+    ) -> Rdd<(K, U)> {
+        let agg = Agg::new(
+            move |(env, zero): &(Arc<E>, U), v: V| seq(env, zero.clone(), v),
+            move |(env, _): &(Arc<E>, U), c: U, v: V| seq(env, c, v),
+            move |(env, _): &(Arc<E>, U), a: U, b: U| comb(env, a, b),
+        );
+        self.combine(name, partitions, true, &Arc::new((env.clone(), zero)), agg)
+    }
+
+    fn grouped(&self, partitions: Option<u32>) -> Rdd<(K, Vec<V>)> {
+        let push = |_: &(), mut c: Vec<V>, v: V| {
+            c.push(v);
+            c
+        };
+        let append = |_: &(), mut a: Vec<V>, mut b: Vec<V>| {
+            a.append(&mut b);
+            a
+        };
+        let agg = Agg::new(|_: &(), v: V| vec![v], push, append);
+        self.combine("group_by_key", partitions, false, &Arc::new(()), agg)
+    }
+}
+
+impl<T: Key> Rdd<T> {
+    /// Each element once.
+    pub fn distinct(&self) -> Rdd<T> {
+        self.map(|x| (x, ())).reduce_by_key(|(), ()| ()).keys()
+    }
+
+    /// As `distinct`, into `partitions` partitions.
+    pub fn distinct_n(&self, partitions: u32) -> Rdd<T> {
+        self.map(|x| (x, ())).reduce_by_key_n(partitions, |(), ()| ()).keys()
+    }
+}
+
+operators! {
+    impl[K: Key, V: Data] (K, V);
+
+    /// Combines the values of each key with `f`, on the map side first. `f` must be associative and commutative.
+    ///
+    /// ```
+    /// # use firesteel_rdd::Rdd;
+    /// fn word_counts(lines: &Rdd<String>) -> Rdd<(String, u64)> {
+    ///     lines
+    ///         .flat_map_to(|line, words| line.split_whitespace().for_each(|w| words.emit(w.to_owned())))
+    ///         .map(|word| (word, 1))
+    ///         .reduce_by_key(|a, b| a + b)
+    /// }
+    /// ```
+    #[doc(alias = "reduceByKey")]
+    fn reduce_by_key[]() { f: F(a: V, b: V) -> V } -> Rdd<(K, V)> = |rdd, env| {
+        rdd.combine("reduce_by_key", None, true, env, Agg::new(|_: &E, v: V| v, f, f))
+    };
+
+    /// As `reduce_by_key`, into `partitions` partitions.
+    fn reduce_by_key_n[](partitions: u32) { f: F(a: V, b: V) -> V } -> Rdd<(K, V)> = |rdd, env| {
+        rdd.combine("reduce_by_key", Some(partitions), true, env, Agg::new(|_: &E, v: V| v, f, f))
+    };
+
+    /// Combines the values of each key into a `C`: `create` makes one of a key's first value in a partition,
+    /// `merge_value` adds a value, `merge_combiners` puts two of different partitions together.
+    #[doc(alias = "combineByKey")]
+    fn combine_by_key[C: Data,]() {
+        create: F(v: V) -> C, merge_value: G(c: C, v: V) -> C, merge_combiners: H(a: C, b: C) -> C
+    } -> Rdd<(K, C)> = |rdd, env| {
+        rdd.combine("combine_by_key", None, true, env, Agg::new(create, merge_value, merge_combiners))
+    };
+
+    /// As `combine_by_key`, into `partitions` partitions.
+    fn combine_by_key_n[C: Data,](partitions: u32) {
+        create: F(v: V) -> C, merge_value: G(c: C, v: V) -> C, merge_combiners: H(a: C, b: C) -> C
+    } -> Rdd<(K, C)> = |rdd, env| {
+        let agg = Agg::new(create, merge_value, merge_combiners);
+        rdd.combine("combine_by_key", Some(partitions), true, env, agg)
+    };
+
+    /// Folds the values of each key into a copy of `zero` with `seq`, and the partitions' results with `comb`. A key may
+    /// begin with `zero` any number of times: it must change nothing.
+    ///
+    /// ```
+    /// # use firesteel_rdd::Rdd;
+    /// fn mean_by_key(temperatures: &Rdd<(String, f64)>) -> Rdd<(String, f64)> {
+    ///     let sums = temperatures.aggregate_by_key((0.0, 0u32), |(s, n), t| (s + t, n + 1), |a, b| (a.0 + b.0, a.1 + b.1));
+    ///     sums.map_values(|(sum, n)| sum / f64::from(n))
+    /// }
+    /// ```
+    #[doc(alias = "aggregateByKey")]
+    fn aggregate_by_key[U: Data,](zero: U) { seq: F(acc: U, v: V) -> U, comb: G(a: U, b: U) -> U } -> Rdd<(K, U)> =
+        |rdd, env| rdd.aggregated("aggregate_by_key", None, env, zero, seq, comb);
+
+    /// As `aggregate_by_key`, into `partitions` partitions.
+    fn aggregate_by_key_n[U: Data,](zero: U, partitions: u32) {
+        seq: F(acc: U, v: V) -> U, comb: G(a: U, b: U) -> U
+    } -> Rdd<(K, U)> = |rdd, env| rdd.aggregated("aggregate_by_key", Some(partitions), env, zero, seq, comb);
+
+    /// As `reduce_by_key`, beginning with copies of `zero`, which must change nothing.
+    #[doc(alias = "foldByKey")]
+    fn fold_by_key[](zero: V) { f: F(a: V, b: V) -> V } -> Rdd<(K, V)> =
+        |rdd, env| rdd.aggregated("fold_by_key", None, env, zero, f, f);
+}
+
+operators! {
+    impl[T: Data] T;
+
+    /// The elements of each key that `f` gives, as a Vec.
+    #[doc(alias = "groupBy")]
+    fn group_by[K: Key,]() { f: F(x: &T) -> K } -> Rdd<(K, Vec<T>)> = |rdd, env| {
+        rdd.with_env(env).key_by(f).group_by_key()
+    };
+
+    /// As `group_by`, into `partitions` partitions.
+    fn group_by_n[K: Key,](partitions: u32) { f: F(x: &T) -> K } -> Rdd<(K, Vec<T>)> = |rdd, env| {
+        rdd.with_env(env).key_by(f).group_by_key_n(partitions)
+    };
+}
