@@ -121,12 +121,11 @@ fn program(name: &str) -> PathBuf {
 /// A SPARK_HOME that all hosts share, whose master other hosts can reach.
 fn install(sshd: &Sshd, workers: &str) -> (Install, String) {
     let install = Install::home();
-    let address = firesteel_os::host::local_address();
-    // Without a network there is still the host's name, which the scripts take for one that others know.
-    let host = if address.is_loopback() { firesteel_os::host::host_name().unwrap() } else { address.to_string() };
+    // Another way to write 127.0.0.1, which the scripts take for a name that other hosts know.
+    let host = "0x7f000001";
     let mut env = format!(
-        "SPARK_MASTER_HOST={host}\nSPARK_MASTER_PORT={}\nSPARK_WORKER_CORES=1\nSPARK_WORKER_MEMORY=600m\n\
-         SPARK_SSH_OPTS='-F {}'\nnode=\n",
+        "SPARK_MASTER_HOST={host}\nSPARK_LOCAL_IP=127.0.0.1\nSPARK_MASTER_PORT={}\nSPARK_WORKER_CORES=1\n\
+         SPARK_WORKER_MEMORY=600m\nSPARK_SSH_OPTS='-F {}'\nnode=\n",
         install.port,
         sshd.dir.path().join("ssh_config").display()
     );

@@ -14,14 +14,30 @@ pub fn bind(
     secret: Option<&Secret>,
     allow_unauthenticated: bool,
 ) -> Result<TcpListener, RpcError> {
-    let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let addr = host_port(name, port);
-    let listen = |source| RpcError::Listen { addr: addr.clone(), source };
-    let addresses: Vec<SocketAddr> = (name, port).to_socket_addrs().map_err(listen)?.collect();
+    let addr = host_port(plain(host), port);
+    let addresses = addresses(host, port, secret, allow_unauthenticated)?;
+    TcpListener::bind(addresses.as_slice()).map_err(|source| RpcError::Listen { addr, source })
+}
+
+/// What `host:port` stands for, if it may be listened on.
+fn addresses(
+    host: &str,
+    port: u16,
+    secret: Option<&Secret>,
+    allow_unauthenticated: bool,
+) -> Result<Vec<SocketAddr>, RpcError> {
+    let resolved = (plain(host), port).to_socket_addrs();
+    let resolved = resolved.map_err(|source| RpcError::Listen { addr: host_port(plain(host), port), source })?;
+    let addresses: Vec<SocketAddr> = resolved.collect();
     if secret.is_none() && !allow_unauthenticated && !addresses.iter().all(|addr| is_loopback(addr.ip())) {
         return Err(RpcError::InsecureBind { host: host.to_owned() });
     }
-    TcpListener::bind(addresses.as_slice()).map_err(listen)
+    Ok(addresses)
+}
+
+/// A host without the brackets that an IPv6 address may have.
+fn plain(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 /// `host:port`, with brackets around an IPv6 address.
@@ -51,8 +67,8 @@ mod tests {
 
     #[test]
     fn a_secret_or_an_explicit_word_opens_every_address() {
-        assert!(bind("0.0.0.0", 0, Some(&Secret::from_bytes("k")), false).is_ok());
-        assert!(bind("0.0.0.0", 0, None, true).is_ok());
+        assert!(addresses("0.0.0.0", 0, Some(&Secret::from_bytes("k")), false).is_ok());
+        assert!(addresses("0.0.0.0", 0, None, true).is_ok());
     }
 
     #[test]
