@@ -75,6 +75,13 @@ fn launch() -> Result<ExecutorLaunch, ExecutorError> {
 }
 
 fn serve(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
+    // Meanwhile the driver is called.
+    let room = || {
+        if let Err(error) = firesteel_os::descriptors::make_room() {
+            tracing::debug!(%error, "no room for many open files");
+        }
+    };
+    std::thread::Builder::new().name("descriptors".into()).spawn(room).map_err(ExecutorError::io("start a thread"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(MESSAGE_THREADS)
         .thread_name("executor-rpc")

@@ -5,10 +5,12 @@
 //!  lifeline   a child ends when its owner does, even by kill -9          process  start, wait for, kill process groups
 //!  memfd      bytes handed to a child without a file                     tail     the end of a log
 //!  elf        can this host run that file?                               host     boot id, name, address, cores, memory
+//!  descriptors  room for open files
 //! ```
 //!
-//! Callers: the worker (starts executors), the executor (lifeline), the bootstrap (elf), `local-cluster`. Linux only.
+//! Callers: the worker (starts executors), the executor (lifeline, descriptors), the bootstrap (elf), `local-cluster`. Linux only.
 
+pub mod descriptors;
 pub mod elf;
 pub mod host;
 pub mod lifeline;

@@ -1,5 +1,7 @@
 //! What must hold after each step, and at the end.
 
+use std::time::Duration;
+
 use firesteel_scheduler::JobError;
 
 use crate::{
@@ -7,6 +9,10 @@ use crate::{
     model::{self, Record},
     worker_node::WORKER_CORES,
 };
+
+/// A task that waits at an executor must begin or be called back in this time, however long those before it take; the
+/// way there and back comes on top.
+const LONGEST_WAIT: Duration = Duration::from_millis(30);
 
 impl Cluster {
     /// The machines' own invariants and what must hold between them.
@@ -24,6 +30,10 @@ impl Cluster {
         }
         for (id, e) in &self.executors {
             e.core.check().map_err(|why| format!("{id}: {why}"))?;
+            let behind = e.waiting.values().min().map(|since| self.now.since(*since));
+            if behind.is_some_and(|wait| wait > LONGEST_WAIT + self.faults.delay * 4) {
+                return Err(format!("a task waits behind others at {id} for {behind:?}"));
+            }
             let owner = self.workers[e.worker].as_ref();
             let owned = owner.is_some_and(|w| {
                 w.machine.executors().any(|key| key.executor_id == id.executor && key.app_id == e.app_id)

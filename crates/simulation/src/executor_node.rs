@@ -23,6 +23,8 @@ pub(crate) struct ExecutorNode {
     pub(crate) core: ExecutorCore,
     link: Option<LinkId>,
     tasks: BTreeMap<TaskId, (TaskSpec, Arc<StageInfo>)>,
+    /// Since when tasks wait for a slot.
+    pub(crate) waiting: BTreeMap<TaskId, Tick>,
     /// Tasks that were asked to end.
     flagged: BTreeMap<TaskId, String>,
     pub(crate) store: Store,
@@ -38,6 +40,7 @@ impl ExecutorNode {
             core: ExecutorCore::new(launch.cores, None, now),
             link: None,
             tasks: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             flagged: BTreeMap::new(),
             store: Store::default(),
         }
@@ -82,6 +85,7 @@ impl Cluster {
                 let names = tasks.iter().map(|(t, _)| (t.task, t.stage)).collect();
                 if let Some(node) = self.executors.get_mut(&id) {
                     let new = tasks.into_iter().filter(|(t, _)| !node.core.knows(t.task)).collect::<Vec<_>>();
+                    node.waiting.extend(new.iter().map(|(t, _)| (t.task, self.now)));
                     node.tasks.extend(new.into_iter().map(|(t, stage)| (t.task, (t, stage))));
                 }
                 self.executor_handle(id, Event::Launch { tasks: names, ended });
@@ -114,6 +118,9 @@ impl Cluster {
         for effect in out {
             match effect {
                 Effect::Start { task, waited } => {
+                    if let Some(node) = self.executors.get_mut(&id) {
+                        node.waiting.remove(&task);
+                    }
                     if waited {
                         self.report(id, task, TaskOutcome::Running, Vec::new());
                     }
@@ -130,12 +137,14 @@ impl Cluster {
                 Effect::NeverRan { task, reason } => {
                     if let Some(node) = self.executors.get_mut(&id) {
                         node.tasks.remove(&task);
+                        node.waiting.remove(&task);
                     }
                     self.report(id, task, TaskOutcome::Failed(TaskFailure::Killed { reason }), Vec::new());
                 }
                 Effect::GiveBack { task } => {
                     if let Some(node) = self.executors.get_mut(&id) {
                         node.tasks.remove(&task);
+                        node.waiting.remove(&task);
                     }
                     self.report(id, task, TaskOutcome::GivenBack, Vec::new());
                 }

@@ -174,7 +174,7 @@ pub fn program(rng: &mut Rng, nodes: u32, indeterminate_percent: u64) -> Vec<Gra
     let mut shuffles = 0;
     for i in 0..nodes {
         // Some are so wide that tasks wait for slots.
-        let partitions = if rng.chance(5) { 20 + rng.below(40) } else { 1 + rng.below(4) };
+        let partitions = if rng.chance(10) { 20 + rng.below(40) } else { 1 + rng.below(4) };
         let mut node = GraphNode { rdd: RddId(i), partitions: partitions as u32, ..GraphNode::default() };
         if i > 0 {
             derive(rng, &program, &mut node, &mut shuffles);

@@ -130,7 +130,7 @@ impl Drop for Install {
 
 /// A port that is free now; that nobody takes it before the one it is for does cannot be had, only made likely.
 pub fn free_port() -> u16 {
-    TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Whether it succeeded, and all that it said.

@@ -184,9 +184,10 @@ impl Executors {
             if news {
                 e.pace.measure(now, e.cores);
             }
-            let overdue = e.overdue_at().is_some_and(|at| at <= now);
+            // Also where nothing waits: what is launched ahead has all the time before it.
+            let overdue = e.pace.ahead() > 0 && (news || e.used > 0) && e.pace.overdue_at() <= now;
             if overdue {
-                e.pace.forget(now);
+                e.pace.is_overdue(now);
             }
             // Not at every small change: what comes back must be launched again.
             if (news || overdue) && e.waiting() > e.pace.ahead() * 4 {

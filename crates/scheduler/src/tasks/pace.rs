@@ -70,8 +70,10 @@ impl Pace {
         self.since + PATIENCE.saturating_sub(self.busy)
     }
 
-    /// Nothing is known any more.
-    pub(crate) fn forget(&mut self, now: Tick) {
-        *self = Pace { since: now, ..Pace::new() };
+    /// The ends take too long: nothing waits there until the next measurement, which also counts the time until now.
+    pub(crate) fn is_overdue(&mut self, now: Tick) {
+        self.busy += now.since(self.since);
+        self.since = now;
+        self.ahead = 0;
     }
 }

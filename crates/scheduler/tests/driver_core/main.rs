@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
 
+mod ahead;
 mod cancellation;
 mod executors;
 mod fetch_failures;

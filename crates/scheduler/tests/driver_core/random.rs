@@ -45,6 +45,10 @@ struct Chaos {
     /// What was reported before, to be repeated.
     old_news: Vec<(ExecutorId, TaskId, TaskOutcome)>,
     seen_effects: usize,
+    cores: BTreeMap<ExecutorId, u32>,
+    /// Recalls on the way.
+    recalls: Vec<(ExecutorId, Vec<TaskId>)>,
+    recalled: usize,
     faults: bool,
 }
 
@@ -119,6 +123,9 @@ impl Chaos {
             fetching: Vec::new(),
             old_news: Vec::new(),
             seen_effects: 0,
+            cores: BTreeMap::new(),
+            recalls: Vec::new(),
+            recalled: 0,
             faults: true,
         };
         (0..EXECUTORS).for_each(|_| c.add_executor());
@@ -130,6 +137,7 @@ impl Chaos {
         let cores = 1 + self.rng.below(3) as u32;
         let host = format!("host{}", self.rng.below(2));
         self.stores.insert(ExecutorId(self.next_executor), Store::default());
+        self.cores.insert(ExecutorId(self.next_executor), cores);
         self.d.register(self.next_executor, &host, cores);
     }
 
@@ -145,8 +153,35 @@ impl Chaos {
         self.d.handle(DriverEvent::SubmitJob { job, graph, partitions });
     }
 
+    /// Tasks that have a slot: of each executor the first ones.
+    fn begun(&self) -> Vec<TaskId> {
+        let mut taken: BTreeMap<ExecutorId, u32> = BTreeMap::new();
+        let mut has_slot = |e: &ExecutorId| {
+            let n = taken.entry(*e).or_default();
+            *n += 1;
+            *n <= self.cores[e]
+        };
+        self.d.running.iter().filter(|(_, (e, _))| has_slot(e)).map(|(task, _)| *task).collect()
+    }
+
+    /// A recall arrives: what has not begun is given back.
+    fn deliver_recall(&mut self) {
+        let Some((executor, tasks)) = self.recalls.pop() else { return };
+        let begun = self.begun();
+        for task in tasks {
+            if self.d.running.contains_key(&task) && !begun.contains(&task) {
+                self.recalled += 1;
+                self.d.running.remove(&task);
+                self.d.report(executor.0, task, TaskOutcome::GivenBack, Vec::new());
+                self.old_news.push((executor, task, TaskOutcome::GivenBack));
+            }
+        }
+    }
+
     fn step(&mut self) {
-        let running = self.d.tasks();
+        let running = self.begun();
+        let most = if self.rng.chance(90) { 300 } else { 8000 };
+        self.d.now = self.d.now + Duration::from_micros(self.rng.below(most));
         match self.rng.below(100) {
             0..=5 if self.jobs.len() < 8 => self.submit(),
             6..=10 => self.lose_executor(),
@@ -169,6 +204,7 @@ impl Chaos {
                 }
             }
             28..=36 => self.deliver_result(),
+            37..=45 => self.deliver_recall(),
             _ => {
                 if let Some(task) = self.rng.pick(&running).copied() {
                     self.finish(task);
@@ -275,6 +311,7 @@ impl Chaos {
         self.seen_effects = self.d.effects.len();
         for effect in new {
             match effect {
+                DriverEffect::RecallTasks { executor, tasks } => self.recalls.push((executor, tasks)),
                 DriverEffect::DropRdd { rdd } => {
                     self.stores.values_mut().for_each(|s| s.cache.retain(|(r, _), _| *r != rdd));
                 }
@@ -291,6 +328,7 @@ impl Chaos {
         self.faults = false;
         let mut idle = 0;
         while self.d.core.active_jobs() > 0 {
+            self.deliver_recall();
             if let Some(task) = self.d.tasks().first().copied() {
                 self.finish(task);
                 idle = 0;
@@ -331,11 +369,11 @@ impl Chaos {
     }
 }
 
-fn run(seed: u64) -> (usize, usize) {
+fn run(seed: u64) -> (usize, usize, usize) {
     let mut chaos = Chaos::new(seed);
     (0..STEPS).for_each(|_| chaos.step());
     chaos.settle();
-    (chaos.verify(), chaos.jobs.len())
+    (chaos.verify(), chaos.jobs.len(), chaos.recalled)
 }
 
 #[test]
@@ -344,14 +382,16 @@ fn jobs_end_with_exact_results_whatever_fails() {
         run(seed.parse().unwrap());
         return;
     }
-    let (mut good, mut all) = (0, 0);
+    let (mut good, mut all, mut recalled) = (0, 0, 0);
     let seeds = std::env::var("FIRESTEEL_SEEDS").map_or(400, |n| n.parse().unwrap());
     for seed in 0..seeds {
         let outcome = std::panic::catch_unwind(|| run(seed));
-        let (g, a) = outcome.unwrap_or_else(|_| panic!("seed {seed} fails; replay it with FIRESTEEL_SEED={seed}"));
+        let (g, a, r) = outcome.unwrap_or_else(|_| panic!("seed {seed} fails; replay it with FIRESTEEL_SEED={seed}"));
         good += g;
         all += a;
+        recalled += r;
     }
-    println!("{good} of {all} jobs succeeded");
+    println!("{good} of {all} jobs succeeded, {recalled} tasks were recalled");
+    assert!(seeds < 400 || recalled > 0, "nothing was ever recalled: the test tests little");
     assert!(good * 2 > all, "of {all} jobs only {good} succeeded: the test tests little");
 }
