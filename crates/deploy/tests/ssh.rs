@@ -139,7 +139,7 @@ fn install(sshd: &Sshd, workers: &str) -> (Install, String) {
     let secret = install.path("conf/secret");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
     install.conf("spark-defaults.conf", &format!("spark.authenticate.secret.file {}\n", secret.display()));
-    let url = format!("spark://{}", firesteel_rpc::bind::host_port(&host, install.port));
+    let url = format!("spark://{}", firesteel_rpc::bind::host_port(host, install.port));
     (install, url)
 }
 
