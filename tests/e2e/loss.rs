@@ -115,7 +115,7 @@ fn an_idle_executor_lives_on() {
     let cluster = Cluster::start(1, 1);
     let (beat, timeout, idle) = match std::env::var_os("FIRESTEEL_TEST_FULL") {
         Some(_) => ("10s", "120s", Duration::from_secs(65)),
-        None => ("100ms", "1s", Duration::from_secs(4)),
+        None => ("100ms", "3s", Duration::from_secs(8)),
     };
     let sc = cluster.context().set("spark.executor.heartbeatInterval", beat).set("spark.network.timeout", timeout);
     let sc = sc.build().unwrap();
