@@ -13,5 +13,5 @@ pub mod tick;
 
 pub use data::{Data, Env, Key};
 pub use failure::TaskFailure;
-pub use ids::{ExecutorId, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
+pub use ids::{ExecutorId, ExecutorKey, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
 pub use tick::Tick;

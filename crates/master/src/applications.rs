@@ -137,7 +137,7 @@ impl Master {
     fn tell_of_executors(&self, app_id: &str, out: &mut Vec<MasterEffect>) {
         let Some(application) = self.applications.get(app_id) else { return };
         for &executor_id in &application.executors {
-            let key = crate::state::ExecutorKey { app_id: app_id.to_owned(), executor_id };
+            let key = firesteel_common::ExecutorKey { app_id: app_id.to_owned(), executor_id };
             if let Some(executor) = self.executors.get(&key)
                 && let Some(worker) = self.workers.get(&executor.worker_id)
             {

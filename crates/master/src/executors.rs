@@ -14,7 +14,8 @@ use crate::applications::executor_added;
 use crate::event::{ConnectionId, MasterEffect};
 use crate::machine::{Master, Party};
 use crate::placement::{Demand, WorkerOffer, place};
-use crate::state::{EarlyEnd, ExecutorInfo, ExecutorKey};
+use crate::state::{EarlyEnd, ExecutorInfo};
+use firesteel_common::ExecutorKey;
 
 /// How an executor ended, as far as the master knows.
 pub(crate) struct ExecutorEnd {

@@ -21,7 +21,7 @@ pub use config::{MasterConfig, MasterRules};
 pub use event::{ConnectionId, MasterEffect, MasterEvent};
 pub use machine::Master;
 pub use shell::run;
-pub use state::{ApplicationInfo, EarlyEnd, ExecutorInfo, ExecutorKey, WorkerInfo};
+pub use state::{ApplicationInfo, EarlyEnd, ExecutorInfo, WorkerInfo};
 
 #[cfg(test)]
 mod tests;

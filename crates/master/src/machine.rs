@@ -15,7 +15,8 @@ use firesteel_rpc::proto::deploy::{from_master, to_master};
 
 use crate::config::MasterRules;
 use crate::event::{ConnectionId, MasterEffect, MasterEvent};
-use crate::state::{ApplicationInfo, ExecutorInfo, ExecutorKey, OverApplication, WorkerInfo};
+use crate::state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo};
+use firesteel_common::ExecutorKey;
 
 /// Whose stream it is.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,27 +1,11 @@
 //! What the master knows of each worker, application and executor.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use firesteel_common::Tick;
 use firesteel_rpc::proto::deploy::{ApplicationDescription, ExecutorState};
 
 use crate::event::ConnectionId;
-
-/// Names an executor within the cluster.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ExecutorKey {
-    /// Its application.
-    pub app_id: String,
-    /// Its number within the application.
-    pub executor_id: u32,
-}
-
-impl fmt::Display for ExecutorKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.app_id, self.executor_id)
-    }
-}
 
 /// A registered worker. Spark: `WorkerInfo`.
 #[derive(Clone, PartialEq, Debug)]

@@ -12,7 +12,8 @@ use tracing::{info, warn};
 use crate::event::{ConnectionId, MasterEffect};
 use crate::executors::ExecutorEnd;
 use crate::machine::{Master, Party, version_mismatch};
-use crate::state::{ExecutorKey, WorkerInfo};
+use crate::state::WorkerInfo;
+use firesteel_common::ExecutorKey;
 
 impl Master {
     pub(crate) fn register_worker(

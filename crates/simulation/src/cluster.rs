@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use firesteel_common::ExecutorKey;
 use firesteel_common::{TaskId, Tick};
 use firesteel_executor::core::Event as ExecutorEvent;
 use firesteel_master::{Master, MasterRules};
@@ -15,7 +16,7 @@ use firesteel_rpc::{
     master_client::{Attempt, Event as SearchEvent, MasterClientConfig},
 };
 use firesteel_scheduler::{DriverCore, DriverEvent, GraphNode, SchedulerConfig};
-use firesteel_worker::{ExecutorEnd, ExecutorKey, WorkerEvent};
+use firesteel_worker::{ExecutorEnd, WorkerEvent};
 
 use crate::{
     driver_node::DriverNode,

@@ -3,11 +3,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use firesteel_common::ExecutorKey;
 use firesteel_common::{StageAttempt, TaskFailure, TaskId, Tick};
 use firesteel_executor::core::{Effect, Event, ExecutorCore};
 use firesteel_rpc::proto::deploy::LaunchExecutor;
 use firesteel_scheduler::{BlockUpdate, TaskOutcome, TaskSpec, TaskUpdate};
-use firesteel_worker::{ExecutorEnd, ExecutorKey, WorkerEvent};
+use firesteel_worker::{ExecutorEnd, WorkerEvent};
 
 use crate::{
     cluster::{Action, Cluster},

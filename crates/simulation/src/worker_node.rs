@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use firesteel_common::ExecutorKey;
 use firesteel_master::MasterEvent;
 use firesteel_rpc::{
     MasterUrl,
     master_client::{Attempt, MasterClientConfig},
     proto::deploy::{LaunchExecutor, from_master},
 };
-use firesteel_worker::{ExecutorEnd, ExecutorKey, Worker, WorkerEffect, WorkerEvent, WorkerIdentity};
+use firesteel_worker::{ExecutorEnd, Worker, WorkerEffect, WorkerEvent, WorkerIdentity};
 
 use crate::{
     cluster::{Action, Cluster},

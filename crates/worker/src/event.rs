@@ -1,24 +1,8 @@
 //! What goes into the [`Worker`](crate::Worker) and what comes out of it.
 
-use std::fmt;
-
+use firesteel_common::ExecutorKey;
 use firesteel_rpc::master_client::{Attempt, MasterError};
 use firesteel_rpc::proto::deploy::{LaunchExecutor, from_master, to_master};
-
-/// Names an executor within the cluster.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ExecutorKey {
-    /// Its application.
-    pub app_id: String,
-    /// Its number within the application.
-    pub executor_id: u32,
-}
-
-impl fmt::Display for ExecutorKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.app_id, self.executor_id)
-    }
-}
 
 /// How an executor's process ended, or why there was none.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -6,8 +6,9 @@ use firesteel_rpc::proto::deploy::{
 };
 use tracing::{info, warn};
 
-use crate::event::{ExecutorEnd, ExecutorKey, WorkerEffect};
+use crate::event::{ExecutorEnd, WorkerEffect};
 use crate::machine::Worker;
+use firesteel_common::ExecutorKey;
 
 /// An executor between its launch and its end.
 #[derive(Clone, PartialEq, Debug)]

@@ -15,6 +15,6 @@ mod work_dir;
 
 pub use config::{Launcher, WorkerConfig};
 pub use error::WorkerError;
-pub use event::{ExecutorEnd, ExecutorKey, WorkerEffect, WorkerEvent};
+pub use event::{ExecutorEnd, WorkerEffect, WorkerEvent};
 pub use machine::{Worker, WorkerIdentity};
 pub use shell::run;

@@ -17,8 +17,9 @@ use firesteel_rpc::proto::deploy::{
 use firesteel_rpc::{MasterClient, MasterUrl, PROTOCOL_VERSION};
 use tracing::{debug, info, warn};
 
-use crate::event::{ExecutorKey, WorkerEffect, WorkerEvent};
+use crate::event::{WorkerEffect, WorkerEvent};
 use crate::executors::Executor;
+use firesteel_common::ExecutorKey;
 
 /// What a worker says of itself when it registers.
 #[derive(Clone, PartialEq, Eq, Debug)]

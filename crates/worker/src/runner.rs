@@ -23,9 +23,10 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Launcher;
-use crate::event::{ExecutorEnd, ExecutorKey, WorkerEvent};
+use crate::event::{ExecutorEnd, WorkerEvent};
 use crate::shell::Input;
 use crate::work_dir::{ExecutorDirs, WorkDir};
+use firesteel_common::ExecutorKey;
 
 /// The name of the variable that tells an executable to be an executor: `<configuration fd>,<lifeline fd>`.
 const MARKER: &str = "FIRESTEEL_EXECUTOR";

@@ -24,10 +24,11 @@ use tracing::{debug, info, warn};
 
 use crate::config::WorkerConfig;
 use crate::error::WorkerError;
-use crate::event::{ExecutorKey, WorkerEffect, WorkerEvent};
+use crate::event::{WorkerEffect, WorkerEvent};
 use crate::machine::{Worker, WorkerIdentity};
 use crate::runner::{ExecutorRunner, Site};
 use crate::work_dir::WorkDir;
+use firesteel_common::ExecutorKey;
 
 /// Messages and reports that wait for the machine; who has more waits with them.
 const INBOX: usize = 1024;

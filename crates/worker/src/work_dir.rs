@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::Mode;
 
 use crate::error::WorkerError;
-use crate::event::ExecutorKey;
+use firesteel_common::ExecutorKey;
 
 /// The directories of one worker, locked as long as this value lives.
 #[derive(Debug)]
