@@ -48,12 +48,12 @@ impl Attempt {
             Err(killed) => killed.into_failure(),
             Ok(()) => failure,
         });
-        let mut blocks = context.map(|c: Arc<TaskContext>| c.take_cache_updates()).unwrap_or_default();
         let mut result_block = None;
         let state = match result {
-            Ok(output) => self.success(output, config, &mut blocks, &mut result_block),
+            Ok(output) => self.success(output, config, &mut result_block),
             Err(failure) => failed(failure),
         };
+        let blocks = context.map(|c: Arc<TaskContext>| c.take_cache_updates()).unwrap_or_default();
         let blocks = blocks.into_iter().map(block_update).collect();
         Ended { update: StatusUpdate { task_id: self.task.0, state: Some(state), blocks }, result_block }
     }
@@ -84,13 +84,7 @@ impl Attempt {
         stage.task.run(self.partition, ctx)
     }
 
-    fn success(
-        &self,
-        output: TaskOutput,
-        config: &ExecutorConfig,
-        updates: &mut Vec<CacheUpdate>,
-        result_block: &mut Option<BlockId>,
-    ) -> State {
+    fn success(&self, output: TaskOutput, config: &ExecutorConfig, result_block: &mut Option<BlockId>) -> State {
         let output = match output {
             TaskOutput::Result(bytes) => {
                 let bytes = Bytes::from(bytes);
@@ -99,11 +93,8 @@ impl Attempt {
                     Output::Result(Payload { place: Some(Place::Inline(bytes)) })
                 } else {
                     let id = BlockId::TaskResult(self.task);
-                    match config.services.blocks.put_bytes(id, bytes) {
-                        Ok(evicted) => updates.extend(evicted.into_iter().filter_map(dropped)),
-                        Err(e) => {
-                            return failed(TaskError::failed(format!("cannot keep the result: {e}")).into_failure());
-                        }
+                    if let Err(e) = config.services.blocks.put_bytes(id, bytes) {
+                        return failed(TaskError::failed(format!("cannot keep the result: {e}")).into_failure());
                     }
                     *result_block = Some(id);
                     let block = BlockRef { block_id: id.to_string(), size, address: config.block_address.clone() };
@@ -141,13 +132,6 @@ fn cut(text: &mut String) {
         let total = text.len();
         text.truncate(text.floor_char_boundary(LONGEST_MESSAGE));
         text.push_str(&format!("… ({total} bytes in all)"));
-    }
-}
-
-fn dropped(block: BlockId) -> Option<CacheUpdate> {
-    match block {
-        BlockId::Rdd { rdd, partition } => Some(CacheUpdate { rdd, partition, stored: false, memory_bytes: 0 }),
-        _ => None,
     }
 }
 

@@ -24,7 +24,7 @@ use firesteel_rpc::proto::deploy::ExecutorLaunch;
 use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_driver, to_executor::Message};
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, bind::host_port, connect_driver};
 use firesteel_shuffle::{Compression, ShuffleConfig, ShuffleManager};
-use firesteel_storage::{BlockClient, BlockManager, BlockServer};
+use firesteel_storage::{BlockClient, BlockManager, BlockServer, MemoryConfig, MemoryManager};
 use prost::Message as _;
 
 use crate::config::{ExecutorConfig, ExecutorSettings};
@@ -186,8 +186,9 @@ fn configure(
     let conf = Conf::from_pairs(conf, Source::Driver);
     let executor = ExecutorId(launch.executor_id);
     let client = BlockClient::new(key, launch.app_id.as_str(), Role::Executor);
-    let memory = (launch.memory_mb << 20) as f64 * conf.get(&keys::MEMORY_FRACTION)?;
-    let blocks = Arc::new(BlockManager::new(memory as u64));
+    let (fraction, storage) = (conf.get(&keys::MEMORY_FRACTION)?, conf.get(&keys::MEMORY_STORAGE_FRACTION)?);
+    let memory = MemoryManager::new(MemoryConfig::of_process(launch.memory_mb << 20, fraction, storage));
+    let blocks = Arc::new(BlockManager::with_memory(memory));
     let shuffle = Arc::new(ShuffleManager::new(shuffle_config(launch, &conf)?, client.clone())?);
     blocks.set_shuffle_source(shuffle.clone());
     Ok(ExecutorConfig {

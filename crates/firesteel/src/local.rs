@@ -19,7 +19,7 @@ use firesteel_rdd::task::TaskServices;
 use firesteel_rpc::{Role, proto::executor as proto};
 use firesteel_scheduler::SchedulerConfig;
 use firesteel_shuffle::{Compression, ShuffleConfig, ShuffleManager};
-use firesteel_storage::{BlockClient, BlockId, BlockManager};
+use firesteel_storage::{BlockClient, BlockId, BlockManager, MemoryConfig, MemoryManager};
 
 use crate::{
     Error, Result,
@@ -79,8 +79,9 @@ pub fn start(
     cores: &Arc<AtomicU32>,
 ) -> Result<(Driver, Box<dyn Backend>)> {
     let scratch = local_dirs(conf)?.iter().map(|dir| Scratch::new(dir)).collect::<Result<Vec<_>>>()?;
-    let memory = get(conf, &keys::DRIVER_MEMORY)?.0 as f64 * get(conf, &keys::MEMORY_FRACTION)?;
-    let blocks = Arc::new(BlockManager::new(memory as u64));
+    let (fraction, storage) = (get(conf, &keys::MEMORY_FRACTION)?, get(conf, &keys::MEMORY_STORAGE_FRACTION)?);
+    let memory = MemoryConfig::of_process(get(conf, &keys::DRIVER_MEMORY)?.0, fraction, storage);
+    let blocks = Arc::new(BlockManager::with_memory(MemoryManager::new(memory)));
     let client = BlockClient::new(None, "local", Role::Executor);
     let dirs = scratch.iter().map(|s| s.path().to_owned()).collect();
     let shuffle = ShuffleManager::new(shuffle_config(conf, dirs)?, client.clone());

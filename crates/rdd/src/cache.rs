@@ -28,12 +28,7 @@ pub fn get_or_compute<T: Data>(
     let data = Arc::new(drain(compute()?)?);
     let size = estimate(&data);
     let stored = store.put_values(block, data.clone() as Arc<dyn Any + Send + Sync>, size);
-    for evicted in &stored.evicted {
-        if let BlockId::Rdd { rdd, partition } = *evicted {
-            ctx.cache_updated(CacheUpdate { rdd, partition, stored: false, memory_bytes: 0 });
-        }
-    }
-    if stored.stored {
+    if stored {
         ctx.cache_updated(CacheUpdate { rdd, partition, stored: true, memory_bytes: size });
     } else {
         tracing::warn!(%rdd, partition, bytes = size, "not enough memory to keep the partition");

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use firesteel_common::{RddId, ShuffleId, StageAttempt, TaskFailure, TaskId};
 use firesteel_shuffle::{Abort, MapOutput, ShuffleBlocks, ShuffleInput, ShuffleManager};
-use firesteel_storage::BlockManager;
+use firesteel_storage::{BlockId, BlockManager, TaskMemory};
 
 /// The reason for which a task ends early; boxed, because results carry it through every chunk.
 #[derive(Clone, Debug)]
@@ -154,6 +154,8 @@ pub struct TaskContext {
     pub inputs: BTreeMap<(RddId, u32), Bytes>,
     /// The executor's services.
     pub services: Arc<TaskServices>,
+    /// What it may hold of the executor's memory.
+    pub memory: Arc<TaskMemory>,
     updates: Mutex<Vec<CacheUpdate>>,
 }
 
@@ -171,7 +173,9 @@ impl TaskContext {
         services: Arc<TaskServices>,
     ) -> Self {
         let updates = Mutex::default();
-        TaskContext { task, stage, partition, attempt_number, kill, shuffles, inputs, services, updates }
+        let flag = kill.clone();
+        let memory = services.blocks.memory_manager().for_task(task, Abort::new(move || flag.reason()));
+        TaskContext { task, stage, partition, attempt_number, kill, shuffles, inputs, services, memory, updates }
     }
 
     /// The outputs of a parent shuffle, which the driver sent with the stage.
@@ -200,9 +204,15 @@ impl TaskContext {
         self.updates.lock().unwrap_or_else(PoisonError::into_inner).push(update);
     }
 
-    /// Takes the recorded updates.
+    /// Takes the recorded updates, after those of partitions that were dropped to make room for whatever.
     pub fn take_cache_updates(&self) -> Vec<CacheUpdate> {
-        std::mem::take(&mut self.updates.lock().unwrap_or_else(PoisonError::into_inner))
+        let dropped = self.services.blocks.memory().take_evicted().into_iter().filter_map(|id| match id {
+            BlockId::Rdd { rdd, partition } => Some(CacheUpdate { rdd, partition, stored: false, memory_bytes: 0 }),
+            _ => None,
+        });
+        let mut updates: Vec<_> = dropped.collect();
+        updates.append(&mut self.updates.lock().unwrap_or_else(PoisonError::into_inner));
+        updates
     }
 }
 

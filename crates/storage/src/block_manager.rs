@@ -10,7 +10,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use firesteel_common::RddId;
 
-use crate::{BlockData, BlockError, BlockId, BlockSource, MemoryStore};
+use crate::{BlockData, BlockError, BlockId, BlockSource, MemoryConfig, MemoryManager, MemoryStore};
 
 struct ServedFile {
     file: Arc<File>,
@@ -21,15 +21,27 @@ struct ServedFile {
 /// Ties together what a process keeps: the [`MemoryStore`], whole files such as the application binary, and the
 /// shuffle files, which `shuffle` brings along as a source of its own. Spark: `BlockManager`.
 pub struct BlockManager {
-    memory: MemoryStore,
+    manager: Arc<MemoryManager>,
+    memory: Arc<MemoryStore>,
     files: DashMap<BlockId, ServedFile>,
     shuffle: OnceLock<Arc<dyn BlockSource>>,
 }
 
 impl BlockManager {
-    /// A manager whose memory store holds at most `memory_limit` bytes.
+    /// A manager with a pool of `memory_limit` bytes of its own.
     pub fn new(memory_limit: u64) -> BlockManager {
-        BlockManager { memory: MemoryStore::new(memory_limit), files: DashMap::new(), shuffle: OnceLock::new() }
+        Self::with_memory(MemoryManager::new(MemoryConfig { total_bytes: memory_limit, storage_fraction: 0.5 }))
+    }
+
+    /// A manager whose blocks take their memory from `manager`.
+    pub fn with_memory(manager: Arc<MemoryManager>) -> BlockManager {
+        let memory = MemoryStore::new(manager.clone());
+        BlockManager { manager, memory, files: DashMap::new(), shuffle: OnceLock::new() }
+    }
+
+    /// The pool that blocks and tasks share.
+    pub fn memory_manager(&self) -> &Arc<MemoryManager> {
+        &self.manager
     }
 
     /// The cached partitions and byte blocks.
@@ -49,8 +61,8 @@ impl BlockManager {
         self.files.insert(id, ServedFile { file, path, len });
     }
 
-    /// Keeps a byte block until it is removed. Returns the cached partitions that gave way to it.
-    pub fn put_bytes(&self, id: BlockId, bytes: Bytes) -> Result<Vec<BlockId>, BlockError> {
+    /// Keeps a byte block until it is removed; cached partitions give way to it.
+    pub fn put_bytes(&self, id: BlockId, bytes: Bytes) -> Result<(), BlockError> {
         self.memory.put_bytes(id, bytes)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  BlockManager ── MemoryStore      cached partitions, results, stage data
+//!    │               └─ MemoryManager ◀── TaskMemory ◀── Reservation    one pool for blocks and for tasks
 //!    ▲  implements BlockSource      shuffle files and the application binary are registered with it
 //!    │ open(id)
 //!  BlockServer ◀── framed TCP ──  BlockClient ── BlockStream   (pipelined, pooled, checksummed)
@@ -18,10 +19,13 @@ pub mod block_manager;
 pub mod client;
 mod connection;
 pub mod error;
+pub mod memory_manager;
 pub mod memory_store;
+pub mod reservation;
 pub mod server;
 pub mod source;
 pub mod stream;
+pub mod task_memory;
 mod wire;
 
 pub use abort::Abort;
@@ -29,7 +33,10 @@ pub use block_id::{BlockId, ParseBlockIdError};
 pub use block_manager::BlockManager;
 pub use client::{BlockClient, ClientConfig};
 pub use error::BlockError;
-pub use memory_store::{MemoryStore, Stored};
+pub use memory_manager::{MemoryConfig, MemoryManager};
+pub use memory_store::MemoryStore;
+pub use reservation::Reservation;
 pub use server::BlockServer;
 pub use source::{BlockData, BlockSource};
 pub use stream::BlockStream;
+pub use task_memory::TaskMemory;

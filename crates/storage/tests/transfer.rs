@@ -48,7 +48,7 @@ fn content(n: u64) -> Bytes {
 /// A block manager with results 0 to 99, of up to 99 KB.
 fn manager() -> Arc<BlockManager> {
     let blocks = Arc::new(BlockManager::new(1 << 30));
-    (0..100).for_each(|n| drop(blocks.put_bytes(result(n), content(n)).unwrap()));
+    (0..100).for_each(|n| blocks.put_bytes(result(n), content(n)).unwrap());
     blocks
 }
 

@@ -113,7 +113,6 @@ static SPARK_ONLY: &[&str] = &[
     "spark.master.",
     "spark.maxRemoteBlockSizeFetchToMem",
     "spark.memory.offHeap.",
-    "spark.memory.storageFraction",
     "spark.locality.wait.rack",
     "spark.memory.unmanagedMemoryPollingInterval",
     "spark.mesos.",

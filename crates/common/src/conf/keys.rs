@@ -79,8 +79,11 @@ table! {
     EXECUTOR_HEARTBEAT_INTERVAL: Duration = "spark.executor.heartbeatInterval", Some("10s"), spark("1.1.0"); unit(Unit::Millis); at_least(1)
     /// How long a peer may be silent before it counts as lost, and how long opening a connection may take.
     NETWORK_TIMEOUT: Duration = "spark.network.timeout", Some("120s"), spark("1.3.0"); unit(Unit::Seconds); at_least(1)
-    /// The part of an executor's memory that tasks and cached partitions share.
+    /// The part of an executor's memory that tasks and cached partitions share, after 300 MiB (a quarter of the memory
+    /// when that is less) were set aside for everything else. In `local` it is a part of spark.driver.memory.
     MEMORY_FRACTION: f64 = "spark.memory.fraction", Some("0.6"), spark("1.6.0"); between(0.01, 1.0)
+    /// The part of that shared memory in which cached partitions are safe from tasks that need memory.
+    MEMORY_STORAGE_FRACTION: f64 = "spark.memory.storageFraction", Some("0.5"), spark("1.6.0"); between(0.0, 1.0)
     /// Stack of each task thread. Only pages that a task touches cost memory.
     TASK_STACK_SIZE: ByteSize = "spark.firesteel.taskStackSize", Some("256m"), OURS; unit(Unit::Bytes); at_least(1 << 20)
 

@@ -1,0 +1,89 @@
+//! The memory of one task attempt, split among its consumers. Called by tables, sorters and writers of `shuffle` and
+//! `rdd`; calls [`MemoryManager`].
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use firesteel_common::TaskId;
+
+use crate::{Abort, MemoryManager, Reservation};
+
+/// What a consumer and its task share.
+#[derive(Default)]
+pub(crate) struct Consumer {
+    pub held: AtomicU64,
+    /// Another consumer of the task needs memory.
+    pub asked: AtomicBool,
+}
+
+/// One task attempt's share of the pool. Dropping the last handle, which each [`Reservation`] holds too, gives
+/// everything back and wakes who waits for it. Spark: `TaskMemoryManager`.
+pub struct TaskMemory {
+    manager: Arc<MemoryManager>,
+    key: u64,
+    task: TaskId,
+    abort: Abort,
+    consumers: Mutex<Vec<Arc<Consumer>>>,
+}
+
+impl TaskMemory {
+    pub(crate) fn new(manager: Arc<MemoryManager>, key: u64, task: TaskId, abort: Abort) -> Arc<TaskMemory> {
+        Arc::new(TaskMemory { manager, key, task, abort, consumers: Mutex::default() })
+    }
+
+    /// An empty reservation for a consumer, which `name` names in the log.
+    pub fn reserve(self: &Arc<Self>, name: &'static str) -> Reservation {
+        let consumer = Arc::new(Consumer::default());
+        self.lock().push(consumer.clone());
+        Reservation::new(self.clone(), consumer, name)
+    }
+
+    /// Bytes that all consumers of the task hold.
+    pub fn held(&self) -> u64 {
+        self.lock().iter().map(|c| c.held.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The pool.
+    pub fn manager(&self) -> &Arc<MemoryManager> {
+        &self.manager
+    }
+
+    /// `bytes` more for `consumer`. When they are not to be had, the largest other consumer is asked to spill.
+    pub(crate) fn acquire(&self, consumer: &Arc<Consumer>, bytes: u64) -> bool {
+        if self.manager.acquire_execution(self.key, bytes, &self.abort) {
+            return true;
+        }
+        let consumers = self.lock();
+        let others = consumers.iter().filter(|c| !Arc::ptr_eq(c, consumer));
+        if let Some(largest) = others.max_by_key(|c| c.held.load(Ordering::Relaxed))
+            && largest.held.load(Ordering::Relaxed) > 0
+        {
+            largest.asked.store(true, Ordering::Relaxed);
+        }
+        false
+    }
+
+    pub(crate) fn force(&self, name: &str, bytes: u64) {
+        self.manager.force_execution(self.key, bytes, self.task, name);
+    }
+
+    pub(crate) fn release(&self, bytes: u64) {
+        self.manager.release_execution(self.key, bytes);
+    }
+
+    pub(crate) fn forget(&self, consumer: &Arc<Consumer>) {
+        self.lock().retain(|c| !Arc::ptr_eq(c, consumer));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Consumer>>> {
+        self.consumers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for TaskMemory {
+    fn drop(&mut self) {
+        self.manager.end_task(self.key);
+    }
+}
