@@ -94,7 +94,7 @@ pub fn start(
     });
     // Nothing is too large for a message that never leaves the process.
     let driver_blocks = DriverBlocks { manager: Arc::new(BlockManager::new(0)), address: None };
-    let driver = Driver::start(config, driver_blocks, fetch).map_err(|e| Error::Start(e.to_string()))?;
+    let driver = Driver::start(config, driver_blocks, fetch, None).map_err(|e| Error::Start(e.to_string()))?;
 
     let settings = ExecutorSettings::from_conf(conf).map_err(|e| Error::Start(e.to_string()))?;
     let executor_config = ExecutorConfig {

@@ -34,6 +34,42 @@ fn is_alive(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
+/// Processes that ran the tasks of a job whose tasks take their time.
+fn processes(sc: &Context, tasks: u32) -> std::collections::BTreeSet<u32> {
+    let pids = sc.range_n(0..u64::from(tasks), tasks).map(|_| {
+        // The work: other tasks wait meanwhile.
+        std::thread::sleep(Duration::from_millis(300));
+        std::process::id()
+    });
+    pids.collect().unwrap().into_iter().collect()
+}
+
+#[test]
+fn executors_come_with_the_work_and_go_without() {
+    let sc = Context::builder()
+        .app_name("t")
+        .master("local-cluster[3,1,512]")
+        .set("spark.dynamicAllocation.enabled", "true")
+        .set("spark.dynamicAllocation.schedulerBacklogTimeout", "100ms")
+        .set("spark.dynamicAllocation.executorIdleTimeout", "1s")
+        .build()
+        .unwrap();
+    let first = processes(&sc, 24);
+    assert_eq!(first.len(), 3, "a long backlog gets every worker");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while first.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
+        assert!(Instant::now() < deadline, "idle executors stay");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let second = processes(&sc, 1);
+    assert_eq!(second.len(), 1);
+    assert!(second.is_disjoint(&first));
+    // Shuffle files that may be read again keep their executor.
+    let counts = sc.range_n(0..100u64, 1).map(|x| (x % 7, 1u64)).reduce_by_key(|a, b| a + b);
+    assert_eq!(counts.count().unwrap(), 7);
+    assert_eq!(counts.map(|(_, n)| n).reduce(|a, b| a + b).unwrap(), 100);
+}
+
 #[test]
 fn words_are_counted_across_processes_and_nothing_is_left() {
     let dir = tempfile::tempdir().unwrap();

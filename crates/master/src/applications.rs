@@ -38,7 +38,14 @@ impl Master {
                 None if self.applications.contains_key(&m.app_id) => {
                     self.driver_came_back(now, from, &m.app_id, &description, out)
                 }
-                None => Ok(self.application_is_new(now, from, m.app_id, m.next_executor_id, description)),
+                None => {
+                    let executor_limit = m.executor_limit;
+                    let id = self.application_is_new(now, from, m.app_id, m.next_executor_id, description);
+                    if let Some(application) = self.applications.get_mut(&id) {
+                        application.executor_limit = executor_limit;
+                    }
+                    Ok(id)
+                }
             },
         };
         match registered {
@@ -90,6 +97,7 @@ impl Master {
                 cores_granted,
                 retries: 0,
                 early_ends: BTreeMap::new(),
+                executor_limit: None,
                 warned: false,
             },
         );

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use firesteel_common::Tick;
 use firesteel_rpc::proto::deploy::{
     ExecutorState, ExecutorStateChanged, ExecutorUpdated, KillExecutor, KillExecutors, LaunchExecutor,
-    from_master::Message,
+    RequestExecutors, from_master::Message,
 };
 use tracing::{info, warn};
 
@@ -164,6 +164,23 @@ impl Master {
         })
     }
 
+    /// The application wants so many executors from now on. Those above are not killed: its driver says which.
+    pub(crate) fn request_executors(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        m: &RequestExecutors,
+        out: &mut Vec<MasterEffect>,
+    ) {
+        if self.parties.get(&from) == Some(&Party::Driver(m.app_id.clone()))
+            && let Some(application) = self.applications.get_mut(&m.app_id)
+        {
+            info!(app_id = m.app_id, total = m.total, "application asked for executors");
+            application.executor_limit = Some(m.total);
+            self.schedule(now, out);
+        }
+    }
+
     pub(crate) fn kill_executors(&mut self, from: ConnectionId, m: &KillExecutors, out: &mut Vec<MasterEffect>) {
         if self.parties.get(&from) == Some(&Party::Driver(m.app_id.clone())) {
             for &executor_id in &m.executor_ids {
@@ -196,7 +213,14 @@ impl Master {
             cores_left: application.cores_left(self.rules.default_cores),
             memory_mb: application.description.memory_per_executor_mb,
             cores_per_executor: application.description.cores_per_executor,
+            executors_left: application.executor_limit.map(|limit| {
+                let there = u32::try_from(application.executors.len()).unwrap_or(u32::MAX);
+                limit.saturating_sub(there)
+            }),
         };
+        if demand.executors_left == Some(0) {
+            return;
+        }
         if demand.cores_left < demand.cores_per_executor.unwrap_or(1) {
             return;
         }

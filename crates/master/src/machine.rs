@@ -106,6 +106,7 @@ impl Master {
             Message::RegisterApplication(m) => self.register_application(now, from, m, out),
             Message::UnregisterApplication(m) => self.unregister_application(now, from, &m.app_id, out),
             Message::ApplicationHeartbeat(m) => self.application_heartbeat(now, from, &m.app_id, out),
+            Message::RequestExecutors(m) => self.request_executors(now, from, &m, out),
             Message::KillExecutors(m) => self.kill_executors(from, &m, out),
         }
     }

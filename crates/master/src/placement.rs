@@ -25,6 +25,8 @@ pub struct Demand {
     pub memory_mb: u64,
     /// Cores of an executor; `None`: one executor a worker with all the cores that it can get.
     pub cores_per_executor: Option<u32>,
+    /// Executors that it still wants; `None`: as many as it can get.
+    pub executors_left: Option<u32>,
 }
 
 /// The executors of one round on one worker.
@@ -96,6 +98,9 @@ impl Round<'_> {
         let executors = self.executors[worker];
         if self.demand.cores_per_executor.is_none() && executors > 0 {
             return true; // its executor grows, which costs no memory
+        }
+        if self.demand.executors_left.is_some_and(|left| self.executors.iter().sum::<u32>() >= left) {
+            return false;
         }
         offer.memory_mb.saturating_sub(u64::from(executors).saturating_mul(self.demand.memory_mb))
             >= self.demand.memory_mb

@@ -9,7 +9,7 @@ fn workers(offers: &[(u32, u64)]) -> Vec<WorkerOffer> {
 }
 
 fn demand(cores_left: u32, memory_mb: u64, cores_per_executor: Option<u32>) -> Demand {
-    Demand { cores_left, memory_mb, cores_per_executor }
+    Demand { cores_left, memory_mb, cores_per_executor, executors_left: None }
 }
 
 fn grants(pairs: &[(u32, u32)]) -> Vec<Grant> {

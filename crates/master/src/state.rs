@@ -97,6 +97,8 @@ pub struct ApplicationInfo {
     pub retries: i32,
     /// The last early end on each worker, until an executor runs there.
     pub early_ends: BTreeMap<String, EarlyEnd>,
+    /// Executors that it wants in all; `None`: as many as it may have.
+    pub executor_limit: Option<u32>,
     /// It was logged that no worker is large enough for it.
     pub warned: bool,
 }

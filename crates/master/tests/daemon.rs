@@ -73,6 +73,7 @@ fn application() -> To {
         }),
         app_id: String::new(),
         next_executor_id: 0,
+        executor_limit: None,
     })
 }
 

@@ -64,6 +64,11 @@ impl BlockLocations {
         }
     }
 
+    /// Whether the executor holds a cached partition.
+    pub(crate) fn holds_any(&self, executor: ExecutorId) -> bool {
+        self.by_executor.get(&executor).is_some_and(|held| !held.is_empty())
+    }
+
     pub(crate) fn holders(&self, rdd: RddId, partition: u32) -> &[ExecutorId] {
         self.rdds.get(&rdd).and_then(|b| b.holders.get(&partition)).map_or(&[], Vec::as_slice)
     }

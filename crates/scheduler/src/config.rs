@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::AllocationConfig;
+
 /// Settings of [`crate::DriverCore`]; the defaults are Spark's.
 #[derive(Clone, Debug)]
 pub struct SchedulerConfig {
@@ -21,6 +23,8 @@ pub struct SchedulerConfig {
     pub loss_reason_wait: Duration,
     /// `spark.starvation.timeout`: tasks that wait this long without any launch cause a warning.
     pub starvation_timeout: Duration,
+    /// Dynamic allocation, where it is on.
+    pub allocation: Option<AllocationConfig>,
 }
 
 impl Default for SchedulerConfig {
@@ -34,6 +38,7 @@ impl Default for SchedulerConfig {
             resubmit_delay: Duration::from_millis(100),
             loss_reason_wait: Duration::from_secs(2),
             starvation_timeout: Duration::from_secs(15),
+            allocation: None,
         }
     }
 }

@@ -1,9 +1,12 @@
 //! DriverCore: the driver's schedulers together. The driver's shell and the simulation call it, one event at a time;
 //! it calls the parts, and the DAGScheduler's event families (`dag/`) are methods of it.
 
-use firesteel_common::Tick;
+use std::{collections::BTreeSet, time::Duration};
+
+use firesteel_common::{ExecutorId, Tick};
 
 use crate::{
+    allocation::{ExecutorAllocation, ExecutorLoad, Load},
     block_locations::BlockLocations,
     config::SchedulerConfig,
     dag::DagScheduler,
@@ -11,8 +14,11 @@ use crate::{
     error::JobError,
     event::DriverEvent,
     map_outputs::MapOutputTracker,
-    tasks::{TaskScheduler, min_some, task_set::LocalityWaits},
+    tasks::{TaskScheduler, executors::Executor, min_some, task_set::LocalityWaits},
 };
+
+/// An executor that was given back has this long to end; then it counts as gone, whatever became of it.
+const RETIREMENT: Duration = Duration::from_secs(30);
 
 /// DAGScheduler, TaskScheduler, MapOutputTracker and block locations of one Context.
 #[derive(Debug)]
@@ -22,6 +28,7 @@ pub struct DriverCore {
     pub(crate) tasks: TaskScheduler,
     pub(crate) outputs: MapOutputTracker,
     pub(crate) blocks: BlockLocations,
+    allocation: Option<ExecutorAllocation>,
 }
 
 impl DriverCore {
@@ -33,6 +40,7 @@ impl DriverCore {
             tasks: TaskScheduler::new(waits, config.starvation_timeout),
             outputs: MapOutputTracker::default(),
             blocks: BlockLocations::default(),
+            allocation: config.allocation.clone().map(ExecutorAllocation::new),
             config,
         }
     }
@@ -55,6 +63,31 @@ impl DriverCore {
         self.remove_overdue(now, out);
         self.resubmit_due(now, out);
         self.tasks.offer(now, out);
+        self.allocate(now, out);
+    }
+
+    /// Looks whether executors are missing or idle.
+    fn allocate(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
+        let Some(allocation) = self.allocation.as_mut().filter(|a| a.is_due(now)) else { return };
+        let (waiting, running) = self.tasks.load();
+        let executors = self.tasks.executors.known.iter().filter(|(_, e)| e.lost_at.is_none());
+        let servers = if self.tasks.executors.any_idle() { self.outputs.servers() } else { BTreeSet::new() };
+        let load = |(&id, e): (&ExecutorId, &Executor)| ExecutorLoad {
+            id,
+            slots: e.cores,
+            busy: !e.tasks.is_empty(),
+            launches: e.launches,
+            caches: self.blocks.holds_any(id),
+            serves_shuffle: servers.contains(&id),
+        };
+        let decision = allocation.check(now, &Load { waiting, running, executors: executors.map(load).collect() });
+        out.extend(decision.total.map(|total| DriverEffect::RequestExecutors { total }));
+        if !decision.retire.is_empty() {
+            for (executor, _) in &decision.retire {
+                self.tasks.executors.disconnect(*executor, now + RETIREMENT);
+            }
+            out.push(DriverEffect::RetireExecutors { executors: decision.retire });
+        }
     }
 
     fn take(&mut self, now: Tick, event: DriverEvent, out: &mut Vec<DriverEffect>) {
@@ -84,7 +117,8 @@ impl DriverCore {
 
     /// When `handle` must be called at the latest, with [`DriverEvent::Wake`] if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Tick> {
-        min_some(self.tasks.next_deadline(), self.next_resubmission())
+        let allocation = self.allocation.as_ref().and_then(ExecutorAllocation::next_deadline);
+        min_some(min_some(self.tasks.next_deadline(), self.next_resubmission()), allocation)
     }
 
     /// Jobs that are not over.

@@ -129,6 +129,17 @@ pub enum DriverEffect {
         /// Why.
         reason: String,
     },
+    /// Ask the master for this many executors in all, in place of what was asked for before.
+    RequestExecutors {
+        /// How many; those that there are count.
+        total: u32,
+    },
+    /// Give these executors back to the cluster. They have no tasks and get none any more; their removal is reported as
+    /// any other.
+    RetireExecutors {
+        /// Which, and why.
+        executors: Vec<(ExecutorId, String)>,
+    },
     /// Tasks have waited all this time and none could be launched. Warn the user: "the job has not accepted any
     /// resources; check that workers are registered and have enough cores and memory".
     NoResources {

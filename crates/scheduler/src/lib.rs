@@ -5,7 +5,8 @@
 //!                 ├─ dag/               jobs, stages cut at shuffles, fetch failures, lost executors, cancellation
 //!                 ├─ tasks/             TaskScheduler: slots, FIFO task sets, retries, locality
 //!                 ├─ map_outputs        MapOutputTracker: where shuffle outputs lie
-//!                 └─ block_locations    which executors hold which cached partitions
+//!                 ├─ block_locations    which executors hold which cached partitions
+//!                 └─ allocation         dynamic allocation: how many executors there shall be
 //! ```
 //!
 //! [`event`] and [`effect`] are the whole interface; [`graph`] is what a job looks like here; [`DriverCore::check_invariants`]
@@ -17,6 +18,7 @@ pub mod error;
 pub mod event;
 pub mod graph;
 
+mod allocation;
 mod block_locations;
 mod dag;
 mod driver_core;
@@ -24,6 +26,7 @@ mod invariants;
 mod map_outputs;
 mod tasks;
 
+pub use allocation::AllocationConfig;
 pub use config::SchedulerConfig;
 pub use driver_core::DriverCore;
 pub use effect::{DriverEffect, MapLocation, StageKind, TaskSpec};

@@ -170,6 +170,11 @@ impl MapOutputTracker {
         self.shuffles.get(&shuffle).filter(|s| s.available > 0).map(|s| &s.computed_from)
     }
 
+    /// The executors with which output lies that may be read again.
+    pub(crate) fn servers(&self) -> BTreeSet<ExecutorId> {
+        self.shuffles.values().flat_map(|s| s.outputs.iter().flatten().map(|l| l.executor)).collect()
+    }
+
     pub(crate) fn remove(&mut self, shuffle: ShuffleId) {
         self.shuffles.remove(&shuffle);
     }

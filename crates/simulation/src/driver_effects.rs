@@ -79,6 +79,7 @@ impl Cluster {
                     self.close(link, Side::Listener);
                 }
             }
+            DriverEffect::RequestExecutors { .. } | DriverEffect::RetireExecutors { .. } => {}
             DriverEffect::NoResources { waited, .. } => {
                 self.note(format_args!("driver warns: no resources for {waited:?}"));
             }

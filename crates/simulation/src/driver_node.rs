@@ -112,6 +112,7 @@ impl Cluster {
             application: Some(application),
             app_id: self.driver.app_id.clone(),
             next_executor_id: self.driver.next_executor_id,
+            executor_limit: None,
         });
         self.tell_master(message);
     }

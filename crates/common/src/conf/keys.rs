@@ -104,6 +104,32 @@ table! {
     /// The wait for the host that has the data. Without it, spark.locality.wait.
     LOCALITY_WAIT_NODE: Option<Duration> = "spark.locality.wait.node", None, spark("0.8.0"); unit(Unit::Millis)
 
+[allocation "Dynamic allocation"]
+    /// Whether the number of executors follows the work: more are asked for while tasks wait, idle ones are given back.
+    DYNAMIC_ALLOCATION: bool = "spark.dynamicAllocation.enabled", Some("false"), spark("1.2.0")
+    /// Executors that the application keeps at least.
+    DYNAMIC_ALLOCATION_MIN: u32 = "spark.dynamicAllocation.minExecutors", Some("0"), spark("1.2.0")
+    /// Executors that the application has at most. Without it, as many as its tasks can use.
+    DYNAMIC_ALLOCATION_MAX: Option<u32> = "spark.dynamicAllocation.maxExecutors", None, spark("1.2.0"); at_least(1)
+    /// Executors that the application begins with. Without it, spark.dynamicAllocation.minExecutors.
+    DYNAMIC_ALLOCATION_INITIAL: Option<u32> = "spark.dynamicAllocation.initialExecutors", None, spark("1.3.0")
+    /// With dynamic allocation: executors that the application begins with, when it is more than the initial number.
+    EXECUTOR_INSTANCES: Option<u32> = "spark.executor.instances", None, spark("1.0.0")
+    /// How long tasks wait before the first executors are asked for.
+    DYNAMIC_ALLOCATION_BACKLOG: Duration = "spark.dynamicAllocation.schedulerBacklogTimeout", Some("1s"), spark("1.2.0"); unit(Unit::Seconds)
+    /// How long they wait before each further request, which is twice the last. Without it, schedulerBacklogTimeout.
+    DYNAMIC_ALLOCATION_SUSTAINED: Option<Duration> = "spark.dynamicAllocation.sustainedSchedulerBacklogTimeout", None, spark("1.2.0"); unit(Unit::Seconds)
+    /// An executor without tasks is given back after this time.
+    DYNAMIC_ALLOCATION_IDLE: Duration = "spark.dynamicAllocation.executorIdleTimeout", Some("60s"), spark("1.2.0"); unit(Unit::Seconds)
+    /// The same for an executor that holds cached partitions. Without it, such executors stay.
+    DYNAMIC_ALLOCATION_CACHED_IDLE: Option<Duration> = "spark.dynamicAllocation.cachedExecutorIdleTimeout", None, spark("1.4.0"); unit(Unit::Seconds)
+    /// Whether an executor stays whose shuffle files may be read again. Not needed with the external shuffle service.
+    DYNAMIC_ALLOCATION_SHUFFLE_TRACKING: bool = "spark.dynamicAllocation.shuffleTracking.enabled", Some("true"), spark("3.0.0")
+    /// How long such an executor stays. Without it, as long as the shuffle is referenced.
+    DYNAMIC_ALLOCATION_SHUFFLE_TIMEOUT: Option<Duration> = "spark.dynamicAllocation.shuffleTracking.timeout", None, spark("3.0.0"); unit(Unit::Millis)
+    /// Executors are asked for only for this part of the tasks.
+    DYNAMIC_ALLOCATION_RATIO: f64 = "spark.dynamicAllocation.executorAllocationRatio", Some("1.0"), spark("2.4.0"); between(0.01, 1.0)
+
 [shuffle "Shuffle"]
     /// Whether map outputs are compressed.
     SHUFFLE_COMPRESS: bool = "spark.shuffle.compress", Some("true"), spark("0.6.0")

@@ -7,7 +7,7 @@ use firesteel_rdd::{node::EncodedOp, runner::JobEvent};
 use firesteel_rpc::{convert::failure_from_proto, proto::executor as proto};
 use firesteel_scheduler::{BlockUpdate, DriverEffect, DriverEvent, MapOutput, StageKind, TaskOutcome, TaskUpdate};
 
-use super::{EventLoop, stages::users_code};
+use super::{EventLoop, ExecutorRequest, stages::users_code};
 use crate::Error;
 
 impl EventLoop {
@@ -66,6 +66,13 @@ impl EventLoop {
                 self.send(executor, proto::to_executor::Message::RegisterExecutorFailed(refused));
                 self.links.remove(&executor);
             }
+            DriverEffect::RequestExecutors { total } => self.ask(ExecutorRequest::Total(total)),
+            DriverEffect::RetireExecutors { executors } => {
+                for (executor, reason) in executors {
+                    tracing::info!(executor_id = executor.0, reason, "giving an executor back");
+                    self.ask(ExecutorRequest::Retire { executor, reason });
+                }
+            }
             DriverEffect::NoResources { waited, executors } => tracing::warn!(
                 waited_s = waited.as_secs(),
                 executors,
@@ -116,6 +123,13 @@ impl EventLoop {
         let failed = |(task, e): (TaskId, Error)| TaskUpdate { task, outcome: failed(e), blocks: Vec::new() };
         let event = DriverEvent::TasksUpdated { executor, updates: refused.into_iter().map(failed).collect() };
         self.pending.push_back(event);
+    }
+
+    /// Asks the backend for a change of the executors.
+    fn ask(&self, request: ExecutorRequest) {
+        if let Some(requests) = &self.requests {
+            requests(request);
+        }
     }
 
     fn send(&mut self, executor: ExecutorId, message: proto::to_executor::Message) {

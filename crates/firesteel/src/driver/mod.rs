@@ -91,6 +91,22 @@ pub struct DriverBlocks {
 /// Fetches a large result from the executor's block server at the given address.
 pub type FetchBlock = Arc<dyn Fn(&str, &str) -> Result<bytes::Bytes, String> + Send + Sync>;
 
+/// A change of the application's executors that dynamic allocation wants.
+pub enum ExecutorRequest {
+    /// So many in all.
+    Total(u32),
+    /// End this one, which has no tasks.
+    Retire {
+        /// Which.
+        executor: ExecutorId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Takes requests to the master without waiting.
+pub type RequestExecutors = Box<dyn Fn(ExecutorRequest) + Send>;
+
 /// The running event loop.
 pub struct Driver {
     /// Where its messages go; an error means that it has ended.
@@ -100,7 +116,14 @@ pub struct Driver {
 
 impl Driver {
     /// Starts the thread.
-    pub fn start(config: SchedulerConfig, blocks: DriverBlocks, fetch: FetchBlock) -> std::io::Result<Driver> {
+    ///
+    /// `requests` is `None` where the executors are what they are.
+    pub fn start(
+        config: SchedulerConfig,
+        blocks: DriverBlocks,
+        fetch: FetchBlock,
+        requests: Option<RequestExecutors>,
+    ) -> std::io::Result<Driver> {
         let (messages, inbox) = mpsc::channel();
         let fetcher = ResultFetcher::new(fetch, messages.clone());
         let state = EventLoop {
@@ -111,6 +134,7 @@ impl Driver {
             stages: Stages::new(blocks),
             pending: VecDeque::new(),
             fetcher,
+            requests,
             blocks_held: false,
         };
         let thread = thread::Builder::new().name("firesteel-driver".into()).spawn(move || state.run(inbox))?;
@@ -147,6 +171,7 @@ struct EventLoop {
     /// Events that carrying out effects gave rise to; handled before the next message.
     pending: VecDeque<DriverEvent>,
     fetcher: ResultFetcher,
+    requests: Option<RequestExecutors>,
     /// Executors hold result blocks, which go when they hear of the end of the stage.
     blocks_held: bool,
 }

@@ -45,11 +45,19 @@ pub(super) struct Stream {
     /// Turns true when everything that came has been handed on.
     pub ended: watch::Sender<bool>,
     given_up: OnceLock<String>,
+    retired: OnceLock<()>,
 }
 
 impl Stream {
     pub fn new(tx: Sender<ToExecutor>) -> Stream {
-        Stream { tx, ended: watch::Sender::new(false), given_up: OnceLock::new() }
+        Stream { tx, ended: watch::Sender::new(false), given_up: OnceLock::new(), retired: OnceLock::new() }
+    }
+
+    /// The executor is to end: that it does is no news.
+    fn retire(&self, reason: &str) {
+        // The first time counts.
+        let _ = self.retired.set(());
+        self.give_up(reason);
     }
 
     /// Closes the stream by the driver's own wish: that the executor then ends is not its fault.
@@ -122,7 +130,11 @@ impl Executors {
         if let Some(reason) = stream.as_ref().and_then(|stream| stream.given_up.get()) {
             loss = Loss { message: format!("{reason}; {}", loss.message), by_application: false, ..loss };
         }
-        tracing::warn!(executor_id, by_application = loss.by_application, "executor lost: {}", loss.message);
+        if stream.as_ref().is_some_and(|stream| stream.retired.get().is_some()) {
+            tracing::info!(executor_id, "executor ended: {}", loss.message);
+        } else {
+            tracing::warn!(executor_id, by_application = loss.by_application, "executor lost: {}", loss.message);
+        }
         let messages = self.messages.clone();
         match stream {
             None => report(&messages, executor_id, loss),
@@ -181,6 +193,16 @@ impl Executors {
             executor.0,
             Loss { message: reason.to_owned(), by_application: false, worker_lost: false },
         );
+        // Fails only when the session ends, and every executor with it.
+        let _ = self.kills.send(executor.0);
+    }
+
+    /// Gives an executor without tasks back to the cluster.
+    pub fn retire(&self, executor: ExecutorId, reason: &str) {
+        let stream = self.table().granted.get(&executor.0).and_then(|granted| granted.stream.clone());
+        if let Some(stream) = stream {
+            stream.retire(reason);
+        }
         // Fails only when the session ends, and every executor with it.
         let _ = self.kills.send(executor.0);
     }

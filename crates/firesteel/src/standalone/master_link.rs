@@ -15,7 +15,7 @@ use firesteel_rpc::{
     master_client::{Attempt, Effect, Event, MasterClientConfig},
     proto::deploy::{
         ApplicationDescription, ApplicationHeartbeat, ExecutorAdded, ExecutorUpdated, FromMaster, KillExecutors,
-        RegisterApplication, ToMaster, UnregisterApplication, from_master, to_master,
+        RegisterApplication, RequestExecutors, ToMaster, UnregisterApplication, from_master, to_master,
     },
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -56,6 +56,7 @@ pub(super) struct MasterLink {
     application: ApplicationDescription,
     app_id: Option<String>,
     next_executor_id: u32,
+    executor_limit: Option<u32>,
     search: MasterClient,
     /// Counts the searches: the first is impatient, later ones are not.
     searches: u64,
@@ -85,6 +86,7 @@ impl MasterLink {
             application,
             app_id: None,
             next_executor_id: 0,
+            executor_limit: None,
             searches: 0,
             stream: None,
             inbox,
@@ -117,6 +119,19 @@ impl MasterLink {
     /// An executor id that must never be used again, should the application have to register anew.
     pub fn saw_executor(&mut self, executor_id: u32) {
         self.next_executor_id = self.next_executor_id.max(executor_id.saturating_add(1));
+    }
+
+    /// How many executors the application wants from its registration on; `None`: as many as it may have.
+    pub fn limit_executors(&mut self, limit: Option<u32>) {
+        self.executor_limit = limit;
+    }
+
+    /// Asks for so many executors in all, now and should the application have to register anew.
+    pub fn request_executors(&mut self, total: u32) {
+        self.executor_limit = Some(total);
+        if let Some(app_id) = self.app_id.clone() {
+            self.send(to_master::Message::RequestExecutors(RequestExecutors { app_id, total }));
+        }
     }
 
     /// Asks for the end of an executor. Without a master this is lost; the executor ends with its stream.
@@ -266,6 +281,7 @@ impl MasterLink {
             application: Some(self.application.clone()),
             app_id: self.app_id.clone().unwrap_or_default(),
             next_executor_id: self.next_executor_id,
+            executor_limit: self.executor_limit,
         });
         self.send(message);
     }

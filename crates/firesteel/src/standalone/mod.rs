@@ -35,13 +35,13 @@ use firesteel_common::conf::Conf;
 use firesteel_rpc::{MasterUrl, Role, bind, bind::host_port};
 use firesteel_scheduler::SchedulerConfig;
 use firesteel_storage::{Abort, BlockClient, BlockId, BlockManager, BlockServer, ClientConfig};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 
 use self::{local_cluster::LocalCluster, session::Session, settings::Settings};
 use crate::{
     Error, Result,
     context::Backend,
-    driver::{Driver, DriverBlocks, FetchBlock},
+    driver::{Driver, DriverBlocks, FetchBlock, RequestExecutors},
     master::Master,
 };
 
@@ -94,6 +94,7 @@ fn connect(
     let floor = local.as_ref().map_or(2, |cluster| cluster.cores().max(2));
     cores.store(floor, Ordering::Relaxed);
     let network_timeout = settings.network_timeout;
+    let (request_executors, requests) = async_mpsc::unbounded_channel();
     let session = Session {
         url,
         application,
@@ -106,6 +107,9 @@ fn connect(
         cores: cores.clone(),
         floor,
         cluster_failure: local.as_ref().map(LocalCluster::failure),
+        requests,
+        // The driver's first request follows; until then the master shall not hand out more.
+        executor_limit: config.allocation.as_ref().map(|allocation| allocation.initial),
         stopping,
     };
     let (done, ended) = mpsc::channel();
@@ -140,8 +144,12 @@ fn connect(
     let client_config = ClientConfig { network_timeout, ..ClientConfig::default() };
     let client = BlockClient::with_config(key, cluster.app_id.as_str(), Role::Driver, client_config);
     let fetch = fetcher(client, cluster.fetching.clone());
-    let driver =
-        Driver::start(config, DriverBlocks { manager, address: Some(block_address) }, fetch).map_err(failed)?;
+    let requests: RequestExecutors = Box::new(move |request| {
+        // Fails only when the session has ended, and every executor with it.
+        let _ = request_executors.send(request);
+    });
+    let blocks = DriverBlocks { manager, address: Some(block_address) };
+    let driver = Driver::start(config, blocks, fetch, Some(requests)).map_err(failed)?;
     // The session waits for this; that it has ended meanwhile shows at the first job.
     let _ = wiring.send(driver.messages.clone());
     tracing::info!(app_id = cluster.app_id, "connected to the cluster");

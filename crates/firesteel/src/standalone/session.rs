@@ -28,7 +28,7 @@ use super::{
     executors::Executors,
     master_link::{MasterLink, News},
 };
-use crate::driver::Message;
+use crate::driver::{ExecutorRequest, Message};
 
 /// Threads for streams besides the session's own.
 const THREADS: usize = 2;
@@ -58,6 +58,10 @@ pub(super) struct Session {
     pub floor: u32,
     /// Why the cluster in this process has failed, if there is one and it has.
     pub cluster_failure: Option<watch::Receiver<Option<String>>>,
+    /// What dynamic allocation asks for.
+    pub requests: async_mpsc::UnboundedReceiver<ExecutorRequest>,
+    /// Executors that the application begins with; `None`: as many as it may have.
+    pub executor_limit: Option<u32>,
     /// Turns true when all shall end.
     pub stopping: watch::Receiver<bool>,
 }
@@ -93,6 +97,7 @@ impl Session {
         let application = std::mem::take(&mut self.application);
         let patience = MasterClientConfig { rounds: ROUNDS_AT_START, ..MasterClientConfig::default() };
         let mut link = MasterLink::start(self.url.clone(), patience, self.secret.clone(), application, self.beat);
+        link.limit_executors(self.executor_limit);
         let app_id = tokio::select! {
             app_id = registered(&mut link) => app_id,
             reason = failure(&mut self.cluster_failure) => Err(reason),
@@ -108,7 +113,7 @@ impl Session {
 
     /// Until the Context stops.
     async fn serve(self, app_id: &str, link: &mut MasterLink, messages: mpsc::Sender<Message>) {
-        let Session { mut stopping, mut cluster_failure, .. } = self;
+        let Session { mut stopping, mut cluster_failure, mut requests, .. } = self;
         let (kill, mut kills) = async_mpsc::unbounded_channel();
         let executors = Arc::new(Executors::new(messages.clone(), kill, self.build, self.cores, self.floor));
         let terms = Arc::new(Terms { conf: self.conf, network_timeout: self.network_timeout });
@@ -142,6 +147,13 @@ impl Session {
                 },
                 Some(executor_id) = kills.recv() => {
                     link.kill_executor(executor_id);
+                    continue;
+                }
+                Some(request) = requests.recv() => {
+                    match request {
+                        ExecutorRequest::Total(total) => link.request_executors(total),
+                        ExecutorRequest::Retire { executor, reason } => executors.retire(executor, &reason),
+                    }
                     continue;
                 }
                 ended = &mut server, if !server_ended => {

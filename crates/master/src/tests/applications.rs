@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use firesteel_rpc::proto::deploy::{
-    ApplicationHeartbeat, ExecutorState, UnregisterApplication, from_master::Message as To, to_master,
+    ApplicationHeartbeat, ExecutorState, RequestExecutors, UnregisterApplication, from_master::Message as To, to_master,
 };
 
 use super::*;
@@ -48,6 +48,42 @@ fn the_first_application_gets_all_and_the_second_what_is_left() {
     c.state(1, &first, 0, ExecutorState::Killed);
     assert_eq!(c.launches(), [(1, 1, 3)]);
     assert_eq!(c.master.applications()["app-20261121132233-0001"].cores_granted, 4);
+}
+
+#[test]
+fn an_application_gets_no_more_executors_than_it_asks_for() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 4096);
+    c.worker(2, 4, 4096);
+    let to_master::Message::RegisterApplication(m) = register_application(application(None, 512, Some(1)), "") else {
+        panic!("another message")
+    };
+    c.say(10, to_master::Message::RegisterApplication(RegisterApplication { executor_limit: Some(1), ..m }));
+    assert_eq!(c.launches(), [(1, 0, 1)]);
+    let app_id = c.master.applications().keys().next().unwrap().clone();
+    let request = |total| to_master::Message::RequestExecutors(RequestExecutors { app_id: app_id.clone(), total });
+    c.say(10, request(4));
+    assert_eq!(c.launches(), [(2, 1, 1), (2, 2, 1), (1, 3, 1)]);
+    c.say(10, request(3));
+    assert_eq!(c.launches(), []);
+    c.state(1, &app_id, 0, ExecutorState::Killed);
+    assert_eq!(c.launches(), [], "what is given back is not replaced");
+    c.state(2, &app_id, 1, ExecutorState::Lost);
+    assert_eq!(c.launches().len(), 1, "what was lost is");
+    c.say(11, request(8));
+    assert_eq!(c.launches(), [], "nobody else asks for it");
+}
+
+#[test]
+fn a_limit_counts_executors_of_any_size() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 4096);
+    c.worker(2, 3, 4096);
+    let to_master::Message::RegisterApplication(m) = register_application(application(None, 512, None), "") else {
+        panic!("another message")
+    };
+    c.say(10, to_master::Message::RegisterApplication(RegisterApplication { executor_limit: Some(1), ..m }));
+    assert_eq!(c.launches(), [(1, 0, 4)]);
 }
 
 #[test]

@@ -123,6 +123,7 @@ fn register_application(description: ApplicationDescription, app_id: &str) -> to
         application: Some(description),
         app_id: app_id.to_owned(),
         next_executor_id: 0,
+        executor_limit: None,
     })
 }
 

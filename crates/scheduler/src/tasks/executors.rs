@@ -25,6 +25,8 @@ pub(crate) struct Executor {
     pub(crate) pace: Pace,
     /// Tasks ended since the pace was last measured.
     news: bool,
+    /// Tasks ever launched there.
+    pub(crate) launches: u64,
 }
 
 impl Executor {
@@ -86,6 +88,7 @@ impl Executors {
                 lost_at: None,
                 pace: Pace::new(),
                 news: false,
+                launches: 0,
             },
         );
         self.note_room(id);
@@ -144,6 +147,11 @@ impl Executors {
         if ahead { &self.roomy } else { &self.free }
     }
 
+    /// Whether a connected executor has no tasks.
+    pub(crate) fn any_idle(&self) -> bool {
+        self.known.values().any(|e| e.lost_at.is_none() && e.tasks.is_empty())
+    }
+
     /// Launches `task` there.
     pub(crate) fn take_slot(&mut self, now: Tick, id: ExecutorId, task: TaskId) {
         if let Some(e) = self.known.get_mut(&id) {
@@ -151,6 +159,7 @@ impl Executors {
                 e.pace.begins(now);
             }
             e.used += 1;
+            e.launches += 1;
             e.tasks.insert(task);
             self.note_room(id);
         }

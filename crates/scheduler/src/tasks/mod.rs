@@ -185,6 +185,16 @@ impl TaskScheduler {
         }
     }
 
+    /// Tasks that wait for a slot, and tasks that have one.
+    pub(crate) fn load(&self) -> (u64, u64) {
+        let waiting = self.schedulable.iter().filter_map(|key| self.sets.get(key)).map(|s| u64::from(s.waiting)).sum();
+        let waiting: u64 = waiting;
+        let running = self.running.len() as u64;
+        // What was launched ahead of the slots waits, too.
+        let ahead = self.executors.known.values().map(|e| u64::from(e.waiting())).sum::<u64>().min(running);
+        (waiting + ahead, running - ahead)
+    }
+
     /// The running task of that name, if it runs on that executor.
     pub(crate) fn find(&self, executor: ExecutorId, task: TaskId) -> Option<RunningTask> {
         self.running.get(&task).filter(|r| r.executor == executor).copied()
