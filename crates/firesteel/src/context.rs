@@ -85,12 +85,13 @@ impl Context {
             Master::LocalCluster { .. } | Master::Standalone(_) => standalone::start(&conf, config, master, &cores)?,
         };
         let app_id = backend.app_id();
+        let cleaner = driver.cleaner();
         let messages = Mutex::new(driver.messages.clone());
         let inner = Arc::new_cyclic(|weak: &std::sync::Weak<Inner>| Inner {
             conf,
             app_id,
             bounds,
-            scope: Scope::new(weak.clone() as std::sync::Weak<dyn JobRunner>, parallelism, cores),
+            scope: Scope::with_cleaner(weak.clone() as std::sync::Weak<dyn JobRunner>, parallelism, cores, cleaner),
             messages,
             next_job: AtomicU32::new(0),
             stopped: AtomicBool::new(false),

@@ -25,6 +25,7 @@ use crate::{
     cache,
     chunk::Stream,
     error::Error,
+    runner::{Cleaner, Released},
     task::{TaskContext, TaskError},
 };
 
@@ -69,12 +70,23 @@ pub struct Meta {
     pub partitioner: Option<PartitionerKey>,
     level: AtomicU8,
     indeterminate: AtomicBool,
+    /// On the driver: who frees the kept partitions when this is dropped.
+    cleaner: Option<Arc<dyn Cleaner>>,
+    /// A level was set at some time.
+    kept: AtomicBool,
 }
 
 impl Meta {
     /// A node that is neither kept nor indeterminate.
     pub fn new(id: RddId, partitions: u32, name: &'static str, partitioner: Option<PartitionerKey>) -> Self {
-        Meta { id, partitions, name, partitioner, level: AtomicU8::new(0), indeterminate: AtomicBool::new(false) }
+        let (level, indeterminate, kept) = (AtomicU8::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        Meta { id, partitions, name, partitioner, level, indeterminate, cleaner: None, kept }
+    }
+
+    /// The driver's node: `cleaner` hears when it is dropped, if partitions of it may have been kept.
+    pub fn cleaned_by(mut self, cleaner: Option<&Arc<dyn Cleaner>>) -> Self {
+        self.cleaner = cleaner.cloned();
+        self
     }
 
     /// The storage level.
@@ -87,6 +99,7 @@ impl Meta {
 
     /// Sets the storage level.
     pub fn set_level(&self, level: StorageLevel) {
+        self.kept.fetch_or(level != StorageLevel::None, Ordering::AcqRel);
         self.level.store(level as u8, Ordering::Release);
     }
 
@@ -98,6 +111,16 @@ impl Meta {
     /// Says that computing a partition twice may give other records.
     pub fn set_indeterminate(&self) {
         self.indeterminate.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Meta {
+    fn drop(&mut self) {
+        if let Some(cleaner) = &self.cleaner
+            && *self.kept.get_mut()
+        {
+            cleaner.released(Released::Rdd(self.id));
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl<T: Data> Rdd<T> {
         partitioner: Option<PartitionerKey>,
         body: B,
     ) -> Self {
-        let meta = Meta::new(scope.next_rdd(), partitions, name, partitioner);
+        let meta = Meta::new(scope.next_rdd(), partitions, name, partitioner).cleaned_by(scope.cleaner());
         Rdd { node: Parent::new(RddNode::new(meta, body)), scope: scope.clone() }
     }
 

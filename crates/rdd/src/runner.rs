@@ -58,11 +58,27 @@ pub trait JobRunner: Send + Sync {
     fn unpersist(&self, rdd: RddId);
 }
 
+/// Something whose last handle was dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Released {
+    /// An RDD whose partitions were kept at some time.
+    Rdd(RddId),
+    /// A shuffle: no RDD and no running job refers to it.
+    Shuffle(ShuffleId),
+}
+
+/// Hears what nobody holds any more, and frees it everywhere. Spark: `ContextCleaner`, which a garbage collector tells.
+pub trait Cleaner: Send + Sync {
+    /// Called from `Drop`, on any thread, also after the Context's end: never waits and never fails.
+    fn released(&self, what: Released);
+}
+
 /// What the RDDs of one Context share. Holds the Context weakly: an action after its end is an error.
 pub struct Scope {
     runner: Weak<dyn JobRunner>,
     cores: Arc<AtomicU32>,
     configured_parallelism: Option<u32>,
+    cleaner: Option<Arc<dyn Cleaner>>,
 }
 
 impl Scope {
@@ -71,7 +87,22 @@ impl Scope {
     /// `configured` is `spark.default.parallelism` where it is set; `cores`, which the Context keeps up to date, stands
     /// in where it is not.
     pub fn new(runner: Weak<dyn JobRunner>, configured: Option<u32>, cores: Arc<AtomicU32>) -> Arc<Self> {
-        Arc::new(Scope { runner, cores, configured_parallelism: configured })
+        Arc::new(Scope { runner, cores, configured_parallelism: configured, cleaner: None })
+    }
+
+    /// As [`Scope::new`], with somebody who frees what is dropped.
+    pub fn with_cleaner(
+        runner: Weak<dyn JobRunner>,
+        configured: Option<u32>,
+        cores: Arc<AtomicU32>,
+        cleaner: Arc<dyn Cleaner>,
+    ) -> Arc<Self> {
+        Arc::new(Scope { runner, cores, configured_parallelism: configured, cleaner: Some(cleaner) })
+    }
+
+    /// Who hears of what is dropped.
+    pub fn cleaner(&self) -> Option<&Arc<dyn Cleaner>> {
+        self.cleaner.as_ref()
     }
 
     /// A number for a new RDD.

@@ -61,6 +61,7 @@ impl DriverCore {
             self.take(now, event, out);
         }
         self.remove_overdue(now, out);
+        self.release_due(out);
         self.resubmit_due(now, out);
         self.tasks.offer(now, out);
         self.allocate(now, out);
@@ -108,6 +109,7 @@ impl DriverCore {
             }
             DriverEvent::ResultFetched { task, result } => self.result_fetched(now, task, result, out),
             DriverEvent::RddUnpersisted { rdd } => self.rdd_unpersisted(rdd, out),
+            DriverEvent::RddRemoved { rdd } => self.rdd_removed(rdd, out),
             DriverEvent::ShuffleRemoved { shuffle } => self.shuffle_removed(shuffle, out),
             DriverEvent::ClusterFailed { message } => self.close(JobError::NoExecutors { message }, out),
             DriverEvent::Stop => self.close(JobError::Stopped, out),

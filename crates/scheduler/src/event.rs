@@ -71,6 +71,11 @@ pub enum DriverEvent {
         /// On which.
         rdd: RddId,
     },
+    /// Nobody holds the RDD any more, whose partitions were kept at some time.
+    RddRemoved {
+        /// Which.
+        rdd: RddId,
+    },
     /// Nobody holds the shuffle any more.
     ShuffleRemoved {
         /// Which.

@@ -175,8 +175,9 @@ impl MapOutputTracker {
         self.shuffles.values().flat_map(|s| s.outputs.iter().flatten().map(|l| l.executor)).collect()
     }
 
-    pub(crate) fn remove(&mut self, shuffle: ShuffleId) {
-        self.shuffles.remove(&shuffle);
+    /// Forgets a shuffle; whether it was known.
+    pub(crate) fn remove(&mut self, shuffle: ShuffleId) -> bool {
+        self.shuffles.remove(&shuffle).is_some()
     }
 
     /// An executor that never comes back needs no epoch any more.

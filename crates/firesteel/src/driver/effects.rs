@@ -20,7 +20,7 @@ impl EventLoop {
             DriverEffect::StageEnded { attempt } => {
                 self.stages.end(attempt);
                 // Otherwise executors hear of it with their next tasks.
-                if std::mem::take(&mut self.blocks_held) {
+                if std::mem::take(&mut self.blocks_held) || self.stages.many_ended() {
                     self.tell_ended();
                 }
             }
@@ -159,6 +159,14 @@ impl EventLoop {
         self.tell(job, event);
         if let Some(ended) = self.jobs.remove(&job) {
             tracing::debug!(job = job.0, site = ended.site, "job ended");
+            // May be the last that holds values of the user's types.
+            let dropped = users_code("dropping the lineage of a job", move || {
+                drop(ended);
+                Ok(())
+            });
+            if let Err(e) = dropped {
+                tracing::error!(job = job.0, "{e}");
+            }
         }
     }
 }

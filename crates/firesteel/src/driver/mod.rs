@@ -7,6 +7,7 @@
 //!  result fetcher ──ResultFetched──────────▶ └────────────┘ ──FetchResult──▶ result fetcher
 //! ```
 
+mod cleaner;
 mod effects;
 mod graph;
 mod results;
@@ -22,13 +23,13 @@ use std::{
 use firesteel_common::{ExecutorId, JobId, Tick};
 use firesteel_rdd::{
     node::{AnyRdd, AnyShuffle, EncodedOp},
-    runner::{Job, JobEvent},
+    runner::{Cleaner, Job, JobEvent},
 };
 use firesteel_rpc::proto::executor as proto;
 use firesteel_scheduler::{DriverCore, DriverEffect, DriverEvent, SchedulerConfig};
 use firesteel_storage::BlockManager;
 
-use self::{results::ResultFetcher, stages::Stages};
+use self::{cleaner::EventLoopCleaner, results::ResultFetcher, stages::Stages};
 
 /// After so long without a job executors are told to drop what they hold for stages that ended. Otherwise they hear of it
 /// with their next tasks, which costs no message of its own.
@@ -139,6 +140,11 @@ impl Driver {
         };
         let thread = thread::Builder::new().name("firesteel-driver".into()).spawn(move || state.run(inbox))?;
         Ok(Driver { messages, thread: Some(thread) })
+    }
+
+    /// Who frees what the user's program drops.
+    pub fn cleaner(&self) -> Arc<dyn Cleaner> {
+        Arc::new(EventLoopCleaner(self.messages.clone()))
     }
 
     /// Ends the loop and waits for it. Running jobs fail.

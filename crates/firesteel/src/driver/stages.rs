@@ -23,6 +23,9 @@ use super::DriverBlocks;
 /// What is larger travels as a block, not in a message.
 const INLINE_BYTES: usize = 512 << 10;
 
+/// Executors hear of so many stage attempts that ended at the latest.
+const MOST_ENDED: usize = 256;
+
 /// One stage attempt that runs.
 struct Attempt {
     root: Arc<dyn AnyRdd>,
@@ -142,6 +145,11 @@ impl Stages {
     /// Whether some executor does not know yet of a stage attempt that ended.
     pub fn any_ended(&self) -> bool {
         !self.ended.is_empty()
+    }
+
+    /// Whether some executor got no task for so long that its list is too long to wait for one.
+    pub fn many_ended(&self) -> bool {
+        self.ended.values().any(|ended| ended.len() >= MOST_ENDED)
     }
 
     /// For each executor that does not know yet of stage attempts that ended, the message that says so.

@@ -23,7 +23,7 @@ use crate::{
     flat_drop::Parent,
     node::{AnyRdd, AnyShuffle, Dep, EncodedOp, PartitionerKey, RddNode},
     output::{OutputOp, encode_output},
-    runner::Scope,
+    runner::{Cleaner, Released, Scope},
 };
 
 /// The map side of a shuffle, on the driver.
@@ -33,12 +33,23 @@ struct ShuffleDep<O: OutputOp> {
     parent: Parent<RddNode<O::In>>,
     env: O::Env,
     op: O,
+    cleaner: Option<Arc<dyn Cleaner>>,
+}
+
+impl<O: OutputOp> Drop for ShuffleDep<O> {
+    fn drop(&mut self) {
+        // Jobs that run hold what they read: nobody can want it again.
+        if let Some(cleaner) = &self.cleaner {
+            cleaner.released(Released::Shuffle(self.id));
+        }
+    }
 }
 
 impl<O: OutputOp> ShuffleDep<O> {
     fn new(parent: &Rdd<O::In>, reducers: u32, env: impl FnOnce(ShuffleId) -> O::Env, op: O) -> Arc<Self> {
         let id = parent.scope().next_shuffle();
-        Arc::new(ShuffleDep { id, reducers, parent: parent.node().clone(), env: env(id), op })
+        let cleaner = parent.scope().cleaner().cloned();
+        Arc::new(ShuffleDep { id, reducers, parent: parent.node().clone(), env: env(id), op, cleaner })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Jobs that fail, are cancelled or end, and what goes with them: a stage goes with the last job that needs it.
 
-use firesteel_common::{JobId, RddId, ShuffleId, StageId};
+use firesteel_common::{JobId, StageId};
 
 use crate::{
     driver_core::DriverCore,
@@ -50,6 +50,7 @@ impl DriverCore {
             self.end_attempt(stage_id, out);
             let Some(stage) = self.dag.stages.remove(&stage_id) else { continue };
             self.tasks.cancel(stage.priority, stage_id, reason, out);
+            self.note_leftover(&stage);
             if let StageKind::ShuffleMap { shuffle, .. } = stage.kind {
                 self.dag.map_stages.remove(&shuffle);
                 if self.dag.drop_later.remove(&shuffle) {
@@ -57,19 +58,5 @@ impl DriverCore {
                 }
             }
         }
-    }
-
-    pub(crate) fn shuffle_removed(&mut self, shuffle: ShuffleId, out: &mut Vec<DriverEffect>) {
-        if self.dag.map_stages.contains_key(&shuffle) {
-            self.dag.drop_later.insert(shuffle);
-        } else {
-            self.outputs.remove(shuffle);
-            out.push(DriverEffect::DropShuffle { shuffle });
-        }
-    }
-
-    pub(crate) fn rdd_unpersisted(&mut self, rdd: RddId, out: &mut Vec<DriverEffect>) {
-        self.blocks.remove_rdd(rdd);
-        out.push(DriverEffect::DropRdd { rdd });
     }
 }

@@ -9,6 +9,7 @@
 //! | `failure` | tasks that fail, fetch failures, resubmission |
 //! | `executor_loss` | executors that come, disconnect and go |
 //! | `cancellation` | jobs that fail or are cancelled, and what goes with them |
+//! | `release` | shuffles and kept RDDs that the user let go |
 //! | `locality` | where a task would best run |
 //!
 //! The methods are on [`crate::DriverCore`], since they use the TaskScheduler, the MapOutputTracker and the block
@@ -21,6 +22,7 @@ mod executor_loss;
 mod failure;
 mod indeterminate;
 mod locality;
+mod release;
 pub(crate) mod stage;
 mod submission;
 
@@ -28,7 +30,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firesteel_common::{JobId, ShuffleId, StageId};
 
-use self::stage::Stage;
+use self::{
+    release::{Leftover, Release},
+    stage::Stage,
+};
 use crate::{error::JobError, map_outputs::Generations};
 
 /// A job that runs.
@@ -58,6 +63,10 @@ pub(crate) struct DagScheduler {
     pub(crate) failed: BTreeSet<StageId>,
     /// Shuffles that the user let go while a job still needs them.
     pub(crate) drop_later: BTreeSet<ShuffleId>,
+    /// Stages that are gone, of which tasks still run that were told to end.
+    pub(crate) leftovers: BTreeMap<StageId, Leftover>,
+    /// What is dropped when such tasks have ended.
+    pub(crate) released: Vec<Release>,
     /// Why no job can run any more.
     pub(crate) closed: Option<JobError>,
 }

@@ -11,5 +11,6 @@ mod indeterminate;
 mod jobs;
 mod locality;
 mod random;
+mod release;
 mod results;
 mod retries;

@@ -1,0 +1,22 @@
+//! What the user's program drops is freed by the event loop: from here it only gets to know.
+
+use std::sync::mpsc;
+
+use firesteel_rdd::runner::{Cleaner, Released};
+use firesteel_scheduler::DriverEvent;
+
+use super::Message;
+
+/// Tells the event loop, which may be the caller itself.
+pub struct EventLoopCleaner(pub mpsc::Sender<Message>);
+
+impl Cleaner for EventLoopCleaner {
+    fn released(&self, what: Released) {
+        let event = match what {
+            Released::Rdd(rdd) => DriverEvent::RddRemoved { rdd },
+            Released::Shuffle(shuffle) => DriverEvent::ShuffleRemoved { shuffle },
+        };
+        // A loop that has ended has dropped everything.
+        let _ = self.0.send(Message::Event(event));
+    }
+}
