@@ -130,6 +130,14 @@ fn a_process_that_exits_in_a_task_is_reported_with_its_code() {
 }
 
 #[test]
+fn an_executor_out_of_memory_is_named_as_such() {
+    let sc = cluster(1, 1);
+    let huge = sc.parallelize_n([1u64 << 60], 1).map(|bytes| vec![7u8; bytes as usize].len() as u64);
+    let error = huge.collect().unwrap_err().to_string();
+    assert!(error.contains("it ran out of memory"), "{error}");
+}
+
+#[test]
 fn an_abort_in_a_task_is_reported_with_its_signal() {
     let sc = cluster(1, 1);
     let error = sc.parallelize_n(0..1u32, 1).foreach(|_| std::process::abort()).unwrap_err().to_string();

@@ -43,6 +43,16 @@ pub fn total_memory() -> io::Result<u64> {
     Ok(limit.map_or(host, |limit| host.min(limit)))
 }
 
+/// How many processes of this host the kernel has killed since its boot because memory ran out, the host's or a
+/// cgroup's.
+pub fn out_of_memory_kills() -> io::Result<u64> {
+    let path = "/proc/vmstat";
+    let text = fs::read_to_string(path).map_err(|e| io::Error::new(e.kind(), format!("cannot read {path}: {e}")))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{path} has no line oom_kill")))
+}
+
 /// Resident memory of a process, bytes. Pages that it shares with others count in full.
 pub fn rss(pid: u32) -> io::Result<u64> {
     kibibytes(&format!("/proc/{pid}/smaps_rollup"), "Rss")
@@ -76,6 +86,7 @@ mod tests {
         assert!(!local_address().is_unspecified());
         assert!(cores().unwrap() >= 1);
         assert!(total_memory().unwrap() > 1 << 20);
+        assert!(out_of_memory_kills().unwrap() <= out_of_memory_kills().unwrap());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use firesteel_os::memfd::memfd;
-use firesteel_os::{Lifeline, STDERR_TAIL_BYTES, spawn, tail};
+use firesteel_os::{Lifeline, ProcessEnd, STDERR_TAIL_BYTES, host, spawn, tail};
 use firesteel_rpc::Secret;
 use firesteel_rpc::proto::deploy::{ExecutorLaunch, LaunchExecutor};
 use prost::Message;
@@ -33,6 +33,10 @@ const MARKER: &str = "FIRESTEEL_EXECUTOR";
 
 /// Variables of the worker that may hold its secret.
 const PRIVATE: [&str; 4] = ["SPARK_DAEMON_JAVA_OPTS", "SPARK_MASTER_OPTS", "SPARK_WORKER_OPTS", "_SPARK_AUTH_SECRET"];
+
+/// Numbers of signals, the same on every Linux.
+const SIGABRT: i32 = 6;
+const SIGKILL: i32 = 9;
 
 /// What all executors of a worker have in common.
 #[derive(Debug)]
@@ -100,6 +104,7 @@ impl ExecutorRunner {
         if *self.kill.borrow() {
             return Err("it was killed before it started".to_owned());
         }
+        let starved_before = starved();
         let inherit = [config.as_fd(), lifeline.as_fd()];
         let mut child = spawn(command, &inherit).map_err(|e| said(&format!("cannot start {program}"), e))?;
         // The child has them; were its lifeline's end held here as well, nothing would be wrong, but it is its own.
@@ -134,12 +139,13 @@ impl ExecutorRunner {
         } else {
             tail(&stderr, STDERR_TAIL_BYTES).unwrap_or_else(|e| format!("cannot read {}: {e}", stderr.display()))
         };
-        Ok(ExecutorEnd {
-            message: format!("the executor's process ended with {end}"),
-            exit_code: end.exit_code(),
-            signal: end.signal(),
-            stderr_tail,
-        })
+        let mut message = format!("the executor's process ended with {end}");
+        // Where it says why, a backtrace may follow that is longer than the part which is passed on.
+        let last_words = tail(&stderr, 16 * STDERR_TAIL_BYTES).unwrap_or_default();
+        if !killed && let Some(why) = lack_of_memory(end, &last_words, starved_before, starved()) {
+            message.push_str(why);
+        }
+        Ok(ExecutorEnd { message, exit_code: end.exit_code(), signal: end.signal(), stderr_tail })
     }
 
     fn launch_message(&self, dirs: &ExecutorDirs) -> Result<ExecutorLaunch, String> {
@@ -184,6 +190,26 @@ impl ExecutorRunner {
     }
 }
 
+/// How often the kernel has killed for lack of memory; `None` where it does not say.
+fn starved() -> Option<u64> {
+    host::out_of_memory_kills().inspect_err(|e| tracing::debug!(error = %e, "no count of the kernel's kills")).ok()
+}
+
+/// Whether an executor ended because memory ran out: its own request for it failed, which ends a Rust process with
+/// SIGABRT, or the kernel chose it, which shows in the counter only.
+fn lack_of_memory(end: ProcessEnd, stderr: &str, before: Option<u64>, after: Option<u64>) -> Option<&'static str> {
+    match end {
+        ProcessEnd::Signalled(SIGABRT) if stderr.contains("memory allocation of ") => Some(
+            ": it ran out of memory (an allocation failed); let its tasks hold less, or make more and smaller partitions",
+        ),
+        ProcessEnd::Signalled(SIGKILL) if before.zip(after).is_some_and(|(before, after)| after > before) => Some(
+            ": the kernel killed a process of this host for lack of memory meanwhile, most likely this one; give the \
+             worker less memory to hand out (SPARK_WORKER_MEMORY), or let tasks hold less",
+        ),
+        _ => None,
+    }
+}
+
 async fn report(inbox: &mpsc::Sender<Input>, event: WorkerEvent) {
     // Fails only when the worker is gone, and with it everybody who could want to know.
     let _ = inbox.send(Input::Event(event)).await;
@@ -192,4 +218,21 @@ async fn report(inbox: &mpsc::Sender<Input>, event: WorkerEvent) {
 /// Completes when the flag turns true, or when nobody is left who could turn it.
 async fn asked_for(kill: &mut watch::Receiver<bool>) {
     let _ = kill.wait_for(|kill| *kill).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lack_of_memory_is_named_and_other_ends_are_not() {
+        let failed = "memory allocation of 99 bytes failed";
+        let named = |end, stderr, before, after| lack_of_memory(end, stderr, Some(before), Some(after)).is_some();
+        assert!(named(ProcessEnd::Signalled(SIGABRT), failed, 0, 0));
+        assert!(!named(ProcessEnd::Signalled(SIGABRT), "assertion failed", 0, 1));
+        assert!(named(ProcessEnd::Signalled(SIGKILL), "", 3, 4));
+        assert!(!named(ProcessEnd::Signalled(SIGKILL), "", 3, 3));
+        assert!(!named(ProcessEnd::Exited(1), failed, 3, 4));
+        assert_eq!(lack_of_memory(ProcessEnd::Signalled(SIGKILL), "", None, None), None);
+    }
 }

@@ -68,7 +68,7 @@ fn tasks_between_two_looks_count_as_work() {
 fn what_may_be_needed_again_keeps_an_executor() {
     let config = AllocationConfig { cached_idle_timeout: Some(Duration::from_secs(90)), ..AllocationConfig::default() };
     let mut machine = ExecutorAllocation::new(config);
-    let executors = vec![
+    let executors = [
         ExecutorLoad { caches: true, ..executor(0) },
         ExecutorLoad { serves_shuffle: true, ..executor(1) },
         executor(2),
