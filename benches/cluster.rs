@@ -105,8 +105,8 @@ fn words(file: &str) -> Result<()> {
     warm_up(&sc)?;
     let start = Instant::now();
     let distinct = sc
-        .text_file(file)?
-        .flat_map_to(|line, words| line.split_whitespace().for_each(|word| words.emit((word.to_owned(), 1u64))))
+        .text_lines(file)?
+        .flat_map_to(|line, words| line.split_whitespace().for_each(|word| words.emit((Str::from(word), 1u64))))
         .reduce_by_key(|a, b| a + b)
         .count()?;
     println!("word count: {:.2} s, {distinct} distinct words", start.elapsed().as_secs_f64());

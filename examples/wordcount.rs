@@ -31,8 +31,8 @@ fn main() -> ExitCode {
 fn count(input: &str, output: Option<&str>) -> Result<()> {
     let sc = Context::builder().app_name("wordcount").build()?;
     let counts = sc
-        .text_file(input)?
-        .flat_map_to(|line, words| line.split_whitespace().for_each(|word| words.emit((word.to_owned(), 1u64))))
+        .text_lines(input)?
+        .flat_map_to(|line, words| line.split_whitespace().for_each(|word| words.emit((Str::from(word), 1u64))))
         .reduce_by_key(|a, b| a + b);
     match output {
         Some(dir) => counts.save_as_text_file(dir),

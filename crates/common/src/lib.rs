@@ -11,6 +11,8 @@ pub mod hash;
 pub mod ids;
 pub mod tick;
 
+/// A string of which up to 24 bytes lie in the value itself: short words cost no allocation.
+pub use compact_str::CompactString as Str;
 pub use data::{Data, Env, Key};
 pub use failure::TaskFailure;
 pub use ids::{ExecutorId, ExecutorKey, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskId};

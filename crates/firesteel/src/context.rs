@@ -14,7 +14,7 @@ use firesteel_common::{
     conf::{Conf, keys},
 };
 use firesteel_rdd::{
-    Rdd,
+    Lines, Rdd,
     runner::{Job, JobHandle, JobRunner, Scope},
     sources::{self, RangeItem, SplitBounds},
 };
@@ -160,6 +160,32 @@ impl Context {
     /// When nothing matches.
     pub fn text_file_n(&self, path: &str, min_partitions: u32) -> Result<Rdd<String>> {
         sources::text_file(&self.inner.scope, path, min_partitions, self.inner.bounds)
+    }
+
+    /// The lines that [`Context::text_file`] gives, for closures that look at them as `&str`: a line costs no allocation.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # use firesteel::prelude::*;
+    /// # let sc = Context::builder().master("local[1]").build()?;
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    /// let words = sc.text_lines(path)?.flat_map_to(|line, words| line.split_whitespace().for_each(|w| words.emit(Str::from(w))));
+    /// # assert!(words.count()? > 10);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When nothing matches.
+    pub fn text_lines(&self, path: &str) -> Result<Lines> {
+        self.text_lines_n(path, self.default_parallelism().min(2))
+    }
+
+    /// As [`Context::text_lines`], with at least `min_partitions` partitions.
+    ///
+    /// # Errors
+    /// When nothing matches.
+    pub fn text_lines_n(&self, path: &str, min_partitions: u32) -> Result<Lines> {
+        sources::text_lines(&self.inner.scope, path, min_partitions, self.inner.bounds)
     }
 
     /// The partitions of all of `rdds`, in order.

@@ -8,9 +8,8 @@
 //!     let sc = Context::builder().app_name("wordcount").build()?;
 //!     let min = 3u64;
 //!     let counts = sc
-//!         .text_file("README.md")?
-//!         .flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-//!         .map(|word| (word, 1u64))
+//!         .text_lines("README.md")?
+//!         .flat_map_to(|line, words| line.split_whitespace().for_each(|word| words.emit((Str::from(word), 1u64))))
 //!         .reduce_by_key(|a, b| a + b)
 //!         .with(min)
 //!         .filter(|min, (_, n)| n >= min);
@@ -41,14 +40,18 @@ mod standalone;
 
 pub use builder::ContextBuilder;
 pub use context::Context;
-pub use firesteel_common::{Data, Env, Key, TaskFailure, conf::Conf};
-pub use firesteel_rdd::{Emitter, Error, JobFuture, Lazy, PartitionIter, Rdd, Result, StorageLevel, TextRecord, With};
+pub use firesteel_common::{Data, Env, Key, Str, TaskFailure, conf::Conf};
+pub use firesteel_rdd::{
+    Emitter, Error, JobFuture, Lazy, Lines, LinesWith, PartitionIter, Rdd, Result, StorageLevel, TextRecord, With,
+};
 pub use firesteel_scheduler::JobError;
 pub use firesteel_shuffle::{HashPartitioner, Partitioner, RangePartitioner, SortKey};
 
 /// What a program needs to write jobs.
 pub mod prelude {
-    pub use crate::{Context, Error, HashPartitioner, Lazy, PartitionIter, Rdd, Result, StorageLevel, TextRecord};
+    pub use crate::{
+        Context, Error, HashPartitioner, Lazy, Lines, PartitionIter, Rdd, Result, StorageLevel, Str, TextRecord,
+    };
 }
 
 firesteel_closure::enter!(firesteel_executor::backend::run);

@@ -9,6 +9,7 @@
 //! * [`Rdd`], [`With`]: the users' handles. `operators/` has what they can do within a stage, `pair/` what needs a
 //!   shuffle, `actions/` what starts jobs, [`sources`] where data comes from.
 //! * [`node`]: one step of a lineage; [`pipe`] and [`output`] are the two common kinds.
+//! * [`Lines`]: the lines of text files by reference.
 //! * [`chunk`]: how elements flow. [`lineage`]: how a stage is encoded. [`task`]: what the executor sees.
 //! * [`Lazy`]: an environment that each process makes for itself.
 //! * [`runner`]: what an RDD needs of its Context.
@@ -25,6 +26,7 @@ pub mod error;
 mod flat_drop;
 mod lazy;
 pub mod lineage;
+mod lines;
 pub mod node;
 pub mod output;
 mod pair;
@@ -38,6 +40,7 @@ pub use actions::{JobFuture, TextRecord};
 pub use chunk::PartitionIter;
 pub use error::{Error, Result};
 pub use lazy::Lazy;
+pub use lines::{Lines, LinesWith};
 pub use node::StorageLevel;
 pub use operators::Emitter;
 pub use rdd::{Rdd, With};

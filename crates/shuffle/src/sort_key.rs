@@ -39,6 +39,7 @@ by_ord!(
     char,
     String,
     str,
+    firesteel_common::Str,
     (),
     std::time::Duration
 );

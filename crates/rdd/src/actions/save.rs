@@ -54,6 +54,12 @@ impl TextRecord for String {
     }
 }
 
+impl TextRecord for firesteel_common::Str {
+    fn write_text(&self, line: &mut String) {
+        line.push_str(self);
+    }
+}
+
 impl<T: TextRecord + ?Sized> TextRecord for Box<T> {
     fn write_text(&self, line: &mut String) {
         (**self).write_text(line);

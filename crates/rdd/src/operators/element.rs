@@ -20,6 +20,19 @@ impl<U> Emitter<U> {
     pub fn emit(&mut self, x: U) {
         self.0.push(x);
     }
+
+    pub(crate) fn with_capacity(n: usize) -> Self {
+        Emitter(Vec::with_capacity(n))
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<U> {
+        self.0
+    }
 }
 
 /// Declares a [`PipeOp`] that turns one chunk into one Vec: its name, the closure's type, and the loop.

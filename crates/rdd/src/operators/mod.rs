@@ -4,13 +4,20 @@
 //! [`With`](crate::With), whose closures get the environment first; the plain form on [`Rdd`](crate::Rdd) is generated,
 //! with `()` as the environment.
 
-/// Declares operators on `Rdd<T>` and `With<T, E>` from one body.
+/// Declares operators on `Rdd<T>` and `With<T, E>` from one body; with `on [handle] [handle with environment]` in place of
+/// `impl[..] T`, on these two.
 ///
 /// `fn name[generics,](plain: Args) { closure: F(x: Arg) -> R } -> Output = |rdd, env| body` becomes both
 /// `rdd.name(plain, |x| ..)` and `rdd.with(env).name(plain, |env, x| ..)`.
 macro_rules! operators {
+    (impl[$($g:tt)*] $T:ty; $($rest:tt)*) => {
+        operators! { @ [$($g)*,] [$crate::Rdd<$T>] [$crate::With<$T, E>] $($rest)* }
+    };
+    (on [$Plain:ty] [$With:ty]; $($rest:tt)*) => {
+        operators! { @ [] [$Plain] [$With] $($rest)* }
+    };
     (
-        impl[$($g:tt)*] $T:ty;
+        @ [$($g:tt)*] [$Plain:ty] [$With:ty]
         $(
             $(#[$meta:meta])*
             fn $name:ident[$($ug:tt)*]($($arg:ident: $at:ty),*) {
@@ -18,7 +25,7 @@ macro_rules! operators {
             } -> $ret:ty = |$rdd:ident, $env:ident| $body:expr;
         )*
     ) => {
-        impl<$($g)*> $crate::Rdd<$T> {
+        impl<$($g)*> $Plain {
             $(
                 $(#[$meta])*
                 #[track_caller]
@@ -32,7 +39,7 @@ macro_rules! operators {
             )*
         }
 
-        impl<$($g)*, E: firesteel_common::Env> $crate::With<$T, E> {
+        impl<$($g)* E: firesteel_common::Env> $With {
             $(
                 $(#[$meta])*
                 ///

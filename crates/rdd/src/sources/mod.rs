@@ -15,14 +15,18 @@ use crate::{
     task::{TaskContext, TaskError},
 };
 
+mod files;
+mod line_block;
 mod parallelize;
 mod range;
 mod text_file;
-pub(crate) use text_file::local_path;
+pub(crate) use files::local_path;
+pub(crate) use line_block::LineBlock;
 
+pub use files::SplitBounds;
 pub use parallelize::parallelize;
 pub use range::{RangeItem, range};
-pub use text_file::{SplitBounds, text_file};
+pub use text_file::{text_file, text_lines};
 
 /// A kind of source.
 trait Source: Send + Sync + 'static {

@@ -1,0 +1,199 @@
+//! [`Lines`]: the lines of text files as `&str`, so that a line costs no allocation. Made by `sources/text_file.rs`.
+//!
+//! A `Lines` is an RDD of blocks of lines; its operators look into the blocks, and what they make is an ordinary RDD.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use firesteel_common::{Data, Env};
+
+use crate::{
+    Emitter, Rdd, Result,
+    actions::over,
+    chunk::{CHUNK, Chunk, ChunkStream, PerChunk, Stream},
+    pipe::PipeOp,
+    sources::LineBlock,
+    task::{TaskContext, TaskError},
+};
+
+/// The lines of text files, which closures see by reference: no String is made for a line that is only looked at.
+///
+/// ```
+/// # use firesteel_common::Str;
+/// # use firesteel_rdd::{Lines, Rdd};
+/// fn errors_by_host(log: &Lines) -> Rdd<(Str, u64)> {
+///     log.filter(|line| line.contains("ERROR"))
+///         .map_to(|line| (Str::from(line.split(' ').next().unwrap_or_default()), 1))
+///         .reduce_by_key(|a, b| a + b)
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Lines {
+    rdd: Rdd<LineBlock>,
+}
+
+/// [`Lines`] with an environment for the closure of the next operator, from [`Lines::with`].
+pub struct LinesWith<E: Env> {
+    rdd: Rdd<LineBlock>,
+    env: Arc<E>,
+}
+
+impl Lines {
+    pub(crate) fn new(rdd: Rdd<LineBlock>) -> Self {
+        Lines { rdd }
+    }
+
+    /// Passes `env` to the closure of the next operator, as [`Rdd::with`] does.
+    pub fn with<E: Env>(&self, env: E) -> LinesWith<E> {
+        LinesWith { rdd: self.rdd.clone(), env: Arc::new(env) }
+    }
+
+    /// Number of partitions. Spark: `getNumPartitions`.
+    #[doc(alias = "getNumPartitions")]
+    pub fn num_partitions(&self) -> u32 {
+        self.rdd.num_partitions()
+    }
+
+    /// Each line as a String.
+    pub fn to_strings(&self) -> Rdd<String> {
+        let op = EmitLines(|_: &(), line: &str, out: &mut Emitter<String>| out.emit(line.to_owned()), PhantomData);
+        self.rdd.pipe("text_file", false, &Arc::new(()), op)
+    }
+
+    /// How many lines there are.
+    ///
+    /// # Errors
+    /// When the job fails.
+    #[track_caller]
+    pub fn count(&self) -> Result<u64> {
+        let part = over(|_: &(), mut input: Stream<LineBlock>, _| {
+            let mut n = 0;
+            while let Some(chunk) = input.next_chunk()? {
+                n += chunk.as_slice().iter().map(|block| block.count() as u64).sum::<u64>();
+            }
+            Ok(n)
+        });
+        let parts: Vec<u64> = self.rdd.run_all("count", &(), part)?;
+        Ok(parts.into_iter().sum())
+    }
+}
+
+operators! {
+    on [Lines] [LinesWith<E>];
+
+    /// Keeps the lines for which `f` is true.
+    fn filter[]() { f: F(line: &str) -> bool } -> Lines = |rdd, env| {
+        Lines::new(rdd.pipe("filter", false, env, FilterLines(f, PhantomData)))
+    };
+
+    /// What `f` makes of each line.
+    fn map_to[U: Data,]() { f: F(line: &str) -> U } -> Rdd<U> = |rdd, env| {
+        let f = move |env: &E, line: &str, out: &mut Emitter<U>| out.emit(f(env, line));
+        rdd.pipe("map_to", false, env, EmitLines(f, PhantomData))
+    };
+
+    /// All that `f` emits for each line. The results of one line are together in memory.
+    fn flat_map_to[U: Data,]() { f: F(line: &str, emit: &mut Emitter<U>) -> () } -> Rdd<U> = |rdd, env| {
+        rdd.pipe("flat_map_to", false, env, EmitLines(f, PhantomData))
+    };
+}
+
+struct FilterLines<E, F>(F, PhantomData<fn(E)>);
+
+impl<E, F: Copy> Clone for FilterLines<E, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E, F: Copy> Copy for FilterLines<E, F> {}
+
+impl<E: Env, F: Fn(&E, &str) -> bool + Copy + Send + Sync + 'static> PipeOp for FilterLines<E, F> {
+    type In = LineBlock;
+    type Out = LineBlock;
+    type Env = E;
+
+    fn run(
+        self,
+        env: &Arc<E>,
+        _: u32,
+        input: Stream<LineBlock>,
+        _: &Arc<TaskContext>,
+    ) -> Result<Stream<LineBlock>, TaskError> {
+        let (f, env) = (self.0, env.clone());
+        Ok(PerChunk::stream(input, move |chunk| {
+            let mut blocks = chunk.into_vec();
+            blocks.iter_mut().for_each(|block| block.retain(|line| f(&env, line)));
+            Ok(blocks)
+        }))
+    }
+}
+
+struct EmitLines<U, E, F>(F, PhantomData<fn(E) -> U>);
+
+impl<U, E, F: Copy> Clone for EmitLines<U, E, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<U, E, F: Copy> Copy for EmitLines<U, E, F> {}
+
+impl<U: Data, E: Env, F> PipeOp for EmitLines<U, E, F>
+where
+    F: Fn(&E, &str, &mut Emitter<U>) + Copy + Send + Sync + 'static,
+{
+    type In = LineBlock;
+    type Out = U;
+    type Env = E;
+
+    fn run(
+        self,
+        env: &Arc<E>,
+        _: u32,
+        input: Stream<LineBlock>,
+        ctx: &Arc<TaskContext>,
+    ) -> Result<Stream<U>, TaskError> {
+        let (f, env, blocks) = (self.0, env.clone(), Vec::new().into_iter());
+        let emit = move |line: &str, out: &mut Emitter<U>| f(&env, line, out);
+        Ok(Box::new(Emitted { input, blocks, current: None, emit, ctx: ctx.clone() }))
+    }
+}
+
+/// What a closure emits for the lines of a partition, in chunks of about [`CHUNK`] elements.
+struct Emitted<F> {
+    input: Stream<LineBlock>,
+    blocks: std::vec::IntoIter<LineBlock>,
+    /// A block, and the place of its next line.
+    current: Option<(LineBlock, usize)>,
+    emit: F,
+    ctx: Arc<TaskContext>,
+}
+
+impl<U, F: Fn(&str, &mut Emitter<U>)> ChunkStream<U> for Emitted<F> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk<U>>, TaskError> {
+        self.ctx.kill.check()?;
+        // A line more than what makes a chunk seldom makes the Vec grow.
+        let mut out = Emitter::with_capacity(CHUNK + CHUNK / 8);
+        while out.len() < CHUNK {
+            if let Some((block, at)) = &mut self.current {
+                let next = block.lines_from(*at, |line| {
+                    (self.emit)(line, &mut out);
+                    out.len() < CHUNK
+                });
+                match next {
+                    Some(next) => *at = next,
+                    None => self.current = None,
+                }
+            } else if let Some(block) = self.blocks.next() {
+                self.current = Some((block, 0));
+            } else {
+                match self.input.next_chunk()? {
+                    Some(chunk) => self.blocks = chunk.into_vec().into_iter(),
+                    None => break,
+                }
+            }
+        }
+        let out = out.into_vec();
+        Ok(if out.is_empty() { None } else { Some(Chunk::Owned(out)) })
+    }
+}
