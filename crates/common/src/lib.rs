@@ -9,6 +9,7 @@ pub mod data;
 pub mod failure;
 pub mod hash;
 pub mod ids;
+pub mod size;
 pub mod tick;
 
 /// A string of which up to 24 bytes lie in the value itself: short words cost no allocation.
@@ -16,4 +17,5 @@ pub use compact_str::CompactString as Str;
 pub use data::{Data, Env, Key};
 pub use failure::TaskFailure;
 pub use ids::{ExecutorId, ExecutorKey, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
+pub use size::MemSize;
 pub use tick::Tick;

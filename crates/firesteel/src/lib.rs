@@ -40,7 +40,8 @@ mod standalone;
 
 pub use builder::ContextBuilder;
 pub use context::Context;
-pub use firesteel_common::{Data, Env, Key, Str, TaskFailure, conf::Conf};
+pub use firesteel_common::{Data, Env, Key, MemSize, Str, TaskFailure, conf::Conf};
+pub use firesteel_derive::MemSize;
 pub use firesteel_rdd::{
     Emitter, Error, JobFuture, Lazy, Lines, LinesWith, PartitionIter, Rdd, Result, StorageLevel, TextRecord, With,
 };
