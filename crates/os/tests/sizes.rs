@@ -104,8 +104,12 @@ fn estimates_are_close_for_what_has_no_spare_room() {
     });
     check("pairs", 5, || (0..1000).map(|i| (text(i), i as u64)).collect::<Vec<_>>());
     check("uneven tuples", 5, || (0..1000).map(|i| (i as u8, i as u64, i as u16)).collect::<Vec<_>>());
-    check("options of numbers", 5, || (0..1000).map(|i| i.is_multiple_of(2).then_some(i as u64)).collect::<Vec<_>>());
-    check("options of strings", 5, || (0..1000).map(|i| i.is_multiple_of(2).then(|| text(i))).collect::<Vec<_>>());
+    check("options of numbers", 5, || {
+        (0..1000).map(|i: usize| i.is_multiple_of(2).then_some(i as u64)).collect::<Vec<_>>()
+    });
+    check("options of strings", 5, || {
+        (0..1000).map(|i: usize| i.is_multiple_of(2).then(|| text(i))).collect::<Vec<_>>()
+    });
     check("structs", 10, || (0..1000).map(person).collect::<Vec<_>>());
     let shape = |i: usize| match i % 3 {
         0 => Shape::Circle(1.0),
@@ -132,7 +136,7 @@ fn mem_size_is_exact_but_for_trees() {
         s
     });
     check_exact("strings", 0, || (0..1000).map(text).collect::<Vec<_>>());
-    check_exact("options", 0, || (0..1000).map(|i| i.is_multiple_of(2).then(|| text(i))).collect::<Vec<_>>());
+    check_exact("options", 0, || (0..1000).map(|i: usize| i.is_multiple_of(2).then(|| text(i))).collect::<Vec<_>>());
     check_exact("boxes", 0, || (0..1000).map(|i| Box::new((i as u64, text(i)))).collect::<Vec<_>>());
     check_exact("slices", 0, || (0..1000).map(|i| vec![i as u16; i % 30].into_boxed_slice()).collect::<Vec<_>>());
     for n in [0, 1, 3, 5, 20, 100, 1000, 5000] {
