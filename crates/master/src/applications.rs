@@ -104,12 +104,13 @@ impl Master {
         app_id
     }
 
-    /// `app-yyyyMMddHHmmss-NNNN` in UTC, as Spark names them.
+    /// `app-yyyyMMddHHmmss-NNNN` in UTC, as Spark names them. Names of the second in which this master began, and before,
+    /// may have been given by one before it, whose applications live on.
     fn new_application_id(&mut self, now: Tick) -> String {
         loop {
             let ms = self.epoch_ms + u64::try_from(now.since(Tick::ZERO).as_millis()).unwrap_or(0);
-            let id =
-                format!("app-{}-{:04}", firesteel_common::tick::utc_digits(ms / 1000), self.registered_applications);
+            let second = (ms / 1000).max(self.epoch_ms / 1000 + 1);
+            let id = format!("app-{}-{:04}", firesteel_common::tick::utc_digits(second), self.registered_applications);
             self.registered_applications += 1;
             let taken = self.applications.contains_key(&id) || self.executors.keys().any(|key| key.app_id == id);
             if !taken {

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::event::{ConnectionId, MasterEffect};
 use crate::executors::ExecutorEnd;
 use crate::machine::{Master, Party, version_mismatch};
-use crate::state::WorkerInfo;
+use crate::state::{ExecutorInfo, WorkerInfo};
 use firesteel_common::ExecutorKey;
 
 impl Master {
@@ -42,7 +42,7 @@ impl Master {
             duplicate,
         });
         out.push(MasterEffect::Send { to: from, message });
-        self.kill_strangers(&m.worker_id, &m.executors, out);
+        self.kill_strangers(now, &m.worker_id, &m.executors, out);
         self.schedule(now, out);
     }
 
@@ -160,7 +160,7 @@ impl Master {
         if !self.worker_heard(now, from, &m.worker_id, out) {
             return;
         }
-        self.kill_strangers(&m.worker_id, &m.executors, out);
+        self.kill_strangers(now, &m.worker_id, &m.executors, out);
         for described in &m.executors {
             if described.state() == ExecutorState::Running {
                 self.executor_running(&key_of(described), out);
@@ -183,7 +183,13 @@ impl Master {
     }
 
     /// Kills what runs on the worker without being the master's wish.
-    fn kill_strangers(&mut self, worker_id: &str, described: &[ExecutorDescription], out: &mut Vec<MasterEffect>) {
+    fn kill_strangers(
+        &mut self,
+        now: Tick,
+        worker_id: &str,
+        described: &[ExecutorDescription],
+        out: &mut Vec<MasterEffect>,
+    ) {
         let mut gone = BTreeSet::new();
         for d in described {
             let known = self.executors.get(&key_of(d)).filter(|e| e.worker_id == worker_id);
@@ -194,12 +200,42 @@ impl Master {
             if known.is_some_and(|e| !e.killing) || (known.is_none() && ended) {
                 continue;
             }
+            if known.is_none() {
+                self.count_stranger(now, worker_id, d);
+            }
             let kill = KillExecutor { app_id: d.app_id.clone(), executor_id: d.executor_id };
             self.tell_worker(worker_id, Message::KillExecutor(kill), out);
         }
         for app_id in gone {
             self.tell_worker(worker_id, Message::ApplicationFinished(ApplicationFinished { app_id }), out);
         }
+    }
+
+    /// What is of an earlier master has its cores and memory until it is gone, as all that is being killed: they are not
+    /// handed out before.
+    fn count_stranger(&mut self, now: Tick, worker_id: &str, d: &ExecutorDescription) {
+        let key = key_of(d);
+        if self.executors.contains_key(&key) {
+            return; // said to be elsewhere: its number is not free to be counted here
+        }
+        let Some(worker) = self.workers.get_mut(worker_id) else { return };
+        let (cores, memory_mb) = (d.cores.min(worker.cores_free()), d.memory_mb.min(worker.memory_free_mb()));
+        worker.cores_used += cores;
+        worker.memory_used_mb += memory_mb;
+        if let Some(application) = self.applications.get_mut(&d.app_id) {
+            application.executors.insert(d.executor_id);
+            application.cores_granted += cores;
+            application.next_executor_id = application.next_executor_id.max(d.executor_id.saturating_add(1));
+        }
+        let executor = ExecutorInfo {
+            worker_id: worker_id.to_owned(),
+            cores,
+            memory_mb,
+            state: d.state(),
+            killing: true,
+            launched_at: now,
+        };
+        self.executors.insert(key, executor);
     }
 
     pub(crate) fn worker_disconnected(&mut self, now: Tick, id: &str) {

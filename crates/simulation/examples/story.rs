@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let outcome = firesteel_simulation::run(seed, None);
-    let end = format!("{} steps, {} of {} jobs succeeded\n", outcome.steps, outcome.succeeded, outcome.jobs);
+    let end = format!("{:#?}\n", outcome.counts);
     // Whoever reads only the beginning closes the pipe: no reason to panic.
     let written = std::io::stdout().write_all((outcome.trace + &end).as_bytes());
     if outcome.violation.is_some() || written.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -2,44 +2,92 @@
 
 use std::time::Duration;
 
+use firesteel_common::Tick;
 use firesteel_scheduler::JobError;
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, WORKERS},
+    driver_node::{DriverNode, Submitted},
     model::{self, Record},
-    worker_node::WORKER_CORES,
+    network::Node,
+    worker_node::{WORKER_CORES, WORKER_MEMORY_MB},
 };
 
 /// A task that waits at an executor must begin or be called back in this time, however long those before it take; the
 /// way there and back comes on top.
 const LONGEST_WAIT: Duration = Duration::from_millis(30);
 
+/// Once nothing goes wrong any more, a job must end in this time.
+const LONGEST_JOB: Duration = Duration::from_secs(240);
+
+/// An executor must end in this time after its driver.
+const LONGEST_ORPHAN: Duration = Duration::from_secs(60);
+
 impl Cluster {
-    /// The machines' own invariants and what must hold between them.
-    pub(crate) fn check_step(&self) -> Result<(), String> {
-        self.master.check_invariants().map_err(|e| format!("master: {e}"))?;
-        self.driver.core.check_invariants().map_err(|e| format!("driver: {e}"))?;
-        for (n, worker) in self.workers.iter().enumerate() {
-            let Some(worker) = worker else {
-                if self.executors.values().any(|e| e.worker == n) {
-                    return Err(format!("an executor outlives worker {n}"));
-                }
-                continue;
-            };
-            worker.machine.check_invariants().map_err(|e| format!("worker {n}: {e}"))?;
+    /// The invariants of the machines that something has happened to, and what must hold between them.
+    pub(crate) fn check_step(&mut self) -> Result<(), String> {
+        for node in std::mem::take(&mut self.touched) {
+            match node {
+                Node::Master(m) => self.masters[m].machine.as_ref().map_or(Ok(()), |m| m.check_invariants()),
+                Node::Worker(n) => self.workers[n].as_ref().map_or(Ok(()), |w| w.machine.check_invariants()),
+                Node::Driver(d) => self.drivers[d].core.check_invariants(),
+                Node::Executor(id) => self.executors.get(&id).map_or(Ok(()), |e| e.core.check()),
+            }
+            .map_err(|e| format!("{node}: {e}"))?;
         }
+        self.check_executors()?;
+        self.check_resources()?;
+        for (d, driver) in self.drivers.iter().enumerate().filter(|(_, d)| d.lives()) {
+            let waiting = driver.jobs.iter().filter(|(id, _)| !driver.over.contains_key(id));
+            if let Some((id, _)) = waiting.into_iter().find(|(_, job)| self.calm_for(job.at) > LONGEST_JOB) {
+                return Err(format!("{id} of driver {d} does not end although nothing goes wrong any more"));
+            }
+        }
+        Ok(())
+    }
+
+    /// How long nothing has gone wrong after `since`.
+    fn calm_for(&self, since: Tick) -> Duration {
+        if self.frozen.is_empty() && self.partition.is_none() {
+            self.now.since(since.max(self.calm_since).max(Tick::ZERO + self.faults.until))
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    fn check_executors(&self) -> Result<(), String> {
         for (id, e) in &self.executors {
-            e.core.check().map_err(|why| format!("{id}: {why}"))?;
-            let behind = e.waiting.values().min().map(|since| self.now.since(*since));
-            if behind.is_some_and(|wait| wait > LONGEST_WAIT + self.faults.delay * 4) {
+            let behind = e.waiting.values().min().map(|since| self.now.since(self.calm_since.max(*since)));
+            let undisturbed = self.frozen.is_empty() && self.partition.is_none();
+            if behind.is_some_and(|wait| undisturbed && wait > LONGEST_WAIT + self.faults.delay * 4) {
                 return Err(format!("a task waits behind others at {id} for {behind:?}"));
             }
-            let owner = self.workers[e.worker].as_ref();
+            let owner = self.workers[id.worker].as_ref();
             let owned = owner.is_some_and(|w| {
                 w.machine.executors().any(|key| key.executor_id == id.executor && key.app_id == e.app_id)
             });
             if !owned {
                 return Err(format!("{id} has no owner"));
+            }
+            if let Some(over) = self.drivers[e.driver].over_since
+                && undisturbed
+                && self.now.since(over.max(self.calm_since).max(e.since)) > LONGEST_ORPHAN
+            {
+                return Err(format!("{id} lives on without its driver"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What runs on a worker, whatever the master's books say, is never more than it has.
+    fn check_resources(&self) -> Result<(), String> {
+        for n in 0..WORKERS {
+            let here = || self.executors.iter().filter(|(id, _)| id.worker == n).map(|(_, e)| e);
+            let (cores, memory): (u32, u64) = (here().map(|e| e.cores).sum(), here().map(|e| e.memory_mb).sum());
+            if cores > WORKER_CORES || memory > WORKER_MEMORY_MB {
+                return Err(format!(
+                    "worker {n} has {WORKER_CORES} cores and {WORKER_MEMORY_MB} MiB, and its executors {cores} and {memory}"
+                ));
             }
         }
         Ok(())
@@ -47,46 +95,49 @@ impl Cluster {
 
     /// Every job has ended as it must, and nothing is left.
     pub(crate) fn check_end(&self) -> Result<(), String> {
-        for (id, job) in &self.driver.jobs {
-            let fits = match self.driver.over.get(id) {
-                None => return Err(format!("{id} did not end")),
-                Some(Ok(())) => {
-                    let decode = |i: u32| {
-                        let bytes = self.driver.results.get(&(*id, i)).ok_or(format!("{id} lacks result {i}"))?;
-                        firesteel_common::codec::decode(bytes).map_err(|e| e.to_string())
-                    };
-                    let results: Vec<Vec<Record>> =
-                        (0..job.partitions.len() as u32).map(decode).collect::<Result<_, String>>()?;
-                    model::check(&job.graph, &job.partitions, &results).map_err(|e| format!("{id}: {e}"))?;
-                    true
+        for driver in self.drivers.iter().filter(|d| !d.crashed) {
+            for (id, job) in &driver.jobs {
+                match driver.over.get(id) {
+                    None => return Err(format!("{id} did not end")),
+                    Some(Ok(())) => {
+                        let decode = |i: u32| {
+                            let bytes = driver.results.get(&(*id, i)).ok_or(format!("{id} lacks result {i}"))?;
+                            firesteel_common::codec::decode(bytes).map_err(|e| e.to_string())
+                        };
+                        let results: Vec<Vec<Record>> =
+                            (0..job.partitions.len() as u32).map(decode).collect::<Result<_, String>>()?;
+                        model::check(&job.graph, &job.partitions, &results).map_err(|e| format!("{id}: {e}"))?;
+                    }
+                    Some(Err(error)) if self.may_fail(driver, job, error) => {}
+                    Some(Err(error)) => return Err(format!("{id} ended as it must not: {error:?}")),
                 }
-                Some(Err(JobError::Cancelled { .. })) => job.cancelled,
-                Some(Err(JobError::Indeterminate { .. })) => job.graph.nodes.iter().any(|n| n.indeterminate),
-                Some(Err(JobError::NoExecutors { .. })) => self.driver.removed,
-                // Also code that ends its executor, and results that cannot be fetched, count as failures.
-                Some(Err(JobError::TaskFailed { .. })) => {
-                    self.faults.fail_task > 0 || self.faults.lose_message > 0 || self.faults.crash_executor.is_some()
-                }
-                Some(Err(JobError::FetchFailedTooOften { .. })) => {
-                    self.faults.lose_data.is_some()
-                        || self.faults.crash_executor.is_some()
-                        || self.faults.crash_worker.is_some()
-                        || self.faults.lose_message > 0
-                }
-                Some(Err(_)) => false,
-            };
-            if !fits {
-                return Err(format!("{id} ended as it must not: {:?}", self.driver.over.get(id)));
             }
         }
         if let Some(id) = self.executors.keys().next() {
             return Err(format!("{id} is left over"));
         }
-        if !self.master.executors().is_empty() || !self.master.applications().is_empty() {
+        let Some(master) = self.master() else { return Err("no master leads at the end".to_owned()) };
+        if !master.executors().is_empty() || !master.applications().is_empty() {
             return Err("the master keeps what is over".to_owned());
         }
-        let cores: u32 = self.master.workers().values().map(|w| w.cores_free()).sum();
-        let all = WORKER_CORES * self.master.workers().len() as u32;
+        let cores: u32 = master.workers().values().map(|w| w.cores_free()).sum();
+        let all = WORKER_CORES * master.workers().len() as u32;
         if cores == all { Ok(()) } else { Err(format!("{cores} of {all} cores are free at the end")) }
+    }
+
+    /// Whether something went wrong that excuses the error.
+    fn may_fail(&self, driver: &DriverNode, job: &Submitted, error: &JobError) -> bool {
+        let f = &self.faults;
+        let gone = [f.crash_executor, f.crash_worker, f.crash_master, f.freeze, f.partition, f.cut_link];
+        let gone = gone.iter().any(Option::is_some) || f.lose_message > 0;
+        match error {
+            JobError::Cancelled { .. } => job.cancelled,
+            JobError::Indeterminate { .. } => job.graph.nodes.iter().any(|n| n.indeterminate),
+            JobError::NoExecutors { .. } => driver.removed && (gone || f.refuse_connection > 0),
+            // Also code that ends its executor, and results that cannot be fetched, count as failures.
+            JobError::TaskFailed { .. } => f.fail_task > 0 || gone,
+            JobError::FetchFailedTooOften { .. } => f.lose_data.is_some() || gone,
+            _ => false,
+        }
     }
 }

@@ -10,43 +10,60 @@ use std::{
 use firesteel_common::ExecutorKey;
 use firesteel_common::{TaskId, Tick};
 use firesteel_executor::core::Event as ExecutorEvent;
-use firesteel_master::{Master, MasterRules};
 use firesteel_rpc::{
-    MasterClient, MasterUrl,
-    master_client::{Attempt, Event as SearchEvent, MasterClientConfig},
+    MasterUrl,
+    master_client::{Attempt, Event as SearchEvent},
 };
-use firesteel_scheduler::{DriverCore, DriverEvent, GraphNode, SchedulerConfig};
+use firesteel_scheduler::DriverEvent;
 use firesteel_worker::{ExecutorEnd, WorkerEvent};
 
 use crate::{
     driver_node::DriverNode,
     executor_node::ExecutorNode,
     faults::Faults,
-    model::{self, Rng},
+    master_node::MasterNode,
+    model::Rng,
     network::{LinkId, Message, Network, Node, Process, Side},
+    partition::Partition,
     worker_node::WorkerNode,
 };
 
 pub(crate) const WORKERS: usize = 2;
 /// No seed may take longer, virtually.
-const LONGEST: Duration = Duration::from_secs(600);
+const LONGEST: Duration = Duration::from_secs(900);
 
 /// Something that will happen.
 pub(crate) enum Action {
     Deliver { link: LinkId, side: Side, message: Message },
     Closed { link: LinkId, side: Side },
-    StartWorker { worker: usize, url: MasterUrl, start: u32 },
-    WorkerConnects { worker: usize, start: u32, attempt: Attempt },
-    DriverConnects { attempt: Attempt },
+    KeepAlive { link: LinkId, side: Side },
+    StartWorker { worker: usize, start: u32 },
+    WorkerConnects { worker: usize, start: u32, attempt: Attempt, address: String },
+    StartDriver,
+    DriverConnects { driver: usize, attempt: Attempt, address: String },
+    MasterStarts { master: usize },
     ExecutorBoots { process: Process },
     KillProcess { process: Process },
     ProcessEnded { worker: usize, start: u32, key: ExecutorKey, end: ExecutorEnd },
     TaskEnds { process: Process, task: TaskId },
-    ResultFetched { block_address: Arc<str>, task: TaskId },
-    SubmitJob { root: usize },
+    ResultFetched { driver: usize, block_address: Arc<str>, task: TaskId },
+    SubmitJob { driver: usize, root: usize },
     CancelJob,
+    Thaw { node: Node },
+    Heal,
+    Fault(Fault),
+}
+
+/// What goes wrong, each by a plan of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Fault {
     CrashExecutor,
     CrashWorker,
+    CrashMaster,
+    CrashDriver,
+    Freeze,
+    Partition,
+    CutLink,
     LoseData,
 }
 
@@ -57,18 +74,71 @@ pub(crate) struct Cluster {
     pub(crate) rng: Rng,
     pub(crate) faults: Faults,
     pub(crate) network: Network,
-    pub(crate) master: Master,
+    pub(crate) partition: Option<Partition>,
+    pub(crate) masters: Vec<MasterNode>,
+    pub(crate) leader: usize,
     pub(crate) workers: Vec<Option<WorkerNode>>,
-    pub(crate) driver: DriverNode,
+    pub(crate) drivers: Vec<DriverNode>,
+    pub(crate) drivers_to_come: u32,
     pub(crate) executors: BTreeMap<Process, ExecutorNode>,
     pub(crate) ever_started: BTreeSet<(String, u32)>,
-    pub(crate) executor_cores: u32,
-    pub(crate) program: Vec<GraphNode>,
+    /// Nodes that do nothing until then.
+    pub(crate) frozen: BTreeMap<Node, Tick>,
+    /// When the last node thawed or the last partition was healed.
+    pub(crate) calm_since: Tick,
+    /// Nodes that something has happened to in this step.
+    pub(crate) touched: BTreeSet<Node>,
     pub(crate) url: MasterUrl,
-    pub(crate) jobs_to_come: u32,
-    steps: u64,
+    pub(crate) counts: Counts,
     violation: Option<String>,
+    tracing: bool,
     trace: String,
+}
+
+/// What was played.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Seeds.
+    pub seeds: u64,
+    /// Events that were played.
+    pub steps: u64,
+    /// Jobs that were submitted by drivers that lived to see their end.
+    pub jobs: usize,
+    /// Jobs that succeeded with exact results.
+    pub succeeded: usize,
+    /// Jobs that the user cancelled.
+    pub cancelled: usize,
+    /// Executors that were started.
+    pub executors: usize,
+    /// Tasks that were recalled in time.
+    pub given_back: usize,
+    /// Fetch failures that drivers heard of.
+    pub fetch_failures: usize,
+    /// Masters that were started again.
+    pub master_restarts: usize,
+    /// Nodes that were stopped for a while.
+    pub frozen: usize,
+    /// Partitions of the network.
+    pub partitions: usize,
+    /// Drivers that ended early.
+    pub driver_crashes: usize,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, o: Counts) {
+        self.seeds += o.seeds;
+        self.steps += o.steps;
+        self.jobs += o.jobs;
+        self.succeeded += o.succeeded;
+        self.cancelled += o.cancelled;
+        self.executors += o.executors;
+        self.given_back += o.given_back;
+        self.fetch_failures += o.fetch_failures;
+        self.master_restarts += o.master_restarts;
+        self.frozen += o.frozen;
+        self.partitions += o.partitions;
+        self.driver_crashes += o.driver_crashes;
+    }
 }
 
 /// How the play of a seed ended.
@@ -76,71 +146,77 @@ pub(crate) struct Cluster {
 pub struct Outcome {
     /// What did not hold; None when all did.
     pub violation: Option<String>,
-    /// Every event with its time; the last line is the violation, if there is one.
+    /// Every event with its time; the last line is the violation, if there is one. Empty when it was not asked for.
     pub trace: String,
-    /// Events that were played.
-    pub steps: u64,
-    /// Jobs that were submitted.
-    pub jobs: usize,
-    /// Jobs that succeeded with exact results.
-    pub succeeded: usize,
-    /// Executors that were started.
-    pub executors: usize,
+    /// What was played.
+    pub counts: Counts,
 }
 
-/// Plays one seed; without `faults` the seed draws its own.
+/// Plays one seed and writes its story; without `faults` the seed draws its own.
 pub fn run(seed: u64, faults: Option<Faults>) -> Outcome {
-    let mut cluster = Cluster::new(seed, faults);
+    play(seed, faults, true)
+}
+
+/// Plays one seed without writing its story, which costs more than the play; all else is the same.
+pub fn run_untold(seed: u64, faults: Option<Faults>) -> Outcome {
+    play(seed, faults, false)
+}
+
+fn play(seed: u64, faults: Option<Faults>, tracing: bool) -> Outcome {
+    let mut cluster = Cluster::new(seed, faults, tracing);
     cluster.play();
-    Outcome {
-        jobs: cluster.driver.jobs.len(),
-        succeeded: cluster.driver.over.values().filter(|end| end.is_ok()).count(),
+    let told = cluster.drivers.iter().filter(|d| !d.crashed);
+    let counts = Counts {
+        seeds: 1,
+        jobs: told.clone().map(|d| d.jobs.len()).sum(),
+        succeeded: told.clone().flat_map(|d| d.over.values()).filter(|end| end.is_ok()).count(),
+        cancelled: told.flat_map(|d| d.jobs.values()).filter(|j| j.cancelled).count(),
         executors: cluster.ever_started.len(),
-        steps: cluster.steps,
-        violation: cluster.violation,
-        trace: cluster.trace,
-    }
+        ..cluster.counts
+    };
+    Outcome { counts, violation: cluster.violation, trace: cluster.trace }
 }
 
 impl Cluster {
-    fn new(seed: u64, faults: Option<Faults>) -> Self {
+    fn new(seed: u64, faults: Option<Faults>, tracing: bool) -> Self {
         let mut rng = Rng::new(seed);
         let drawn = Faults::draw(&mut rng);
-        let url = MasterUrl { hosts: vec![("master".to_owned(), 7077)] };
-        let rules = MasterRules { url: url.to_string(), ..MasterRules::default() };
-        let client = MasterClient::new(&url, MasterClientConfig::default(), rng.draw());
-        let nodes = 2 + rng.below(6) as u32;
-        let indeterminate = if rng.chance(30) { 20 } else { 0 };
-        let program = model::program(&mut rng, nodes, indeterminate);
-        let executor_cores = 1 + rng.below(4) as u32;
+        let masters = if rng.chance(30) { 2 } else { 1 };
+        let leader = rng.below(masters) as usize;
+        let hosts = (0..masters).map(|m| (format!("master{m}"), 7077)).collect();
         Cluster {
             now: Tick::ZERO,
             sequence: 0,
             queue: BTreeMap::new(),
             faults: faults.unwrap_or(drawn),
             network: Network::default(),
-            master: Master::new(rules, 0),
+            partition: None,
+            masters: (0..masters).map(|_| MasterNode::default()).collect(),
+            leader,
             workers: (0..WORKERS).map(|_| None).collect(),
-            driver: DriverNode::new(client, DriverCore::new(SchedulerConfig::default())),
+            drivers: Vec::new(),
+            drivers_to_come: 0,
             executors: BTreeMap::new(),
             ever_started: BTreeSet::new(),
-            executor_cores,
-            program,
-            url,
-            jobs_to_come: 0,
-            steps: 0,
+            frozen: BTreeMap::new(),
+            calm_since: Tick::ZERO,
+            touched: BTreeSet::new(),
+            url: MasterUrl { hosts },
+            counts: Counts::default(),
             violation: None,
+            tracing,
             trace: String::new(),
             rng,
         }
     }
 
     fn play(&mut self) {
-        let url = self.url.clone();
-        for n in 0..WORKERS {
-            self.start_worker(n, &url, 0);
+        for m in 0..self.masters.len() {
+            self.master_starts(m);
         }
-        self.driver_search(SearchEvent::Start);
+        for n in 0..WORKERS {
+            self.start_worker(n, 0);
+        }
         self.plan();
         while self.violation.is_none() && self.step() {}
         if self.violation.is_none()
@@ -152,19 +228,19 @@ impl Cluster {
 
     /// Plays what comes next. False when nothing is left to come.
     fn step(&mut self) -> bool {
-        if !self.driver.stopped && self.jobs_to_come == 0 && self.driver.core.active_jobs() == 0 {
-            self.stop_driver();
+        for d in 0..self.drivers.len() {
+            let driver = &self.drivers[d];
+            let works = driver.jobs_to_come > 0 || driver.core.active_jobs() > 0;
+            if driver.lives() && !works && !self.frozen.contains_key(&Node::Driver(d)) {
+                self.stop_driver(d);
+            }
         }
         let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
         let wake = self.next_wake();
-        // A cluster at rest beats for ever: it is left when the application is gone and no fault is to come.
-        let done = self.driver.stopped
-            && self.executors.is_empty()
-            && self.master.applications().is_empty()
-            && self.master.executors().is_empty();
         match (queued, wake) {
             (None, None) => return false,
-            (None, Some(_)) if done => return false,
+            // A cluster at rest beats for ever: it is left when the applications are gone and no fault is to come.
+            (None, Some(_)) if self.at_rest() => return false,
             (queued, Some((at, node))) if queued.is_none_or(|q| at < q) => {
                 self.now = self.now.max(at);
                 self.wake(node);
@@ -172,11 +248,14 @@ impl Cluster {
             _ => {
                 if let Some(((at, _), action)) = self.queue.pop_first() {
                     self.now = self.now.max(at);
-                    self.act(action);
+                    match self.frozen_until(&action) {
+                        Some(thaw) => self.schedule(thaw, action),
+                        None => self.act(action),
+                    }
                 }
             }
         }
-        self.steps += 1;
+        self.counts.steps += 1;
         if let Err(e) = self.check_step() {
             self.violated(e);
         }
@@ -186,38 +265,45 @@ impl Cluster {
         true
     }
 
+    fn at_rest(&self) -> bool {
+        let idle = |m: &firesteel_master::Master| m.applications().is_empty() && m.executors().is_empty();
+        self.drivers_to_come == 0
+            && self.drivers.iter().all(|d| !d.lives())
+            && self.executors.is_empty()
+            && self.master().is_some_and(idle)
+    }
+
     fn next_wake(&self) -> Option<(Tick, Node)> {
-        let driver = [self.driver.client.next_deadline(), self.driver.core.next_deadline()];
-        let mut all: Vec<(Tick, Node)> = Vec::new();
-        all.extend(self.master.next_deadline().map(|at| (at, Node::Master)));
-        all.extend(driver.into_iter().flatten().map(|at| (at, Node::Driver)));
-        for (n, worker) in self.workers.iter().enumerate() {
-            all.extend(worker.as_ref().and_then(|w| w.machine.next_deadline()).map(|at| (at, Node::Worker(n))));
-        }
-        for (id, e) in &self.executors {
-            all.extend(e.core.next_deadline().map(|at| (at, Node::Executor(*id))));
-        }
-        all.into_iter().min()
+        let leader = self.master().map(|_| Node::Master(self.leader));
+        let workers = (0..self.workers.len()).map(Node::Worker);
+        let drivers = (0..self.drivers.len()).map(Node::Driver);
+        let nodes =
+            leader.into_iter().chain(workers).chain(drivers).chain(self.executors.keys().map(|p| Node::Executor(*p)));
+        nodes
+            .filter_map(|node| {
+                let at = self.deadline_of(node)?;
+                Some((self.frozen.get(&node).map_or(at, |thaw| at.max(*thaw)), node))
+            })
+            .min()
     }
 
     fn deadline_of(&self, node: Node) -> Option<Tick> {
         match node {
-            Node::Master => self.master.next_deadline(),
+            Node::Master(m) => self.masters[m].next_deadline(),
             Node::Worker(n) => self.workers[n].as_ref().and_then(|w| w.machine.next_deadline()),
-            Node::Driver => {
-                self.driver.client.next_deadline().into_iter().chain(self.driver.core.next_deadline()).min()
-            }
+            Node::Driver(d) => self.drivers[d].next_deadline(),
             Node::Executor(id) => self.executors.get(&id).and_then(|e| e.core.next_deadline()),
         }
     }
 
     fn wake(&mut self, node: Node) {
         match node {
-            Node::Master => self.wake_master(),
+            Node::Master(_) => self.wake_master(),
             Node::Worker(n) => self.worker_handle(n, WorkerEvent::Wake),
-            Node::Driver => {
-                self.driver_search(SearchEvent::Wake);
-                self.driver_handle(DriverEvent::Wake);
+            Node::Driver(d) => {
+                self.driver_search(d, SearchEvent::Wake);
+                self.driver_wakes(d);
+                self.driver_handle(d, DriverEvent::Wake);
             }
             Node::Executor(id) => self.executor_handle(id, ExecutorEvent::Wake),
         }
@@ -226,26 +312,44 @@ impl Cluster {
         }
     }
 
+    /// Until when the action must wait, as it needs a node that stands still.
+    fn frozen_until(&self, action: &Action) -> Option<Tick> {
+        let node = match action {
+            Action::Deliver { link, side, .. } | Action::Closed { link, side } | Action::KeepAlive { link, side } => {
+                self.network.links.get(link)?.end(*side)
+            }
+            Action::WorkerConnects { worker, .. } | Action::ProcessEnded { worker, .. } => Node::Worker(*worker),
+            Action::DriverConnects { driver, .. }
+            | Action::ResultFetched { driver, .. }
+            | Action::SubmitJob { driver, .. } => Node::Driver(*driver),
+            Action::ExecutorBoots { process } | Action::TaskEnds { process, .. } => Node::Executor(*process),
+            _ => return None,
+        };
+        self.frozen.get(&node).copied().filter(|thaw| *thaw > self.now)
+    }
+
     fn act(&mut self, action: Action) {
         match action {
             Action::Deliver { link, side, message } => self.deliver(link, side, message),
             Action::Closed { link, side } => self.link_closed(link, side),
-            Action::StartWorker { worker, url, start } => self.start_worker(worker, &url, start),
-            Action::WorkerConnects { worker, start, attempt } => self.worker_connects(worker, start, attempt),
-            Action::DriverConnects { attempt } => self.driver_connects(attempt),
+            Action::KeepAlive { link, side } => self.keep_alive(link, side),
+            Action::StartWorker { worker, start } => self.start_worker(worker, start),
+            Action::WorkerConnects { worker, start, attempt, address } => {
+                self.worker_connects(worker, start, attempt, &address);
+            }
+            Action::StartDriver => self.start_driver(),
+            Action::DriverConnects { driver, attempt, address } => self.driver_connects(driver, attempt, &address),
+            Action::MasterStarts { master } => self.master_starts(master),
             Action::ExecutorBoots { process } => self.executor_boots(process),
             Action::KillProcess { process } => self.kill_process(process, "killed by its worker"),
             Action::ProcessEnded { worker, start, key, end } => self.process_ended(worker, start, key, end),
             Action::TaskEnds { process, task } => self.task_ends(process, task),
-            Action::ResultFetched { block_address, task } => self.result_fetched(&block_address, task),
-            Action::SubmitJob { root } => {
-                self.jobs_to_come -= 1;
-                self.submit_job(root);
-            }
+            Action::ResultFetched { driver, block_address, task } => self.result_fetched(driver, &block_address, task),
+            Action::SubmitJob { driver, root } => self.submit_job(driver, root),
             Action::CancelJob => self.cancel_some_job(),
-            Action::CrashExecutor => self.crash_some_executor(),
-            Action::CrashWorker => self.crash_some_worker(),
-            Action::LoseData => self.lose_some_data(),
+            Action::Thaw { node } => self.thaw(node),
+            Action::Heal => self.heal(),
+            Action::Fault(fault) => self.strike(fault),
         }
     }
 
@@ -256,9 +360,11 @@ impl Cluster {
 
     /// A line of the trace.
     pub(crate) fn note(&mut self, line: fmt::Arguments<'_>) {
-        let micros = self.now.0 / 1000;
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.trace, "{:>9}.{:03} ms  {line}", micros / 1000, micros % 1000);
+        if self.tracing {
+            let micros = self.now.0 / 1000;
+            // Writing to a String cannot fail.
+            let _ = writeln!(self.trace, "{:>9}.{:03} ms  {line}", micros / 1000, micros % 1000);
+        }
     }
 
     /// Something did not hold: the play ends here.

@@ -1,219 +1,351 @@
-//! The driver in the virtual cluster: the production [`MasterClient`] and [`DriverCore`], and what the driver's shell
-//! would do between them.
+//! A driver in the virtual cluster: the production [`MasterClient`] and [`DriverCore`], and the driver's connections.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, JobId, StageAttempt};
+use firesteel_common::{ExecutorId, JobId, ShuffleId, StageAttempt, TaskId, Tick};
 use firesteel_rpc::{
     MasterClient, PROTOCOL_VERSION,
-    master_client::{Attempt, Effect, Event},
+    master_client::{Attempt, Effect, Event, MasterClientConfig},
     proto::deploy::{
-        ApplicationDescription, ExecutorState, ExecutorUpdated, RegisterApplication, from_master, to_master,
+        ApplicationDescription, ApplicationHeartbeat, ExecutorState, ExecutorUpdated, KillExecutors,
+        RegisterApplication, from_master, to_master,
     },
 };
-use firesteel_scheduler::{DriverCore, DriverEvent, JobError, JobGraph};
+use firesteel_scheduler::{DriverCore, DriverEvent, GraphNode, JobError, JobGraph};
 
 use crate::{
     cluster::{Action, Cluster},
+    model,
     network::{LinkId, Message, Node, Side, ToDriver, ToExecutor},
     task_run::StageInfo,
 };
+
+/// Between two heartbeats to the master.
+const BEAT: Duration = Duration::from_secs(15);
+/// A silent executor is given up after this time (`spark.network.timeout`).
+const NETWORK_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A job as the user submitted it.
 pub(crate) struct Submitted {
     pub(crate) graph: Arc<JobGraph>,
     pub(crate) partitions: Vec<u32>,
     pub(crate) cancelled: bool,
+    pub(crate) at: Tick,
+}
+
+/// A connected executor.
+pub(crate) struct Connected {
+    pub(crate) link: LinkId,
+    heard: Tick,
 }
 
 pub(crate) struct DriverNode {
     pub(crate) client: MasterClient,
     link: Option<(Attempt, LinkId)>,
+    next_beat: Option<Tick>,
     pub(crate) app_id: String,
     next_executor_id: u32,
     pub(crate) core: DriverCore,
+    pub(crate) program: Vec<GraphNode>,
+    executor_cores: Option<u32>,
+    cores_max: Option<u32>,
+    pub(crate) jobs_to_come: u32,
     pub(crate) stages: BTreeMap<StageAttempt, Arc<StageInfo>>,
     /// Stage attempts that are over, to be told with the next launch.
     pub(crate) ended: Vec<StageAttempt>,
-    pub(crate) executors: BTreeMap<u32, LinkId>,
+    pub(crate) executors: BTreeMap<u32, Connected>,
+    /// Whose connection it is or was: what was on its way arrives also after the executor was given up.
+    heard_on: BTreeMap<LinkId, u32>,
     pub(crate) jobs: BTreeMap<JobId, Submitted>,
     pub(crate) results: BTreeMap<(JobId, u32), Bytes>,
     pub(crate) over: BTreeMap<JobId, Result<(), JobError>>,
+    /// Map outputs that a task of a stage's latest attempt could not read.
+    pub(crate) unreadable: BTreeMap<(ShuffleId, TaskId), String>,
+    /// Executors that it was told are gone, or that it gave up itself.
+    pub(crate) gone: BTreeMap<u32, Tick>,
     /// The master removed the application: the cluster gives nothing more.
     pub(crate) removed: bool,
-    pub(crate) stopped: bool,
+    /// Its process is gone without a word.
+    pub(crate) crashed: bool,
+    pub(crate) over_since: Option<Tick>,
 }
 
 impl DriverNode {
-    pub(crate) fn new(client: MasterClient, core: DriverCore) -> Self {
-        DriverNode {
-            client,
-            link: None,
-            app_id: String::new(),
-            next_executor_id: 0,
-            core,
-            stages: BTreeMap::new(),
-            ended: Vec::new(),
-            executors: BTreeMap::new(),
-            jobs: BTreeMap::new(),
-            results: BTreeMap::new(),
-            over: BTreeMap::new(),
-            removed: false,
-            stopped: false,
+    pub(crate) fn lives(&self) -> bool {
+        self.over_since.is_none()
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+        if !self.lives() {
+            return None;
         }
+        let silent = self.executors.values().map(|e| e.heard + NETWORK_TIMEOUT).min();
+        [self.client.next_deadline(), self.core.next_deadline(), self.next_beat, silent].into_iter().flatten().min()
     }
 }
 
 impl Cluster {
+    /// Somebody starts the next application, with its own program.
+    pub(crate) fn start_driver(&mut self) {
+        self.drivers_to_come -= 1;
+        let d = self.drivers.len();
+        let nodes = 2 + self.rng.below(6) as u32;
+        let indeterminate = if self.rng.chance(30) { 20 } else { 0 };
+        let program = model::program(&mut self.rng, nodes, indeterminate);
+        let executor_cores = if self.rng.chance(80) { Some(1 + self.rng.below(4) as u32) } else { None };
+        let cores_max = if self.rng.chance(30) { Some(4 + self.rng.below(4) as u32) } else { None };
+        let client = MasterClient::new(&self.url, MasterClientConfig::default(), self.rng.draw());
+        let jobs_to_come = 1 + self.rng.below(5) as u32;
+        let config = self.scheduler_config();
+        self.note(format_args!("driver {d} starts: {} RDDs, {jobs_to_come} jobs to come", program.len()));
+        for _ in 0..jobs_to_come {
+            let at = self.after(Duration::from_secs(8));
+            let root = self.rng.below(program.len() as u64) as usize;
+            self.schedule(at, Action::SubmitJob { driver: d, root });
+        }
+        self.drivers.push(DriverNode {
+            client,
+            link: None,
+            next_beat: None,
+            app_id: String::new(),
+            next_executor_id: 0,
+            core: DriverCore::new(config),
+            program,
+            executor_cores,
+            cores_max,
+            jobs_to_come,
+            stages: BTreeMap::new(),
+            ended: Vec::new(),
+            executors: BTreeMap::new(),
+            heard_on: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            results: BTreeMap::new(),
+            over: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            removed: false,
+            crashed: false,
+            over_since: None,
+        });
+        self.driver_search(d, Event::Start);
+    }
+
+    /// The driver's process is gone without a word; with its host nobody tells its executors either.
+    pub(crate) fn crash_driver(&mut self, d: usize, host: bool) {
+        self.note(format_args!("driver {d} CRASHES{}", if host { " with its host" } else { "" }));
+        self.counts.driver_crashes += 1;
+        self.drivers[d].crashed = true;
+        self.drivers[d].over_since = Some(self.now);
+        self.frozen.remove(&Node::Driver(d));
+        if host {
+            self.fall_silent(Node::Driver(d));
+        } else {
+            self.close_all(Node::Driver(d));
+        }
+    }
+
     // ---- with the master ----
 
-    pub(crate) fn driver_search(&mut self, event: Event) {
+    pub(crate) fn driver_search(&mut self, d: usize, event: Event) {
         let mut out = Vec::new();
-        self.driver.client.handle(self.now, event, &mut out);
+        self.touched.insert(Node::Driver(d));
+        self.drivers[d].client.handle(self.now, event, &mut out);
         for effect in out {
             match effect {
-                Effect::Connect { attempt, .. } => {
+                Effect::Connect { attempt, address } => {
                     let at = self.now + self.latency();
-                    self.schedule(at, Action::DriverConnects { attempt });
+                    self.schedule(at, Action::DriverConnects { driver: d, attempt, address });
                 }
-                Effect::Register { .. } => self.register_application(),
+                Effect::Register { .. } => self.register_application(d),
                 Effect::Disconnect { attempt } => {
-                    if let Some((_, link)) = self.driver.link.take_if(|(a, _)| *a == attempt) {
+                    if let Some((_, link)) = self.drivers[d].link.take_if(|(a, _)| *a == attempt) {
                         self.close(link, Side::Opener);
                     }
                 }
-                Effect::Lost { reason, .. } => self.note(format_args!("driver has lost the master: {reason}")),
-                Effect::GiveUp { error } => self.cluster_failed(error.to_string()),
+                Effect::Lost { reason, .. } => self.note(format_args!("driver {d} has lost the master: {reason}")),
+                Effect::GiveUp { error } => self.cluster_failed(d, error.to_string()),
+            }
+        }
+        if self.drivers[d].client.registered_with().is_none() {
+            self.drivers[d].next_beat = None;
+        }
+    }
+
+    pub(crate) fn driver_connects(&mut self, d: usize, attempt: Attempt, address: &str) {
+        if !self.drivers[d].lives() {
+            return;
+        }
+        match self.reach_master(Node::Driver(d), address) {
+            // No answer: the client's patience ends.
+            None => {}
+            Some(Err(error)) => {
+                self.driver_search(d, Event::ConnectFailed { attempt, error, permanent: false });
+            }
+            Some(Ok(link)) => {
+                self.drivers[d].link = Some((attempt, link));
+                self.driver_search(d, Event::Connected { attempt });
+                // One that was given up meanwhile is dropped.
+                if self.drivers[d].client.attempt() != attempt && self.drivers[d].link == Some((attempt, link)) {
+                    self.drivers[d].link = None;
+                    self.close(link, Side::Opener);
+                }
             }
         }
     }
 
-    pub(crate) fn driver_connects(&mut self, attempt: Attempt) {
-        if self.chance(self.faults.refuse_connection) {
-            let error = "master:7077: connection refused".to_owned();
-            return self.driver_search(Event::ConnectFailed { attempt, error, permanent: false });
+    fn register_application(&mut self, d: usize) {
+        let driver = &mut self.drivers[d];
+        if !driver.app_id.is_empty() {
+            // Also what an earlier master granted and this driver did not hear of has its number.
+            driver.next_executor_id += 100;
         }
-        let link = self.open(Node::Driver, Node::Master);
-        self.driver.link = Some((attempt, link));
-        self.driver_search(Event::Connected { attempt });
-    }
-
-    fn register_application(&mut self) {
         let application = ApplicationDescription {
-            name: "simulated".to_owned(),
+            name: format!("simulated {d}"),
             memory_per_executor_mb: 1024,
-            cores_per_executor: Some(self.executor_cores),
-            driver_address: "driver:4040".to_owned(),
+            cores_per_executor: driver.executor_cores,
+            cores_max: driver.cores_max,
+            driver_address: format!("driver{d}:4040"),
             ..ApplicationDescription::default()
         };
         let message = to_master::Message::RegisterApplication(RegisterApplication {
             protocol_version: PROTOCOL_VERSION,
             application: Some(application),
-            app_id: self.driver.app_id.clone(),
-            next_executor_id: self.driver.next_executor_id,
+            app_id: driver.app_id.clone(),
+            next_executor_id: driver.next_executor_id,
             executor_limit: None,
         });
-        self.tell_master(message);
+        self.tell_master(d, message);
     }
 
-    pub(crate) fn tell_master(&mut self, message: to_master::Message) {
-        if let Some((_, link)) = self.driver.link {
+    pub(crate) fn tell_master(&mut self, d: usize, message: to_master::Message) {
+        if let Some((_, link)) = self.drivers[d].link {
             self.send(link, Side::Opener, Message::ToMaster(message));
         }
     }
 
-    pub(crate) fn driver_received(&mut self, link: LinkId, message: from_master::Message) {
+    pub(crate) fn driver_received(&mut self, d: usize, link: LinkId, message: from_master::Message) {
         use from_master::Message as M;
-        let Some((attempt, _)) = self.driver.link.filter(|(_, l)| *l == link) else { return };
+        let driver = &mut self.drivers[d];
+        let Some((attempt, _)) = driver.link.filter(|(_, l)| *l == link) else { return };
         match message {
             M::RegisteredApplication(m) => {
-                self.driver.app_id = m.app_id;
-                self.driver_search(Event::Registered { attempt });
+                if !driver.app_id.is_empty() && driver.app_id != m.app_id {
+                    return self.violated(format!("a master took driver {d} for a new one"));
+                }
+                driver.app_id = m.app_id;
+                driver.next_beat = Some(self.now + BEAT);
+                self.driver_search(d, Event::Registered { attempt });
             }
-            M::RegisterApplicationFailed(m) => self.driver_search(Event::Rejected { attempt, reason: m.reason }),
-            M::ExecutorAdded(m) => {
-                self.driver.next_executor_id = self.driver.next_executor_id.max(m.executor_id + 1);
-            }
-            M::ExecutorUpdated(m) => self.executor_updated(m),
-            M::ApplicationRemoved(m) => self.cluster_failed(m.reason),
-            other => self.violated(format!("the driver received {other:?}")),
+            M::RegisterApplicationFailed(m) => self.driver_search(d, Event::Rejected { attempt, reason: m.reason }),
+            M::MasterInStandby(_) => self.driver_search(d, Event::Standby { attempt }),
+            M::ExecutorAdded(m) => driver.next_executor_id = driver.next_executor_id.max(m.executor_id + 1),
+            M::ExecutorUpdated(m) => self.executor_updated(d, m),
+            M::ApplicationRemoved(m) => self.cluster_failed(d, m.reason),
+            other => self.violated(format!("driver {d} received {other:?}")),
         }
     }
 
-    fn executor_updated(&mut self, update: ExecutorUpdated) {
+    fn executor_updated(&mut self, d: usize, update: ExecutorUpdated) {
         let state = update.state();
         if matches!(state, ExecutorState::Unspecified | ExecutorState::Launching | ExecutorState::Running) {
             return;
         }
-        let event = DriverEvent::ExecutorRemoved {
-            executor: ExecutorId(update.executor_id),
-            message: update.message,
-            by_application: state == ExecutorState::Exited && update.exit_code == Some(3),
-            worker_lost: update.worker_lost,
-        };
-        if let Some(link) = self.driver.executors.remove(&update.executor_id) {
-            self.send(link, Side::Listener, Message::ToExecutor(ToExecutor::Stop));
-            self.close(link, Side::Listener);
-        }
-        self.driver_handle(event);
+        let by_application = state == ExecutorState::Exited && update.exit_code == Some(3);
+        self.executor_removed(d, update.executor_id, update.message, by_application, update.worker_lost);
     }
 
-    fn cluster_failed(&mut self, message: String) {
-        if !std::mem::replace(&mut self.driver.removed, true) {
-            self.note(format_args!("driver: the application cannot go on: {message}"));
-            self.driver_handle(DriverEvent::ClusterFailed { message });
+    fn executor_removed(&mut self, d: usize, executor: u32, message: String, by_application: bool, worker_lost: bool) {
+        self.drivers[d].gone.entry(executor).or_insert(self.now);
+        if let Some(connected) = self.drivers[d].executors.remove(&executor) {
+            self.send(connected.link, Side::Listener, Message::ToExecutor(ToExecutor::Stop));
+            self.close(connected.link, Side::Listener);
+        }
+        let executor = ExecutorId(executor);
+        self.driver_handle(d, DriverEvent::ExecutorRemoved { executor, message, by_application, worker_lost });
+    }
+
+    fn cluster_failed(&mut self, d: usize, message: String) {
+        if !std::mem::replace(&mut self.drivers[d].removed, true) {
+            self.note(format_args!("driver {d}: the application cannot go on: {message}"));
+            self.driver_handle(d, DriverEvent::ClusterFailed { message });
+        }
+    }
+
+    /// What the driver does as time passes: it beats, and gives up executors that are silent.
+    pub(crate) fn driver_wakes(&mut self, d: usize) {
+        let now = self.now;
+        let app_id = self.drivers[d].app_id.clone();
+        if self.drivers[d].next_beat.is_some_and(|at| at <= now) {
+            self.drivers[d].next_beat = Some(now + BEAT);
+            let app_id = app_id.clone();
+            self.tell_master(d, to_master::Message::ApplicationHeartbeat(ApplicationHeartbeat { app_id }));
+        }
+        let silent = |(_, e): &(&u32, &Connected)| e.heard + NETWORK_TIMEOUT <= now;
+        let silent: Vec<u32> = self.drivers[d].executors.iter().filter(silent).map(|(id, _)| *id).collect();
+        for executor in silent {
+            self.note(format_args!("driver {d} gives up executor {executor}, which is silent"));
+            let kill = KillExecutors { app_id: app_id.clone(), executor_ids: vec![executor] };
+            self.tell_master(d, to_master::Message::KillExecutors(kill));
+            self.executor_removed(d, executor, "no heartbeat".to_owned(), false, false);
         }
     }
 
     // ---- with executors ----
 
-    pub(crate) fn driver_heard_executor(&mut self, link: LinkId, message: ToDriver) {
+    pub(crate) fn driver_heard_executor(&mut self, d: usize, link: LinkId, message: ToDriver) {
+        let now = self.now;
+        let driver = &mut self.drivers[d];
+        if let Some(connected) = driver.executors.values_mut().find(|e| e.link == link) {
+            connected.heard = now;
+        }
         match message {
             ToDriver::Register { app_id, executor, host, block_address, cores } => {
-                if app_id != self.driver.app_id {
+                if app_id != driver.app_id {
                     // The handshake of another application fails.
                     return self.close(link, Side::Listener);
                 }
-                if self.driver.executors.get(&executor).is_some_and(|l| *l == link) {
+                if driver.executors.get(&executor).is_some_and(|e| e.link == link) {
                     return; // a repeated message
                 }
-                let known = self.driver.executors.insert(executor, link);
-                self.driver_handle(DriverEvent::ExecutorRegistered {
-                    executor: ExecutorId(executor),
-                    host,
-                    block_address,
-                    cores,
-                });
+                driver.heard_on.insert(link, executor);
+                let known = driver.executors.insert(executor, Connected { link, heard: now });
+                self.driver_handle(
+                    d,
+                    DriverEvent::ExecutorRegistered { executor: ExecutorId(executor), host, block_address, cores },
+                );
                 // Refused ones have lost their link by now.
-                if known.is_none() && self.driver.executors.contains_key(&executor) {
+                if known.is_none() && self.drivers[d].executors.contains_key(&executor) {
                     self.send(link, Side::Listener, Message::ToExecutor(ToExecutor::Registered));
                 }
             }
             ToDriver::Updates(updates) => {
-                let executor = self.driver.executors.iter().find(|(_, l)| **l == link).map(|(e, _)| *e);
-                if let Some(executor) = executor {
-                    self.driver_handle(DriverEvent::TasksUpdated { executor: ExecutorId(executor), updates });
+                if let Some(executor) = driver.heard_on.get(&link).copied() {
+                    self.driver_handle(d, DriverEvent::TasksUpdated { executor: ExecutorId(executor), updates });
                 }
             }
+            ToDriver::Heartbeat => {}
         }
     }
 
-    pub(crate) fn driver_closed(&mut self, link: LinkId) {
-        if let Some((attempt, _)) = self.driver.link.take_if(|(_, l)| *l == link) {
+    pub(crate) fn driver_closed(&mut self, d: usize, link: LinkId) {
+        if !self.drivers[d].lives() {
+            return;
+        }
+        if let Some((attempt, _)) = self.drivers[d].link.take_if(|(_, l)| *l == link) {
             let reason = "the connection ended".to_owned();
-            return self.driver_search(Event::StreamClosed { attempt, reason });
+            return self.driver_search(d, Event::StreamClosed { attempt, reason });
         }
-        let executor = self.driver.executors.iter().find(|(_, l)| **l == link).map(|(e, _)| *e);
+        let executor = self.drivers[d].executors.iter().find(|(_, e)| e.link == link).map(|(e, _)| *e);
         if let Some(executor) = executor {
-            self.driver.executors.remove(&executor);
-            self.driver_handle(DriverEvent::ExecutorDisconnected { executor: ExecutorId(executor) });
+            self.drivers[d].executors.remove(&executor);
+            self.driver_handle(d, DriverEvent::ExecutorDisconnected { executor: ExecutorId(executor) });
         }
     }
 
-    pub(crate) fn tell_executor(&mut self, executor: u32, message: ToExecutor) {
-        if let Some(link) = self.driver.executors.get(&executor) {
-            self.send(*link, Side::Listener, Message::ToExecutor(message));
+    pub(crate) fn tell_executor(&mut self, d: usize, executor: u32, message: ToExecutor) {
+        if let Some(connected) = self.drivers[d].executors.get(&executor) {
+            self.send(connected.link, Side::Listener, Message::ToExecutor(message));
         }
     }
 }

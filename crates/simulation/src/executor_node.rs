@@ -16,11 +16,16 @@ use crate::{
     task_run::{StageInfo, Store},
 };
 
+/// `spark.executor.heartbeatInterval`.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
 pub(crate) struct ExecutorNode {
-    pub(crate) worker: usize,
+    /// Whose executor it is.
+    pub(crate) driver: usize,
     pub(crate) app_id: String,
     pub(crate) block_address: String,
-    cores: u32,
+    pub(crate) cores: u32,
+    pub(crate) memory_mb: u64,
     pub(crate) core: ExecutorCore,
     link: Option<LinkId>,
     tasks: BTreeMap<TaskId, (TaskSpec, Arc<StageInfo>)>,
@@ -29,21 +34,26 @@ pub(crate) struct ExecutorNode {
     /// Tasks that were asked to end.
     flagged: BTreeMap<TaskId, String>,
     pub(crate) store: Store,
+    pub(crate) since: Tick,
 }
 
 impl ExecutorNode {
-    pub(crate) fn new(worker: usize, process: Process, launch: &LaunchExecutor, now: Tick) -> Self {
+    pub(crate) fn new(process: Process, launch: &LaunchExecutor, now: Tick) -> Self {
+        let address = launch.application.as_ref().map(|a| a.driver_address.as_str());
+        let driver = address.and_then(|a| a.strip_prefix("driver")?.split_once(':')?.0.parse().ok());
         ExecutorNode {
-            worker,
-            block_address: format!("host{worker}:{}", 40_000 + process.pid),
+            driver: driver.unwrap_or_default(),
+            block_address: format!("host{}:{}", process.worker, 40_000 + process.pid),
             app_id: launch.app_id.clone(),
             cores: launch.cores,
-            core: ExecutorCore::new(launch.cores, None, now),
+            memory_mb: launch.memory_mb,
+            core: ExecutorCore::new(launch.cores, Some(HEARTBEAT), now),
             link: None,
             tasks: BTreeMap::new(),
             waiting: BTreeMap::new(),
             flagged: BTreeMap::new(),
             store: Store::default(),
+            since: now,
         }
     }
 }
@@ -59,14 +69,16 @@ impl Cluster {
         let register = ToDriver::Register {
             app_id: node.app_id.clone(),
             executor: id.executor,
-            host: format!("host{}", node.worker),
+            host: format!("host{}", id.worker),
             block_address: node.block_address.clone(),
             cores: node.cores,
         };
-        if self.chance(self.faults.refuse_connection) {
+        let driver = node.driver;
+        let refused = self.chance(self.faults.refuse_connection);
+        if refused || !self.drivers[driver].lives() || !self.reaches(Node::Executor(id), Node::Driver(driver)) {
             return self.executor_ends(id, exit(1, "cannot reach the driver"));
         }
-        let link = self.open(Node::Executor(id), Node::Driver);
+        let link = self.open(Node::Executor(id), Node::Driver(driver));
         if let Some(node) = self.executors.get_mut(&id) {
             node.link = Some(link);
         }
@@ -78,7 +90,7 @@ impl Cluster {
             ToExecutor::Registered => {
                 let Some(node) = self.executors.get(&id) else { return };
                 let key = ExecutorKey { app_id: node.app_id.clone(), executor_id: id.executor };
-                self.worker_handle(node.worker, WorkerEvent::ExecutorRegistered(key));
+                self.worker_handle(id.worker, WorkerEvent::ExecutorRegistered(key));
             }
             ToExecutor::Refused(reason) => self.executor_ends(id, exit(1, &format!("refused by the driver: {reason}"))),
             ToExecutor::Stop => self.executor_ends(id, exit(0, "told to stop")),
@@ -115,6 +127,7 @@ impl Cluster {
     pub(crate) fn executor_handle(&mut self, id: Process, event: Event) {
         let mut out = Vec::new();
         let Some(node) = self.executors.get_mut(&id) else { return };
+        self.touched.insert(Node::Executor(id));
         node.core.handle(self.now, event, &mut out);
         for effect in out {
             match effect {
@@ -125,7 +138,8 @@ impl Cluster {
                     if waited {
                         self.report(id, task, TaskOutcome::Running, Vec::new());
                     }
-                    let slow = self.chance(self.faults.slow_task);
+                    let slow = self.chance(self.faults.slow_task)
+                        || id.pid.is_multiple_of(3) && self.chance(self.faults.slow_executor);
                     let most = if slow { 3_000_000 } else { self.faults.task_time.as_micros() as u64 };
                     let at = self.now + Duration::from_micros(200 + self.rng.below(most));
                     self.schedule(at, Action::TaskEnds { process: id, task });
@@ -147,10 +161,15 @@ impl Cluster {
                         node.tasks.remove(&task);
                         node.waiting.remove(&task);
                     }
+                    self.counts.given_back += 1;
                     self.report(id, task, TaskOutcome::GivenBack, Vec::new());
                 }
                 Effect::DropStage { stage } => self.drop_results(id, stage),
-                Effect::Heartbeat => {}
+                Effect::Heartbeat => {
+                    if let Some(link) = self.executors.get(&id).and_then(|e| e.link) {
+                        self.send(link, Side::Opener, Message::ToDriver(ToDriver::Heartbeat));
+                    }
+                }
             }
         }
     }
@@ -184,6 +203,7 @@ impl Cluster {
     pub(crate) fn executor_vanishes(&mut self, id: Process) {
         self.note(format_args!("{id} is gone"));
         self.close_all(Node::Executor(id));
+        self.frozen.remove(&Node::Executor(id));
         self.executors.remove(&id);
     }
 

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use firesteel_common::Tick;
-use firesteel_scheduler::DriverEvent;
+use firesteel_scheduler::{DriverEvent, SchedulerConfig};
 use firesteel_worker::ExecutorEnd;
 
 use crate::{
-    cluster::{Action, Cluster, WORKERS},
+    cluster::{Action, Cluster, Fault, WORKERS},
     model::Rng,
-    network::Process,
+    network::{Node, Process},
 };
 
 /// Chances in 10,000, each time the thing could happen, until `until`.
@@ -30,13 +30,27 @@ pub struct Faults {
     pub fail_task: u64,
     /// A task takes up to three seconds.
     pub slow_task: u64,
+    /// A task of every third executor takes up to three seconds.
+    pub slow_executor: u64,
     /// Longest time of other tasks.
     pub task_time: Duration,
+    /// Cached partitions that an executor has room for.
+    pub cache_blocks: usize,
     /// Mean time between crashes of executors; None for never.
     pub crash_executor: Option<Duration>,
-    /// Mean time between crashes of workers.
+    /// Mean time between crashes of workers, alone or with their hosts.
     pub crash_worker: Option<Duration>,
-    /// Mean time between losses of a shuffle file or a cached partition.
+    /// Mean time between crashes of the leading master.
+    pub crash_master: Option<Duration>,
+    /// Mean time between crashes of drivers.
+    pub crash_driver: Option<Duration>,
+    /// Mean time between stops of some process, which goes on later.
+    pub freeze: Option<Duration>,
+    /// Mean time between partitions of the network, which are healed later.
+    pub partition: Option<Duration>,
+    /// Mean time between cuts of some connection.
+    pub cut_link: Option<Duration>,
+    /// Mean time between losses of a shuffle file, a cached partition or a whole disk.
     pub lose_data: Option<Duration>,
 }
 
@@ -51,9 +65,16 @@ impl Faults {
             delay: Duration::from_millis(2),
             fail_task: 0,
             slow_task: 0,
+            slow_executor: 0,
             task_time: Duration::from_millis(30),
+            cache_blocks: 1000,
             crash_executor: None,
             crash_worker: None,
+            crash_master: None,
+            crash_driver: None,
+            freeze: None,
+            partition: None,
+            cut_link: None,
             lose_data: None,
         }
     }
@@ -62,7 +83,7 @@ impl Faults {
     pub fn draw(rng: &mut Rng) -> Self {
         let mut f = Faults { until: Duration::from_secs(20), ..Faults::none() };
         let mean = |ms| Some(Duration::from_millis(ms));
-        if rng.chance(60) {
+        if rng.chance(50) {
             f.lose_message = 20 + rng.below(100);
             f.refuse_connection = 500;
         }
@@ -76,6 +97,9 @@ impl Faults {
             f.fail_task = 50 + rng.below(400);
             f.slow_task = 300;
         }
+        if rng.chance(25) {
+            f.slow_executor = 3000 + rng.below(7000);
+        }
         if rng.chance(40) {
             // So short that some are launched ahead of the free slots.
             f.task_time = Duration::from_millis(1);
@@ -83,69 +107,141 @@ impl Faults {
         } else if rng.chance(60) {
             f.task_time = Duration::from_millis(50 + rng.below(500));
         }
-        if rng.chance(70) {
+        if rng.chance(40) {
+            f.cache_blocks = 1 + rng.below(6) as usize;
+        }
+        if rng.chance(60) {
             f.crash_executor = mean(100 + rng.below(2500));
         }
         if rng.chance(30) {
             f.crash_worker = mean(2000 + rng.below(6000));
+        }
+        if rng.chance(25) {
+            f.crash_master = mean(1000 + rng.below(6000));
+        }
+        if rng.chance(15) {
+            f.crash_driver = mean(2000 + rng.below(8000));
+        }
+        if rng.chance(30) {
+            f.freeze = mean(500 + rng.below(5000));
+        }
+        if rng.chance(20) {
+            f.partition = mean(1000 + rng.below(6000));
+        }
+        if rng.chance(25) {
+            f.cut_link = mean(100 + rng.below(2000));
         }
         if rng.chance(40) {
             f.lose_data = mean(20 + rng.below(500));
         }
         f
     }
+
+    fn mean(&self, fault: Fault) -> Option<Duration> {
+        match fault {
+            Fault::CrashExecutor => self.crash_executor,
+            Fault::CrashWorker => self.crash_worker,
+            Fault::CrashMaster => self.crash_master,
+            Fault::CrashDriver => self.crash_driver,
+            Fault::Freeze => self.freeze,
+            Fault::Partition => self.partition,
+            Fault::CutLink => self.cut_link,
+            Fault::LoseData => self.lose_data,
+        }
+    }
 }
 
 impl Cluster {
-    /// Jobs at random times, and the first of each kind of fault.
+    /// Plans the user's programs, and what goes wrong.
     pub(crate) fn plan(&mut self) {
-        self.jobs_to_come = 2 + self.rng.below(4) as u32;
-        for _ in 0..self.jobs_to_come {
-            let at = self.after(Duration::from_secs(8));
-            let root = self.rng.below(self.program.len() as u64) as usize;
-            self.schedule(at, Action::SubmitJob { root });
+        self.drivers_to_come = [1, 1, 1, 1, 1, 1, 2, 2, 2, 3][self.rng.below(10) as usize];
+        for n in 0..self.drivers_to_come {
+            let at = if n == 0 { self.now } else { self.after(Duration::from_secs(10)) };
+            self.schedule(at, Action::StartDriver);
         }
         if self.rng.chance(15) {
             let at = self.after(Duration::from_secs(8));
             self.schedule(at, Action::CancelJob);
         }
-        self.plan_fault(self.faults.crash_executor, || Action::CrashExecutor);
-        self.plan_fault(self.faults.crash_worker, || Action::CrashWorker);
-        self.plan_fault(self.faults.lose_data, || Action::LoseData);
+        use Fault as F;
+        for fault in [
+            F::CrashExecutor,
+            F::CrashWorker,
+            F::CrashMaster,
+            F::CrashDriver,
+            F::Freeze,
+            F::Partition,
+            F::CutLink,
+            F::LoseData,
+        ] {
+            self.plan_fault(fault);
+        }
     }
 
-    fn after(&mut self, at_most: Duration) -> Tick {
+    /// What the schedulers of the next driver work by.
+    pub(crate) fn scheduler_config(&mut self) -> SchedulerConfig {
+        SchedulerConfig::default()
+    }
+
+    pub(crate) fn after(&mut self, at_most: Duration) -> Tick {
         self.now + Duration::from_nanos(self.rng.below(at_most.as_nanos() as u64))
     }
 
-    fn plan_fault(&mut self, mean: Option<Duration>, action: impl Fn() -> Action) {
-        if let Some(mean) = mean {
+    fn plan_fault(&mut self, fault: Fault) {
+        if let Some(mean) = self.faults.mean(fault) {
             let at = self.after(2 * mean);
             if at < Tick::ZERO + self.faults.until {
-                self.schedule(at, action());
+                self.schedule(at, Action::Fault(fault));
             }
         }
     }
 
-    pub(crate) fn crash_some_worker(&mut self) {
-        let n = self.rng.below(WORKERS as u64) as usize;
-        let url = self.url.clone();
-        self.crash_worker(n, &url);
-        self.plan_fault(self.faults.crash_worker, || Action::CrashWorker);
+    /// Something goes wrong now, and again later.
+    pub(crate) fn strike(&mut self, fault: Fault) {
+        match fault {
+            Fault::CrashExecutor => self.crash_some_executor(),
+            Fault::CrashWorker => {
+                let (n, host) = (self.rng.below(WORKERS as u64) as usize, self.rng.chance(30));
+                self.crash_worker(n, host);
+            }
+            Fault::CrashMaster => self.crash_master(),
+            Fault::CrashDriver => self.crash_some_driver(),
+            Fault::Freeze => self.freeze_some(),
+            Fault::Partition => self.part_network(),
+            Fault::CutLink => self.cut_some_link(),
+            Fault::LoseData => self.lose_some_data(),
+        }
+        self.plan_fault(fault);
+    }
+
+    fn crash_some_driver(&mut self) {
+        let alive: Vec<usize> = (0..self.drivers.len()).filter(|d| self.drivers[*d].lives()).collect();
+        let Some(d) = self.rng.pick(&alive).copied() else { return };
+        let (host, again) = (self.rng.chance(30), self.rng.chance(60));
+        self.crash_driver(d, host);
+        if again {
+            self.drivers_to_come += 1;
+            let at = self.after(Duration::from_secs(4));
+            self.schedule(at, Action::StartDriver);
+        }
     }
 
     pub(crate) fn cancel_some_job(&mut self) {
-        let running: Vec<_> = self.driver.jobs.keys().filter(|j| !self.driver.over.contains_key(j)).copied().collect();
-        if let Some(job) = self.rng.pick(&running).copied() {
-            self.note(format_args!("user cancels {job}"));
-            if let Some(submitted) = self.driver.jobs.get_mut(&job) {
+        let running: Vec<_> = (0..self.drivers.len())
+            .filter(|d| self.drivers[*d].lives() && !self.frozen.contains_key(&Node::Driver(*d)))
+            .flat_map(|d| self.drivers[d].jobs.keys().map(move |j| (d, *j)))
+            .filter(|(d, j)| !self.drivers[*d].over.contains_key(j))
+            .collect();
+        if let Some((d, job)) = self.rng.pick(&running).copied() {
+            self.note(format_args!("user {d} cancels {job}"));
+            if let Some(submitted) = self.drivers[d].jobs.get_mut(&job) {
                 submitted.cancelled = true;
             }
-            self.driver_handle(DriverEvent::CancelJob { job, reason: "no longer wanted".to_owned() });
+            self.driver_handle(d, DriverEvent::CancelJob { job, reason: "no longer wanted".to_owned() });
         }
     }
 
-    pub(crate) fn crash_some_executor(&mut self) {
+    fn crash_some_executor(&mut self) {
         let alive: Vec<Process> = self.executors.keys().copied().collect();
         if let Some(id) = self.rng.pick(&alive).copied() {
             self.note(format_args!("{id} CRASHES"));
@@ -157,22 +253,25 @@ impl Cluster {
                 self.kill_process(id, "killed by signal 9");
             }
         }
-        self.plan_fault(self.faults.crash_executor, || Action::CrashExecutor);
     }
 
-    pub(crate) fn lose_some_data(&mut self) {
+    fn lose_some_data(&mut self) {
         let files: Vec<_> = self.executors.iter().flat_map(|(id, e)| e.store.files.keys().map(|f| (*id, *f))).collect();
         let blocks: Vec<_> =
             self.executors.iter().flat_map(|(id, e)| e.store.cache.keys().map(|b| (*id, *b))).collect();
-        if self.rng.chance(50) {
-            if let Some((id, file)) = self.rng.pick(&files).copied() {
+        let (file, disk) = (self.rng.chance(50), self.rng.chance(10));
+        if let Some((id, file)) = self.rng.pick(&files).copied().filter(|_| file) {
+            let Some(executor) = self.executors.get_mut(&id) else { return };
+            if disk {
+                executor.store.files.clear();
+                self.note(format_args!("{id} LOSES its disk"));
+            } else {
+                executor.store.files.remove(&file);
                 self.note(format_args!("{id} LOSES the file of {} {}", file.0, file.1));
-                self.executors.get_mut(&id).map(|e| e.store.files.remove(&file));
             }
         } else if let Some((id, block)) = self.rng.pick(&blocks).copied() {
             self.note(format_args!("{id} evicts partition {} of {} in silence", block.1, block.0));
             self.executors.get_mut(&id).map(|e| e.store.cache.remove(&block));
         }
-        self.plan_fault(self.faults.lose_data, || Action::LoseData);
     }
 }

@@ -2,15 +2,15 @@
 //! on a virtual clock and virtual connections.
 //!
 //! ```text
-//!            master_node (Master)
-//!             ▲              ▲
-//!   worker_node (Worker)   driver_node (MasterClient, DriverCore)        cluster: clock, queue of what is to come,
-//!             │ starts       ▲                                            network: connections, delay, repetition, loss
-//!             ▼              │                                            faults:  what goes wrong and how often
-//!         executor_node (ExecutorCore) ── task_run (model of user code)    checks:  what must hold after each step
+//!            master_node (Master, or one that stands by)
+//!             ▲              ▲                                  cluster:   clock, queue of what is to come
+//!   worker_node (Worker)   driver_node (MasterClient,           network:   connections, delay, repetition, loss
+//!             │ starts       ▲          DriverCore)             partition: nodes that stand still, networks in parts
+//!             ▼              │                                  faults:    what goes wrong and how often
+//!         executor_node (ExecutorCore) ── task_run              checks:    what must hold after each step
 //! ```
 //!
-//! [`run`] plays one seed and returns its [`Outcome`] with the trace; the same seed gives the same trace, byte for byte.
+//! There may be several drivers, each with a program of its own; one may crash and be started anew. [`run`] plays one seed and returns its [`Outcome`] with the trace; the same seed gives the same trace, byte for byte.
 //! The shells (sockets, processes, threads) are what is not simulated. [`model`] says what jobs should compute.
 
 mod checks;
@@ -22,9 +22,12 @@ mod faults;
 mod master_node;
 pub mod model;
 mod network;
+mod partition;
+mod pool;
 mod summary;
 mod task_run;
 mod worker_node;
 
-pub use cluster::{Outcome, run};
+pub use cluster::{Counts, Outcome, run, run_untold};
 pub use faults::Faults;
+pub use pool::run_many;

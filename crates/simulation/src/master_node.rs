@@ -1,25 +1,101 @@
-//! The master in the virtual cluster: the production [`Master`] behind virtual connections.
+//! The masters in the virtual cluster: one leads, the production [`Master`] behind virtual connections; another of the
+//! URL, if there is one, stands by until the leader crashes. A master that starts knows nothing of the past.
 
-use firesteel_master::{ConnectionId, MasterEffect, MasterEvent};
-use firesteel_rpc::proto::deploy::to_master;
+use std::time::Duration;
+
+use firesteel_common::Tick;
+use firesteel_master::{ConnectionId, Master, MasterEffect, MasterEvent, MasterRules};
+use firesteel_rpc::proto::deploy::{MasterInStandby, from_master, to_master};
 
 use crate::{
-    cluster::Cluster,
-    network::{LinkId, Message, Side},
+    cluster::{Action, Cluster},
+    network::{LinkId, Message, Node, Side},
 };
 
+#[derive(Default)]
+pub(crate) struct MasterNode {
+    pub(crate) up: bool,
+    /// The leader has one.
+    pub(crate) machine: Option<Master>,
+    /// When it began to lead, the machine's tick 0.
+    began: Tick,
+}
+
+impl MasterNode {
+    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+        Some(self.began + self.machine.as_ref()?.next_deadline()?.since(Tick::ZERO))
+    }
+}
+
 impl Cluster {
-    pub(crate) fn master_received(&mut self, link: LinkId, message: to_master::Message) {
-        self.master_handle(MasterEvent::Received { from: ConnectionId(link.0), message });
+    /// The master that leads, while there is one.
+    pub(crate) fn master(&self) -> Option<&Master> {
+        self.masters[self.leader].machine.as_ref()
     }
 
-    pub(crate) fn master_closed(&mut self, link: LinkId) {
-        self.master_handle(MasterEvent::Closed { connection: ConnectionId(link.0) });
+    /// A master's process starts, as the leader or to stand by.
+    pub(crate) fn master_starts(&mut self, m: usize) {
+        self.masters[m].up = true;
+        if m == self.leader {
+            self.lead(m);
+        } else {
+            self.note(format_args!("master {m} stands by"));
+        }
     }
 
-    pub(crate) fn master_handle(&mut self, event: MasterEvent) {
+    fn lead(&mut self, m: usize) {
+        let rules = MasterRules { url: self.url.to_string(), ..MasterRules::default() };
+        self.masters[m].machine = Some(Master::new(rules, self.now.0 / 1_000_000));
+        self.masters[m].began = self.now;
+        self.leader = m;
+        self.note(format_args!("master {m} leads and knows nothing"));
+    }
+
+    /// The leader dies with all that it knew. Another takes over at once, or it is started again.
+    pub(crate) fn crash_master(&mut self) {
+        let m = self.leader;
+        // Names of applications are the leader's from the second after it began: none leads for less.
+        if self.now.since(self.masters[m].began) < Duration::from_secs(1) || self.masters[m].machine.take().is_none() {
+            return;
+        }
+        self.note(format_args!("master {m} CRASHES"));
+        self.counts.master_restarts += 1;
+        self.masters[m].up = false;
+        self.frozen.remove(&Node::Master(m));
+        self.close_all(Node::Master(m));
+        let at = self.now + Duration::from_millis(200 + self.rng.below(6000));
+        self.schedule(at, Action::MasterStarts { master: m });
+        let other = (m + 1) % self.masters.len();
+        if other != m && self.masters[other].up {
+            self.close_all(Node::Master(other));
+            self.lead(other);
+        }
+    }
+
+    pub(crate) fn master_received(&mut self, m: usize, link: LinkId, message: to_master::Message) {
+        if self.masters[m].machine.is_some() {
+            return self.master_handle(MasterEvent::Received { from: ConnectionId(link.0), message });
+        }
+        let message = from_master::Message::MasterInStandby(MasterInStandby {});
+        self.send(link, Side::Listener, Message::FromMaster(message));
+    }
+
+    pub(crate) fn master_closed(&mut self, m: usize, link: LinkId) {
+        if self.masters[m].machine.is_some() {
+            self.master_handle(MasterEvent::Closed { connection: ConnectionId(link.0) });
+        }
+    }
+
+    pub(crate) fn wake_master(&mut self) {
+        self.master_handle(MasterEvent::Wake);
+    }
+
+    fn master_handle(&mut self, event: MasterEvent) {
         let mut out = Vec::new();
-        self.master.handle(self.now, event, &mut out);
+        self.touched.insert(Node::Master(self.leader));
+        let now = Tick::ZERO + self.now.since(self.masters[self.leader].began);
+        let Some(machine) = self.masters[self.leader].machine.as_mut() else { return };
+        machine.handle(now, event, &mut out);
         for effect in out {
             match effect {
                 MasterEffect::Send { to, message } => {

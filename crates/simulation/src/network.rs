@@ -9,16 +9,16 @@ use firesteel_scheduler::{TaskSpec, TaskUpdate};
 
 use crate::{
     cluster::{Action, Cluster},
-    summary::summary,
+    summary::Summary,
     task_run::StageInfo,
 };
 
 /// A party of the cluster.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Node {
-    Master,
+    Master(usize),
     Worker(usize),
-    Driver,
+    Driver(usize),
     Executor(Process),
 }
 
@@ -26,6 +26,8 @@ pub(crate) enum Node {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
+    /// Where it runs.
+    pub(crate) worker: usize,
     /// Its number within its application.
     pub(crate) executor: u32,
 }
@@ -39,9 +41,9 @@ impl fmt::Display for Process {
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Node::Master => f.write_str("master"),
+            Node::Master(m) => write!(f, "master {m}"),
             Node::Worker(n) => write!(f, "worker {n}"),
-            Node::Driver => f.write_str("driver"),
+            Node::Driver(d) => write!(f, "driver {d}"),
             Node::Executor(process) => process.fmt(f),
         }
     }
@@ -81,6 +83,7 @@ pub(crate) enum Message {
 pub(crate) enum ToDriver {
     Register { app_id: String, executor: u32, host: String, block_address: String, cores: u32 },
     Updates(Vec<TaskUpdate>),
+    Heartbeat,
 }
 
 /// What the driver says to executors.
@@ -110,6 +113,11 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn end(&self, side: Side) -> Node {
         self.ends[side as usize]
+    }
+
+    /// Nothing enters any more.
+    pub(crate) fn cut(&mut self) {
+        self.cut = true;
     }
 
     pub(crate) fn is_open(&self, side: Side) -> bool {
@@ -144,11 +152,14 @@ impl Cluster {
         let to = from.other();
         if lost {
             let (a, b) = (link.end(from), link.end(to));
-            self.note(format_args!("{a} → {b}: LOST {}", summary(&message)));
+            self.note(format_args!("{a} → {b}: LOST {}", Summary(&message)));
             self.cut(id);
             return;
         }
-        let at = link.last[to as usize].max(self.now + delay);
+        let ends = link.ends;
+        let parted = self.parted_until(ends[0], ends[1]).unwrap_or(self.now);
+        let Some(link) = self.network.links.get_mut(&id) else { return };
+        let at = link.last[to as usize].max(parted + delay);
         link.last[to as usize] = at;
         if repeated {
             self.schedule(at, Action::Deliver { link: id, side: to, message: message.clone() });
@@ -175,10 +186,14 @@ impl Cluster {
 
     fn announce_end(&mut self, id: LinkId, side: Side, at_once: bool) {
         let delay = self.latency();
+        let Some(ends) = self.network.links.get(&id).map(|l| l.ends) else { return };
+        let parted = self.parted_until(ends[0], ends[1]);
+        let at_once = at_once && parted.is_none();
+        let parted = parted.unwrap_or(self.now);
         let Some(link) = self.network.links.get_mut(&id) else { return };
         link.cut = true;
         let behind = if at_once { self.now } else { link.last[side as usize] };
-        let at = behind.max(self.now + if at_once { Duration::ZERO } else { delay });
+        let at = behind.max(parted + if at_once { Duration::ZERO } else { delay });
         self.schedule(at, Action::Closed { link: id, side });
     }
 
@@ -195,32 +210,65 @@ impl Cluster {
         ends.into_iter().for_each(|(id, side)| self.close(id, side));
     }
 
+    /// All connections of a node whose host is gone: nobody tells the others, their keep-alive does.
+    pub(crate) fn fall_silent(&mut self, node: Node) {
+        let mut others = Vec::new();
+        for (id, link) in &mut self.network.links {
+            for side in [Side::Opener, Side::Listener] {
+                if link.end(side) == node && link.is_open(side) {
+                    link.open[side as usize] = false;
+                    link.cut = true;
+                    others.push((*id, side.other()));
+                }
+            }
+        }
+        for (link, side) in others {
+            let at = self.now + self.silence();
+            self.schedule(at, Action::Closed { link, side });
+        }
+    }
+
+    /// Cuts a connection that somebody uses.
+    pub(crate) fn cut_some_link(&mut self) {
+        let used: Vec<LinkId> = self.network.links.iter().filter(|(_, l)| !l.cut).map(|(id, _)| *id).collect();
+        if let Some(id) = self.rng.pick(&used).copied()
+            && let Some(ends) = self.network.links.get(&id).map(|l| l.ends)
+        {
+            self.note(format_args!("the connection of {} and {} is CUT", ends[0], ends[1]));
+            self.cut(id);
+        }
+    }
+
     /// Something arrives at an end; it is taken only while the end has not seen the connection's end.
     pub(crate) fn deliver(&mut self, id: LinkId, side: Side, message: Message) {
         let Some(link) = self.network.links.get(&id).filter(|l| l.is_open(side)) else { return };
         let (from, to) = (link.end(side.other()), link.end(side));
-        self.note(format_args!("{from} → {to}: {}", summary(&message)));
+        self.note(format_args!("{from} → {to}: {}", Summary(&message)));
         match (to, message) {
-            (Node::Master, Message::ToMaster(m)) => self.master_received(id, m),
+            (Node::Master(m), Message::ToMaster(message)) => self.master_received(m, id, message),
             (Node::Worker(n), Message::FromMaster(m)) => self.worker_received(n, id, m),
-            (Node::Driver, Message::FromMaster(m)) => self.driver_received(id, m),
-            (Node::Driver, Message::ToDriver(m)) => self.driver_heard_executor(id, m),
+            (Node::Driver(d), Message::FromMaster(m)) => self.driver_received(d, id, m),
+            (Node::Driver(d), Message::ToDriver(m)) => self.driver_heard_executor(d, id, m),
             (Node::Executor(n), Message::ToExecutor(m)) => self.executor_received(n, m),
-            (to, message) => self.violated(format!("{to} received {}", summary(&message))),
+            (to, message) => self.violated(format!("{to} received {}", Summary(&message))),
         }
     }
 
     pub(crate) fn link_closed(&mut self, id: LinkId, side: Side) {
         let Some(link) = self.network.links.get_mut(&id) else { return };
-        if !std::mem::replace(&mut link.open[side as usize], false) {
+        let (node, other) = (link.end(side), link.end(side.other()));
+        let news = std::mem::replace(&mut link.open[side as usize], false);
+        if !link.open[side.other() as usize] {
+            self.network.links.remove(&id);
+        }
+        if !news {
             return;
         }
-        let (node, other) = (link.end(side), link.end(side.other()));
         self.note(format_args!("{node} sees its connection to {other} end"));
         match node {
-            Node::Master => self.master_closed(id),
+            Node::Master(m) => self.master_closed(m, id),
             Node::Worker(n) => self.worker_closed(n, id),
-            Node::Driver => self.driver_closed(id),
+            Node::Driver(d) => self.driver_closed(d, id),
             Node::Executor(n) => self.executor_closed(n),
         }
     }

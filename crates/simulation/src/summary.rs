@@ -1,6 +1,6 @@
 //! What the trace says of a message: one line.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use firesteel_rpc::proto::deploy::{from_master, to_master};
 use firesteel_scheduler::{TaskOutcome, TaskSpec, TaskUpdate};
@@ -10,8 +10,16 @@ use crate::{
     task_run::StageInfo,
 };
 
-/// One line about a message.
-pub(crate) fn summary(message: &Message) -> String {
+/// One line about a message, made only when it is written.
+pub(crate) struct Summary<'a>(pub(crate) &'a Message);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&summary(self.0))
+    }
+}
+
+fn summary(message: &Message) -> String {
     match message {
         Message::ToMaster(m) => to_master_summary(m),
         Message::FromMaster(m) => from_master_summary(m),
@@ -22,6 +30,7 @@ pub(crate) fn summary(message: &Message) -> String {
             let each: Vec<String> = updates.iter().map(update_summary).collect();
             format!("StatusUpdates {}", each.join(", "))
         }
+        Message::ToDriver(ToDriver::Heartbeat) => "Heartbeat".to_owned(),
         Message::ToExecutor(ToExecutor::Launch { tasks, ended }) => {
             let one =
                 |(t, _): &(TaskSpec, Arc<StageInfo>)| format!("{} ({} partition {})", t.task, t.stage, t.partition);

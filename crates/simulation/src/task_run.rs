@@ -12,7 +12,7 @@ use firesteel_scheduler::{BlockUpdate, JobGraph, MapLocation, MapOutput, StageKi
 use crate::{
     cluster::Cluster,
     model::{self, Record, World},
-    network::Process,
+    network::{Node, Process},
 };
 
 /// What all tasks of a stage attempt share; it travels with them.
@@ -58,9 +58,13 @@ impl World for AtWork<'_> {
         };
         let mut records = Vec::new();
         for (map, l) in (0u32..).zip(maps.iter()) {
-            let Some(holder) = self.cluster.executors.values().find(|e| e.block_address == *l.block_address) else {
+            let holder = self.cluster.executors.iter().find(|(_, e)| e.block_address == *l.block_address);
+            let Some((id, holder)) = holder else {
                 return Err(failed(map, l.map_task, l.executor, "connection refused"));
             };
+            if !self.cluster.reaches(Node::Executor(self.here), Node::Executor(*id)) {
+                return Err(failed(map, l.map_task, l.executor, "no answer"));
+            }
             let Some(blocks) = holder.store.files.get(&(shuffle, l.map_task)) else {
                 return Err(failed(map, l.map_task, l.executor, "no such file"));
             };
@@ -74,7 +78,15 @@ impl World for AtWork<'_> {
     }
 
     fn store(&mut self, rdd: RddId, partition: u32, records: &[Record]) {
+        let room = self.cluster.faults.cache_blocks;
         if let Some(here) = self.cluster.executors.get_mut(&self.here) {
+            let old = here.store.cache.keys().find(|(r, _)| *r != rdd).copied();
+            if let Some(old) = old.filter(|_| here.store.cache.len() >= room) {
+                here.store.cache.remove(&old);
+                self.updates.push(BlockUpdate { rdd: old.0, partition: old.1, stored: false, bytes: 0 });
+            } else if here.store.cache.len() >= room {
+                return;
+            }
             here.store.cache.insert((rdd, partition), records.to_vec());
             self.updates.push(BlockUpdate { rdd, partition, stored: true, bytes: records.len() as u64 });
         }

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use firesteel_common::ExecutorKey;
-use firesteel_master::MasterEvent;
 use firesteel_rpc::{
-    MasterUrl,
     master_client::{Attempt, MasterClientConfig},
     proto::deploy::{LaunchExecutor, from_master},
 };
@@ -19,7 +17,7 @@ use crate::{
 
 /// Cores and MiB of each worker.
 pub(crate) const WORKER_CORES: u32 = 4;
-const WORKER_MEMORY_MB: u64 = 4096;
+pub(crate) const WORKER_MEMORY_MB: u64 = 4096;
 
 pub(crate) struct WorkerNode {
     pub(crate) machine: Worker,
@@ -30,7 +28,7 @@ pub(crate) struct WorkerNode {
 }
 
 impl Cluster {
-    pub(crate) fn start_worker(&mut self, n: usize, url: &MasterUrl, start: u32) {
+    pub(crate) fn start_worker(&mut self, n: usize, start: u32) {
         let identity = WorkerIdentity {
             worker_id: format!("worker-{n}-{start}"),
             host: format!("host{n}"),
@@ -38,23 +36,31 @@ impl Cluster {
             cores: WORKER_CORES,
             memory_mb: WORKER_MEMORY_MB,
         };
-        let machine = Worker::new(identity, url, MasterClientConfig::default(), self.rng.draw());
+        let machine = Worker::new(identity, &self.url, MasterClientConfig::default(), self.rng.draw());
         self.workers[n] = Some(WorkerNode { machine, link: None, start });
         self.note(format_args!("worker {n} starts"));
         self.worker_handle(n, WorkerEvent::Start);
     }
 
     /// A worker dies, and with it, by their lifelines, all that it started.
-    pub(crate) fn crash_worker(&mut self, n: usize, url: &MasterUrl) {
+    ///
+    /// With its host nobody tells the others.
+    pub(crate) fn crash_worker(&mut self, n: usize, host: bool) {
         let Some(worker) = self.workers[n].take() else { return };
-        self.note(format_args!("worker {n} CRASHES"));
+        self.note(format_args!("worker {n} CRASHES{}", if host { " with its host" } else { "" }));
+        self.frozen.remove(&Node::Worker(n));
+        let mine: Vec<Process> = self.executors.keys().filter(|id| id.worker == n).copied().collect();
+        if host {
+            mine.iter().for_each(|id| self.fall_silent(Node::Executor(*id)));
+            self.fall_silent(Node::Worker(n));
+        }
         self.close_all(Node::Worker(n));
-        let mine: Vec<Process> = self.executors.iter().filter(|(_, e)| e.worker == n).map(|(id, _)| *id).collect();
         for id in mine {
             self.executor_vanishes(id);
         }
-        let at = self.now + Duration::from_millis(500 + self.rng.below(3000));
-        self.schedule(at, Action::StartWorker { worker: n, url: url.clone(), start: worker.start + 1 });
+        let most = if host { 40_000 } else { 3000 };
+        let at = self.now + Duration::from_millis(500 + self.rng.below(most));
+        self.schedule(at, Action::StartWorker { worker: n, start: worker.start + 1 });
     }
 
     pub(crate) fn worker_received(&mut self, n: usize, link: LinkId, message: from_master::Message) {
@@ -73,31 +79,49 @@ impl Cluster {
     }
 
     /// The answer to `Connect`, after the time that it takes.
-    pub(crate) fn worker_connects(&mut self, n: usize, start: u32, attempt: Attempt) {
+    pub(crate) fn worker_connects(&mut self, n: usize, start: u32, attempt: Attempt, address: &str) {
         if self.workers[n].as_ref().is_none_or(|w| w.start != start) {
             return;
         }
-        if self.chance(self.faults.refuse_connection) {
-            let error = "master:7077: connection refused".to_owned();
-            return self.worker_handle(n, WorkerEvent::ConnectFailed { attempt, error, permanent: false });
+        match self.reach_master(Node::Worker(n), address) {
+            // No answer: the client's patience ends.
+            None => {}
+            Some(Err(error)) => {
+                self.worker_handle(n, WorkerEvent::ConnectFailed { attempt, error, permanent: false });
+            }
+            Some(Ok(link)) => {
+                if let Some(worker) = self.workers[n].as_mut() {
+                    worker.link = Some((attempt, link));
+                }
+                self.worker_handle(n, WorkerEvent::Connected { attempt });
+            }
         }
-        let link = self.open(Node::Worker(n), Node::Master);
-        if let Some(worker) = self.workers[n].as_mut() {
-            worker.link = Some((attempt, link));
+    }
+
+    /// Opens a connection to one of the masters; None when no answer comes.
+    pub(crate) fn reach_master(&mut self, from: Node, address: &str) -> Option<Result<LinkId, String>> {
+        let m = self.url.addresses().iter().position(|a| a == address)?;
+        let refused = self.chance(self.faults.refuse_connection);
+        if !self.reaches(from, Node::Master(m)) {
+            return None;
         }
-        self.worker_handle(n, WorkerEvent::Connected { attempt });
+        if refused || !self.masters[m].up {
+            return Some(Err(format!("{address}: connection refused")));
+        }
+        Some(Ok(self.open(from, Node::Master(m))))
     }
 
     pub(crate) fn worker_handle(&mut self, n: usize, event: WorkerEvent) {
         let mut out = Vec::new();
         let Some(worker) = self.workers[n].as_mut() else { return };
         let start = worker.start;
+        self.touched.insert(Node::Worker(n));
         worker.machine.handle(self.now, event, &mut out);
         for effect in out {
             match effect {
-                WorkerEffect::Connect { attempt, .. } => {
+                WorkerEffect::Connect { attempt, address } => {
                     let at = self.now + self.latency();
-                    self.schedule(at, Action::WorkerConnects { worker: n, start, attempt });
+                    self.schedule(at, Action::WorkerConnects { worker: n, start, attempt, address });
                 }
                 WorkerEffect::Disconnect { attempt } => {
                     let link = self.workers[n].as_mut().and_then(|w| w.link.take_if(|(a, _)| *a == attempt));
@@ -114,8 +138,9 @@ impl Cluster {
                 WorkerEffect::StartExecutor(launch) => self.start_executor(n, &launch),
                 WorkerEffect::KillExecutor(key) => {
                     let at = self.now + Duration::from_millis(1 + self.rng.below(5));
-                    let is_it =
-                        |p: &&Process, e: &ExecutorNode| p.executor == key.executor_id && e.app_id == key.app_id;
+                    let is_it = |p: &&Process, e: &ExecutorNode| {
+                        p.worker == n && p.executor == key.executor_id && e.app_id == key.app_id
+                    };
                     let process = self.executors.iter().find(|(p, e)| is_it(p, e)).map(|(p, _)| *p);
                     if let Some(process) = process {
                         self.schedule(at, Action::KillProcess { process });
@@ -130,12 +155,12 @@ impl Cluster {
     }
 
     fn start_executor(&mut self, n: usize, launch: &LaunchExecutor) {
-        let process = Process { pid: self.ever_started.len() as u32, executor: launch.executor_id };
+        let process = Process { pid: self.ever_started.len() as u32, worker: n, executor: launch.executor_id };
         if !self.ever_started.insert((launch.app_id.clone(), launch.executor_id)) {
             self.violated(format!("executor {} of {} is started a second time", launch.executor_id, launch.app_id));
         }
         self.note(format_args!("worker {n} starts {process} for {}", launch.app_id));
-        self.executors.insert(process, ExecutorNode::new(n, process, launch, self.now));
+        self.executors.insert(process, ExecutorNode::new(process, launch, self.now));
         let at = self.now + Duration::from_millis(5 + self.rng.below(40));
         self.schedule(at, Action::ExecutorBoots { process });
     }
@@ -143,7 +168,7 @@ impl Cluster {
     /// The process of an executor is gone and its worker, if it is still the same, sees that.
     pub(crate) fn executor_ends(&mut self, id: Process, end: ExecutorEnd) {
         let Some(node) = self.executors.get(&id) else { return };
-        let (n, app_id) = (node.worker, node.app_id.clone());
+        let (n, app_id) = (id.worker, node.app_id.clone());
         let Some(start) = self.workers[n].as_ref().map(|w| w.start) else { return };
         self.executor_vanishes(id);
         let at = self.now + Duration::from_millis(1);
@@ -155,9 +180,5 @@ impl Cluster {
         if self.workers[n].as_ref().is_some_and(|w| w.start == start) {
             self.worker_handle(n, WorkerEvent::ExecutorEnded { key, end });
         }
-    }
-
-    pub(crate) fn wake_master(&mut self) {
-        self.master_handle(MasterEvent::Wake);
     }
 }

@@ -23,6 +23,9 @@ use tokio::{sync::mpsc, time::Instant};
 /// Reports of this link's own tasks that may wait.
 const INBOX: usize = 256;
 
+/// More executors than a master grants before its news arrive or the connection is seen to break.
+const UNHEARD_OF: u32 = 100;
+
 /// How long the master's side may take to see the end.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -276,6 +279,10 @@ impl MasterLink {
     }
 
     fn register(&mut self) {
+        // A master that is gone may have granted executors that this driver never heard of.
+        if self.app_id.is_some() {
+            self.next_executor_id = self.next_executor_id.saturating_add(UNHEARD_OF);
+        }
         let message = to_master::Message::RegisterApplication(RegisterApplication {
             protocol_version: PROTOCOL_VERSION,
             application: Some(self.application.clone()),

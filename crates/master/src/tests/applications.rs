@@ -15,8 +15,8 @@ fn unregister(app_id: &str) -> to_master::Message {
 #[test]
 fn applications_are_named_by_date_and_number() {
     let mut c = Cluster::default();
-    assert_eq!(c.application(1, application(None, 512, None)), "app-20261121132233-0000");
-    assert_eq!(c.application(2, application(None, 512, None)), "app-20261121132233-0001");
+    assert_eq!(c.application(1, application(None, 512, None)), "app-20261121132234-0000");
+    assert_eq!(c.application(2, application(None, 512, None)), "app-20261121132234-0001");
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn the_first_application_gets_all_and_the_second_what_is_left() {
     assert_eq!(c.launches(), [], "cores are free only when the executor is gone");
     c.state(1, &first, 0, ExecutorState::Killed);
     assert_eq!(c.launches(), [(1, 1, 3)]);
-    assert_eq!(c.master.applications()["app-20261121132233-0001"].cores_granted, 4);
+    assert_eq!(c.master.applications()["app-20261121132234-0001"].cores_granted, 4);
 }
 
 #[test]

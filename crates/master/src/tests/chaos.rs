@@ -93,7 +93,7 @@ fn run(steps: &[Step]) -> (Master, Vec<MasterEffect>) {
 
 /// Applications keep these names because they come with them, or get them with the date at tick 0.
 fn name(app: u32) -> String {
-    format!("app-20261121132233-{app:04}")
+    format!("app-20261121132234-{app:04}")
 }
 
 proptest! {

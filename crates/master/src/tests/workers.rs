@@ -163,6 +163,21 @@ fn what_a_new_worker_runs_without_the_masters_wish_is_killed() {
     assert!(says!(heard, To::ApplicationFinished(_)));
 }
 
+#[test]
+fn what_an_earlier_master_launched_keeps_its_cores_until_it_is_gone() {
+    let mut c = Cluster::default();
+    let app = c.application(10, application(None, 512, Some(1)));
+    c.say(1, register_worker("w1", 1, 4, 1024, vec![described(&app, 7, ExecutorState::Running)]));
+    // Memory for two executors, of which one is taken a little of by the stranger.
+    assert_eq!(c.launches(), [(1, 8, 1)]);
+    c.state(1, &app, 7, ExecutorState::Killed);
+    assert_eq!(c.launches(), [(1, 9, 1)]);
+    c.say(2, register_worker("w2", 2, 1, 1024, vec![described("app-x", 3, ExecutorState::Running)]));
+    assert_eq!(c.launches(), [], "the only core is not free yet");
+    c.state(2, "app-x", 3, ExecutorState::Killed);
+    assert_eq!(c.launches(), [(2, 10, 1)]);
+}
+
 fn latest(executors: Vec<ExecutorDescription>) -> to_master::Message {
     to_master::Message::WorkerLatestState(WorkerLatestState { worker_id: "w1".to_owned(), executors })
 }
