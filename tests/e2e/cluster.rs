@@ -98,13 +98,42 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a master and `workers` workers of `cores` cores each.
     pub fn start(workers: usize, cores: u32) -> Cluster {
+        Cluster::configured(workers, cores, "")
+    }
+
+    /// As [`Cluster::start`], the daemons with a `spark-defaults.conf` of this content.
+    pub fn configured(workers: usize, cores: u32, defaults: &str) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("spark-defaults.conf"), defaults).unwrap();
         let master = env!("CARGO_BIN_EXE_firesteel-master");
         let (master, said) = Daemon::start(master, "master", dir.path(), &["--host", "127.0.0.1", "--port", "0"]);
         let url =
             said.split_whitespace().find(|word| word.starts_with("spark://")).expect("the master's URL").to_owned();
         let workers = (0..workers).map(|i| worker(i, cores, &url, dir.path())).collect();
         Cluster { workers, _master: master, url, dir }
+    }
+
+    /// Starts a worker that was killed once more, with its old directories.
+    pub fn restart_worker(&mut self, i: usize, cores: u32) {
+        for name in [format!("worker-{i}.ready"), format!("worker-{i}.log")] {
+            fs::remove_file(self.dir.path().join(name)).unwrap();
+        }
+        self.workers[i] = worker(i, cores, &self.url, self.dir.path());
+    }
+
+    /// All files below the workers' block directories.
+    pub fn block_files(&self) -> Vec<PathBuf> {
+        let works = fs::read_dir(self.dir.path()).unwrap().map(|e| e.unwrap().path());
+        let mut dirs: Vec<PathBuf> = works.map(|work| work.join(".blocks")).filter(|dir| dir.is_dir()).collect();
+        let mut files = Vec::new();
+        while let Some(dir) = dirs.pop() {
+            // What is being removed may be gone by now.
+            for path in fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()) {
+                if path.is_dir() { dirs.push(path) } else { files.push(path) }
+            }
+        }
+        files.sort();
+        files
     }
 
     /// A Context on this cluster, still to be built.

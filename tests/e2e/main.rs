@@ -9,3 +9,4 @@ mod cluster;
 mod examples;
 mod jobs;
 mod loss;
+mod shuffle_service;

@@ -74,6 +74,10 @@ impl WorkerCommand {
             work_dir: self.work_dir(environment)?,
             local_dirs: local_dirs(&conf, environment)?,
             launcher: Launcher::Bootstrap(executor_program()?),
+            shuffle_service: match conf.get(&keys::SHUFFLE_SERVICE_ENABLED)? {
+                true => Some(conf.get(&keys::SHUFFLE_SERVICE_PORT)?),
+                false => None,
+            },
             binary_cache_bytes: conf.get(&keys::BINARY_CACHE_SIZE)?.bytes(),
             master: self.master,
             host,

@@ -22,7 +22,7 @@ use firesteel_common::conf::{Conf, Source, keys};
 use firesteel_rdd::task::TaskServices;
 use firesteel_rpc::proto::deploy::ExecutorLaunch;
 use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_driver, to_executor::Message};
-use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, bind::host_port, connect_driver};
+use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, bind::bind_one_of, bind::host_port, connect_driver};
 use firesteel_shuffle::{Compression, ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockManager, BlockServer, MemoryConfig, MemoryManager};
 use prost::Message as _;
@@ -140,7 +140,8 @@ fn tell_worker(fifo: &str) {
 async fn register(launch: ExecutorLaunch) -> Result<Registered, ExecutorError> {
     let key = Secret::from_field(&launch.app_key);
     // Who may listen where was decided by the worker, which has bound such an address itself.
-    let listener = firesteel_rpc::bind(&launch.bind_host, 0, key.as_ref(), true)?;
+    let port = u16::try_from(launch.block_manager_port).unwrap_or_default();
+    let listener = bind_one_of(&launch.bind_host, port, launch.port_max_retries, key.as_ref(), true)?;
     let port = listener.local_addr().map_err(ExecutorError::io("find the block server's port"))?.port();
     let block_address = host_port(&launch.host, port);
     let binary = running_binary()?;
@@ -155,6 +156,7 @@ async fn register(launch: ExecutorLaunch) -> Result<Registered, ExecutorError> {
         cores: launch.cores,
         build_hash: binary.hash.0.to_vec(),
         pid: std::process::id(),
+        shuffle_service_address: launch.shuffle_service_address.clone(),
     };
     let message = Some(to_driver::Message::RegisterExecutor(register));
     stream.tx.send(ToDriver { message }).map_err(|e| closed(e.to_string()))?;
@@ -207,6 +209,7 @@ fn shuffle_config(launch: &ExecutorLaunch, conf: &Conf) -> Result<ShuffleConfig,
     Ok(ShuffleConfig {
         compression: if compress { Compression::Lz4 } else { Compression::None },
         max_bytes_in_flight: conf.get(&keys::REDUCER_MAX_SIZE_IN_FLIGHT)?.0,
+        outlived_by_files: !launch.shuffle_service_address.is_empty(),
         ..ShuffleConfig::new(dirs, ExecutorId(launch.executor_id))
     })
 }

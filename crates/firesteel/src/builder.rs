@@ -90,6 +90,7 @@ pub(crate) fn scheduler_config(conf: &Conf, master: &Master) -> Result<Scheduler
         locality_wait_node: wait(&keys::LOCALITY_WAIT_NODE)?,
         max_result_size: get(conf, &keys::DRIVER_MAX_RESULT_SIZE)?.0,
         allocation: allocation_config(conf, master)?,
+        unregister_output_on_host: get(conf, &keys::FETCH_FAILURE_UNREGISTER_OUTPUT_ON_HOST)?,
         ..SchedulerConfig::default()
     })
 }

@@ -93,7 +93,11 @@ pub fn start(
         blocks.get(&id).ok_or_else(|| format!("{id} is no longer there"))
     });
     // Nothing is too large for a message that never leaves the process.
-    let driver_blocks = DriverBlocks { manager: Arc::new(BlockManager::new(0)), address: None };
+    let driver_blocks = DriverBlocks {
+        manager: Arc::new(BlockManager::new(0)),
+        address: None,
+        remove_shuffle: Arc::new(|_, _| Ok(())),
+    };
     let driver = Driver::start(config, driver_blocks, fetch, None).map_err(|e| Error::Start(e.to_string()))?;
 
     let settings = ExecutorSettings::from_conf(conf).map_err(|e| Error::Start(e.to_string()))?;
@@ -111,6 +115,7 @@ pub fn start(
         executor: EXECUTOR,
         host: "localhost".to_owned(),
         block_address: "in-process".to_owned(),
+        shuffle_service: None,
         cores: threads,
         link: Box::new(InProcess(executor)),
     };

@@ -56,6 +56,7 @@ fn worker(runtime: &Runtime, addr: SocketAddr, work_dir: &Path, secret: Option<&
         local_dirs: Vec::new(),
         secret: secret.map(Secret::from_bytes),
         launcher: Launcher::Executable(Arc::new(executable)),
+        shuffle_service: None,
         binary_cache_bytes: 1 << 30,
         registered: None,
     };

@@ -161,6 +161,11 @@ impl Master {
             return;
         }
         self.kill_strangers(now, &m.worker_id, &m.executors, out);
+        // It has not heard of their end, and keeps files that nobody will ask for.
+        for app_id in m.applications.iter().filter(|app_id| !self.applications.contains_key(*app_id)) {
+            let finished = ApplicationFinished { app_id: app_id.clone() };
+            self.tell_worker(&m.worker_id, Message::ApplicationFinished(finished), out);
+        }
         for described in &m.executors {
             if described.state() == ExecutorState::Running {
                 self.executor_running(&key_of(described), out);

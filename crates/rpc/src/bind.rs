@@ -19,6 +19,37 @@ pub fn bind(
     TcpListener::bind(addresses.as_slice()).map_err(|source| RpcError::Listen { addr, source })
 }
 
+/// As [`bind`], but where `port` is taken, the next ports are tried, `retries` of them (`spark.port.maxRetries`).
+pub fn bind_one_of(
+    host: &str,
+    port: u16,
+    retries: u32,
+    secret: Option<&Secret>,
+    allow_unauthenticated: bool,
+) -> Result<TcpListener, RpcError> {
+    let retries = if port == 0 { 0 } else { retries };
+    let mut offset = 0;
+    loop {
+        // Past the last port it goes on behind the privileged ones.
+        let candidate = match u32::from(port) + offset {
+            next if next <= u32::from(u16::MAX) => next as u16,
+            next => 1024 + ((next - 65_536) % 64_512) as u16,
+        };
+        match bind(host, candidate, secret, allow_unauthenticated) {
+            Err(RpcError::Listen { source, .. }) if taken(&source) && offset < retries => offset += 1,
+            Err(RpcError::Listen { addr, source }) if taken(&source) && offset > 0 => {
+                let text = format!("{source}, nor on the {offset} ports before it (spark.port.maxRetries)");
+                return Err(RpcError::Listen { addr, source: std::io::Error::new(source.kind(), text) });
+            }
+            other => return other,
+        }
+    }
+}
+
+fn taken(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::AddrInUse
+}
+
 /// What `host:port` stands for, if it may be listened on.
 fn addresses(
     host: &str,
@@ -69,6 +100,16 @@ mod tests {
     fn a_secret_or_an_explicit_word_opens_every_address() {
         assert!(addresses("0.0.0.0", 0, Some(&Secret::from_bytes("k")), false).is_ok());
         assert!(addresses("0.0.0.0", 0, None, true).is_ok());
+    }
+
+    #[test]
+    fn where_a_port_is_taken_the_next_ones_are_tried() {
+        let taken = bind("127.0.0.1", 0, None, false).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let next = bind_one_of("127.0.0.1", port, 50, None, false).unwrap();
+        assert_ne!(next.local_addr().unwrap().port(), port);
+        let e = bind_one_of("127.0.0.1", port, 0, None, false).unwrap_err();
+        assert!(e.to_string().contains(&port.to_string()), "{e}");
     }
 
     #[test]

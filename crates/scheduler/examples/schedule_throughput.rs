@@ -19,6 +19,7 @@ fn main() {
             executor: ExecutorId(id),
             host: format!("h{id}"),
             block_address,
+            shuffle_service: None,
             cores: 4,
         };
         core.handle(Tick::ZERO, event, &mut out);

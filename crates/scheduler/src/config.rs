@@ -17,6 +17,9 @@ pub struct SchedulerConfig {
     pub locality_wait_node: Duration,
     /// `spark.driver.maxResultSize` in bytes; 0 is no limit.
     pub max_result_size: u64,
+    /// `spark.files.fetchFailure.unRegisterOutputOnHost`: a failed fetch costs all outputs that the same shuffle service
+    /// serves, not only those of the executor that wrote what was asked for.
+    pub unregister_output_on_host: bool,
     /// How long fetch failures are gathered before the lost outputs are computed again.
     pub resubmit_delay: Duration,
     /// How long the reason for the loss of a disconnected executor is awaited.
@@ -35,6 +38,7 @@ impl Default for SchedulerConfig {
             locality_wait_process: Duration::from_secs(3),
             locality_wait_node: Duration::from_secs(3),
             max_result_size: 1 << 30,
+            unregister_output_on_host: false,
             resubmit_delay: Duration::from_millis(100),
             loss_reason_wait: Duration::from_secs(2),
             starvation_timeout: Duration::from_secs(15),

@@ -95,12 +95,12 @@ impl DriverCore {
         match event {
             DriverEvent::SubmitJob { job, graph, partitions } => self.submit_job(now, job, graph, partitions, out),
             DriverEvent::CancelJob { job, reason } => self.cancel_job(job, reason, out),
-            DriverEvent::ExecutorRegistered { executor, host, block_address, cores } => {
-                self.executor_registered(executor, &host, &block_address, cores, out);
+            DriverEvent::ExecutorRegistered { executor, host, block_address, shuffle_service, cores } => {
+                self.executor_registered(executor, &host, &block_address, shuffle_service.as_deref(), cores, out);
             }
             DriverEvent::ExecutorDisconnected { executor } => self.executor_disconnected(now, executor),
-            DriverEvent::ExecutorRemoved { executor, message, by_application, worker_lost: _ } => {
-                self.executor_removed(now, executor, &message, by_application, out);
+            DriverEvent::ExecutorRemoved { executor, message, by_application, worker_lost } => {
+                self.executor_removed(now, executor, &message, by_application, worker_lost, out);
             }
             DriverEvent::TasksUpdated { executor, updates } => {
                 for update in updates {

@@ -33,6 +33,8 @@ pub enum DriverEvent {
         host: String,
         /// Where its shuffle blocks are read.
         block_address: String,
+        /// host:port of the shuffle service on its host, which serves its shuffle blocks, also after its end.
+        shuffle_service: Option<String>,
         /// How many tasks it runs at a time.
         cores: u32,
     },

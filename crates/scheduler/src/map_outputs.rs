@@ -38,6 +38,9 @@ pub(crate) struct MapOutputTracker {
     shuffles: BTreeMap<ShuffleId, ShuffleOutputs>,
     epoch: u64,
     dropped_at: BTreeMap<ExecutorId, u64>,
+    /// The shuffle services that serve outputs of executors, by executor; an executor that is gone stays here as long as
+    /// its service lives.
+    services: BTreeMap<ExecutorId, Arc<str>>,
 }
 
 impl MapOutputTracker {
@@ -148,6 +151,44 @@ impl MapOutputTracker {
         dropped
     }
 
+    /// The outputs of `executor` are served at `address`, also after its end.
+    pub(crate) fn add_service(&mut self, executor: ExecutorId, address: &str) {
+        let same = self.services.values().find(|known| ***known == *address).cloned();
+        self.services.insert(executor, same.unwrap_or_else(|| address.into()));
+    }
+
+    /// Where a shuffle service serves the outputs of `executor`.
+    pub(crate) fn service_of(&self, executor: ExecutorId) -> Option<&Arc<str>> {
+        self.services.get(&executor)
+    }
+
+    /// An executor is gone for good. Drops its outputs, unless a shuffle service serves them; when the whole worker is
+    /// gone, it drops all outputs that this served. Returns what was dropped.
+    pub(crate) fn remove_executor(&mut self, executor: ExecutorId, worker_lost: bool) -> Vec<(ShuffleId, u32)> {
+        let dropped = match self.services.get(&executor) {
+            Some(_) if !worker_lost => return Vec::new(),
+            Some(_) => {
+                let dropped = self.unregister_beside(executor, u64::MAX);
+                let service = self.services.remove(&executor);
+                self.services.retain(|_, other| Some(&*other) != service.as_ref());
+                dropped
+            }
+            None => self.unregister_executor(executor, u64::MAX),
+        };
+        self.forget_executor(executor);
+        dropped
+    }
+
+    /// Drops all outputs that lie beside those of `executor`, with the same shuffle service, or else its own; as
+    /// [`MapOutputTracker::unregister_executor`] does.
+    pub(crate) fn unregister_beside(&mut self, executor: ExecutorId, seen: u64) -> Vec<(ShuffleId, u32)> {
+        let service = self.services.get(&executor).cloned();
+        let beside = |(other, s): (&ExecutorId, &Arc<str>)| (Some(s) == service.as_ref()).then_some(*other);
+        let mut all: BTreeSet<ExecutorId> = self.services.iter().filter_map(beside).collect();
+        all.insert(executor);
+        all.into_iter().flat_map(|one| self.unregister_executor(one, seen)).collect()
+    }
+
     /// The locations in map order, or None when some output is missing.
     pub(crate) fn locations(&mut self, shuffle: ShuffleId) -> Option<Arc<Vec<MapLocation>>> {
         let s = self.shuffles.get_mut(&shuffle)?;
@@ -181,18 +222,19 @@ impl MapOutputTracker {
     }
 
     /// An executor that never comes back needs no epoch any more.
-    pub(crate) fn forget_executor(&mut self, executor: ExecutorId) {
+    fn forget_executor(&mut self, executor: ExecutorId) {
         self.dropped_at.remove(&executor);
     }
 
-    /// Counts agree with the outputs, and every output lies on one of `executors`.
+    /// Counts agree with the outputs, and every output lies on one of `executors` or with a shuffle service.
     pub(crate) fn check(&self, executors: &BTreeSet<ExecutorId>) -> Result<(), String> {
         for (id, s) in &self.shuffles {
             let there = s.outputs.iter().flatten().count();
             if there != s.available as usize {
                 return Err(format!("{id} counts {} outputs and has {there}", s.available));
             }
-            if let Some(l) = s.outputs.iter().flatten().find(|l| !executors.contains(&l.executor)) {
+            let held = |l: &&MapLocation| executors.contains(&l.executor) || self.services.contains_key(&l.executor);
+            if let Some(l) = s.outputs.iter().flatten().find(|l| !held(l)) {
                 return Err(format!("{id} has an output on {}, which is gone", l.executor));
             }
             if s.outputs.iter().zip(&s.once).any(|(output, once)| output.is_some() && !once) {
@@ -268,6 +310,19 @@ mod tests {
         assert!(t.unregister_executor(ExecutorId(1), before).is_empty());
         assert!(t.is_available(S));
         assert_eq!(t.unregister_executor(ExecutorId(1), t.epoch()), [(S, 0)]);
+    }
+
+    #[test]
+    fn outputs_outlive_their_executor_with_a_service_and_go_with_the_worker() {
+        let mut t = tracker(false);
+        t.add_service(ExecutorId(1), "h:7337");
+        t.add_service(ExecutorId(3), "h:7337");
+        assert!(t.remove_executor(ExecutorId(1), false).is_empty());
+        assert!(t.is_available(S));
+        assert_eq!(t.check(&BTreeSet::from([ExecutorId(2), ExecutorId(3)])), Ok(()));
+        assert_eq!(t.remove_executor(ExecutorId(2), false), [(S, 1)], "no service has these");
+        assert_eq!(t.remove_executor(ExecutorId(3), true), [(S, 0)]);
+        assert!(t.service_of(ExecutorId(1)).is_none() && t.service_of(ExecutorId(3)).is_none());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::{
 };
 
 use firesteel_common::{ShuffleId, TaskId};
-use firesteel_storage::BlockError;
+use firesteel_storage::{BlockData, BlockError};
 
 use crate::ShuffleError;
 
@@ -156,6 +156,13 @@ impl MapFiles {
             corrupt(&self.index_path, &format!("the block of reducer {reduce} ends before it starts"))
         })?;
         Ok(BlockRange { offset, len, crc32c })
+    }
+
+    /// The block of `reduce` as it is sent.
+    pub fn block(&self, reduce: u32) -> Result<BlockData, BlockError> {
+        let BlockRange { offset, len, crc32c } = self.range(reduce)?;
+        let (file, path) = (self.data.clone(), self.data_path.clone());
+        Ok(BlockData::File { file, path, offset, len, crc32c: Some(crc32c) })
     }
 
     /// Reads and checks the block of `reduce`; `out` is overwritten.

@@ -23,6 +23,7 @@ pub mod map_output;
 pub mod partitioner;
 pub mod range_partitioner;
 pub mod reader;
+pub mod service;
 pub mod shuffle_blocks;
 pub mod sort_key;
 pub mod writer;
@@ -36,6 +37,7 @@ pub use map_output::{MapLocation, MapOutput, ShuffleInput, size_of_code, size_to
 pub use partitioner::{HashPartitioner, Partitioner};
 pub use range_partitioner::RangePartitioner;
 pub use reader::RecordReader;
+pub use service::ApplicationShuffles;
 pub use shuffle_blocks::ShuffleBlocks;
 pub use sort_key::SortKey;
 pub use writer::MapWriter;

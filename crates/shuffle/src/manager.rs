@@ -12,7 +12,7 @@ use firesteel_storage::{Abort, BlockClient, BlockData, BlockError, BlockId, Bloc
 
 use crate::{
     Compression, ShuffleBlocks, ShuffleError, ShuffleInput,
-    files::{self, BlockRange, MapFiles},
+    files::{self, MapFiles},
 };
 
 /// Open files that are kept for the next reader.
@@ -31,6 +31,8 @@ pub struct ShuffleConfig {
     pub max_bytes_in_flight: u64,
     /// Bytes of map output that a map task gathers in memory before it spills.
     pub write_buffer_bytes: usize,
+    /// A shuffle service serves the files: they outlive this manager, and whoever runs the service removes them.
+    pub outlived_by_files: bool,
 }
 
 impl ShuffleConfig {
@@ -42,11 +44,12 @@ impl ShuffleConfig {
             compression: Compression::default(),
             max_bytes_in_flight: 48 << 20,
             write_buffer_bytes: 64 << 20,
+            outlived_by_files: false,
         }
     }
 }
 
-/// Owns an executor's shuffle files; whatever is left of them goes when it is dropped. Spark: `SortShuffleManager` with
+/// Owns an executor's shuffle files; whatever is left of them goes when it is dropped, unless they outlive it. Spark: `SortShuffleManager` with
 /// its `IndexShuffleBlockResolver`.
 pub struct ShuffleManager {
     config: ShuffleConfig,
@@ -168,15 +171,15 @@ impl BlockSource for ShuffleManager {
         let BlockId::Shuffle { shuffle, map_task, reduce } = *id else {
             return Err(BlockError::NotFound { id: *id });
         };
-        let files = self.files(shuffle, map_task)?;
-        let BlockRange { offset, len, crc32c } = files.range(reduce)?;
-        let (file, path) = (files.data.clone(), files.data_path.clone());
-        Ok(BlockData::File { file, path, offset, len, crc32c: Some(crc32c) })
+        self.files(shuffle, map_task)?.block(reduce)
     }
 }
 
 impl Drop for ShuffleManager {
     fn drop(&mut self) {
+        if self.config.outlived_by_files {
+            return;
+        }
         let written = std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner));
         written.into_iter().for_each(|shuffle| self.remove_directories(shuffle));
     }

@@ -310,9 +310,16 @@ impl Cluster {
                 }
                 driver.heard_on.insert(link, executor);
                 let known = driver.executors.insert(executor, Connected { link, heard: now });
+                let (executor_id, shuffle_service) = (ExecutorId(executor), None);
                 self.driver_handle(
                     d,
-                    DriverEvent::ExecutorRegistered { executor: ExecutorId(executor), host, block_address, cores },
+                    DriverEvent::ExecutorRegistered {
+                        executor: executor_id,
+                        host,
+                        block_address,
+                        shuffle_service,
+                        cores,
+                    },
                 );
                 // Refused ones have lost their link by now.
                 if known.is_none() && self.drivers[d].executors.contains_key(&executor) {

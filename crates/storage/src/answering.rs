@@ -17,7 +17,7 @@ use nix::{
 
 use crate::{
     BlockData, BlockError, BlockSource,
-    wire::{self, HEADER_BYTES, Header, Status},
+    wire::{self, HEADER_BYTES, Header, Request, Status},
 };
 
 /// Payloads up to this many bytes are copied into the answer buffer, larger ones go straight to the socket.
@@ -54,7 +54,17 @@ impl<'a> Answering<'a> {
             if requests.buffer().is_empty() || self.out.len() >= FLUSH_AT {
                 self.flush()?;
             }
-            let Some(id) = wire::read_request(&mut requests)? else { return self.flush() };
+            let id = match wire::read_request(&mut requests)? {
+                Some(Request::Block(id)) => id,
+                Some(Request::RemoveShuffle(shuffle)) => {
+                    match source.remove_shuffle(shuffle) {
+                        Ok(()) => self.header(Status::Unchecked, 0, 0),
+                        Err(e) => self.refuse(&e),
+                    }
+                    continue;
+                }
+                None => return self.flush(),
+            };
             let answered = source.open(&id).and_then(|data| self.check(data));
             match answered {
                 Ok(data) => self.send(data)?,
@@ -131,7 +141,7 @@ impl<'a> Answering<'a> {
         Ok(())
     }
 
-    fn refuse(&mut self, error: &BlockError) {
+    fn refuse(&mut self, error: &dyn std::error::Error) {
         let mut text = error.to_string();
         while text.len() > MAX_TEXT {
             text.pop();

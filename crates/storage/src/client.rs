@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use firesteel_common::ShuffleId;
 use firesteel_rpc::{Role, Secret};
 
 use crate::{Abort, BlockError, BlockId, BlockStream, connection::Connection};
@@ -122,6 +123,12 @@ impl BlockClient {
             std::fs::remove_file(path).map_err(failed("remove"))?;
         }
         result
+    }
+
+    /// Has a shuffle service remove the files of a shuffle.
+    pub fn remove_shuffle(&self, address: &str, shuffle: ShuffleId, abort: &Abort) -> Result<(), BlockError> {
+        let mut connection = self.connect_new(address)?;
+        connection.remove_shuffle(shuffle, abort)
     }
 
     /// An idle connection that is still alive, or a new one.

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use firesteel_common::ShuffleId;
 use firesteel_rpc::{
     Role, Secret,
     handshake::{HandshakeError, blocking},
@@ -22,6 +23,8 @@ use crate::{
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// No more is reserved for a block before its bytes arrive: the peer's word is not yet proven.
 const MAX_RESERVED: usize = 1 << 30;
+/// No refusal is longer.
+const MAX_REFUSAL: u64 = 64 * 1024;
 
 /// A connection past its handshake.
 pub(crate) struct Connection {
@@ -153,7 +156,7 @@ impl Connection {
     /// The peer's reason as an error in `Ok`; `Err` when even that could not be read.
     pub fn read_refusal(&mut self, header: Header, id: BlockId, abort: &Abort) -> Result<BlockError, BlockError> {
         let address = self.address.clone();
-        if header.len > 64 * 1024 {
+        if header.len > MAX_REFUSAL {
             let message = format!("a refusal of {} bytes", header.len);
             return Err(BlockError::Protocol { address, message });
         }
@@ -168,6 +171,24 @@ impl Connection {
         wire::encode_request(&id, &mut request);
         self.write(&request)?;
         self.read_block(id, out, abort)
+    }
+
+    /// Asks for the end of a shuffle's files, on a connection of which nothing else is awaited.
+    pub fn remove_shuffle(&mut self, shuffle: ShuffleId, abort: &Abort) -> Result<(), BlockError> {
+        let mut request = Vec::new();
+        wire::encode_remove_shuffle(shuffle, &mut request);
+        self.write(&request)?;
+        let header = self.read_header(abort)?;
+        let message = match (header.status, header.len) {
+            (Status::Checked | Status::Unchecked, 0) => return Ok(()),
+            (Status::Failed, len) if len <= MAX_REFUSAL => {
+                let mut text = Vec::new();
+                self.read_payload(len, &mut text, abort)?;
+                String::from_utf8_lossy(&text).into_owned()
+            }
+            (_, len) => format!("an answer of {len} bytes where none is due"),
+        };
+        Err(BlockError::NotRemoved { address: self.address.clone(), message })
     }
 
     pub fn copy_payload(&mut self, len: u64, abort: &Abort, out: &mut File, path: &Path) -> Result<(), BlockError> {

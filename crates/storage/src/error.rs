@@ -93,6 +93,14 @@ pub enum BlockError {
         /// What came.
         actual: u32,
     },
+    /// The peer did not remove what it was asked to remove.
+    #[error("{address} has removed nothing: {message}")]
+    NotRemoved {
+        /// The peer.
+        address: String,
+        /// What the peer said.
+        message: String,
+    },
     /// The caller asked to stop.
     #[error("fetch given up: {reason}")]
     Aborted {

@@ -37,6 +37,6 @@ pub use memory_manager::{MemoryConfig, MemoryManager};
 pub use memory_store::MemoryStore;
 pub use reservation::Reservation;
 pub use server::BlockServer;
-pub use source::{BlockData, BlockSource};
+pub use source::{ApplicationSources, BlockData, BlockSource, NotRemoved};
 pub use stream::BlockStream;
 pub use task_memory::TaskMemory;

@@ -22,7 +22,7 @@ use firesteel_rpc::{
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::{BlockSource, answering, wire};
+use crate::{ApplicationSources, BlockData, BlockError, BlockId, BlockSource, answering, wire};
 
 /// An opener that has not shown who it is by then is dropped.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,10 +39,16 @@ pub struct BlockServer {
     acceptor: Option<JoinHandle<()>>,
 }
 
+/// Who is let in, and what it finds.
+enum Guests {
+    /// Processes of one application that hold its key.
+    Of { app_id: String, key: Option<Secret>, source: Arc<dyn BlockSource> },
+    /// Processes of all applications, each with its key, which is derived from the secret.
+    OfAll { secret: Option<Secret>, sources: Arc<dyn ApplicationSources> },
+}
+
 struct Shared {
-    source: Arc<dyn BlockSource>,
-    key: Option<Secret>,
-    app_id: String,
+    guests: Guests,
     stopping: AtomicBool,
     connections: Mutex<Connections>,
 }
@@ -66,17 +72,25 @@ impl BlockServer {
         key: Option<Secret>,
         app_id: impl Into<String>,
     ) -> io::Result<BlockServer> {
+        Self::serve(listener, Guests::Of { app_id: app_id.into(), key, source })
+    }
+
+    /// Serves on `listener` the processes of every application of which `sources` has something: each must hold the key
+    /// that is derived from `secret` for its application.
+    pub fn of_applications(
+        listener: TcpListener,
+        sources: Arc<dyn ApplicationSources>,
+        secret: Option<Secret>,
+    ) -> io::Result<BlockServer> {
+        Self::serve(listener, Guests::OfAll { secret, sources })
+    }
+
+    fn serve(listener: TcpListener, guests: Guests) -> io::Result<BlockServer> {
         let address = listener.local_addr()?;
         // Whoever is ready in `poll` may have gone before `accept`.
         listener.set_nonblocking(true)?;
         let (wake_read, wake_write) = io::pipe()?;
-        let shared = Arc::new(Shared {
-            source,
-            key,
-            app_id: app_id.into(),
-            stopping: AtomicBool::new(false),
-            connections: Mutex::default(),
-        });
+        let shared = Arc::new(Shared { guests, stopping: AtomicBool::new(false), connections: Mutex::default() });
         let acceptor = {
             let shared = shared.clone();
             thread::Builder::new()
@@ -112,6 +126,15 @@ impl Drop for BlockServer {
                 let _ = thread.join();
             }
         }
+    }
+}
+
+/// What is served of an application that has nothing here.
+struct Nothing;
+
+impl BlockSource for Nothing {
+    fn open(&self, id: &BlockId) -> Result<BlockData, BlockError> {
+        Err(BlockError::NotFound { id: *id })
     }
 }
 
@@ -179,23 +202,35 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> Result<(), String> {
     let told = |e: io::Error| e.to_string();
     stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(told)?;
     stream.set_write_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(told)?;
-    let accepts = Accepts {
-        service: wire::SERVICE,
-        roles: &[Role::Executor, Role::Driver, Role::Worker],
-        app_id: Some(shared.app_id.clone()),
-    };
-    if let Err(e) = blocking::accept(&mut stream, accepts, shared.key.as_ref()) {
-        // Not for a peer that merely looked whether the port is open.
-        if !matches!(e, HandshakeError::Ended(_)) {
-            tracing::warn!(peer = ?stream.peer_addr().ok(), error = %e, "refused a block connection");
+    let roles = &[Role::Executor, Role::Driver, Role::Worker];
+    let accepts = |app_id| Accepts { service: wire::SERVICE, roles, app_id };
+    let accepted = match &shared.guests {
+        Guests::Of { app_id, key, source } => {
+            let accepts = accepts(Some(app_id.clone()));
+            blocking::accept(&mut stream, accepts, key.as_ref()).map(|_| Some(source.clone()))
         }
-        return Err(e.to_string());
-    }
+        Guests::OfAll { secret, sources } => {
+            let accepted = blocking::accept_any_application(&mut stream, accepts(None), secret.as_ref());
+            accepted.map(|identity| sources.source(&identity.app_id))
+        }
+    };
+    let source = match accepted {
+        Ok(Some(source)) => source,
+        // It asks for blocks of an application that has left nothing here.
+        Ok(None) => Arc::new(Nothing),
+        Err(e) => {
+            // Not for a peer that merely looked whether the port is open.
+            if !matches!(e, HandshakeError::Ended(_)) {
+                tracing::warn!(peer = ?stream.peer_addr().ok(), error = %e, "refused a block connection");
+            }
+            return Err(e.to_string());
+        }
+    };
     // From here on the peer may be idle, or busy with what it got, as long as it lives; keep-alive finds a dead host.
     stream.set_read_timeout(None).map_err(told)?;
     stream.set_write_timeout(None).map_err(told)?;
     answering::keep_alive(&stream).map_err(told)?;
-    let result = answering::Answering::new(&stream).run(shared.source.as_ref()).map_err(told);
+    let result = answering::Answering::new(&stream).run(source.as_ref()).map_err(told);
     // Ends the peer's wait also while the registry still holds a descriptor; fails when the peer has closed already.
     let _ = stream.shutdown(Shutdown::Both);
     result

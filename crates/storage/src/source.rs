@@ -3,6 +3,7 @@
 use std::{fs::File, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
+use firesteel_common::ShuffleId;
 
 use crate::{BlockError, BlockId};
 
@@ -45,4 +46,25 @@ impl BlockData {
 pub trait BlockSource: Send + Sync {
     /// Opens a block; [`BlockError::NotFound`] when this source does not have it.
     fn open(&self, id: &BlockId) -> Result<BlockData, BlockError>;
+
+    /// Removes the files of a shuffle; an error unless this source serves the files of executors that may be gone.
+    fn remove_shuffle(&self, shuffle: ShuffleId) -> Result<(), NotRemoved> {
+        Err(NotRemoved { shuffle, reason: "executors remove their own files when the driver tells them to".to_owned() })
+    }
+}
+
+/// The files of a shuffle stay.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the files of {shuffle} are not removed: {reason}")]
+pub struct NotRemoved {
+    /// Of which shuffle.
+    pub shuffle: ShuffleId,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a server of many applications serves to each of them: see [`crate::BlockServer::of_applications`].
+pub trait ApplicationSources: Send + Sync {
+    /// The blocks of an application; `None` when there is nothing of it here.
+    fn source(&self, app_id: &str) -> Option<Arc<dyn BlockSource>>;
 }

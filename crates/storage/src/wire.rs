@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  request:   kind u8, the block id's fields                     (its length follows from the kind)
+//!             128, shuffle u32: remove what is served of this shuffle; the answer is empty
 //!  response:  status u8, length u64, crc32c u32, payload         (one a request, in order)
 //! ```
 
@@ -62,6 +63,23 @@ impl Header {
     }
 }
 
+const REMOVE_SHUFFLE: u8 = 128;
+
+/// What a peer asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Request {
+    /// A block.
+    Block(BlockId),
+    /// The end of a shuffle's files.
+    RemoveShuffle(ShuffleId),
+}
+
+/// Appends the request to remove a shuffle's files.
+pub(crate) fn encode_remove_shuffle(shuffle: ShuffleId, out: &mut Vec<u8>) {
+    out.push(REMOVE_SHUFFLE);
+    out.extend_from_slice(&shuffle.0.to_le_bytes());
+}
+
 /// Appends the request for `id`.
 pub(crate) fn encode_request(id: &BlockId, out: &mut Vec<u8>) {
     let mut put = |kind: u8, parts: &[&[u8]]| {
@@ -81,7 +99,7 @@ pub(crate) fn encode_request(id: &BlockId, out: &mut Vec<u8>) {
 }
 
 /// Reads the next request; `None` at a proper end of the stream.
-pub(crate) fn read_request(input: &mut impl Read) -> io::Result<Option<BlockId>> {
+pub(crate) fn read_request(input: &mut impl Read) -> io::Result<Option<Request>> {
     let mut kind = [0];
     loop {
         match input.read(&mut kind) {
@@ -91,7 +109,8 @@ pub(crate) fn read_request(input: &mut impl Read) -> io::Result<Option<BlockId>>
             Err(e) => return Err(e),
         }
     }
-    Ok(Some(match kind[0] {
+    Ok(Some(Request::Block(match kind[0] {
+        REMOVE_SHUFFLE => return Ok(Some(Request::RemoveShuffle(ShuffleId(u32(input)?)))),
         0 => BlockId::Shuffle {
             shuffle: ShuffleId(u32(input)?),
             map_task: TaskId(u64::from_le_bytes(bytes(input)?)),
@@ -103,7 +122,7 @@ pub(crate) fn read_request(input: &mut impl Read) -> io::Result<Option<BlockId>>
         4 => BlockId::PartitionData { rdd: RddId(u32(input)?), partition: u32(input)? },
         5 => BlockId::Binary(bytes(input)?),
         other => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a request of unknown kind {other}"))),
-    }))
+    })))
 }
 
 fn bytes<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
@@ -132,10 +151,12 @@ mod tests {
         ];
         let mut wire = Vec::new();
         ids.iter().for_each(|id| encode_request(id, &mut wire));
+        encode_remove_shuffle(ShuffleId(12), &mut wire);
         let mut input = wire.as_slice();
         for id in ids {
-            assert_eq!(read_request(&mut input).unwrap(), Some(id));
+            assert_eq!(read_request(&mut input).unwrap(), Some(Request::Block(id)));
         }
+        assert_eq!(read_request(&mut input).unwrap(), Some(Request::RemoveShuffle(ShuffleId(12))));
         assert_eq!(read_request(&mut input).unwrap(), None);
         assert!(read_request(&mut [9u8].as_slice()).is_err());
         assert!(read_request(&mut [5u8, 0].as_slice()).is_err());

@@ -38,6 +38,8 @@ pub struct WorkerConfig {
     pub secret: Option<Secret>,
     /// How executors are started.
     pub launcher: Launcher,
+    /// Port of the shuffle service, 0 for a free one; none: map outputs end with their executor.
+    pub shuffle_service: Option<u16>,
     /// Bound on the application binaries that are kept here, bytes.
     pub binary_cache_bytes: u64,
     /// Is told the URL of the master that has registered this worker, and `None` when it is lost.

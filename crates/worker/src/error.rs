@@ -44,6 +44,14 @@ pub enum WorkerError {
         /// Whose.
         owner: u32,
     },
+    /// The shuffle service does not start.
+    #[error(
+        "the shuffle service does not start: {reason}; set spark.shuffle.service.port to a free port (0 takes any), or          spark.shuffle.service.enabled=false"
+    )]
+    ShuffleService {
+        /// Why.
+        reason: String,
+    },
     /// The worker's listener has no address.
     #[error("the worker's listener has no address: {source}")]
     Listener {

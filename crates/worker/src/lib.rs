@@ -3,6 +3,7 @@
 //! * [`Worker`] is the state machine: [`WorkerEvent`] in, [`WorkerEffect`] out; the simulation runs the very same.
 //! * [`run`] is the shell: the stream to the master, and a task for each executor that starts its process, supervises
 //!   it and cleans up after it. The binary `firesteel-worker` and the driver library's `local-cluster` call it.
+//!   With it runs the shuffle service, if the worker has one: it serves map outputs of executors that are gone.
 
 mod config;
 mod error;
@@ -11,6 +12,7 @@ mod executors;
 mod machine;
 mod runner;
 mod shell;
+mod shuffle_service;
 mod work_dir;
 
 pub use config::{Launcher, WorkerConfig};

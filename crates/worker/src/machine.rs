@@ -217,7 +217,11 @@ impl Worker {
     }
 
     fn tell_latest_state(&self, out: &mut Vec<WorkerEffect>) {
-        let state = WorkerLatestState { worker_id: self.identity.worker_id.clone(), executors: self.described() };
+        let state = WorkerLatestState {
+            worker_id: self.identity.worker_id.clone(),
+            executors: self.described(),
+            applications: self.past.keys().cloned().collect(),
+        };
         self.send(to_master::Message::WorkerLatestState(state), out);
     }
 

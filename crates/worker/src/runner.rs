@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Launcher;
 use crate::event::{ExecutorEnd, WorkerEvent};
 use crate::shell::Input;
+use crate::shuffle_service::ShuffleService;
 use crate::work_dir::{ExecutorDirs, WorkDir};
 use firesteel_common::ExecutorKey;
 
@@ -48,6 +49,8 @@ pub(crate) struct Site {
     pub(crate) secret: Option<Secret>,
     pub(crate) launcher: Launcher,
     pub(crate) binary_cache_bytes: u64,
+    /// Serves map outputs of executors, also after their end.
+    pub(crate) shuffle_service: Option<ShuffleService>,
 }
 
 /// Supervises one executor.
@@ -68,8 +71,9 @@ impl ExecutorRunner {
             Err(message) => Err(message),
         };
         let end = end.unwrap_or_else(|message| ExecutorEnd { message, ..ExecutorEnd::default() });
+        let stay = self.launch.application.as_ref().is_some_and(|application| application.shuffle_service);
         let (site, key) = (self.site, self.key.clone());
-        if let Err(e) = tokio::task::spawn_blocking(move || site.dirs.remove_executor(&key)).await {
+        if let Err(e) = tokio::task::spawn_blocking(move || site.dirs.remove_executor(&key, stay)).await {
             tracing::warn!(key = %self.key, error = %e, "could not remove an executor's files");
         }
         report(&self.inbox, WorkerEvent::ExecutorEnded { key: self.key, end }).await;
@@ -154,6 +158,16 @@ impl ExecutorRunner {
             path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is no UTF-8", path.display()))
         };
         let app_id = self.key.app_id.clone();
+        let service = match &self.site.shuffle_service {
+            _ if !application.shuffle_service => String::new(),
+            Some(service) => service.address().to_owned(),
+            None => {
+                return Err("the application asks for a shuffle service, and this worker has none: set \
+                            spark.shuffle.service.enabled=true for the workers too (conf/spark-defaults.conf), or \
+                            false for the application"
+                    .to_owned());
+            }
+        };
         Ok(ExecutorLaunch {
             executor_id: self.key.executor_id,
             worker_id: self.site.worker_id.clone(),
@@ -168,6 +182,9 @@ impl ExecutorRunner {
             bind_host: self.site.bind_host.clone(),
             binary_cache_bytes: self.site.binary_cache_bytes,
             registered_path: text(&dirs.registered)?,
+            block_manager_port: application.block_manager_port,
+            port_max_retries: application.port_max_retries,
+            shuffle_service_address: service,
             app_id,
         })
     }

@@ -27,6 +27,7 @@ use crate::error::WorkerError;
 use crate::event::{WorkerEffect, WorkerEvent};
 use crate::machine::{Worker, WorkerIdentity};
 use crate::runner::{ExecutorRunner, Site};
+use crate::shuffle_service::ShuffleService;
 use crate::work_dir::WorkDir;
 use firesteel_common::ExecutorKey;
 
@@ -59,6 +60,11 @@ pub async fn run(
     }
     let place = listener.local_addr().map_err(|source| WorkerError::Listener { source })?;
     let dirs = WorkDir::open(&config.work_dir, &config.local_dirs)?;
+    let ip = place.ip().to_string();
+    let shuffle_service = config
+        .shuffle_service
+        .map(|port| ShuffleService::start(&ip, &config.host, port, dirs.block_roots(), config.secret.clone()));
+    let shuffle_service = shuffle_service.transpose()?;
     let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let worker_id = format!("worker-{}-{}-{}", utc_digits(began), config.host, place.port());
     let identity = WorkerIdentity {
@@ -76,10 +82,11 @@ pub async fn run(
             dirs,
             worker_id,
             host: config.host.clone(),
-            bind_host: place.ip().to_string(),
+            bind_host: ip,
             secret: config.secret.clone(),
             launcher: config.launcher.clone(),
             binary_cache_bytes: config.binary_cache_bytes,
+            shuffle_service,
         }),
         config,
         started: Instant::now(),
@@ -198,7 +205,12 @@ impl Shell {
             }
             WorkerEffect::RemoveApplication { app_id } => {
                 let site = self.site.clone();
-                tokio::task::spawn_blocking(move || site.dirs.remove_application(&app_id));
+                tokio::task::spawn_blocking(move || {
+                    if let Some(service) = &site.shuffle_service {
+                        service.forget(&app_id);
+                    }
+                    site.dirs.remove_application(&app_id);
+                });
             }
             WorkerEffect::GiveUp { error } => return Err(error.into()),
         }

@@ -6,7 +6,8 @@
 //!  <work>/.binaries/                  application binaries that came from other hosts
 //!  <work>/<application>/<executor>/   stdout and stderr; they stay for the operator
 //!  <work>/.blocks/<application>/<executor>/, or the same below <local dir>/firesteel-worker-<id of the work dir>/
-//!                                     shuffle and spill files; they go with the executor
+//!                                     shuffle and spill files; they go with the executor, but for map outputs that the
+//!                                     shuffle service serves: these go with the application
 //! ```
 //!
 //! What a worker that was killed has left in `.run` and in the block directories, the next start removes: the lock says
@@ -21,6 +22,7 @@ use nix::sys::stat::Mode;
 
 use crate::error::WorkerError;
 use firesteel_common::ExecutorKey;
+use firesteel_shuffle::service::keep_map_outputs;
 
 /// The directories of one worker, locked as long as this value lives.
 #[derive(Debug)]
@@ -80,9 +82,8 @@ impl WorkDir {
     /// Makes the directories of an executor; the error is for a person.
     pub(crate) fn create_executor(&self, key: &ExecutorKey) -> Result<ExecutorDirs, String> {
         // The name came over the network and becomes a path.
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let app_id = key.app_id.as_str();
-        if app_id.is_empty() || app_id.len() > 200 || app_id.starts_with('.') || !app_id.chars().all(plain) {
+        if !is_plain(app_id) {
             return Err(format!("{app_id:?} is no name for an application's directory"));
         }
         let dirs = self.executor_dirs(key);
@@ -107,13 +108,19 @@ impl WorkDir {
         }
     }
 
-    /// Removes what an executor leaves but its output. Blocks the thread.
-    pub(crate) fn remove_executor(&self, key: &ExecutorKey) {
+    /// Removes what an executor leaves but its output and, if they are still served, its map outputs. Blocks the thread.
+    pub(crate) fn remove_executor(&self, key: &ExecutorKey, map_outputs_stay: bool) {
         let dirs = self.executor_dirs(key);
         warn_if_failed(&dirs.registered, fs::remove_file(&dirs.registered));
         for dir in &dirs.blocks {
-            warn_if_failed(dir, fs::remove_dir_all(dir));
+            let removed = if map_outputs_stay { keep_map_outputs(dir) } else { fs::remove_dir_all(dir) };
+            warn_if_failed(dir, removed);
         }
+    }
+
+    /// The directories below which each application has its blocks.
+    pub(crate) fn block_roots(&self) -> Vec<PathBuf> {
+        self.blocks.clone()
     }
 
     /// Removes what the executors of an application have left but their output. Blocks the thread.
@@ -129,6 +136,12 @@ impl WorkDir {
             warn_if_failed(dir, fs::remove_dir_all(dir));
         }
     }
+}
+
+/// Whether a name of an application may be that of a directory.
+pub(crate) fn is_plain(app_id: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !app_id.is_empty() && app_id.len() <= 200 && !app_id.starts_with('.') && app_id.chars().all(plain)
 }
 
 /// An empty directory for this user alone. One of that name that is another user's is not touched: local directories
@@ -199,7 +212,7 @@ mod tests {
         let dir = WorkDir::open(work.path(), &[local.path().to_owned()]).unwrap();
         let dirs = dir.create_executor(&key("app-1")).unwrap();
         fs::write(dirs.blocks[0].join("shuffle_0_0"), "x").unwrap();
-        dir.remove_executor(&key("app-1"));
+        dir.remove_executor(&key("app-1"), false);
         assert!(!dirs.blocks[0].exists() && !dirs.registered.exists() && dirs.work.exists());
         dir.remove_application("app-1");
         assert!(!dirs.blocks[0].parent().unwrap().exists());

@@ -121,6 +121,7 @@ fn config(dir: &Path, master: &str, launcher: Launcher) -> WorkerConfig {
         local_dirs: vec![dir.join("local")],
         secret: None,
         launcher,
+        shuffle_service: None,
         binary_cache_bytes: 1 << 30,
         registered: None,
     }

@@ -62,8 +62,12 @@ table! {
     DRIVER_BIND_ADDRESS: Option<String> = "spark.driver.bindAddress", None, spark("2.1.0")
     /// Port that the driver listens on for executors; 0 takes a free one.
     DRIVER_PORT: u16 = "spark.driver.port", Some("0"), spark("0.7.0")
-    /// Port of the driver's block server; 0 takes a free one.
-    DRIVER_BLOCK_MANAGER_PORT: u16 = "spark.driver.blockManager.port", Some("0"), spark("2.1.0")
+    /// Port of the driver's block server; 0 takes a free one. Without it, spark.blockManager.port.
+    DRIVER_BLOCK_MANAGER_PORT: Option<u16> = "spark.driver.blockManager.port", None, spark("2.1.0")
+    /// Port of each executor's block server; 0 takes a free one.
+    BLOCK_MANAGER_PORT: u16 = "spark.blockManager.port", Some("0"), spark("1.1.0")
+    /// How many of the ports after a taken one are tried, for ports that are set and not 0.
+    PORT_MAX_RETRIES: u32 = "spark.port.maxRetries", Some("16"), spark("1.1.1")
     /// Bound on the sum of the encoded results of one job; 0 means no bound. A job that exceeds it fails.
     DRIVER_MAX_RESULT_SIZE: ByteSize = "spark.driver.maxResultSize", Some("1g"), spark("1.2.0"); unit(Unit::Bytes)
 
@@ -135,6 +139,14 @@ table! {
     SHUFFLE_COMPRESS: bool = "spark.shuffle.compress", Some("true"), spark("0.6.0")
     /// How shuffle files are compressed.
     IO_COMPRESSION_CODEC: String = "spark.io.compression.codec", Some("lz4"), spark("0.8.0"); one_of(&["lz4", "none"])
+    /// Whether shuffle files outlive their executor: each worker then serves the files of all executors that it started,
+    /// until the application ends or the shuffle is no longer used. Set it for the workers and for the application.
+    SHUFFLE_SERVICE_ENABLED: bool = "spark.shuffle.service.enabled", Some("false"), spark("1.2.0")
+    /// Port of a worker's shuffle service; 0 takes a free one, as two workers on one host need.
+    SHUFFLE_SERVICE_PORT: u16 = "spark.shuffle.service.port", Some("7337"), spark("1.2.0")
+    /// Whether a failed fetch takes all map outputs at that address off the books, and not only those of the executor
+    /// that wrote what was asked for.
+    FETCH_FAILURE_UNREGISTER_OUTPUT_ON_HOST: bool = "spark.files.fetchFailure.unRegisterOutputOnHost", Some("false"), spark("2.3.0")
     /// Bytes of map outputs that a reduce task may have asked for and not yet read.
     REDUCER_MAX_SIZE_IN_FLIGHT: ByteSize = "spark.reducer.maxSizeInFlight", Some("48m"), spark("1.4.0"); unit(Unit::MiB); at_least(1)
 

@@ -57,6 +57,8 @@ impl EventLoop {
                 self.send_all(proto::to_executor::Message::RemoveShuffle(proto::RemoveShuffle {
                     shuffle_id: shuffle.0,
                 }));
+                // What executors wrote that are gone.
+                self.services.remove(shuffle);
             }
             DriverEffect::DropRdd { rdd } => {
                 self.send_all(proto::to_executor::Message::RemoveRdd(proto::RemoveRdd { rdd_id: rdd.0 }));

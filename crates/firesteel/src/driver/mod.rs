@@ -11,6 +11,7 @@ mod cleaner;
 mod effects;
 mod graph;
 mod results;
+mod services;
 mod stages;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use firesteel_common::{ExecutorId, JobId, Tick};
+use firesteel_common::{ExecutorId, JobId, ShuffleId, Tick};
 use firesteel_rdd::{
     node::{AnyRdd, AnyShuffle, EncodedOp},
     runner::{Cleaner, Job, JobEvent},
@@ -29,7 +30,7 @@ use firesteel_rpc::proto::executor as proto;
 use firesteel_scheduler::{DriverCore, DriverEffect, DriverEvent, SchedulerConfig};
 use firesteel_storage::BlockManager;
 
-use self::{cleaner::EventLoopCleaner, results::ResultFetcher, stages::Stages};
+use self::{cleaner::EventLoopCleaner, results::ResultFetcher, services::ShuffleServices, stages::Stages};
 
 /// After so long without a job executors are told to drop what they hold for stages that ended. Otherwise they hear of it
 /// with their next tasks, which costs no message of its own.
@@ -63,6 +64,8 @@ pub enum Message {
         host: String,
         /// host:port of its block server.
         block_address: String,
+        /// host:port of the shuffle service that serves its map outputs, also after its end.
+        shuffle_service: Option<String>,
         /// How many tasks it runs at a time.
         cores: u32,
         /// The way to it.
@@ -87,7 +90,12 @@ pub struct DriverBlocks {
     pub manager: Arc<BlockManager>,
     /// host:port of the driver's block server; `None` where executors are in this process, and nothing is too large.
     pub address: Option<String>,
+    /// Has a shuffle service remove the files of a shuffle.
+    pub remove_shuffle: RemoveShuffle,
 }
+
+/// Has the shuffle service at the given address remove the files of a shuffle.
+pub type RemoveShuffle = Arc<dyn Fn(&str, ShuffleId) -> Result<(), String> + Send + Sync>;
 
 /// Fetches a large result from the executor's block server at the given address.
 pub type FetchBlock = Arc<dyn Fn(&str, &str) -> Result<bytes::Bytes, String> + Send + Sync>;
@@ -132,6 +140,7 @@ impl Driver {
             origin: Instant::now(),
             jobs: BTreeMap::new(),
             links: BTreeMap::new(),
+            services: ShuffleServices::new(blocks.remove_shuffle.clone()),
             stages: Stages::new(blocks),
             pending: VecDeque::new(),
             fetcher,
@@ -163,7 +172,7 @@ impl Driver {
 struct RunningJob {
     root: Arc<dyn AnyRdd>,
     output: EncodedOp,
-    shuffles: BTreeMap<firesteel_common::ShuffleId, Arc<dyn AnyShuffle>>,
+    shuffles: BTreeMap<ShuffleId, Arc<dyn AnyShuffle>>,
     events: mpsc::Sender<JobEvent>,
     site: String,
 }
@@ -174,6 +183,7 @@ struct EventLoop {
     jobs: BTreeMap<JobId, RunningJob>,
     links: BTreeMap<ExecutorId, Box<dyn Link>>,
     stages: Stages,
+    services: ShuffleServices,
     /// Events that carrying out effects gave rise to; handled before the next message.
     pending: VecDeque<DriverEvent>,
     fetcher: ResultFetcher,
@@ -241,10 +251,13 @@ impl EventLoop {
                 self.jobs.insert(id, RunningJob { root, output, shuffles, events, site });
                 DriverEvent::SubmitJob { job: id, graph, partitions }
             }
-            Message::Connected { executor, host, block_address, cores, link } => {
+            Message::Connected { executor, host, block_address, shuffle_service, cores, link } => {
                 tracing::info!(executor_id = executor.0, host, cores, "executor registered");
                 self.links.insert(executor, link);
-                DriverEvent::ExecutorRegistered { executor, host, block_address, cores }
+                if let Some(address) = &shuffle_service {
+                    self.services.add(address);
+                }
+                DriverEvent::ExecutorRegistered { executor, host, block_address, shuffle_service, cores }
             }
             Message::Status { executor, updates } => {
                 let updates = updates.into_iter().map(|u| effects::update_of(executor, u)).collect();

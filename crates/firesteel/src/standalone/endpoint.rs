@@ -80,9 +80,10 @@ fn welcome(
         executors.give_up(executor, stream, &format!("the answer to its registration was not sent: {error}"));
         return false;
     }
-    let RegisterExecutor { host, block_address, cores, .. } = register;
+    let RegisterExecutor { host, block_address, shuffle_service_address: service, cores, .. } = register;
+    let shuffle_service = (!service.is_empty()).then_some(service);
     let link = Box::new(StreamLink(stream.clone()));
-    executors.tell(Message::Connected { executor, host, block_address, cores, link })
+    executors.tell(Message::Connected { executor, host, block_address, shuffle_service, cores, link })
 }
 
 /// Hands on what arrives, until the stream ends or the executor is silent for too long.

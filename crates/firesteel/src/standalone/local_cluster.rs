@@ -72,6 +72,8 @@ impl LocalCluster {
                 local_dirs: scratch.iter().map(|dir| dir.path().to_owned()).collect(),
                 secret: Some(secret.clone()),
                 launcher: launcher.clone(),
+                // They share a host, so each takes a port of its own.
+                shuffle_service: get(conf, &keys::SHUFFLE_SERVICE_ENABLED)?.then_some(0),
                 binary_cache_bytes: get(conf, &keys::BINARY_CACHE_SIZE)?.0,
                 registered: Some(registered),
             };

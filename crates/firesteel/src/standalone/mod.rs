@@ -32,7 +32,10 @@ use std::{
 
 use firesteel_closure::binary::{RunningBinary, running_binary};
 use firesteel_common::conf::Conf;
-use firesteel_rpc::{MasterUrl, Role, bind, bind::host_port};
+use firesteel_rpc::{
+    MasterUrl, Role,
+    bind::{bind_one_of, host_port},
+};
 use firesteel_scheduler::SchedulerConfig;
 use firesteel_storage::{Abort, BlockClient, BlockId, BlockManager, BlockServer, ClientConfig};
 use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
@@ -41,7 +44,7 @@ use self::{local_cluster::LocalCluster, session::Session, settings::Settings};
 use crate::{
     Error, Result,
     context::Backend,
-    driver::{Driver, DriverBlocks, FetchBlock, RequestExecutors},
+    driver::{Driver, DriverBlocks, FetchBlock, RemoveShuffle, RequestExecutors},
     master::Master,
 };
 
@@ -79,7 +82,10 @@ fn connect(
     cores: &Arc<AtomicU32>,
 ) -> Result<(Driver, Box<dyn Backend>)> {
     let binary = running_binary().map_err(failed)?;
-    let listen = |port| bind(&settings.bind_address, port, settings.secret.as_ref(), settings.allow_unauthenticated);
+    let listen = |port| {
+        let Settings { bind_address, port_retries, secret, allow_unauthenticated, .. } = &settings;
+        bind_one_of(bind_address, port, *port_retries, secret.as_ref(), *allow_unauthenticated)
+    };
     let listener = listen(settings.port).map_err(failed)?;
     let block_listener = listen(settings.block_port).map_err(failed)?;
     let address = |listener: &std::net::TcpListener| {
@@ -143,12 +149,13 @@ fn connect(
     cluster.blocks = Some(server.map_err(failed)?);
     let client_config = ClientConfig { network_timeout, ..ClientConfig::default() };
     let client = BlockClient::with_config(key, cluster.app_id.as_str(), Role::Driver, client_config);
-    let fetch = fetcher(client, cluster.fetching.clone());
+    let fetch = fetcher(client.clone(), cluster.fetching.clone());
+    let remove_shuffle = remover(client, cluster.fetching.clone());
     let requests: RequestExecutors = Box::new(move |request| {
         // Fails only when the session has ended, and every executor with it.
         let _ = request_executors.send(request);
     });
-    let blocks = DriverBlocks { manager, address: Some(block_address) };
+    let blocks = DriverBlocks { manager, address: Some(block_address), remove_shuffle };
     let driver = Driver::start(config, blocks, fetch, Some(requests)).map_err(failed)?;
     // The session waits for this; that it has ended meanwhile shows at the first job.
     let _ = wiring.send(driver.messages.clone());
@@ -172,6 +179,13 @@ fn fetcher(client: BlockClient, fetching: Arc<AtomicBool>) -> FetchBlock {
         let id: BlockId = block_id.parse().map_err(|e| format!("{e}"))?;
         client.fetch_one(address, id, &abort).map_err(|e| e.to_string())
     })
+}
+
+/// Has shuffle services remove files, until the Context stops.
+fn remover(client: BlockClient, running: Arc<AtomicBool>) -> RemoveShuffle {
+    let stopped = move || (!running.load(Ordering::Relaxed)).then(|| "the Context was stopped".to_owned());
+    let abort = Abort::new(stopped);
+    Arc::new(move |address, shuffle| client.remove_shuffle(address, shuffle, &abort).map_err(|e| e.to_string()))
 }
 
 /// What an application on a cluster holds besides the driver.

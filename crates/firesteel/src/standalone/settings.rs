@@ -30,6 +30,8 @@ pub(super) struct Settings {
     pub bind_address: String,
     pub port: u16,
     pub block_port: u16,
+    /// How many ports after a taken one are tried.
+    pub port_retries: u32,
     pub network_timeout: Duration,
     /// Between two heartbeats to the master.
     pub beat: Duration,
@@ -39,6 +41,10 @@ pub(super) struct Settings {
     cores_max: Option<u32>,
     executor_cores: Option<u32>,
     executor_memory_mb: u64,
+    /// Of executors.
+    block_manager_port: u16,
+    /// Map outputs outlive their executors.
+    shuffle_service: bool,
 }
 
 impl Settings {
@@ -76,13 +82,15 @@ impl Settings {
                  ({network_timeout:?}): lower the one or raise the other"
             )));
         }
+        let block_manager_port = get(conf, &keys::BLOCK_MANAGER_PORT)?;
         Ok(Settings {
             secret,
             allow_unauthenticated,
             bind_address: get(conf, &keys::DRIVER_BIND_ADDRESS)?.unwrap_or_else(|| host.clone()),
             host,
             port: get(conf, &keys::DRIVER_PORT)?,
-            block_port: get(conf, &keys::DRIVER_BLOCK_MANAGER_PORT)?,
+            block_port: get(conf, &keys::DRIVER_BLOCK_MANAGER_PORT)?.unwrap_or(block_manager_port),
+            port_retries: get(conf, &keys::PORT_MAX_RETRIES)?,
             network_timeout,
             beat: (get(conf, &keys::WORKER_TIMEOUT)? / 4).min(BEAT),
             executor_conf: executor_conf(conf),
@@ -90,6 +98,8 @@ impl Settings {
             cores_max,
             executor_cores,
             executor_memory_mb: memory.0 >> 20,
+            block_manager_port,
+            shuffle_service: get(conf, &keys::SHUFFLE_SERVICE_ENABLED)?,
         })
     }
 
@@ -124,6 +134,9 @@ impl Settings {
             }),
             user: user(),
             started_ms: started,
+            block_manager_port: self.block_manager_port.into(),
+            port_max_retries: self.port_retries,
+            shuffle_service: self.shuffle_service,
         }
     }
 }

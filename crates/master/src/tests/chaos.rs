@@ -65,7 +65,11 @@ fn run(steps: &[Step]) -> (Master, Vec<MasterEffect>) {
                 c.say(connection, ended(&name(app), executor, state, code, None, registered));
             }
             Step::Latest { connection, id, lists } => {
-                let m = WorkerLatestState { worker_id: format!("w{id}"), executors: describe(&lists) };
+                let m = WorkerLatestState {
+                    worker_id: format!("w{id}"),
+                    executors: describe(&lists),
+                    ..Default::default()
+                };
                 c.say(connection, to_master::Message::WorkerLatestState(m));
             }
             Step::Kill { connection, app, executor } => {

@@ -179,7 +179,11 @@ fn what_an_earlier_master_launched_keeps_its_cores_until_it_is_gone() {
 }
 
 fn latest(executors: Vec<ExecutorDescription>) -> to_master::Message {
-    to_master::Message::WorkerLatestState(WorkerLatestState { worker_id: "w1".to_owned(), executors })
+    to_master::Message::WorkerLatestState(WorkerLatestState {
+        worker_id: "w1".to_owned(),
+        executors,
+        ..Default::default()
+    })
 }
 
 #[test]

@@ -34,7 +34,20 @@ pub fn accept(
     accepts: Accepts,
     key: Option<&Secret>,
 ) -> Result<Identity, HandshakeError> {
-    let mut machine = ServerHandshake::new(accepts, key);
+    drive(stream, ServerHandshake::new(accepts, key))
+}
+
+/// As [`accept`], for a peer of any application; it must show the key that is derived from `secret` for the one that it
+/// names.
+pub fn accept_any_application(
+    stream: &mut (impl Read + Write),
+    accepts: Accepts,
+    secret: Option<&Secret>,
+) -> Result<Identity, HandshakeError> {
+    drive(stream, ServerHandshake::of_any_application(accepts, secret))
+}
+
+fn drive(stream: &mut (impl Read + Write), mut machine: ServerHandshake) -> Result<Identity, HandshakeError> {
     loop {
         match machine.receive(read(stream)?) {
             Ok(ServerStep::Send(message)) => write(stream, &message)?,

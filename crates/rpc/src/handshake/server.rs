@@ -43,6 +43,8 @@ pub enum ServerStep {
 /// [`refusal`](HandshakeError::refusal) and close.
 pub struct ServerHandshake {
     key: Option<Secret>,
+    /// `key` is the cluster's secret: the peer must show the key of the application that it names.
+    by_application: bool,
     accepts: Accepts,
     challenged: Option<(Transcript, Identity)>,
 }
@@ -50,7 +52,13 @@ pub struct ServerHandshake {
 impl ServerHandshake {
     /// A machine for one connection.
     pub fn new(accepts: Accepts, key: Option<&Secret>) -> Self {
-        Self { key: key.cloned(), accepts, challenged: None }
+        Self { key: key.cloned(), by_application: false, accepts, challenged: None }
+    }
+
+    /// A machine for a connection that may be of any application: the peer must show the key that is derived from
+    /// `secret` for the one that it names.
+    pub fn of_any_application(accepts: Accepts, secret: Option<&Secret>) -> Self {
+        Self { by_application: true, ..Self::new(accepts, secret) }
     }
 
     /// Takes the opener's next message.
@@ -71,6 +79,9 @@ impl ServerHandshake {
         check_terms(hello.protocol_version, hello.authenticated, self.key.as_ref())?;
         check_nonce(&hello.nonce)?;
         let role = self.allowed(&hello)?;
+        if std::mem::take(&mut self.by_application) {
+            self.key = self.key.take().map(|secret| secret.app_key(&hello.app_id));
+        }
         let transcript = Transcript {
             service: self.accepts.service,
             role: hello.role,

@@ -55,6 +55,19 @@ fn equal_keys_are_accepted_and_the_server_learns_who_it_is() {
 }
 
 #[test]
+fn a_server_of_all_applications_wants_the_key_of_the_one_that_is_named() {
+    let secret = Secret::from_bytes("s");
+    for (shown, ok) in [(Some(secret.app_key("app-1")), true), (Some(secret.app_key("app-2")), false), (None, false)] {
+        let server = ServerHandshake::of_any_application(accepts(None), Some(&secret));
+        let played = play(SERVICE, Role::Executor, "app-1", shown, server);
+        assert_eq!(played.client.is_ok(), ok);
+        assert_eq!(played.server.is_ok(), ok);
+    }
+    let open = ServerHandshake::of_any_application(accepts(None), None);
+    assert!(play(SERVICE, Role::Driver, "app-1", None, open).server.is_ok());
+}
+
+#[test]
 fn different_keys_are_refused_before_the_client_has_proved_anything() {
     let server = ServerHandshake::new(accepts(None), key("a").as_ref());
     let played = play(SERVICE, Role::Executor, "app-1", key("b"), server);

@@ -129,7 +129,7 @@ impl DriverCore {
                 let location = MapLocation {
                     map_task: output.map_task,
                     executor: ended.executor,
-                    block_address: executor.block_address.clone(),
+                    block_address: self.outputs.service_of(ended.executor).unwrap_or(&executor.block_address).clone(),
                     sizes: output.sizes,
                 };
                 self.outputs.register(shuffle, ended.index, location, &reads);

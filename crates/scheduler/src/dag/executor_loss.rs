@@ -1,4 +1,5 @@
-//! Executors that come, disconnect and go. With one go its running tasks, its map outputs and its cached partitions.
+//! Executors that come, disconnect and go. With one go its running tasks, its cached partitions and its map outputs; the
+//! last stay where a shuffle service serves them, until that is gone too.
 
 use firesteel_common::{ExecutorId, ShuffleId, TaskFailure, Tick};
 
@@ -10,11 +11,14 @@ impl DriverCore {
         executor: ExecutorId,
         host: &str,
         block_address: &str,
+        shuffle_service: Option<&str>,
         cores: u32,
         out: &mut Vec<DriverEffect>,
     ) {
         if let Err(reason) = self.tasks.executors.add(executor, host, block_address, cores) {
             out.push(DriverEffect::ExecutorRefused { executor, reason });
+        } else if let Some(service) = shuffle_service {
+            self.outputs.add_service(executor, service);
         }
     }
 
@@ -28,6 +32,7 @@ impl DriverCore {
         executor: ExecutorId,
         message: &str,
         by_application: bool,
+        worker_lost: bool,
         out: &mut Vec<DriverEffect>,
     ) {
         let not_begun = self.tasks.not_begun(executor);
@@ -36,8 +41,7 @@ impl DriverCore {
             self.tasks.launch_one_by_one(&tasks);
         }
         self.blocks.remove_executor(executor);
-        let dropped = self.outputs.unregister_executor(executor, u64::MAX);
-        self.outputs.forget_executor(executor);
+        let dropped = self.outputs.remove_executor(executor, worker_lost);
         for task in tasks {
             // What waited for its turn has ended nobody.
             let by_application = by_application && not_begun.binary_search(&task).is_err();
@@ -50,7 +54,7 @@ impl DriverCore {
     /// Removes executors that disconnected and whose reason did not come in time.
     pub(crate) fn remove_overdue(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
         for executor in self.tasks.executors.overdue(now) {
-            self.executor_removed(now, executor, "its connection closed and no reason became known", false, out);
+            self.executor_removed(now, executor, "its connection closed and no reason became known", false, false, out);
         }
     }
 

@@ -71,7 +71,11 @@ impl DriverCore {
         stage.required.insert(shuffle);
         self.outputs.unregister(shuffle, map_index, map_task);
         if map_index != u32::MAX {
-            let dropped = self.outputs.unregister_executor(executor, epoch);
+            let dropped = if self.config.unregister_output_on_host {
+                self.outputs.unregister_beside(executor, epoch)
+            } else {
+                self.outputs.unregister_executor(executor, epoch)
+            };
             self.redo_lost(&dropped);
         }
         let Some(stage) = self.dag.stages.get_mut(&id) else { return };

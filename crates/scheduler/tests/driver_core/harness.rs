@@ -92,6 +92,7 @@ impl Driver {
             executor: ExecutorId(executor),
             host: host.to_owned(),
             block_address,
+            shuffle_service: None,
             cores,
         });
     }

@@ -1,0 +1,95 @@
+//! The shuffle service of a worker: a block server over the map outputs of all executors that the worker started. Spark:
+//! `ExternalShuffleService`.
+//!
+//! Executors and drivers come in with the key of their application and see nothing but its files. Started by the shell;
+//! `WorkDir` says where an application's files are, `shuffle` finds the blocks in them.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use firesteel_rpc::Secret;
+use firesteel_rpc::bind::host_port;
+use firesteel_shuffle::ApplicationShuffles;
+use firesteel_storage::{ApplicationSources, BlockServer, BlockSource};
+
+use crate::error::WorkerError;
+use crate::work_dir;
+
+/// The running service; dropping it closes its connections.
+pub(crate) struct ShuffleService {
+    address: String,
+    applications: Arc<Applications>,
+    _server: BlockServer,
+}
+
+/// The applications that were asked for.
+struct Applications {
+    /// The worker's block directories; below them one an application.
+    roots: Vec<PathBuf>,
+    known: Mutex<BTreeMap<String, Arc<ApplicationShuffles>>>,
+}
+
+impl ShuffleService {
+    /// Serves what lies below `roots` on `port` of `ip`; others reach it under `host`.
+    pub(crate) fn start(
+        ip: &str,
+        host: &str,
+        port: u16,
+        roots: Vec<PathBuf>,
+        secret: Option<Secret>,
+    ) -> Result<ShuffleService, WorkerError> {
+        // Who may listen where was decided when the worker's own listener was bound.
+        let listener = firesteel_rpc::bind(ip, port, secret.as_ref(), true);
+        let listener: TcpListener = listener.map_err(|e| WorkerError::ShuffleService { reason: e.to_string() })?;
+        let applications = Arc::new(Applications { roots, known: Mutex::default() });
+        let server = BlockServer::of_applications(listener, applications.clone(), secret)
+            .map_err(|e| WorkerError::ShuffleService { reason: e.to_string() })?;
+        let address = host_port(host, server.local_addr().port());
+        tracing::info!(address, "shuffle service started");
+        Ok(ShuffleService { address, applications, _server: server })
+    }
+
+    /// host:port under which executors reach it.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Closes the files of an application that is over.
+    pub(crate) fn forget(&self, app_id: &str) {
+        if let Some(shuffles) = self.applications.known().remove(app_id) {
+            shuffles.close();
+        }
+    }
+}
+
+impl std::fmt::Debug for ShuffleService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShuffleService").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Applications {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Arc<ApplicationShuffles>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ApplicationSources for Applications {
+    fn source(&self, app_id: &str) -> Option<Arc<dyn BlockSource>> {
+        if let Some(shuffles) = self.known().get(app_id) {
+            return Some(shuffles.clone());
+        }
+        // The name came over the network and becomes a path.
+        if !work_dir::is_plain(app_id) {
+            return None;
+        }
+        let dirs: Vec<PathBuf> = self.roots.iter().map(|root| root.join(app_id)).collect();
+        if !dirs.iter().any(|dir| dir.is_dir()) {
+            return None;
+        }
+        let shuffles = Arc::new(ApplicationShuffles::new(dirs));
+        Some(self.known().entry(app_id.to_owned()).or_insert(shuffles).clone())
+    }
+}
