@@ -211,9 +211,10 @@ impl MapOutputTracker {
         self.shuffles.get(&shuffle).filter(|s| s.available > 0).map(|s| &s.computed_from)
     }
 
-    /// The executors with which output lies that may be read again.
+    /// The executors with which output lies that may be read again and that no shuffle service serves.
     pub(crate) fn servers(&self) -> BTreeSet<ExecutorId> {
-        self.shuffles.values().flat_map(|s| s.outputs.iter().flatten().map(|l| l.executor)).collect()
+        let executors = self.shuffles.values().flat_map(|s| s.outputs.iter().flatten().map(|l| l.executor));
+        executors.filter(|executor| !self.services.contains_key(executor)).collect()
     }
 
     /// Forgets a shuffle; whether it was known.
