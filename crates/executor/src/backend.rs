@@ -195,7 +195,7 @@ fn configure(
     blocks.set_shuffle_source(shuffle.clone());
     Ok(ExecutorConfig {
         executor,
-        cores: launch.cores,
+        cores: launch.cores / conf.get(&keys::TASK_CPUS)?,
         settings: ExecutorSettings::from_conf(&conf)?,
         block_address,
         client,

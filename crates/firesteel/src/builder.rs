@@ -1,9 +1,8 @@
 //! Starts a [`Context`]: gathers its configuration and the backend that `spark.master` names.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use firesteel_common::conf::{Conf, ConfValue, Environment, Key, Source, keys, submit};
-use firesteel_scheduler::{AllocationConfig, SchedulerConfig};
 
 use crate::{Context, Error, Result, master::Master};
 
@@ -72,57 +71,4 @@ impl ContextBuilder {
 /// The value of a key, its error in the Context's words.
 pub(crate) fn get<T: ConfValue>(conf: &Conf, key: &Key<T>) -> Result<T> {
     conf.get(key).map_err(|e| Error::Start(e.to_string()))
-}
-
-/// The schedulers' settings.
-pub(crate) fn scheduler_config(conf: &Conf, master: &Master) -> Result<SchedulerConfig> {
-    let wait = |key: &Key<Option<Duration>>| -> Result<Duration> {
-        Ok(get(conf, key)?.unwrap_or(get(conf, &keys::LOCALITY_WAIT)?))
-    };
-    let max_task_failures = match master {
-        Master::Local { max_failures, .. } => *max_failures,
-        _ => get(conf, &keys::TASK_MAX_FAILURES)?,
-    };
-    Ok(SchedulerConfig {
-        max_task_failures,
-        max_stage_attempts: get(conf, &keys::STAGE_MAX_CONSECUTIVE_ATTEMPTS)?,
-        locality_wait_process: wait(&keys::LOCALITY_WAIT_PROCESS)?,
-        locality_wait_node: wait(&keys::LOCALITY_WAIT_NODE)?,
-        max_result_size: get(conf, &keys::DRIVER_MAX_RESULT_SIZE)?.0,
-        allocation: allocation_config(conf, master)?,
-        unregister_output_on_host: get(conf, &keys::FETCH_FAILURE_UNREGISTER_OUTPUT_ON_HOST)?,
-        ..SchedulerConfig::default()
-    })
-}
-
-/// How dynamic allocation works, where it is on and there is a master to ask.
-fn allocation_config(conf: &Conf, master: &Master) -> Result<Option<AllocationConfig>> {
-    if !get(conf, &keys::DYNAMIC_ALLOCATION)? || matches!(master, Master::Local { .. }) {
-        return Ok(None);
-    }
-    let min = get(conf, &keys::DYNAMIC_ALLOCATION_MIN)?;
-    let max = get(conf, &keys::DYNAMIC_ALLOCATION_MAX)?.unwrap_or(u32::MAX);
-    let asked = get(conf, &keys::DYNAMIC_ALLOCATION_INITIAL)?.unwrap_or(min);
-    let initial = asked.max(min).max(get(conf, &keys::EXECUTOR_INSTANCES)?.unwrap_or(0));
-    if min > max || initial > max {
-        return Err(Error::Start(format!(
-            "spark.dynamicAllocation.maxExecutors is {max}, below minExecutors ({min}) or the initial number ({initial}): \
-             raise the one or lower the others"
-        )));
-    }
-    let backlog_timeout = get(conf, &keys::DYNAMIC_ALLOCATION_BACKLOG)?;
-    let cores = get(conf, &keys::EXECUTOR_CORES)?.unwrap_or(1);
-    Ok(Some(AllocationConfig {
-        min,
-        initial,
-        max,
-        backlog_timeout,
-        sustained_backlog_timeout: get(conf, &keys::DYNAMIC_ALLOCATION_SUSTAINED)?.unwrap_or(backlog_timeout),
-        idle_timeout: get(conf, &keys::DYNAMIC_ALLOCATION_IDLE)?,
-        cached_idle_timeout: get(conf, &keys::DYNAMIC_ALLOCATION_CACHED_IDLE)?,
-        shuffle_tracking: get(conf, &keys::DYNAMIC_ALLOCATION_SHUFFLE_TRACKING)?,
-        shuffle_timeout: get(conf, &keys::DYNAMIC_ALLOCATION_SHUFFLE_TIMEOUT)?,
-        ratio: get(conf, &keys::DYNAMIC_ALLOCATION_RATIO)?,
-        slots: (cores / get(conf, &keys::TASK_CPUS)?.max(1)).max(1),
-    }))
 }

@@ -22,10 +22,12 @@ use firesteel_scheduler::DriverEvent;
 
 use crate::{
     Error, Result,
-    builder::{ContextBuilder, get, scheduler_config},
+    builder::{ContextBuilder, get},
     driver::{Driver, Message},
     local,
     master::Master,
+    properties,
+    scheduling::scheduler_config,
     standalone,
 };
 
@@ -50,6 +52,8 @@ pub struct Context {
 }
 
 struct Inner {
+    /// Tells the Contexts of a process apart.
+    serial: u64,
     conf: Conf,
     app_id: String,
     bounds: SplitBounds,
@@ -88,6 +92,7 @@ impl Context {
         let cleaner = driver.cleaner();
         let messages = Mutex::new(driver.messages.clone());
         let inner = Arc::new_cyclic(|weak: &std::sync::Weak<Inner>| Inner {
+            serial: properties::next_serial(),
             conf,
             app_id,
             bounds,
@@ -199,9 +204,22 @@ impl Context {
     }
 }
 
+impl Context {
+    /// What tells this Context from others of the process.
+    pub(crate) fn serial(&self) -> u64 {
+        self.inner.serial
+    }
+
+    /// Tells the driver's event loop something; a stopped Context has none.
+    pub(crate) fn tell(&self, message: Message) -> Result<()> {
+        self.inner.tell(message)
+    }
+}
+
 impl Inner {
     fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
+        properties::forget(self.serial);
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut running) = running {
             running.driver.stop();
@@ -228,7 +246,8 @@ impl JobRunner for Inner {
     fn submit(&self, job: Job) -> Result<JobHandle> {
         let id = JobId(self.next_job.fetch_add(1, Ordering::Relaxed));
         let (sender, events) = mpsc::channel();
-        self.tell(Message::Submit { id, job, events: sender })?;
+        let properties = properties::of_job(self.serial);
+        self.tell(Message::Submit { id, job, events: sender, properties })?;
         let messages = Mutex::new(self.messages.lock().unwrap_or_else(PoisonError::into_inner).clone());
         let cancel = move |reason: &str| {
             let event = DriverEvent::CancelJob { job: id, reason: reason.to_owned() };

@@ -32,9 +32,13 @@
 mod builder;
 mod context;
 mod driver;
+mod fair_pools;
+mod jobs;
 mod local;
 mod logging;
 mod master;
+mod properties;
+mod scheduling;
 mod scratch;
 mod standalone;
 
@@ -47,6 +51,7 @@ pub use firesteel_rdd::{
 };
 pub use firesteel_scheduler::JobError;
 pub use firesteel_shuffle::{HashPartitioner, Partitioner, RangePartitioner, SortKey};
+pub use properties::LocalProperties;
 
 /// What a program needs to write jobs.
 pub mod prelude {

@@ -78,6 +78,7 @@ pub fn start(
     threads: u32,
     cores: &Arc<AtomicU32>,
 ) -> Result<(Driver, Box<dyn Backend>)> {
+    let task_cpus = config.task_cpus.max(1);
     let scratch = local_dirs(conf)?.iter().map(|dir| Scratch::new(dir)).collect::<Result<Vec<_>>>()?;
     let (fraction, storage) = (get(conf, &keys::MEMORY_FRACTION)?, get(conf, &keys::MEMORY_STORAGE_FRACTION)?);
     let memory = MemoryConfig::of_process(get(conf, &keys::DRIVER_MEMORY)?.0, fraction, storage);
@@ -103,7 +104,7 @@ pub fn start(
     let settings = ExecutorSettings::from_conf(conf).map_err(|e| Error::Start(e.to_string()))?;
     let executor_config = ExecutorConfig {
         executor: EXECUTOR,
-        cores: threads,
+        cores: threads / task_cpus,
         settings: ExecutorSettings { heartbeat: None, ..settings },
         block_address: "in-process".to_owned(),
         client,

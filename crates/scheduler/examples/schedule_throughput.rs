@@ -27,7 +27,12 @@ fn main() {
     let node = GraphNode { rdd: RddId(0), partitions: tasks, ..GraphNode::default() };
     let graph = JobGraph { nodes: vec![node], root: 0 };
     let begin = Instant::now();
-    let submit = DriverEvent::SubmitJob { job: JobId(0), graph, partitions: (0..tasks).collect() };
+    let submit = DriverEvent::SubmitJob {
+        job: JobId(0),
+        graph,
+        partitions: (0..tasks).collect(),
+        properties: Default::default(),
+    };
     core.handle(Tick::ZERO, submit, &mut out);
     let (mut results, mut running): (u32, Vec<(ExecutorId, TaskId)>) = (0, Vec::new());
     loop {

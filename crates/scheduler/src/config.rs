@@ -1,6 +1,67 @@
 //! The settings that the driver's schedulers work by.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
+
+/// The pool of jobs that name none.
+pub const DEFAULT_POOL: &str = "default";
+
+/// In which order those of one pool get slots. Spark: `SchedulingMode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SchedulingMode {
+    /// Lower job and stage numbers first.
+    #[default]
+    Fifo,
+    /// Who runs least for its weight and minimum share first.
+    Fair,
+}
+
+/// A pool of `fairscheduler.xml`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PoolConfig {
+    /// What `spark.scheduler.pool` calls it.
+    pub name: String,
+    /// The order of the jobs in it.
+    pub mode: SchedulingMode,
+    /// Its part of the slots in relation to other pools', at least 1.
+    pub weight: u32,
+    /// Slots that it gets before others get by weight.
+    pub min_share: u32,
+}
+
+impl PoolConfig {
+    /// A pool with Spark's defaults: FIFO, weight 1, no minimum share.
+    pub fn named(name: &str) -> Self {
+        PoolConfig { name: name.to_owned(), mode: SchedulingMode::Fifo, weight: 1, min_share: 0 }
+    }
+}
+
+/// When and of what a second copy of a running task is launched; the defaults are Spark's.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SpeculationConfig {
+    /// `spark.speculation.interval`: how often it is looked for slow tasks.
+    pub interval: Duration,
+    /// `spark.speculation.multiplier`: so many times the median counts as slow.
+    pub multiplier: f64,
+    /// `spark.speculation.quantile`: the part of a stage's tasks that must have ended before.
+    pub quantile: f64,
+    /// `spark.speculation.minTaskRuntime`: no task that has run for less is slow.
+    pub min_task_runtime: Duration,
+    /// `spark.speculation.task.duration.threshold`: a task of a stage that fits one executor's slots is slow after this
+    /// time, however few have ended.
+    pub duration_threshold: Option<Duration>,
+}
+
+impl Default for SpeculationConfig {
+    fn default() -> Self {
+        SpeculationConfig {
+            interval: Duration::from_millis(100),
+            multiplier: 3.0,
+            quantile: 0.9,
+            min_task_runtime: Duration::from_millis(100),
+            duration_threshold: None,
+        }
+    }
+}
 
 use crate::AllocationConfig;
 
@@ -11,10 +72,22 @@ pub struct SchedulerConfig {
     pub max_task_failures: u32,
     /// `spark.stage.maxConsecutiveAttempts`: a job fails when a stage could not fetch in this many attempts in a row.
     pub max_stage_attempts: u32,
+    /// `spark.scheduler.mode`: whether jobs get slots one after the other, or from pools.
+    pub mode: SchedulingMode,
+    /// The pools that `fairscheduler.xml` declares; others come with the first job that names them.
+    pub pools: Vec<PoolConfig>,
+    /// `spark.speculation`: None for never.
+    pub speculation: Option<SpeculationConfig>,
+    /// `spark.task.cpus`: cores of an executor that one task takes, at least 1.
+    pub task_cpus: u32,
     /// `spark.locality.wait.process`: how long a slot stays free for an executor that holds the cached partition.
     pub locality_wait_process: Duration,
     /// `spark.locality.wait.node`: how long it then stays free for a preferred host.
     pub locality_wait_node: Duration,
+    /// `spark.locality.wait.rack`: how long it then stays free for a host in the rack of a preferred one.
+    pub locality_wait_rack: Duration,
+    /// The rack of each host of which it is known.
+    pub racks: BTreeMap<String, String>,
     /// `spark.driver.maxResultSize` in bytes; 0 is no limit.
     pub max_result_size: u64,
     /// `spark.files.fetchFailure.unRegisterOutputOnHost`: a failed fetch costs all outputs that the same shuffle service
@@ -35,8 +108,14 @@ impl Default for SchedulerConfig {
         SchedulerConfig {
             max_task_failures: 4,
             max_stage_attempts: 4,
+            mode: SchedulingMode::Fifo,
+            pools: Vec::new(),
+            speculation: None,
+            task_cpus: 1,
             locality_wait_process: Duration::from_secs(3),
             locality_wait_node: Duration::from_secs(3),
+            locality_wait_rack: Duration::from_secs(3),
+            racks: BTreeMap::new(),
             max_result_size: 1 << 30,
             unregister_output_on_host: false,
             resubmit_delay: Duration::from_millis(100),

@@ -14,7 +14,7 @@ use crate::{
     error::JobError,
     event::DriverEvent,
     map_outputs::MapOutputTracker,
-    tasks::{TaskScheduler, executors::Executor, min_some, task_set::LocalityWaits},
+    tasks::{TaskScheduler, executors::Executor, min_some},
 };
 
 /// An executor that was given back has this long to end; then it counts as gone, whatever became of it.
@@ -34,10 +34,9 @@ pub struct DriverCore {
 impl DriverCore {
     /// A driver without jobs and executors.
     pub fn new(config: SchedulerConfig) -> Self {
-        let waits = LocalityWaits { process: config.locality_wait_process, node: config.locality_wait_node };
         DriverCore {
             dag: DagScheduler::default(),
-            tasks: TaskScheduler::new(waits, config.starvation_timeout),
+            tasks: TaskScheduler::new(&config),
             outputs: MapOutputTracker::default(),
             blocks: BlockLocations::default(),
             allocation: config.allocation.clone().map(ExecutorAllocation::new),
@@ -93,8 +92,14 @@ impl DriverCore {
 
     fn take(&mut self, now: Tick, event: DriverEvent, out: &mut Vec<DriverEffect>) {
         match event {
-            DriverEvent::SubmitJob { job, graph, partitions } => self.submit_job(now, job, graph, partitions, out),
+            DriverEvent::SubmitJob { job, graph, partitions, properties } => {
+                self.submit_job(now, job, graph, partitions, properties, out);
+            }
             DriverEvent::CancelJob { job, reason } => self.cancel_job(job, reason, out),
+            DriverEvent::CancelJobs { which, reason } => self.cancel_jobs(&which, &reason, out),
+            DriverEvent::CancelStage { stage, reason } => {
+                self.abort_stage(stage, &JobError::Cancelled { reason }, out);
+            }
             DriverEvent::ExecutorRegistered { executor, host, block_address, shuffle_service, cores } => {
                 self.executor_registered(executor, &host, &block_address, shuffle_service.as_deref(), cores, out);
             }

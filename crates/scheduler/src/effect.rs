@@ -178,6 +178,8 @@ pub struct TaskSpec {
     pub partition: u32,
     /// How often this partition was tried before in this stage attempt.
     pub attempt_number: u32,
+    /// It runs beside an attempt that is slow.
+    pub speculative: bool,
 }
 
 /// Where one map task's output lies.

@@ -2,27 +2,43 @@
 //! takes them.
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, JobId, RddId, ShuffleId, TaskFailure, TaskId};
+use firesteel_common::{ExecutorId, JobId, RddId, ShuffleId, StageId, TaskFailure, TaskId};
 
-use crate::graph::JobGraph;
+use crate::{graph::JobGraph, properties::JobProperties};
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
 pub enum DriverEvent {
     /// An action was called.
     SubmitJob {
-        /// Names the job; never used before. Lower numbers get slots first.
+        /// Names the job; never used before. Within a FIFO pool lower numbers get slots first.
         job: JobId,
         /// What it computes.
         graph: JobGraph,
         /// Partitions of the root to compute, in the order of the results.
         partitions: Vec<u32>,
+        /// What the submitting thread said of it.
+        properties: JobProperties,
     },
     /// The user no longer wants the job.
     CancelJob {
         /// Which.
         job: JobId,
         /// Why; part of the job's error.
+        reason: String,
+    },
+    /// The user no longer wants some jobs.
+    CancelJobs {
+        /// Which.
+        which: JobSelection,
+        /// Why; part of the jobs' errors.
+        reason: String,
+    },
+    /// The user no longer wants the jobs that need this stage.
+    CancelStage {
+        /// Which.
+        stage: StageId,
+        /// Why; part of the jobs' errors.
         reason: String,
     },
     /// An executor opened its stream and is ready for tasks.
@@ -35,7 +51,7 @@ pub enum DriverEvent {
         block_address: String,
         /// host:port of the shuffle service on its host, which serves its shuffle blocks, also after its end.
         shuffle_service: Option<String>,
-        /// How many tasks it runs at a time.
+        /// Its cores; a task takes `spark.task.cpus` of them.
         cores: u32,
     },
     /// Its stream closed. It gets no more tasks; why it is gone is awaited for a bounded time.
@@ -92,6 +108,22 @@ pub enum DriverEvent {
     Stop,
     /// The time of [`crate::DriverCore::next_deadline`] has come.
     Wake,
+}
+
+/// Jobs to cancel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum JobSelection {
+    /// All that run.
+    All,
+    /// Those of a group.
+    Group {
+        /// Which.
+        group: String,
+        /// Also those that will be submitted in it.
+        future: bool,
+    },
+    /// Those that have a tag.
+    Tag(String),
 }
 
 /// News of one task.

@@ -67,23 +67,30 @@ impl DriverCore {
             hold!(waiting == set.waiting as usize, "{}: {waiting} tasks wait, it counts {}", key.1, set.waiting);
             hold!(over == set.over as usize, "{}: {over} tasks are over, it counts {}", key.1, set.over);
             hold!(waiting + over + set.running as usize == set.tasks.len(), "{}: its tasks do not add up", key.1);
-            let schedulable = waiting > 0 && !set.zombie;
-            hold!(schedulable == self.tasks.schedulable.contains(key), "{} is offered slots wrongly", key.1);
+            hold!(set.wants_slots() == self.tasks.pools.wants(*key), "{} is offered slots wrongly", key.1);
             self.check_running(key.1.to_string(), set)?;
             let stage = self.dag.stages.get(&key.1.stage);
             hold!(stage.is_some(), "{} is scheduled and its stage is gone", key.1);
         }
-        let orphan = self.tasks.schedulable.iter().find(|key| !self.tasks.sets.contains_key(key));
+        let orphan = self.tasks.pools.keys().find(|key| !self.tasks.sets.contains_key(key));
         hold!(orphan.is_none(), "{orphan:?} is offered slots and is gone");
+        for (pool, (name, counted)) in self.tasks.pools.running().enumerate() {
+            let run = self.tasks.running.values().filter(|r| r.has_slot && r.pool == pool).count();
+            hold!(run == counted as usize, "pool {name} counts {counted} running tasks, {run} are");
+        }
         Ok(())
     }
 
     fn check_running(&self, name: String, set: &TaskSetManager) -> Result<(), String> {
         for (position, t) in (0u32..).zip(&set.tasks) {
-            if let TaskState::Running(task) = t.state {
-                let known = self.tasks.running.get(&task).is_some_and(|r| r.position == position);
+            for task in t.attempts.iter().flatten() {
+                let known = self.tasks.running.get(task).is_some_and(|r| r.position == position);
                 hold!(known, "{name}: {task} is said to run and is not known");
             }
+            let runs = t.attempts.iter().flatten().count() > 0;
+            hold!(runs == (t.state == TaskState::Running), "{name}: what runs of task {position} is not what it says");
+            let slow = set.slow.contains(&position);
+            hold!(!slow || runs, "{name}: task {position} counts as slow and does not run");
         }
         Ok(())
     }

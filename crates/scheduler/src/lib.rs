@@ -3,7 +3,7 @@
 //! ```text
 //!   events ──▶ DriverCore ──▶ effects            (driver shell in `firesteel`, virtual cluster in `simulation`)
 //!                 ├─ dag/               jobs, stages cut at shuffles, fetch failures, lost executors, cancellation
-//!                 ├─ tasks/             TaskScheduler: slots, FIFO task sets, retries, locality
+//!                 ├─ tasks/             TaskScheduler: slots, pools, retries, locality, speculation
 //!                 ├─ map_outputs        MapOutputTracker: where shuffle outputs lie
 //!                 ├─ block_locations    which executors hold which cached partitions
 //!                 └─ allocation         dynamic allocation: how many executors there shall be
@@ -17,6 +17,7 @@ pub mod effect;
 pub mod error;
 pub mod event;
 pub mod graph;
+pub mod properties;
 
 mod allocation;
 mod block_locations;
@@ -27,9 +28,10 @@ mod map_outputs;
 mod tasks;
 
 pub use allocation::AllocationConfig;
-pub use config::SchedulerConfig;
+pub use config::{PoolConfig, SchedulerConfig, SchedulingMode, SpeculationConfig};
 pub use driver_core::DriverCore;
 pub use effect::{DriverEffect, MapLocation, StageKind, TaskSpec};
 pub use error::JobError;
-pub use event::{BlockUpdate, DriverEvent, MapOutput, TaskOutcome, TaskUpdate};
+pub use event::{BlockUpdate, DriverEvent, JobSelection, MapOutput, TaskOutcome, TaskUpdate};
 pub use graph::{GraphDep, GraphNode, JobGraph, NarrowMap};
+pub use properties::JobProperties;

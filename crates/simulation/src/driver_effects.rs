@@ -36,7 +36,7 @@ impl Cluster {
             graph.nodes[root].rdd,
             partitions.len()
         ));
-        self.driver_handle(d, DriverEvent::SubmitJob { job, graph, partitions });
+        self.driver_handle(d, DriverEvent::SubmitJob { job, graph, partitions, properties: Default::default() });
     }
 
     pub(crate) fn driver_handle(&mut self, d: usize, event: DriverEvent) {

@@ -92,6 +92,26 @@ table! {
     TASK_STACK_SIZE: ByteSize = "spark.firesteel.taskStackSize", Some("256m"), OURS; unit(Unit::Bytes); at_least(1 << 20)
 
 [scheduling "Scheduling"]
+    /// Whether jobs that run at the same time get slots one after the other (FIFO), or side by side from pools (FAIR).
+    SCHEDULER_MODE: String = "spark.scheduler.mode", Some("FIFO"), spark("0.8.0"); one_of(&["fifo", "fair"])
+    /// The file that declares the pools of FAIR. Without it, `fairscheduler.xml` of the configuration directory, if it is
+    /// there. Jobs choose a pool by the local property `spark.scheduler.pool`.
+    SCHEDULER_ALLOCATION_FILE: Option<String> = "spark.scheduler.allocation.file", None, spark("0.8.1")
+    /// How long tasks wait without any launch before the user is warned.
+    STARVATION_TIMEOUT: Duration = "spark.starvation.timeout", Some("15s"), spark("1.0.0"); unit(Unit::Millis); at_least(1)
+    /// Whether a task that takes much longer than the others of its stage is run a second time on another executor.
+    SPECULATION: bool = "spark.speculation", Some("false"), spark("0.6.0")
+    /// How often it is looked for slow tasks.
+    SPECULATION_INTERVAL: Duration = "spark.speculation.interval", Some("100ms"), spark("0.6.0"); unit(Unit::Millis); at_least(1)
+    /// A task is slow when it runs for this many times the median of the successful ones.
+    SPECULATION_MULTIPLIER: f64 = "spark.speculation.multiplier", Some("3"), spark("0.6.0"); between(0.0, 1000000.0)
+    /// The part of a stage's tasks that must have ended before others count as slow.
+    SPECULATION_QUANTILE: f64 = "spark.speculation.quantile", Some("0.9"), spark("0.6.0"); between(0.0, 1.0)
+    /// No task that has run for less than this counts as slow.
+    SPECULATION_MIN_TASK_RUNTIME: Duration = "spark.speculation.minTaskRuntime", Some("100ms"), spark("3.2.0"); unit(Unit::Millis)
+    /// A task of a stage with no more tasks than one executor has slots counts as slow after this time, however few have
+    /// ended.
+    SPECULATION_DURATION_THRESHOLD: Option<Duration> = "spark.speculation.task.duration.threshold", None, spark("3.0.0"); unit(Unit::Millis); at_least(1)
     /// Cores that a task occupies.
     TASK_CPUS: u32 = "spark.task.cpus", Some("1"), spark("0.5.0"); at_least(1)
     /// Failures of one task after which its job fails. `local[N]` counts as 1, `local[N,F]` as F.
@@ -107,6 +127,15 @@ table! {
     LOCALITY_WAIT_PROCESS: Option<Duration> = "spark.locality.wait.process", None, spark("0.8.0"); unit(Unit::Millis)
     /// The wait for the host that has the data. Without it, spark.locality.wait.
     LOCALITY_WAIT_NODE: Option<Duration> = "spark.locality.wait.node", None, spark("0.8.0"); unit(Unit::Millis)
+    /// The wait for a host in the rack of one that has the data. Without it, spark.locality.wait.
+    LOCALITY_WAIT_RACK: Option<Duration> = "spark.locality.wait.rack", None, spark("0.8.0"); unit(Unit::Millis)
+    /// A file with a host and the name of its rack on each line, for spark.locality.wait.rack. Without it, no rack is
+    /// known.
+    TOPOLOGY_FILE: Option<String> = "spark.firesteel.topologyFile", None, OURS
+    /// How long failed fetches are gathered before the lost shuffle outputs are computed again.
+    RESUBMIT_DELAY: Duration = "spark.firesteel.resubmitDelay", Some("100ms"), OURS; unit(Unit::Millis)
+    /// How long the driver waits for the worker's report of why an executor's connection has closed.
+    LOSS_REASON_WAIT: Duration = "spark.firesteel.lossReasonWait", Some("2s"), OURS; unit(Unit::Millis)
 
 [allocation "Dynamic allocation"]
     /// Whether the number of executors follows the work: more are asked for while tasks wait, idle ones are given back.

@@ -27,7 +27,7 @@ use firesteel_rdd::{
     runner::{Cleaner, Job, JobEvent},
 };
 use firesteel_rpc::proto::executor as proto;
-use firesteel_scheduler::{DriverCore, DriverEffect, DriverEvent, SchedulerConfig};
+use firesteel_scheduler::{DriverCore, DriverEffect, DriverEvent, JobProperties, SchedulerConfig};
 use firesteel_storage::BlockManager;
 
 use self::{cleaner::EventLoopCleaner, results::ResultFetcher, services::ShuffleServices, stages::Stages};
@@ -55,6 +55,8 @@ pub enum Message {
         job: Job,
         /// Where its news goes.
         events: mpsc::Sender<JobEvent>,
+        /// What the submitting thread said of it.
+        properties: JobProperties,
     },
     /// An executor registered.
     Connected {
@@ -245,11 +247,11 @@ impl EventLoop {
     /// What the schedulers are told of a message.
     fn event_of(&mut self, message: Message) -> Option<DriverEvent> {
         Some(match message {
-            Message::Submit { id, job, events } => {
+            Message::Submit { id, job, events, properties } => {
                 let (graph, shuffles) = graph::of(&job.root);
                 let Job { root, output, partitions, site } = job;
                 self.jobs.insert(id, RunningJob { root, output, shuffles, events, site });
-                DriverEvent::SubmitJob { job: id, graph, partitions }
+                DriverEvent::SubmitJob { job: id, graph, partitions, properties }
             }
             Message::Connected { executor, host, block_address, shuffle_service, cores, link } => {
                 tracing::info!(executor_id = executor.0, host, cores, "executor registered");

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use firesteel_common::{ShuffleId, StageId, Tick};
 
-use super::stage::{AttemptInfo, Stage, StageState};
+use super::{
+    Job,
+    stage::{AttemptInfo, Stage, StageState},
+};
 use crate::{
     driver_core::DriverCore,
     effect::{DriverEffect, StageKind},
@@ -83,6 +86,11 @@ impl DriverCore {
         }
     }
 
+    /// The first job that still needs the stage: its properties are those of the stage's tasks.
+    fn active_job(&self, stage: StageId) -> Option<&Job> {
+        self.dag.stages.get(&stage)?.jobs.iter().find_map(|job| self.dag.jobs.get(job))
+    }
+
     /// All parents are there: starts an attempt of what is missing. Stages that may go on are added to `todo`.
     fn start_attempt(&mut self, now: Tick, id: StageId, todo: &mut Vec<StageId>, out: &mut Vec<DriverEffect>) {
         let Some(stage) = self.dag.stages.get(&id) else { return };
@@ -125,6 +133,7 @@ impl DriverCore {
         }
         self.set_state(id, StageState::Running { attempt: number });
         out.push(DriverEffect::StageStarted { attempt, kind, rdd, tasks: tasks.len() as u32, shuffles });
-        self.tasks.submit(now, key, tasks);
+        let pool = self.active_job(id).and_then(|job| job.properties.pool.clone());
+        self.tasks.submit(now, key, pool.as_deref(), tasks);
     }
 }

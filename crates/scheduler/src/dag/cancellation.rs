@@ -2,15 +2,40 @@
 
 use firesteel_common::{JobId, StageId};
 
+use super::Job;
 use crate::{
     driver_core::DriverCore,
     effect::{DriverEffect, StageKind},
     error::JobError,
+    event::JobSelection,
 };
+
+/// Of so many groups it is known that their future jobs are cancelled, as in Spark.
+const GROUPS_REMEMBERED: usize = 1000;
 
 impl DriverCore {
     pub(crate) fn cancel_job(&mut self, job: JobId, reason: String, out: &mut Vec<DriverEffect>) {
         self.fail_job(job, JobError::Cancelled { reason }, out);
+    }
+
+    pub(crate) fn cancel_jobs(&mut self, which: &JobSelection, reason: &str, out: &mut Vec<DriverEffect>) {
+        let chosen = |job: &Job| match which {
+            JobSelection::All => true,
+            JobSelection::Group { group, .. } => job.properties.group.as_ref() == Some(group),
+            JobSelection::Tag(tag) => job.properties.tags.contains(tag),
+        };
+        let jobs: Vec<JobId> = self.dag.jobs.iter().filter(|(_, job)| chosen(job)).map(|(id, _)| *id).collect();
+        for job in jobs {
+            self.cancel_job(job, reason.to_owned(), out);
+        }
+        if let JobSelection::Group { group, future: true } = which
+            && !self.dag.cancelled_groups.contains(group)
+        {
+            self.dag.cancelled_groups.push_back(group.clone());
+            if self.dag.cancelled_groups.len() > GROUPS_REMEMBERED {
+                self.dag.cancelled_groups.pop_front();
+            }
+        }
     }
 
     /// Fails every job, and every one that will be submitted.

@@ -36,7 +36,7 @@ impl DriverCore {
             return;
         }
         match update.outcome {
-            TaskOutcome::Running => self.tasks.begun(task),
+            TaskOutcome::Running => self.tasks.begun(now, task),
             TaskOutcome::GivenBack => self.tasks.give_back(task),
             TaskOutcome::Result(bytes) => self.task_succeeded(now, task, Output::Result(bytes), out),
             TaskOutcome::MapOutput(output) => self.task_succeeded(now, task, Output::Map(output), out),
@@ -149,6 +149,7 @@ impl DriverCore {
                 return;
             }
         }
+        self.tasks.note_success(now, &ended);
         self.tasks.complete(ended.set.0, id, ended.index, out);
         self.check_stage_end(now, id, out);
     }

@@ -15,7 +15,12 @@ impl DriverCore {
         cores: u32,
         out: &mut Vec<DriverEffect>,
     ) {
-        if let Err(reason) = self.tasks.executors.add(executor, host, block_address, cores) {
+        let slots = cores / self.config.task_cpus.max(1);
+        if slots == 0 {
+            let needed = self.config.task_cpus;
+            let reason = format!("it has {cores} cores, fewer than a task takes ({needed}, spark.task.cpus)");
+            out.push(DriverEffect::ExecutorRefused { executor, reason });
+        } else if let Err(reason) = self.tasks.executors.add(executor, host, block_address, slots) {
             out.push(DriverEffect::ExecutorRefused { executor, reason });
         } else if let Some(service) = shuffle_service {
             self.outputs.add_service(executor, service);

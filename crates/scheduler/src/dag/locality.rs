@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use firesteel_common::ExecutorId;
+
 use super::stage::Stage;
 use crate::{driver_core::DriverCore, graph::GraphDep, tasks::task_set::Preference};
 
@@ -32,11 +34,11 @@ impl DriverCore {
                 let mut hosts: Vec<Arc<str>> =
                     holders.iter().filter_map(|e| known.get(e).map(|e| e.host.clone())).collect();
                 hosts.dedup();
-                return Preference { executors: holders.to_vec(), hosts };
+                return self.with_racks(holders.to_vec(), hosts);
             }
             if let Some(hosts) = node.preferred.get(partition as usize).filter(|h| !h.is_empty()) {
                 let hosts = hosts.iter().map(|h| Arc::from(h.as_str())).collect();
-                return Preference { executors: Vec::new(), hosts };
+                return self.with_racks(Vec::new(), hosts);
             }
             let above = stack.len();
             for dep in &node.deps {
@@ -48,5 +50,11 @@ impl DriverCore {
             stack[above..].reverse();
         }
         Preference::default()
+    }
+
+    fn with_racks(&self, executors: Vec<ExecutorId>, hosts: Vec<Arc<str>>) -> Preference {
+        let mut racks: Vec<Arc<str>> = hosts.iter().filter_map(|h| self.tasks.executors.rack_of(h)).cloned().collect();
+        racks.dedup();
+        Preference { executors, hosts, racks }
     }
 }

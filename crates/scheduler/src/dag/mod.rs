@@ -26,7 +26,7 @@ mod release;
 pub(crate) mod stage;
 mod submission;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use firesteel_common::{JobId, ShuffleId, StageId};
 
@@ -34,7 +34,7 @@ use self::{
     release::{Leftover, Release},
     stage::Stage,
 };
-use crate::{error::JobError, map_outputs::Generations};
+use crate::{error::JobError, map_outputs::Generations, properties::JobProperties};
 
 /// A job that runs.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ pub(crate) struct Job {
     /// What the finished partitions were computed from, as far as it is indeterminate.
     pub(crate) computed_from: Generations,
     pub(crate) stages: BTreeSet<StageId>,
+    pub(crate) properties: JobProperties,
 }
 
 /// The tables of the DAGScheduler.
@@ -67,6 +68,8 @@ pub(crate) struct DagScheduler {
     pub(crate) leftovers: BTreeMap<StageId, Leftover>,
     /// What is dropped when such tasks have ended.
     pub(crate) released: Vec<Release>,
+    /// Groups of which no job is run any more, the oldest first.
+    pub(crate) cancelled_groups: VecDeque<String>,
     /// Why no job can run any more.
     pub(crate) closed: Option<JobError>,
 }

@@ -13,6 +13,7 @@ use crate::{
     effect::{DriverEffect, StageKind},
     error::JobError,
     graph::{GraphDep, JobGraph},
+    properties::JobProperties,
 };
 
 /// A shuffle that is read somewhere: its id, the index of the RDD that is shuffled, and its reducers.
@@ -71,9 +72,10 @@ impl DriverCore {
         job: JobId,
         graph: JobGraph,
         partitions: Vec<u32>,
+        properties: JobProperties,
         out: &mut Vec<DriverEffect>,
     ) {
-        if let Err(error) = self.check_submission(job, &graph, &partitions) {
+        if let Err(error) = self.check_submission(job, &graph, &partitions, &properties) {
             out.push(DriverEffect::JobFailed { job, error });
             return;
         }
@@ -94,14 +96,24 @@ impl DriverCore {
                 result_bytes: 0,
                 computed_from: Default::default(),
                 stages,
+                properties,
             },
         );
         self.submit_stages(now, vec![result_stage], out);
     }
 
-    fn check_submission(&self, job: JobId, graph: &JobGraph, partitions: &[u32]) -> Result<(), JobError> {
+    fn check_submission(
+        &self,
+        job: JobId,
+        graph: &JobGraph,
+        partitions: &[u32],
+        properties: &JobProperties,
+    ) -> Result<(), JobError> {
         if let Some(error) = &self.dag.closed {
             return Err(error.clone());
+        }
+        if let Some(group) = properties.group.as_ref().filter(|g| self.dag.cancelled_groups.contains(g)) {
+            return Err(JobError::Cancelled { reason: format!("its group {group} was cancelled, with all to come") });
         }
         let invalid = |message| Err(JobError::InvalidGraph { message });
         if self.dag.jobs.contains_key(&job) {

@@ -30,9 +30,10 @@ impl TaskScheduler {
     }
 
     /// The executor says that a task that had waited there has begun.
-    pub(crate) fn begun(&mut self, task: TaskId) {
+    pub(crate) fn begun(&mut self, now: Tick, task: TaskId) {
         if let Some(r) = self.running.get_mut(&task) {
             r.begun = true;
+            r.since = now;
         }
     }
 
@@ -42,7 +43,7 @@ impl TaskScheduler {
         let Some(set) = self.sets.get_mut(&ended.set) else { return };
         let t = &mut set.tasks[ended.position as usize];
         t.launches = t.launches.saturating_sub(1);
-        if !set.zombie {
+        if !set.zombie && t.state == TaskState::Over {
             set.set_state(ended.position, TaskState::Waiting);
         }
         self.note_waiting(ended.set);

@@ -9,12 +9,14 @@ use std::{
 
 use firesteel_common::{ExecutorId, TaskId, Tick};
 
-use super::{min_some, pace::Pace};
+use super::{min_some, pace::Pace, task_set::Place};
 
 #[derive(Debug)]
 pub(crate) struct Executor {
     pub(crate) host: Arc<str>,
+    pub(crate) rack: Option<Arc<str>>,
     pub(crate) block_address: Arc<str>,
+    /// Tasks that it runs at a time.
     pub(crate) cores: u32,
     /// Tasks launched there and not yet reported as ended. What exceeds the cores waits there.
     pub(crate) used: u32,
@@ -56,6 +58,10 @@ pub(crate) struct Executors {
     pub(crate) roomy: BTreeSet<ExecutorId>,
     /// Connected executors by host.
     hosts: BTreeMap<Arc<str>, u32>,
+    /// Connected executors by rack.
+    racks: BTreeMap<Arc<str>, u32>,
+    /// The rack of each host of which it is known.
+    rack_of: BTreeMap<Arc<str>, Arc<str>>,
     /// Ids that are over; an executor never comes back.
     gone: BTreeSet<ExecutorId>,
     /// Whose turn it is to get a task.
@@ -63,6 +69,12 @@ pub(crate) struct Executors {
 }
 
 impl Executors {
+    /// No executors yet, on hosts in these racks.
+    pub(crate) fn new(racks: &BTreeMap<String, String>) -> Self {
+        let rack_of = racks.iter().map(|(host, rack)| (host.as_str().into(), rack.as_str().into())).collect();
+        Executors { rack_of, ..Executors::default() }
+    }
+
     /// Adds an executor. The error says why it is not taken.
     pub(crate) fn add(&mut self, id: ExecutorId, host: &str, block_address: &str, cores: u32) -> Result<bool, String> {
         if self.gone.contains(&id) {
@@ -76,11 +88,16 @@ impl Executors {
             };
         }
         let host: Arc<str> = host.into();
+        let rack = self.rack_of(&host).cloned();
         *self.hosts.entry(host.clone()).or_default() += 1;
+        if let Some(rack) = &rack {
+            *self.racks.entry(rack.clone()).or_default() += 1;
+        }
         self.known.insert(
             id,
             Executor {
                 host,
+                rack,
                 block_address: block_address.into(),
                 cores,
                 used: 0,
@@ -99,13 +116,11 @@ impl Executors {
     pub(crate) fn disconnect(&mut self, id: ExecutorId, reason_awaited_until: Tick) -> bool {
         let Some(e) = self.known.get_mut(&id).filter(|e| e.lost_at.is_none()) else { return false };
         e.lost_at = Some(reason_awaited_until);
-        let host = e.host.clone();
+        let (host, rack) = (e.host.clone(), e.rack.clone());
         self.note_room(id);
-        if let Some(n) = self.hosts.get_mut(&host) {
-            *n -= 1;
-            if *n == 0 {
-                self.hosts.remove(&host);
-            }
+        one_less(&mut self.hosts, &host);
+        if let Some(rack) = rack {
+            one_less(&mut self.racks, &rack);
         }
         true
     }
@@ -134,12 +149,28 @@ impl Executors {
         self.hosts.contains_key(host)
     }
 
+    /// Whether a connected executor runs on a host of this rack.
+    pub(crate) fn on_rack(&self, rack: &str) -> bool {
+        self.racks.contains_key(rack)
+    }
+
+    /// Hosts with connected executors.
+    pub(crate) fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// The rack of a host, if it is known.
+    pub(crate) fn rack_of(&self, host: &str) -> Option<&Arc<str>> {
+        self.rack_of.get(host)
+    }
+
     /// The next executor with a free slot, or with room for a task that waits, in turns, so that tasks spread.
-    pub(crate) fn next_offer(&mut self, ahead: bool) -> Option<ExecutorId> {
+    pub(crate) fn next_offer(&mut self, ahead: bool) -> Option<Place> {
         let offers = self.offers(ahead);
-        let id = offers.range(self.cursor..).next().or_else(|| offers.first()).copied()?;
-        self.cursor = ExecutorId(id.0.wrapping_add(1));
-        Some(id)
+        let executor = offers.range(self.cursor..).next().or_else(|| offers.first()).copied()?;
+        self.cursor = ExecutorId(executor.0.wrapping_add(1));
+        let e = self.known.get(&executor)?;
+        Some(Place { executor, host: e.host.clone(), rack: e.rack.clone() })
     }
 
     /// Executors with a free slot, or those with room for a task that waits.
@@ -230,5 +261,14 @@ impl Executors {
         };
         note(|all| &mut all.free, free);
         note(|all| &mut all.roomy, roomy);
+    }
+}
+
+fn one_less(counts: &mut BTreeMap<Arc<str>, u32>, key: &str) {
+    if let Some(n) = counts.get_mut(key) {
+        *n -= 1;
+        if *n == 0 {
+            counts.remove(key);
+        }
     }
 }

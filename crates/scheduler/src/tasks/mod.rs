@@ -2,7 +2,9 @@
 //!
 //! ```text
 //!   dag/  ── submit, complete, retry, retire, cancel ──▶  TaskScheduler ──▶ LaunchTasks, RecallTasks, KillTask, NoResources
-//!                                                          ├─ TaskSetManager (one a stage attempt, FIFO by job and stage)
+//!                                                          ├─ Pools (whose turn it is: FIFO or FAIR)
+//!                                                          ├─ TaskSetManager (one a stage attempt: tasks, locality)
+//!                                                          ├─ speculation (copies of slow tasks)
 //!                                                          └─ Executors (slots, pace)
 //! ```
 //!
@@ -14,24 +16,27 @@
 
 mod ahead;
 pub(crate) mod executors;
+mod offers;
 pub(crate) mod pace;
+pub(crate) mod pools;
+pub(crate) mod speculation;
 pub(crate) mod task_set;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use firesteel_common::{ExecutorId, JobId, StageAttempt, StageId, TaskId, Tick};
 
 use self::{
     executors::Executors,
-    task_set::{Locality, LocalityWaits, NewTask, TaskSetManager, TaskState},
+    pools::{PoolId, Pools},
+    task_set::{LocalityWaits, NewTask, TaskSetManager, TaskState},
 };
-use crate::effect::{DriverEffect, TaskSpec};
+use crate::{
+    config::{SchedulerConfig, SpeculationConfig},
+    effect::DriverEffect,
+};
 
-/// Names a task set; the order is the order in which sets get slots.
+/// Names a task set; the order is the order in which sets of a FIFO pool get slots.
 pub(crate) type SetKey = (JobId, StageAttempt);
 
 /// A task that was launched and is not over.
@@ -40,6 +45,9 @@ pub(crate) struct RunningTask {
     pub(crate) set: SetKey,
     pub(crate) position: u32,
     pub(crate) executor: ExecutorId,
+    pub(crate) pool: PoolId,
+    /// When it was launched, or when it began, if it had to wait at its executor.
+    pub(crate) since: Tick,
     /// It still takes a slot; false while its large result is fetched.
     pub(crate) has_slot: bool,
     /// Size of the large result that is fetched; 0 before.
@@ -50,12 +58,6 @@ pub(crate) struct RunningTask {
     pub(crate) recalled: bool,
 }
 
-impl RunningTask {
-    fn new(set: SetKey, position: u32, executor: ExecutorId) -> Self {
-        RunningTask { set, position, executor, has_slot: true, result_size: 0, begun: false, recalled: false }
-    }
-}
-
 /// What a task was, once it is over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndedTask {
@@ -64,6 +66,8 @@ pub(crate) struct EndedTask {
     pub(crate) index: u32,
     pub(crate) partition: u32,
     pub(crate) executor: ExecutorId,
+    /// When it began.
+    pub(crate) since: Tick,
     /// Size of the large result that was to be fetched, 0 without one.
     pub(crate) result_size: u64,
     /// Its set launches nothing more.
@@ -76,11 +80,13 @@ pub(crate) struct EndedTask {
 pub(crate) struct TaskScheduler {
     pub(crate) executors: Executors,
     pub(crate) sets: BTreeMap<SetKey, TaskSetManager>,
-    /// Sets that have waiting tasks and are no zombies.
-    pub(crate) schedulable: BTreeSet<SetKey>,
+    pub(crate) pools: Pools,
     pub(crate) running: BTreeMap<TaskId, RunningTask>,
     next_task: u64,
     waits: LocalityWaits,
+    speculation: Option<SpeculationConfig>,
+    /// When to look for slow tasks.
+    look_at: Option<Tick>,
     starvation_timeout: Duration,
     /// When a set that holds slots back widens its choice.
     locality_deadline: Option<Tick>,
@@ -89,110 +95,43 @@ pub(crate) struct TaskScheduler {
 }
 
 impl TaskScheduler {
-    pub(crate) fn new(waits: LocalityWaits, starvation_timeout: Duration) -> Self {
+    pub(crate) fn new(config: &SchedulerConfig) -> Self {
+        let waits = LocalityWaits {
+            process: config.locality_wait_process,
+            node: config.locality_wait_node,
+            rack: config.locality_wait_rack,
+        };
         TaskScheduler {
-            executors: Executors::default(),
+            executors: Executors::new(&config.racks),
             sets: BTreeMap::new(),
-            schedulable: BTreeSet::new(),
+            pools: Pools::new(config.mode, &config.pools),
             running: BTreeMap::new(),
             next_task: 0,
             waits,
-            starvation_timeout,
+            speculation: config.speculation.clone(),
+            look_at: None,
+            starvation_timeout: config.starvation_timeout,
             locality_deadline: None,
             starving: None,
         }
     }
 
-    /// Adds the tasks of a stage attempt, ascending by index.
-    pub(crate) fn submit(&mut self, now: Tick, key: SetKey, tasks: Vec<NewTask>) {
-        self.sets.insert(key, TaskSetManager::new(key.1, tasks, self.waits, now));
+    /// Adds the tasks of a stage attempt, ascending by index, to a pool.
+    pub(crate) fn submit(&mut self, now: Tick, key: SetKey, pool: Option<&str>, tasks: Vec<NewTask>) {
+        let pool = self.pools.add(key, pool);
+        self.sets.insert(key, TaskSetManager::new(key.1, tasks, pool, self.waits, now));
         self.note_waiting(key);
     }
 
     fn note_waiting(&mut self, key: SetKey) {
-        if self.sets.get(&key).is_some_and(|s| s.waiting > 0 && !s.zombie) {
-            self.schedulable.insert(key);
-        } else {
-            self.schedulable.remove(&key);
-        }
+        let wants = self.sets.get(&key).is_some_and(TaskSetManager::wants_slots);
+        self.pools.note(key, wants);
     }
 
-    /// Launches what can be launched at `now`.
-    pub(crate) fn offer(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
-        self.recall_slow(now, out);
-        self.locality_deadline = None;
-        let mut launches: BTreeMap<ExecutorId, Vec<TaskSpec>> = BTreeMap::new();
-        // Nothing is launched ahead that could run at once elsewhere.
-        for ahead in [false, true] {
-            let mut turn = self.schedulable.first().copied();
-            while let Some(key) = turn {
-                if self.executors.offers(ahead).is_empty() {
-                    break;
-                }
-                self.offer_to(now, key, ahead, &mut launches);
-                self.note_waiting(key);
-                turn = self.schedulable.range((Bound::Excluded(key), Bound::Unbounded)).next().copied();
-            }
-        }
-        out.extend(launches.into_iter().map(|(executor, tasks)| DriverEffect::LaunchTasks { executor, tasks }));
-        self.watch_starvation(now, out);
-    }
-
-    fn offer_to(&mut self, now: Tick, key: SetKey, ahead: bool, launches: &mut BTreeMap<ExecutorId, Vec<TaskSpec>>) {
-        let Some(set) = self.sets.get_mut(&key).filter(|set| !ahead || !set.one_by_one) else { return };
-        let mut farthest = None;
-        let allowed = set.allowed(now, &self.executors);
-        for level in [Locality::Process, Locality::Node, Locality::Any] {
-            let mut misses = 0;
-            while level <= allowed && set.waiting > 0 && misses < self.executors.offers(ahead).len() {
-                let Some(executor) = self.executors.next_offer(ahead) else { break };
-                let Some(host) = self.executors.known.get(&executor).map(|e| e.host.clone()) else { break };
-                let Some((position, distance)) = set.take(executor, &host, level) else {
-                    misses += 1;
-                    continue;
-                };
-                misses = 0;
-                farthest = farthest.max(distance);
-                let task = TaskId(self.next_task);
-                self.next_task += 1;
-                set.set_state(position, TaskState::Running(task));
-                let t = &mut set.tasks[position as usize];
-                let spec = TaskSpec { task, stage: set.attempt, partition: t.partition, attempt_number: t.launches };
-                t.launches += 1;
-                self.executors.take_slot(now, executor, task);
-                self.running.insert(task, RunningTask::new(key, position, executor));
-                launches.entry(executor).or_default().push(spec);
-            }
-        }
-        if let (Some(level), true) = (farthest, self.executors.free.is_empty()) {
-            set.wait_anew(level, now);
-        }
-        if set.waiting > 0 && !self.executors.free.is_empty() {
-            self.locality_deadline = min_some(self.locality_deadline, set.next_level_at());
-        }
-    }
-
-    fn watch_starvation(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
-        if self.schedulable.is_empty() || !self.running.is_empty() {
-            self.starving = None;
-            return;
-        }
-        let (since, warn_at) = *self.starving.get_or_insert((now, now + self.starvation_timeout));
-        if now >= warn_at {
-            let executors = self.executors.known.len() as u32;
-            out.push(DriverEffect::NoResources { waited: now.since(since), executors });
-            self.starving = Some((since, now + self.starvation_timeout));
-        }
-    }
-
-    /// Tasks that wait for a slot, and tasks that have one.
-    pub(crate) fn load(&self) -> (u64, u64) {
-        let waiting = self.schedulable.iter().filter_map(|key| self.sets.get(key)).map(|s| u64::from(s.waiting)).sum();
-        let waiting: u64 = waiting;
-        let running = self.running.len() as u64;
-        // What was launched ahead of the slots waits, too.
-        let ahead = self.executors.known.values().map(|e| u64::from(e.waiting())).sum::<u64>().min(running);
-        (waiting + ahead, running - ahead)
+    /// Forgets a set; what runs of it is known until it ends.
+    fn drop_set(&mut self, key: SetKey) -> Option<TaskSetManager> {
+        self.pools.remove(key);
+        self.sets.remove(&key)
     }
 
     /// The running task of that name, if it runs on that executor.
@@ -203,7 +142,7 @@ impl TaskScheduler {
     /// Whether the task's output is still wanted of it.
     pub(crate) fn is_wanted(&self, task: TaskId) -> bool {
         let set = self.running.get(&task).and_then(|r| Some((r, self.sets.get(&r.set)?)));
-        set.is_some_and(|(r, set)| set.tasks[r.position as usize].state == TaskState::Running(task))
+        set.is_some_and(|(r, set)| set.tasks[r.position as usize].wants(task))
     }
 
     /// The task has ended but its large result is still to be fetched: its slot is free.
@@ -213,6 +152,7 @@ impl TaskScheduler {
         {
             r.result_size = result_size;
             self.executors.free_slot(r.executor, true);
+            self.pools.ended(r.pool, r.set);
         }
     }
 
@@ -226,21 +166,25 @@ impl TaskScheduler {
         let r = self.running.remove(&task)?;
         if r.has_slot {
             self.executors.free_slot(r.executor, ended);
+            self.pools.ended(r.pool, r.set);
         }
         self.executors.end_task(r.executor, task);
         let set = self.sets.get_mut(&r.set)?;
+        let wanted = set.ended(r.position, task);
         let t = &set.tasks[r.position as usize];
-        let (index, partition) = (t.index, t.partition);
-        let wanted = t.state == TaskState::Running(task);
-        if wanted {
-            set.set_state(r.position, TaskState::Over);
-        }
-        let zombie = set.zombie;
+        let (index, partition, zombie) = (t.index, t.partition, set.zombie);
         if zombie && set.running == 0 {
-            self.sets.remove(&r.set);
+            self.drop_set(r.set);
         }
-        let RunningTask { set, position, executor, result_size, .. } = r;
-        Some(EndedTask { set, position, index, partition, executor, result_size, zombie, wanted })
+        let RunningTask { set, position, executor, since, result_size, .. } = r;
+        Some(EndedTask { set, position, index, partition, executor, since, result_size, zombie, wanted })
+    }
+
+    /// A task's output was taken: what its set's others are compared with.
+    pub(crate) fn note_success(&mut self, now: Tick, ended: &EndedTask) {
+        if let (Some(_), Some(set)) = (&self.speculation, self.sets.get_mut(&ended.set)) {
+            set.took.add(now.since(ended.since));
+        }
     }
 
     /// Tries a task that ended without success again, counting a failure if told so. Says how many failures it has.
@@ -249,7 +193,8 @@ impl TaskScheduler {
         let t = &mut set.tasks[ended.position as usize];
         t.failures += u32::from(counts);
         let failures = t.failures;
-        if !set.zombie {
+        // Otherwise a copy of it still runs.
+        if !set.zombie && t.state == TaskState::Over {
             set.set_state(ended.position, TaskState::Waiting);
         }
         self.note_waiting(ended.set);
@@ -261,23 +206,18 @@ impl TaskScheduler {
         let mut touched = Vec::new();
         for (key, set) in self.sets.range_mut(all_attempts(job, stage)) {
             let Some(position) = set.position_of(index) else { continue };
-            match set.tasks[position as usize].state {
-                TaskState::Waiting => {
-                    set.set_state(position, TaskState::Over);
-                    touched.push(*key);
-                }
-                TaskState::Running(task) => {
-                    kill(&self.running, &self.executors, task, "another attempt succeeded", out);
-                    set.set_state(position, TaskState::Over);
-                    touched.push(*key);
-                }
-                TaskState::Over => {}
+            if set.tasks[position as usize].state == TaskState::Over {
+                continue;
             }
+            for task in set.complete(position).into_iter().flatten() {
+                kill(&self.running, &self.executors, task, "another attempt succeeded", out);
+            }
+            touched.push(*key);
         }
         for key in touched {
             self.note_waiting(key);
             if self.sets.get(&key).is_some_and(|s| s.zombie && s.running == 0) {
-                self.sets.remove(&key);
+                self.drop_set(key);
             }
         }
     }
@@ -297,8 +237,9 @@ impl TaskScheduler {
     pub(crate) fn retire(&mut self, key: SetKey) {
         let Some(set) = self.sets.get_mut(&key) else { return };
         set.zombie = true;
+        set.slow.clear();
         if set.running == 0 {
-            self.sets.remove(&key);
+            self.drop_set(key);
         }
         self.note_waiting(key);
     }
@@ -307,12 +248,9 @@ impl TaskScheduler {
     pub(crate) fn cancel(&mut self, job: JobId, stage: StageId, reason: &str, out: &mut Vec<DriverEffect>) {
         let keys: Vec<SetKey> = self.sets.range(all_attempts(job, stage)).map(|(key, _)| *key).collect();
         for key in keys {
-            self.schedulable.remove(&key);
-            let Some(set) = self.sets.remove(&key) else { continue };
-            for t in &set.tasks {
-                if let TaskState::Running(task) = t.state {
-                    kill(&self.running, &self.executors, task, reason, out);
-                }
+            let Some(set) = self.drop_set(key) else { continue };
+            for task in set.tasks.iter().flat_map(|t| t.attempts.iter().flatten()) {
+                kill(&self.running, &self.executors, *task, reason, out);
             }
         }
     }
@@ -324,7 +262,7 @@ impl TaskScheduler {
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
         let starving = self.starving.map(|(_, warn_at)| warn_at);
         let executors = min_some(self.executors.next_overdue(), self.executors.next_measure());
-        min_some(min_some(self.locality_deadline, starving), executors)
+        min_some(min_some(self.locality_deadline, starving), min_some(self.look_at, executors))
     }
 }
 

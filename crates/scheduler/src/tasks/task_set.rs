@@ -1,18 +1,18 @@
 //! TaskSetManager: the tasks of one stage attempt, which of them wait, and where they would best run.
 //!
-//! Called by the TaskScheduler. Knows nothing of stages' meaning. A task waits in up to three kinds of queues at once
-//! (executors that hold its cached partition, preferred hosts, all); an entry whose task no longer waits is thrown
-//! away when it comes to the front, so that launching costs a constant amortised time.
+//! Called by the TaskScheduler. Knows nothing of stages' meaning. A task waits in up to four kinds of queues at once
+//! (executors that hold its cached partition, preferred hosts, their racks, all); an entry whose task no longer waits is
+//! thrown away when it comes to the front, so that launching costs a constant amortised time.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use firesteel_common::{ExecutorId, StageAttempt, TaskId, Tick};
 
-use super::executors::Executors;
+use super::{executors::Executors, pools::PoolId, speculation::Median};
 
 /// Where a task would best run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) struct Preference {
     pub(crate) executors: Vec<ExecutorId>,
     /// Hosts that hold its input.
     pub(crate) hosts: Vec<Arc<str>>,
+    /// Racks of those hosts, as far as they are known.
+    pub(crate) racks: Vec<Arc<str>>,
 }
 
 /// A task to be: which result or map output it makes, from which partition.
@@ -35,7 +37,8 @@ pub(crate) struct NewTask {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum TaskState {
     Waiting,
-    Running(TaskId),
+    /// One attempt runs, or two side by side.
+    Running,
     /// Made its output, or will not be tried again in this set.
     Over,
 }
@@ -47,15 +50,40 @@ pub(crate) struct Task {
     pub(crate) state: TaskState,
     pub(crate) launches: u32,
     pub(crate) failures: u32,
+    /// The attempts whose output is still wanted, while it runs.
+    pub(crate) attempts: [Option<TaskId>; 2],
     preference: Option<Box<Preference>>,
 }
 
-/// How far from its data a task may run; the order is from near to far.
+impl Task {
+    /// Whether this attempt's output is still wanted.
+    pub(crate) fn wants(&self, task: TaskId) -> bool {
+        self.attempts.contains(&Some(task))
+    }
+}
+
+/// How far from its data a task may run; the order is from near to far. A task without preference stands between those
+/// that run on their host and those that do not, and is never waited with.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Locality {
     Process,
     Node,
+    NoPreference,
+    Rack,
     Any,
+}
+
+impl Locality {
+    /// The next one to try.
+    pub(crate) fn farther(self) -> Option<Self> {
+        Some(match self {
+            Locality::Process => Locality::Node,
+            Locality::Node => Locality::NoPreference,
+            Locality::NoPreference => Locality::Rack,
+            Locality::Rack => Locality::Any,
+            Locality::Any => return None,
+        })
+    }
 }
 
 /// How long a task set holds slots back at each level.
@@ -63,6 +91,15 @@ pub(crate) enum Locality {
 pub(crate) struct LocalityWaits {
     pub(crate) process: Duration,
     pub(crate) node: Duration,
+    pub(crate) rack: Duration,
+}
+
+/// An executor that is offered to a set.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) executor: ExecutorId,
+    pub(crate) host: Arc<str>,
+    pub(crate) rack: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -77,8 +114,14 @@ pub(crate) struct TaskSetManager {
     pub(crate) zombie: bool,
     /// Nothing of it is launched ahead of a free slot.
     pub(crate) one_by_one: bool,
+    pub(crate) pool: PoolId,
+    /// Running tasks of which a copy shall be launched.
+    pub(crate) slow: BTreeSet<u32>,
+    /// How long its successful tasks took; kept for speculation only.
+    pub(crate) took: Median,
     on_executor: BTreeMap<ExecutorId, VecDeque<u32>>,
     on_host: BTreeMap<Arc<str>, VecDeque<u32>>,
+    on_rack: BTreeMap<Arc<str>, VecDeque<u32>>,
     anywhere: VecDeque<u32>,
     no_preference: VecDeque<u32>,
     waits: LocalityWaits,
@@ -88,7 +131,13 @@ pub(crate) struct TaskSetManager {
 }
 
 impl TaskSetManager {
-    pub(crate) fn new(attempt: StageAttempt, tasks: Vec<NewTask>, waits: LocalityWaits, now: Tick) -> Self {
+    pub(crate) fn new(
+        attempt: StageAttempt,
+        tasks: Vec<NewTask>,
+        pool: PoolId,
+        waits: LocalityWaits,
+        now: Tick,
+    ) -> Self {
         let mut set = TaskSetManager {
             attempt,
             waiting: tasks.len() as u32,
@@ -96,9 +145,13 @@ impl TaskSetManager {
             over: 0,
             zombie: false,
             one_by_one: false,
+            pool,
+            slow: BTreeSet::new(),
+            took: Median::default(),
             tasks: Vec::with_capacity(tasks.len()),
             on_executor: BTreeMap::new(),
             on_host: BTreeMap::new(),
+            on_rack: BTreeMap::new(),
             anywhere: VecDeque::new(),
             no_preference: VecDeque::with_capacity(tasks.len()),
             waits,
@@ -113,6 +166,7 @@ impl TaskSetManager {
                 state: TaskState::Waiting,
                 launches: 0,
                 failures: 0,
+                attempts: [None; 2],
                 preference,
             });
             set.enqueue(position);
@@ -131,6 +185,9 @@ impl TaskSetManager {
         for h in &p.hosts {
             self.on_host.entry(h.clone()).or_default().push_back(position);
         }
+        for r in &p.racks {
+            self.on_rack.entry(r.clone()).or_default().push_back(position);
+        }
         self.anywhere.push_back(position);
     }
 
@@ -146,7 +203,7 @@ impl TaskSetManager {
     fn count(&mut self, state: TaskState) -> &mut u32 {
         match state {
             TaskState::Waiting => &mut self.waiting,
-            TaskState::Running(_) => &mut self.running,
+            TaskState::Running => &mut self.running,
             TaskState::Over => &mut self.over,
         }
     }
@@ -161,45 +218,95 @@ impl TaskSetManager {
         }
     }
 
-    /// Finds a waiting task for a slot of `executor`, no farther from its data than `level`, and says how far it is;
-    /// None for a task that runs equally well anywhere. The caller moves it to another state.
-    pub(crate) fn take(
-        &mut self,
-        executor: ExecutorId,
-        host: &str,
-        level: Locality,
-    ) -> Option<(u32, Option<Locality>)> {
+    /// Has tasks that could be launched.
+    pub(crate) fn wants_slots(&self) -> bool {
+        !self.zombie && (self.waiting > 0 || !self.slow.is_empty())
+    }
+
+    /// Tasks and copies of tasks that wait for a slot.
+    pub(crate) fn to_launch(&self) -> u64 {
+        u64::from(self.waiting) + self.slow.len() as u64
+    }
+
+    /// A task has begun, or a copy of it.
+    pub(crate) fn started(&mut self, position: u32, task: TaskId) {
+        if self.tasks[position as usize].state != TaskState::Running {
+            self.set_state(position, TaskState::Running);
+        }
+        let t = &mut self.tasks[position as usize];
+        t.launches += 1;
+        if let Some(free) = t.attempts.iter_mut().find(|a| a.is_none()) {
+            *free = Some(task);
+        }
+    }
+
+    /// An attempt is over. Says whether its output was still wanted; without a second attempt the task is over then.
+    pub(crate) fn ended(&mut self, position: u32, task: TaskId) -> bool {
+        let t = &mut self.tasks[position as usize];
+        let Some(attempt) = t.attempts.iter_mut().find(|a| **a == Some(task)) else { return false };
+        *attempt = None;
+        if t.attempts == [None; 2] {
+            self.slow.remove(&position);
+            self.set_state(position, TaskState::Over);
+        }
+        true
+    }
+
+    /// The task's output is there: its attempts, which are returned, are of no use any more.
+    pub(crate) fn complete(&mut self, position: u32) -> [Option<TaskId>; 2] {
+        self.slow.remove(&position);
+        self.set_state(position, TaskState::Over);
+        std::mem::take(&mut self.tasks[position as usize].attempts)
+    }
+
+    /// Whether some task would best run at this distance; if not, it need not be tried.
+    pub(crate) fn has_any_at(&self, level: Locality) -> bool {
+        match level {
+            Locality::Process => !self.on_executor.is_empty(),
+            Locality::Node => !self.on_host.is_empty(),
+            Locality::NoPreference => !self.no_preference.is_empty(),
+            Locality::Rack => !self.on_rack.is_empty(),
+            Locality::Any => !self.anywhere.is_empty(),
+        }
+    }
+
+    /// Finds a waiting task that runs at this distance from its data on a slot of `place`. The caller starts it.
+    pub(crate) fn take(&mut self, place: &Place, level: Locality) -> Option<u32> {
         let tasks = &self.tasks;
         let waits = |p: &u32| tasks[*p as usize].state == TaskState::Waiting;
-        if let Some(p) = self.on_executor.get_mut(&executor).and_then(|q| pop(q, waits)) {
-            return Some((p, Some(Locality::Process)));
-        }
-        if level >= Locality::Node
-            && let Some(p) = self.on_host.get_mut(host).and_then(|q| pop(q, waits))
-        {
-            return Some((p, Some(Locality::Node)));
-        }
-        if let Some(p) = pop(&mut self.no_preference, waits) {
-            return Some((p, None));
-        }
-        if level < Locality::Any {
-            return None;
-        }
-        pop(&mut self.anywhere, waits).map(|p| (p, Some(Locality::Any)))
+        let queue = match level {
+            Locality::Process => self.on_executor.get_mut(&place.executor)?,
+            Locality::Node => self.on_host.get_mut(&place.host)?,
+            Locality::NoPreference => &mut self.no_preference,
+            Locality::Rack => self.on_rack.get_mut(place.rack.as_ref()?)?,
+            Locality::Any => &mut self.anywhere,
+        };
+        pop(queue, waits)
     }
 
     /// The level allowed at `now`: it widens when nothing waits at it or when it was waited at long enough.
     pub(crate) fn allowed(&mut self, now: Tick, executors: &Executors) -> Locality {
         while self.level != Locality::Any {
-            let (waits_here, wait) = match self.level {
-                Locality::Process => (self.waits_for_executor(executors), self.waits.process),
-                _ => (self.waits_for_host(executors), self.waits.node),
+            let tasks = &self.tasks;
+            let (waits_here, wait, next) = match self.level {
+                Locality::Process => {
+                    let here = waits_at(&mut self.on_executor, tasks, |e| executors.takes_tasks(*e));
+                    (here, self.waits.process, Locality::Node)
+                }
+                Locality::Node | Locality::NoPreference => {
+                    let here = waits_at(&mut self.on_host, tasks, |h| executors.on_host(h));
+                    (here, self.waits.node, Locality::Rack)
+                }
+                Locality::Rack | Locality::Any => {
+                    let here = waits_at(&mut self.on_rack, tasks, |r| executors.on_rack(r));
+                    (here, self.waits.rack, Locality::Any)
+                }
             };
             if waits_here && now < self.level_since + wait {
                 break;
             }
             self.level_since = if waits_here { self.level_since + wait } else { now };
-            self.level = if self.level == Locality::Process { Locality::Node } else { Locality::Any };
+            self.level = next;
         }
         self.level
     }
@@ -215,28 +322,20 @@ impl TaskSetManager {
     pub(crate) fn next_level_at(&self) -> Option<Tick> {
         match self.level {
             Locality::Process => Some(self.level_since + self.waits.process),
-            Locality::Node => Some(self.level_since + self.waits.node),
+            Locality::Node | Locality::NoPreference => Some(self.level_since + self.waits.node),
+            Locality::Rack => Some(self.level_since + self.waits.rack),
             Locality::Any => None,
         }
     }
+}
 
-    fn waits_for_executor(&mut self, executors: &Executors) -> bool {
-        let tasks = &self.tasks;
-        self.on_executor.retain(|_, q| {
-            clean(q, tasks);
-            !q.is_empty()
-        });
-        self.on_executor.keys().any(|e| executors.takes_tasks(*e))
-    }
-
-    fn waits_for_host(&mut self, executors: &Executors) -> bool {
-        let tasks = &self.tasks;
-        self.on_host.retain(|_, q| {
-            clean(q, tasks);
-            !q.is_empty()
-        });
-        self.on_host.keys().any(|h| executors.on_host(h))
-    }
+/// Whether a task waits in a queue whose place is there.
+fn waits_at<K: Ord>(queues: &mut BTreeMap<K, VecDeque<u32>>, tasks: &[Task], is_there: impl Fn(&K) -> bool) -> bool {
+    queues.retain(|_, q| {
+        clean(q, tasks);
+        !q.is_empty()
+    });
+    queues.keys().any(is_there)
 }
 
 fn clean(queue: &mut VecDeque<u32>, tasks: &[Task]) {

@@ -1,6 +1,6 @@
 //! Jobs that are cancelled, and the end of the Context.
 
-use firesteel_common::{JobId, TaskFailure};
+use firesteel_common::{JobId, StageId, TaskFailure};
 use firesteel_scheduler::*;
 
 use crate::harness::*;
@@ -76,4 +76,69 @@ fn a_cluster_that_gives_no_executors_any_more_fails_jobs_with_the_reason() {
     d.submit(0, one_stage(1));
     d.handle(DriverEvent::ClusterFailed { message: "the master removed the application".to_owned() });
     assert!(d.error(0).to_string().ends_with("any more: the master removed the application"));
+}
+
+fn said(group: Option<&str>, tags: &[&str]) -> JobProperties {
+    JobProperties {
+        group: group.map(str::to_owned),
+        tags: tags.iter().map(|t| (*t).to_owned()).collect(),
+        ..JobProperties::default()
+    }
+}
+
+fn cancel(d: &mut Driver, which: JobSelection) {
+    d.handle(DriverEvent::CancelJobs { which, reason: "enough".to_owned() });
+}
+
+#[test]
+fn jobs_are_cancelled_by_group_by_tag_and_all() {
+    let mut d = Driver::with_executors(&[8]);
+    d.submit_with(0, one_stage(1), said(Some("g"), &[]));
+    d.submit_with(1, one_stage(1), said(Some("h"), &["x"]));
+    d.submit_with(2, one_stage(1), said(None, &["x", "y"]));
+    d.submit_with(3, one_stage(1), said(Some("g"), &["z"]));
+    d.submit(4, one_stage(1));
+    let over = |d: &Driver| d.over.keys().map(|job| job.0).collect::<Vec<_>>();
+    cancel(&mut d, JobSelection::Group { group: "g".to_owned(), future: false });
+    assert_eq!(over(&d), [0, 3]);
+    cancel(&mut d, JobSelection::Tag("x".to_owned()));
+    assert_eq!(over(&d), [0, 1, 2, 3]);
+    cancel(&mut d, JobSelection::All);
+    assert_eq!(over(&d), [0, 1, 2, 3, 4]);
+    assert_eq!(d.error(2), &JobError::Cancelled { reason: "enough".to_owned() });
+    assert_eq!(d.killed().len(), 5);
+    d.submit_with(5, one_stage(1), said(Some("g"), &["x"]));
+    assert_eq!(d.core.active_jobs(), 1, "what comes later is not cancelled");
+}
+
+#[test]
+fn jobs_to_come_of_a_cancelled_group_fail_where_that_was_asked_for() {
+    let mut d = Driver::with_executors(&[8]);
+    cancel(&mut d, JobSelection::Group { group: "g".to_owned(), future: true });
+    d.submit_with(0, one_stage(1), said(Some("g"), &[]));
+    assert!(matches!(d.error(0), JobError::Cancelled { .. }));
+    d.submit_with(1, one_stage(1), said(Some("h"), &[]));
+    d.run_out();
+    assert!(d.succeeded(1));
+    // The last thousand are remembered.
+    for i in 0..1000 {
+        cancel(&mut d, JobSelection::Group { group: i.to_string(), future: true });
+    }
+    d.submit_with(2, one_stage(1), said(Some("g"), &[]));
+    d.run_out();
+    assert!(d.succeeded(2));
+}
+
+#[test]
+fn a_cancelled_stage_takes_all_jobs_with_it_that_need_it_and_no_other() {
+    let mut d = Driver::with_executors(&[2]);
+    d.submit(0, two_stages(2, 1));
+    d.submit(1, two_stages(2, 1));
+    d.submit(2, one_stage(1));
+    // Stage 0 writes the shuffle that both read.
+    d.handle(DriverEvent::CancelStage { stage: StageId(0), reason: "stage 0".to_owned() });
+    assert!(matches!(d.error(0), JobError::Cancelled { .. }) && matches!(d.error(1), JobError::Cancelled { .. }));
+    d.killed().into_iter().for_each(|t| d.fail(t, "killed"));
+    d.run_out();
+    assert!(d.succeeded(2));
 }

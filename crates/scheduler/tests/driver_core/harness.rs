@@ -109,8 +109,22 @@ impl Driver {
 
     /// Submits all partitions of the graph's root.
     pub fn submit(&mut self, job: u32, graph: JobGraph) {
+        self.submit_with(job, graph, JobProperties::default());
+    }
+
+    /// Submits all partitions of the graph's root.
+    pub fn submit_with(&mut self, job: u32, graph: JobGraph, properties: JobProperties) {
         let partitions = (0..graph.nodes[graph.root].partitions).collect();
-        self.handle(DriverEvent::SubmitJob { job: JobId(job), graph, partitions });
+        self.submit_some(job, graph, partitions, properties);
+    }
+
+    pub fn submit_some(&mut self, job: u32, graph: JobGraph, partitions: Vec<u32>, properties: JobProperties) {
+        self.handle(DriverEvent::SubmitJob { job: JobId(job), graph, partitions, properties });
+    }
+
+    /// Submits to a pool.
+    pub fn submit_to(&mut self, pool: &str, job: u32, graph: JobGraph) {
+        self.submit_with(job, graph, JobProperties { pool: Some(pool.to_owned()), ..JobProperties::default() });
     }
 
     pub fn update(&mut self, task: TaskId, outcome: TaskOutcome) {

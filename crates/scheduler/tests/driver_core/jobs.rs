@@ -15,7 +15,12 @@ fn a_job_without_partitions_succeeds_at_once() {
 #[test]
 fn a_job_runs_only_the_partitions_that_were_asked_for_and_numbers_results_by_their_place() {
     let mut d = Driver::with_executors(&[4]);
-    d.handle(DriverEvent::SubmitJob { job: JobId(0), graph: one_stage(10), partitions: vec![7, 2] });
+    d.handle(DriverEvent::SubmitJob {
+        job: JobId(0),
+        graph: one_stage(10),
+        partitions: vec![7, 2],
+        properties: JobProperties::default(),
+    });
     assert_eq!(d.placed(), [(1, 7), (1, 2)]);
     d.succeed_all_running();
     assert!(d.succeeded(0));
@@ -166,7 +171,12 @@ fn a_graph_that_is_none_is_an_error_and_no_panic() {
     let mut d = Driver::with_executors(&[2]);
     d.submit(0, graph(vec![node(0, 2, vec![narrow(0)])]));
     assert!(matches!(d.error(0), JobError::InvalidGraph { .. }));
-    d.handle(DriverEvent::SubmitJob { job: JobId(1), graph: one_stage(2), partitions: vec![2] });
+    d.handle(DriverEvent::SubmitJob {
+        job: JobId(1),
+        graph: one_stage(2),
+        partitions: vec![2],
+        properties: JobProperties::default(),
+    });
     assert_eq!(d.error(1).to_string(), "the job cannot be planned: partition 2 was asked of rdd 0, which has 2");
 }
 

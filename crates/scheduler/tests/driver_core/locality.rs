@@ -51,7 +51,7 @@ fn a_slot_elsewhere_is_taken_only_after_the_wait() {
     let busy = d.tasks().into_iter().find(|t| d.running[t].0.0 == 1).unwrap();
     let other = d.tasks().into_iter().find(|t| *t != busy).unwrap();
     d.succeed(other);
-    d.handle(DriverEvent::SubmitJob { job: firesteel_common::JobId(2), graph: cached(2), partitions: vec![on_one] });
+    d.submit_some(2, cached(2), vec![on_one], JobProperties::default());
     assert_eq!(d.running.len(), 1);
     let mut waited = Duration::ZERO;
     while d.running.len() == 1 {

@@ -150,7 +150,7 @@ impl Chaos {
             partitions.truncate(1);
         }
         self.jobs.insert(job, Submitted { graph: graph.clone(), partitions: partitions.clone() });
-        self.d.handle(DriverEvent::SubmitJob { job, graph, partitions });
+        self.d.handle(DriverEvent::SubmitJob { job, graph, partitions, properties: JobProperties::default() });
     }
 
     /// Tasks that have a slot: of each executor the first ones.
