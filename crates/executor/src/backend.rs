@@ -190,7 +190,8 @@ fn configure(
     let client = BlockClient::new(key, launch.app_id.as_str(), Role::Executor);
     let (fraction, storage) = (conf.get(&keys::MEMORY_FRACTION)?, conf.get(&keys::MEMORY_STORAGE_FRACTION)?);
     let memory = MemoryManager::new(MemoryConfig::of_process(launch.memory_mb << 20, fraction, storage));
-    let blocks = Arc::new(BlockManager::with_memory(memory));
+    let dirs: Vec<PathBuf> = launch.local_dirs.iter().map(PathBuf::from).collect();
+    let blocks = Arc::new(BlockManager::with_disk(memory, &dirs));
     let shuffle = Arc::new(ShuffleManager::new(shuffle_config(launch, &conf)?, client.clone())?);
     blocks.set_shuffle_source(shuffle.clone());
     Ok(ExecutorConfig {

@@ -82,9 +82,9 @@ pub fn start(
     let scratch = local_dirs(conf)?.iter().map(|dir| Scratch::new(dir)).collect::<Result<Vec<_>>>()?;
     let (fraction, storage) = (get(conf, &keys::MEMORY_FRACTION)?, get(conf, &keys::MEMORY_STORAGE_FRACTION)?);
     let memory = MemoryConfig::of_process(get(conf, &keys::DRIVER_MEMORY)?.0, fraction, storage);
-    let blocks = Arc::new(BlockManager::with_memory(MemoryManager::new(memory)));
+    let dirs: Vec<PathBuf> = scratch.iter().map(|s| s.path().to_owned()).collect();
+    let blocks = Arc::new(BlockManager::with_disk(MemoryManager::new(memory), &dirs));
     let client = BlockClient::new(None, "local", Role::Executor);
-    let dirs = scratch.iter().map(|s| s.path().to_owned()).collect();
     let shuffle = ShuffleManager::new(shuffle_config(conf, dirs)?, client.clone());
     let shuffle = Arc::new(shuffle.map_err(|e| Error::Start(e.to_string()))?);
     let services = Arc::new(TaskServices { blocks: blocks.clone(), shuffle });

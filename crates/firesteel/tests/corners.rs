@@ -352,7 +352,7 @@ fn persist_applies_from_the_next_job_on() {
     });
     let computed = || COMPUTED.load(Ordering::Relaxed);
     assert_eq!((rdd.count().unwrap(), computed()), (10, 2));
-    rdd.persist(StorageLevel::MemoryOnly);
+    rdd.persist(StorageLevel::MEMORY_ONLY);
     assert_eq!((rdd.count().unwrap(), rdd.clone().count().unwrap(), computed()), (10, 10, 4));
     let child = rdd.map(|x| x + 1);
     assert_eq!((child.count().unwrap(), computed()), (10, 4));

@@ -9,7 +9,7 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU16, Ordering},
     },
 };
 
@@ -19,25 +19,16 @@ use firesteel_common::{
     Data, RddId, ShuffleId,
     codec::{self, CodecError},
 };
+pub use firesteel_storage::StorageLevel;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cache,
+    cache::{self, Persisted},
     chunk::Stream,
     error::Error,
     runner::{Cleaner, Released},
     task::{TaskContext, TaskError},
 };
-
-/// Whether and how the partitions of an RDD are kept once computed. Spark: `StorageLevel`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub enum StorageLevel {
-    /// Computed anew each time.
-    #[default]
-    None,
-    /// Kept in memory as they are; what does not fit is computed anew.
-    MemoryOnly,
-}
 
 /// Which records lie in which partition: two RDDs with equal keys are co-partitioned and join without a shuffle.
 ///
@@ -68,7 +59,7 @@ pub struct Meta {
     pub name: &'static str,
     /// How its records are spread, where that is known.
     pub partitioner: Option<PartitionerKey>,
-    level: AtomicU8,
+    level: AtomicU16,
     indeterminate: AtomicBool,
     /// On the driver: who frees the kept partitions when this is dropped.
     cleaner: Option<Arc<dyn Cleaner>>,
@@ -79,7 +70,7 @@ pub struct Meta {
 impl Meta {
     /// A node that is neither kept nor indeterminate.
     pub fn new(id: RddId, partitions: u32, name: &'static str, partitioner: Option<PartitionerKey>) -> Self {
-        let (level, indeterminate, kept) = (AtomicU8::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        let (level, indeterminate, kept) = (AtomicU16::new(0), AtomicBool::new(false), AtomicBool::new(false));
         Meta { id, partitions, name, partitioner, level, indeterminate, cleaner: None, kept }
     }
 
@@ -91,16 +82,13 @@ impl Meta {
 
     /// The storage level.
     pub fn level(&self) -> StorageLevel {
-        match self.level.load(Ordering::Acquire) {
-            0 => StorageLevel::None,
-            _ => StorageLevel::MemoryOnly,
-        }
+        StorageLevel::from_bits(self.level.load(Ordering::Acquire))
     }
 
     /// Sets the storage level.
     pub fn set_level(&self, level: StorageLevel) {
-        self.kept.fetch_or(level != StorageLevel::None, Ordering::AcqRel);
-        self.level.store(level as u8, Ordering::Release);
+        self.kept.fetch_or(level.is_kept(), Ordering::AcqRel);
+        self.level.store(level.to_bits(), Ordering::Release);
     }
 
     /// Whether computing a partition twice may give other records.
@@ -233,6 +221,11 @@ pub trait Body: Send + Sync + 'static {
     fn input(&self, _partition: u32) -> Result<Option<Bytes>, Error> {
         Ok(None)
     }
+
+    /// What tells how many bytes an element owns on the heap; without it that is estimated.
+    fn heap_of(&self) -> Option<fn(&Self::Item) -> u64> {
+        None
+    }
 }
 
 /// A [`Body`] behind a pointer, with the descriptor of its type.
@@ -242,6 +235,7 @@ trait DynBody<T>: Send + Sync {
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError>;
     fn input(&self, partition: u32) -> Result<Option<Bytes>, Error>;
     fn desc(&self) -> &'static OpDesc;
+    fn heap_of(&self) -> Option<fn(&T) -> u64>;
 }
 
 impl<B: Body> DynBody<B::Item> for B {
@@ -264,6 +258,10 @@ impl<B: Body> DynBody<B::Item> for B {
     fn desc(&self) -> &'static OpDesc {
         describe::<NodeOp<B>>(&self.func())
     }
+
+    fn heap_of(&self) -> Option<fn(&B::Item) -> u64> {
+        Body::heap_of(self)
+    }
 }
 
 /// One RDD of a lineage.
@@ -280,12 +278,12 @@ impl<T: Data> RddNode<T> {
 
     /// The elements of partition `p`: from the cache where the RDD is kept, computed otherwise.
     pub fn stream(&self, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
-        match self.meta.level() {
-            StorageLevel::None => self.body.compute(self.meta.id, p, ctx),
-            StorageLevel::MemoryOnly => {
-                cache::get_or_compute(self.meta.id, p, ctx, || self.body.compute(self.meta.id, p, ctx))
-            }
+        let (rdd, level) = (self.meta.id, self.meta.level());
+        if !level.is_kept() {
+            return self.body.compute(rdd, p, ctx);
         }
+        let persisted = Persisted { rdd, partition: p, level, heap_of: self.body.heap_of() };
+        cache::get_or_compute(&persisted, ctx, || self.body.compute(rdd, p, ctx))
     }
 }
 

@@ -83,20 +83,26 @@ impl<T: Data> Rdd<T> {
         self.node.meta().id.0
     }
 
-    /// Keeps the partitions in the executors' memory once they were computed. Same as `persist(MemoryOnly)`.
+    /// Keeps the partitions in the executors' memory once they were computed. Same as `persist(StorageLevel::MEMORY_ONLY)`.
     pub fn cache(&self) -> Self {
-        self.persist(StorageLevel::MemoryOnly)
+        self.persist(StorageLevel::MEMORY_ONLY)
     }
 
     /// Keeps the partitions at `level` once they were computed. Applies to this RDD, whichever handle is used.
     pub fn persist(&self, level: StorageLevel) -> Self {
+        if level.is_off_heap() {
+            tracing::info!(
+                rdd = self.id(),
+                "OFF_HEAP is another name of MEMORY_AND_DISK_SER here: no heap is collected"
+            );
+        }
         self.node.meta().set_level(level);
         self.clone()
     }
 
     /// Forgets the kept partitions and keeps no more. Does nothing when the Context is gone.
     pub fn unpersist(&self) -> Self {
-        self.node.meta().set_level(StorageLevel::None);
+        self.node.meta().set_level(StorageLevel::NONE);
         if let Ok(runner) = self.scope.runner() {
             runner.unpersist(self.node.meta().id);
         }

@@ -206,7 +206,7 @@ impl TaskContext {
 
     /// Takes the recorded updates, after those of partitions that were dropped to make room for whatever.
     pub fn take_cache_updates(&self) -> Vec<CacheUpdate> {
-        let dropped = self.services.blocks.memory().take_evicted().into_iter().filter_map(|id| match id {
+        let dropped = self.services.blocks.memory().take_dropped().into_iter().filter_map(|id| match id {
             BlockId::Rdd { rdd, partition } => Some(CacheUpdate { rdd, partition, stored: false, memory_bytes: 0 }),
             _ => None,
         });

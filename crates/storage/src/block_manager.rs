@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::{self, Write},
     path::PathBuf,
     sync::{Arc, OnceLock},
 };
@@ -10,7 +11,24 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use firesteel_common::RddId;
 
-use crate::{BlockData, BlockError, BlockId, BlockSource, MemoryConfig, MemoryManager, MemoryStore};
+use tempfile::{SpooledData, SpooledTempFile};
+
+use crate::{
+    BlockData, BlockError, BlockId, BlockSource, DiskStore, FrameWriter, MemoryConfig, MemoryManager, MemoryStore,
+    disk_store::{DiskBlock, DiskWriter},
+    memory_store::Cached,
+};
+
+/// A cached partition of more bytes is encoded into a file, not in memory, when it is sent.
+const ENCODE_IN_MEMORY: usize = 4 << 20;
+
+/// Where a cached partition is.
+pub enum Found {
+    /// In memory.
+    Memory(Cached),
+    /// In a file.
+    Disk(DiskBlock),
+}
 
 struct ServedFile {
     file: Arc<File>,
@@ -23,6 +41,7 @@ struct ServedFile {
 pub struct BlockManager {
     manager: Arc<MemoryManager>,
     memory: Arc<MemoryStore>,
+    disk: Option<Arc<DiskStore>>,
     files: DashMap<BlockId, ServedFile>,
     shuffle: OnceLock<Arc<dyn BlockSource>>,
 }
@@ -33,10 +52,19 @@ impl BlockManager {
         Self::with_memory(MemoryManager::new(MemoryConfig { total_bytes: memory_limit, storage_fraction: 0.5 }))
     }
 
-    /// A manager whose blocks take their memory from `manager`.
+    /// A manager whose blocks take their memory from `manager`, and which has no disk.
     pub fn with_memory(manager: Arc<MemoryManager>) -> BlockManager {
-        let memory = MemoryStore::new(manager.clone());
-        BlockManager { manager, memory, files: DashMap::new(), shuffle: OnceLock::new() }
+        Self::with_stores(manager, None)
+    }
+
+    /// A manager whose blocks take their memory from `manager` and whose cached partitions may go below `dirs`.
+    pub fn with_disk(manager: Arc<MemoryManager>, dirs: &[PathBuf]) -> BlockManager {
+        Self::with_stores(manager, Some(DiskStore::new(dirs)))
+    }
+
+    fn with_stores(manager: Arc<MemoryManager>, disk: Option<Arc<DiskStore>>) -> BlockManager {
+        let memory = MemoryStore::new(manager.clone(), disk.clone());
+        BlockManager { manager, memory, disk, files: DashMap::new(), shuffle: OnceLock::new() }
     }
 
     /// The pool that blocks and tasks share.
@@ -73,12 +101,70 @@ impl BlockManager {
 
     /// Removes a block or stops serving a file; whether it was there.
     pub fn remove(&self, id: &BlockId) -> bool {
-        self.memory.remove(id) | self.files.remove(id).is_some()
+        // Memory first: what is just being moved to disk is then removed there by who moves it.
+        let in_memory = self.memory.remove(id);
+        let on_disk = self.disk.as_ref().is_some_and(|disk| disk.remove(id));
+        in_memory | on_disk | self.files.remove(id).is_some()
     }
 
     /// Removes the cached partitions of an RDD and returns their numbers in order.
     pub fn remove_rdd(&self, rdd: RddId) -> Vec<u32> {
-        self.memory.remove_rdd(rdd)
+        let mut partitions = self.memory.remove_rdd(rdd);
+        partitions.extend(self.disk.as_ref().map(|disk| disk.remove_rdd(rdd)).unwrap_or_default());
+        partitions.sort_unstable();
+        partitions.dedup();
+        partitions
+    }
+
+    /// Where a cached partition is; counts as a use of it.
+    pub fn find_cached(&self, id: &BlockId) -> Option<Found> {
+        // It may go from memory to disk between the looks, never the other way.
+        let in_memory = self.memory.get(id).map(Found::Memory);
+        in_memory.or_else(|| self.disk.as_ref()?.get(id).map(Found::Disk))
+    }
+
+    /// Begins to write a cached partition to disk.
+    pub fn write_to_disk(&self, id: BlockId) -> Result<DiskWriter, BlockError> {
+        self.disk.as_ref().ok_or(BlockError::NoDisk { id })?.write(id)
+    }
+
+    /// Whether cached partitions can go to disk.
+    pub fn has_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// A cached partition as it travels: frames. What is in memory as values is encoded on demand, large ones into a file
+    /// without a name.
+    fn open_cached(&self, id: &BlockId) -> Result<BlockData, BlockError> {
+        match self.find_cached(id).ok_or(BlockError::NotFound { id: *id })? {
+            Found::Disk(DiskBlock { path, len }) => {
+                let file = DiskBlock { path: path.clone(), len }.open()?;
+                Ok(BlockData::File { file: Arc::new(file), path, offset: 0, len, crc32c: None })
+            }
+            Found::Memory(cached) => self.encode(&cached),
+        }
+    }
+
+    fn encode(&self, cached: &Cached) -> Result<BlockData, BlockError> {
+        let dir = self.disk.as_ref().and_then(|disk| disk.scratch_dir().map(PathBuf::from));
+        let path = dir.clone().unwrap_or_else(std::env::temp_dir);
+        let failed =
+            |source: io::Error| BlockError::File { action: "encode a cached partition in", path: path.clone(), source };
+        let spool = match &dir {
+            Some(dir) => SpooledTempFile::new_in(ENCODE_IN_MEMORY, dir),
+            None => SpooledTempFile::new(ENCODE_IN_MEMORY),
+        };
+        let mut writer = FrameWriter::new(spool);
+        cached.encode(&mut |frame| writer.write(frame).map_err(failed))?;
+        let mut spool = writer.finish().map_err(failed)?;
+        spool.flush().map_err(failed)?;
+        match spool.into_inner() {
+            SpooledData::InMemory(bytes) => Ok(BlockData::Bytes(bytes.into_inner().into())),
+            SpooledData::OnDisk(file) => {
+                let len = file.metadata().map_err(failed)?.len();
+                Ok(BlockData::File { file: Arc::new(file), path, offset: 0, len, crc32c: None })
+            }
+        }
     }
 }
 
@@ -89,6 +175,7 @@ impl BlockSource for BlockManager {
                 Some(source) => source.open(id),
                 None => Err(BlockError::NotFound { id: *id }),
             },
+            BlockId::Rdd { .. } => self.open_cached(id),
             _ => {
                 if let Some(bytes) = self.memory.get_bytes(id) {
                     return Ok(BlockData::Bytes(bytes));

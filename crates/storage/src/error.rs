@@ -122,6 +122,18 @@ pub enum BlockError {
         /// The bound.
         limit: u64,
     },
+    /// There is no local directory.
+    #[error("block {id} cannot be written: this process has no local directory (spark.local.dir)")]
+    NoDisk {
+        /// The block.
+        id: BlockId,
+    },
+    /// The elements of a cached partition cannot be written as bytes.
+    #[error("the cached elements cannot be encoded: {message}")]
+    NotEncodable {
+        /// What the codec said.
+        message: String,
+    },
     /// The block is larger than the caller allows.
     #[error("block {id} from {address} has {size} bytes, more than the {limit} allowed")]
     TooLarge {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  BlockManager ── MemoryStore      cached partitions, results, stage data
+//!    │               ├─ DiskStore      cached partitions that do not fit, or shall not be, in memory
 //!    │               └─ MemoryManager ◀── TaskMemory ◀── Reservation    one pool for blocks and for tasks
 //!    ▲  implements BlockSource      shuffle files and the application binary are registered with it
 //!    │ open(id)
@@ -18,12 +19,16 @@ pub mod block_id;
 pub mod block_manager;
 pub mod client;
 mod connection;
+pub mod disk_store;
 pub mod error;
+pub mod frame;
 pub mod memory_manager;
 pub mod memory_store;
 pub mod reservation;
 pub mod server;
 pub mod source;
+pub mod storage_level;
+pub mod storage_reservation;
 pub mod stream;
 pub mod task_memory;
 mod wire;
@@ -32,11 +37,15 @@ pub use abort::Abort;
 pub use block_id::{BlockId, ParseBlockIdError};
 pub use block_manager::BlockManager;
 pub use client::{BlockClient, ClientConfig};
+pub use disk_store::DiskStore;
 pub use error::BlockError;
+pub use frame::{Frame, FrameReader, FrameWriter};
 pub use memory_manager::{MemoryConfig, MemoryManager};
 pub use memory_store::MemoryStore;
 pub use reservation::Reservation;
 pub use server::BlockServer;
 pub use source::{ApplicationSources, BlockData, BlockSource, NotRemoved};
+pub use storage_level::StorageLevel;
+pub use storage_reservation::StorageReservation;
 pub use stream::BlockStream;
 pub use task_memory::TaskMemory;

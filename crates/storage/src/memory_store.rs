@@ -1,8 +1,10 @@
-//! Blocks in memory, within a bound. Called by [`crate::BlockManager`] and by the cache of `rdd`.
+//! Blocks in memory. Called by [`crate::BlockManager`], by the cache of `rdd`, and by the memory manager, which has it
+//! drop or spill cached partitions.
 
 use std::{
     any::Any,
     collections::{BTreeMap, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,16 +12,52 @@ use bytes::Bytes;
 use firesteel_common::RddId;
 
 use crate::{
-    BlockError, BlockId, MemoryManager,
+    BlockError, BlockId, DiskStore, Frame, MemoryManager,
     memory_manager::{Eviction, Evictor},
 };
 
-/// The elements of a cached partition, as the type-erased `Arc<Vec<T>>` that `rdd` made.
-pub type Values = Arc<dyn Any + Send + Sync>;
+/// Takes the frames of a partition one after the other.
+pub type FrameSink<'a> = &'a mut dyn FnMut(&Frame) -> Result<(), BlockError>;
+
+/// The elements of a cached partition, whose type only `rdd` knows.
+pub trait CachedValues: Any + Send + Sync {
+    /// Encodes the elements.
+    fn encode(&self, sink: FrameSink<'_>) -> Result<(), BlockError>;
+
+    /// For a downcast.
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// A cached partition in memory.
+#[derive(Clone)]
+pub enum Cached {
+    /// As values.
+    Values(Arc<dyn CachedValues>),
+    /// As bytes.
+    Frames(Arc<Vec<Frame>>),
+}
+
+impl Cached {
+    /// Encodes it, or hands over what is encoded already.
+    pub fn encode(&self, sink: FrameSink<'_>) -> Result<(), BlockError> {
+        match self {
+            Cached::Values(values) => values.encode(sink),
+            Cached::Frames(frames) => frames.iter().try_for_each(sink),
+        }
+    }
+
+    /// Whether somebody besides the store and one more holder reads it.
+    fn in_use(&self) -> bool {
+        match self {
+            Cached::Values(values) => Arc::strong_count(values) > 1,
+            Cached::Frames(frames) => Arc::strong_count(frames) > 1,
+        }
+    }
+}
 
 enum Content {
-    /// Can be computed again, so it may be dropped.
-    Values(Values),
+    /// Can be computed again or spilled, so it may be dropped.
+    Cached(Cached),
     /// Nobody else has it: never dropped to make room.
     Bytes(Bytes),
 }
@@ -27,9 +65,18 @@ enum Content {
 struct Entry {
     content: Content,
     size: u64,
+    /// Goes to disk when it is dropped to make room.
+    spills: bool,
     /// Its place in `Inner::by_age`.
     used_at: u64,
+    /// Tells it from a later block of the same id.
+    serial: u64,
+    /// Somebody is dropping it.
+    leaving: bool,
 }
+
+/// What is being dropped: block, serial, content where it goes to disk first.
+type Victim = (BlockId, u64, Option<Cached>);
 
 #[derive(Default)]
 struct Inner {
@@ -37,25 +84,26 @@ struct Inner {
     /// Droppable blocks, least recently used first.
     by_age: BTreeMap<u64, BlockId>,
     clock: u64,
-    /// Dropped to make room, and nobody has been told yet.
-    evicted: Vec<BlockId>,
+    /// Gone from memory and disk, and nobody has been told yet.
+    dropped: Vec<BlockId>,
 }
 
 /// Cached partitions and byte blocks of one process, least recently used partitions dropped first.
 ///
 /// A partition never pushes out partitions of its own RDD: a scan larger than the memory would otherwise drop each
-/// partition just before it is wanted again.
+/// partition just before it is wanted again. Nor is one dropped while it is read.
 ///
 /// Its memory is the [`MemoryManager`]'s, which has it drop partitions; the manager is never called under its lock.
 pub struct MemoryStore {
     manager: Arc<MemoryManager>,
+    disk: Option<Arc<DiskStore>>,
     inner: Mutex<Inner>,
 }
 
 impl MemoryStore {
-    /// A store that takes its memory from `manager`, as its evictor.
-    pub fn new(manager: Arc<MemoryManager>) -> Arc<MemoryStore> {
-        let store = Arc::new(MemoryStore { manager, inner: Mutex::default() });
+    /// A store that takes its memory from `manager`, as its evictor, and spills to `disk`.
+    pub fn new(manager: Arc<MemoryManager>, disk: Option<Arc<DiskStore>>) -> Arc<MemoryStore> {
+        let store = Arc::new(MemoryStore { manager, disk, inner: Mutex::default() });
         let evictor: Arc<dyn Evictor> = store.clone();
         store.manager.set_evictor(Arc::downgrade(&evictor));
         store
@@ -65,38 +113,29 @@ impl MemoryStore {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The elements of a cached partition; counts as a use of it.
-    pub fn get_values(&self, id: &BlockId) -> Option<Values> {
+    /// A cached partition; counts as a use of it.
+    pub fn get(&self, id: &BlockId) -> Option<Cached> {
         let inner = &mut *self.lock();
         let entry = inner.entries.get_mut(id)?;
-        let Content::Values(values) = &entry.content else { return None };
+        let Content::Cached(cached) = &entry.content else { return None };
         inner.clock += 1;
         inner.by_age.remove(&entry.used_at);
         entry.used_at = inner.clock;
         inner.by_age.insert(inner.clock, *id);
-        Some(values.clone())
+        Some(cached.clone())
     }
 
-    /// Keeps the elements of a partition when they fit, `size` bytes in memory, in place of an earlier copy; whether it
-    /// is kept.
-    pub fn put_values(&self, id: BlockId, values: Values, size: u64) -> bool {
-        self.remove(&id);
-        let rdd = match id {
-            BlockId::Rdd { rdd, .. } => Some(rdd),
-            _ => None,
-        };
-        let fits = self.manager.acquire_storage(size, rdd);
-        if fits {
-            self.insert(id, Content::Values(values), size);
-        }
-        fits
+    /// Keeps a partition in place of an earlier copy. Its `size` bytes have been acquired from the manager; from here on
+    /// they are the store's. With `spills` it goes to disk when it must make room.
+    pub fn put(&self, id: BlockId, cached: Cached, size: u64, spills: bool) {
+        self.insert(id, Content::Cached(cached), size, spills);
     }
 
     /// A byte block.
     pub fn get_bytes(&self, id: &BlockId) -> Option<Bytes> {
         match &self.lock().entries.get(id)?.content {
             Content::Bytes(bytes) => Some(bytes.clone()),
-            Content::Values(_) => None,
+            Content::Cached(_) => None,
         }
     }
 
@@ -108,7 +147,7 @@ impl MemoryStore {
             let (used, limit) = (self.manager.storage_used() + self.manager.execution_used(), self.manager.total());
             return Err(BlockError::OutOfMemory { id, size, used, limit });
         }
-        self.insert(id, Content::Bytes(bytes), size);
+        self.insert(id, Content::Bytes(bytes), size, false);
         Ok(())
     }
 
@@ -118,29 +157,14 @@ impl MemoryStore {
         self.released(removed.into_iter().collect())
     }
 
-    /// Cached partitions that were dropped to make room since this was last asked.
-    pub fn take_evicted(&self) -> Vec<BlockId> {
-        std::mem::take(&mut self.lock().evicted)
+    /// Cached partitions that are gone, to make room or for damage, since this was last asked.
+    pub fn take_dropped(&self) -> Vec<BlockId> {
+        std::mem::take(&mut self.lock().dropped)
     }
 
-    fn insert(&self, id: BlockId, content: Content, size: u64) {
-        let mut inner = self.lock();
-        // Another thread may have stored the same block meanwhile.
-        let replaced = inner.remove(&id);
-        inner.insert(id, content, size);
-        drop(inner);
-        self.released(replaced.into_iter().collect());
-    }
-
-    /// Frees entries that are out of the table and gives their memory back: both may take long. Whether there were any.
-    fn released(&self, entries: Vec<Entry>) -> bool {
-        let any = !entries.is_empty();
-        let bytes = entries.iter().map(|e| e.size).sum();
-        drop(entries);
-        if any {
-            self.manager.release_storage(bytes);
-        }
-        any
+    /// Has [`MemoryStore::take_dropped`] tell of a block that is gone.
+    pub fn note_dropped(&self, id: BlockId) {
+        self.lock().dropped.push(id);
     }
 
     /// Removes every cached partition of an RDD and returns their numbers in order.
@@ -158,24 +182,81 @@ impl MemoryStore {
         self.released(dropped);
         partitions
     }
+
+    fn insert(&self, id: BlockId, content: Content, size: u64, spills: bool) {
+        let mut inner = self.lock();
+        let replaced = inner.remove(&id);
+        inner.insert(id, content, size, spills);
+        drop(inner);
+        self.released(replaced.into_iter().collect());
+    }
+
+    /// Frees entries that are out of the table and gives their memory back: both may take long. Whether there were any.
+    fn released(&self, entries: Vec<Entry>) -> bool {
+        let any = !entries.is_empty();
+        let bytes = entries.iter().map(|e| e.size).sum();
+        drop(entries);
+        if any {
+            self.manager.release_storage(bytes);
+        }
+        any
+    }
+
+    /// Writes a partition to disk; false when it is lost from here.
+    fn spill(&self, id: BlockId, cached: &Cached) -> bool {
+        let Some(disk) = &self.disk else { return false };
+        if disk.get(&id).is_some() {
+            return true;
+        }
+        let write = || {
+            let mut writer = disk.write(id)?;
+            cached.encode(&mut |frame| writer.write(frame))?;
+            writer.finish().map_err(|(e, _)| e)
+        };
+        // Encoding runs the user's code, on behalf of a task that has nothing to do with it.
+        let written = catch_unwind(AssertUnwindSafe(write));
+        let message = match written {
+            Ok(Ok(_)) => return true,
+            Ok(Err(e)) => e.to_string(),
+            Err(_) => "encoding it panicked".to_owned(),
+        };
+        tracing::warn!(block = %id, error = message, "a cached partition could not be moved to disk: it is dropped");
+        false
+    }
 }
 
 impl Evictor for MemoryStore {
     fn evict(&self, eviction: Eviction) {
-        let mut inner = self.lock();
-        let entries = inner.victims(eviction);
-        drop(inner);
-        self.released(entries);
+        let victims = self.lock().victims(eviction);
+        for (id, serial, to_disk) in victims {
+            let spilled = to_disk.is_some_and(|cached| self.spill(id, &cached));
+            let mut inner = self.lock();
+            let there = inner.entries.get(&id).is_some_and(|e| e.serial == serial);
+            let entry = if there { inner.remove(&id) } else { None };
+            if there && !spilled {
+                inner.dropped.push(id);
+            }
+            drop(inner);
+            // It was removed while it was being written: the file goes, too.
+            if !there
+                && spilled
+                && let Some(disk) = &self.disk
+            {
+                disk.remove(&id);
+            }
+            self.released(entry.into_iter().collect());
+        }
     }
 }
 
 impl Inner {
-    fn insert(&mut self, id: BlockId, content: Content, size: u64) {
+    fn insert(&mut self, id: BlockId, content: Content, size: u64, spills: bool) {
         self.clock += 1;
-        if matches!(content, Content::Values(_)) {
+        if matches!(content, Content::Cached(_)) {
             self.by_age.insert(self.clock, id);
         }
-        self.entries.insert(id, Entry { content, size, used_at: self.clock });
+        let (used_at, serial) = (self.clock, self.clock);
+        self.entries.insert(id, Entry { content, size, spills, used_at, serial, leaving: false });
     }
 
     fn remove(&mut self, id: &BlockId) -> Option<Entry> {
@@ -184,95 +265,37 @@ impl Inner {
         Some(entry)
     }
 
-    /// Takes out the oldest partitions.
-    fn victims(&mut self, Eviction { bytes, keep, all_or_nothing }: Eviction) -> Vec<Entry> {
+    /// Marks the oldest partitions that shall go.
+    fn victims(&mut self, Eviction { bytes, keep, all_or_nothing }: Eviction) -> Vec<Victim> {
         let (mut victims, mut freed) = (Vec::new(), 0);
         for id in self.by_age.values() {
             if freed >= bytes {
                 break;
             }
-            if !matches!(id, BlockId::Rdd { rdd, .. } if Some(*rdd) == keep) {
-                freed += self.entries.get(id).map_or(0, |entry| entry.size);
+            let of_kept = matches!(id, BlockId::Rdd { rdd, .. } if Some(*rdd) == keep);
+            let Some(Entry { content: Content::Cached(cached), size, leaving, .. }) = self.entries.get(id) else {
+                continue;
+            };
+            if !of_kept && !leaving && !cached.in_use() {
+                freed += size;
                 victims.push(*id);
             }
         }
         if all_or_nothing && freed < bytes {
             return Vec::new();
         }
-        self.evicted.extend(&victims);
-        victims.iter().filter_map(|id| self.remove(id)).collect()
+        let mark = |id: BlockId| {
+            let entry = self.entries.get_mut(&id)?;
+            entry.leaving = true;
+            match &entry.content {
+                Content::Cached(cached) => Some((id, entry.serial, entry.spills.then(|| cached.clone()))),
+                Content::Bytes(_) => None,
+            }
+        };
+        victims.into_iter().filter_map(mark).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::MemoryConfig;
-
-    fn store(total_bytes: u64) -> Arc<MemoryStore> {
-        MemoryStore::new(MemoryManager::new(MemoryConfig { total_bytes, storage_fraction: 0.5 }))
-    }
-
-    fn rdd(rdd: u32, partition: u32) -> BlockId {
-        BlockId::Rdd { rdd: RddId(rdd), partition }
-    }
-
-    fn values() -> Values {
-        Arc::new(vec![1u8])
-    }
-
-    #[test]
-    fn the_least_recently_used_partition_goes_first() {
-        let store = store(100);
-        for p in 0..3 {
-            assert!(store.put_values(rdd(1, p), values(), 30));
-        }
-        assert!(store.get_values(&rdd(1, 0)).is_some());
-        assert!(store.put_values(rdd(2, 0), values(), 40));
-        assert_eq!(store.take_evicted(), [rdd(1, 1)]);
-        assert_eq!(store.manager.storage_used(), 100);
-        assert!(store.get_values(&rdd(1, 1)).is_none() && store.get_values(&rdd(1, 0)).is_some());
-    }
-
-    #[test]
-    fn a_partition_does_not_push_out_its_own_rdd() {
-        let store = store(100);
-        store.put_values(rdd(2, 0), values(), 20);
-        store.put_values(rdd(1, 0), values(), 60);
-        assert!(!store.put_values(rdd(1, 1), values(), 60) && store.take_evicted().is_empty());
-        assert!(store.get_values(&rdd(2, 0)).is_some(), "nothing is dropped in vain");
-    }
-
-    #[test]
-    fn bytes_push_out_partitions_but_not_bytes() {
-        let store = store(100);
-        store.put_values(rdd(1, 0), values(), 90);
-        let a = BlockId::TaskResult(firesteel_common::TaskId(1));
-        let b = BlockId::TaskResult(firesteel_common::TaskId(2));
-        store.put_bytes(a, Bytes::from(vec![0; 60])).unwrap();
-        assert_eq!(store.take_evicted(), [rdd(1, 0)]);
-        let e = store.put_bytes(b, Bytes::from(vec![0; 60])).unwrap_err();
-        assert!(e.to_string().contains("taskresult_2") && e.to_string().contains("spark.executor.memory"), "{e}");
-        assert!(store.remove(&a) && !store.remove(&a));
-        store.put_bytes(b, Bytes::from(vec![0; 60])).unwrap();
-        assert_eq!(store.manager.storage_used(), 60);
-    }
-
-    #[test]
-    fn a_second_copy_replaces_the_first() {
-        let store = store(100);
-        store.put_values(rdd(1, 0), values(), 60);
-        assert!(store.put_values(rdd(1, 0), values(), 70));
-        assert_eq!(store.manager.storage_used(), 70);
-    }
-
-    #[test]
-    fn removing_an_rdd_frees_its_partitions_only() {
-        let store = store(100);
-        for id in [rdd(1, 3), rdd(1, 0), rdd(2, 0)] {
-            store.put_values(id, values(), 10);
-        }
-        assert_eq!(store.remove_rdd(RddId(1)), [0, 3]);
-        assert_eq!(store.manager.storage_used(), 10);
-    }
-}
+#[path = "memory_store_tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use firesteel_common::{RddId, ShuffleId};
 use firesteel_rdd::{
-    StorageLevel, lineage,
+    lineage,
     node::{AnyRdd, AnyShuffle, Dep, NarrowMap},
 };
 use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, NarrowMap as GraphMap};
@@ -43,7 +43,7 @@ pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyS
             partitions: meta.partitions,
             deps,
             indeterminate,
-            cached: meta.level() != StorageLevel::None,
+            cached: meta.level().is_kept(),
             preferred: Vec::new(),
         });
     }

@@ -59,6 +59,7 @@ macro_rules! operators {
 }
 
 mod element;
+mod mem_sized;
 mod partition;
 mod union;
 
