@@ -1,0 +1,212 @@
+//! What is done to the cluster: kills, stops and cuts, chosen from a seed.
+
+use std::{
+    fmt,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+
+use crate::cluster::{self, Cluster};
+
+/// Names the master to a driver that will be killed: the environment variable.
+pub const DOOMED: &str = "CHAOS_DOOMED_DRIVER";
+
+/// Executors that have not come up yet are spared: two that end alike before that end their application, as they must.
+const YOUTH: Duration = Duration::from_millis(2500);
+
+/// What will be undone, and when.
+enum Undo {
+    Continue(u32),
+    LinkUp(usize),
+    StartWorker(usize),
+    StartMaster,
+    KillDriver(u32),
+}
+
+pub struct Disturbance {
+    random: u64,
+    /// Some stops and cuts take longer than any connection's patience.
+    long: bool,
+    undo: Vec<(Instant, Undo)>,
+    executors: usize,
+    workers: usize,
+    masters: usize,
+    drivers: usize,
+    stops: usize,
+    cuts: usize,
+}
+
+impl fmt::Display for Disturbance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} kills: {} executors, {} workers, {} masters, {} drivers; {} processes stopped for a while, {} links cut",
+            self.kills(),
+            self.executors,
+            self.workers,
+            self.masters,
+            self.drivers,
+            self.stops,
+            self.cuts
+        )
+    }
+}
+
+impl Disturbance {
+    pub fn new(seed: u64, long: bool) -> Disturbance {
+        let (undo, random) = (Vec::new(), seed);
+        Disturbance { random, long, undo, executors: 0, workers: 0, masters: 0, drivers: 0, stops: 0, cuts: 0 }
+    }
+
+    pub fn kills(&self) -> usize {
+        self.executors + self.workers + self.masters + self.drivers
+    }
+
+    /// Splitmix64.
+    fn below(&mut self, n: u64) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n.max(1)
+    }
+
+    /// Until the next strike.
+    pub fn pause(&mut self) -> Duration {
+        Duration::from_millis(300 + self.below(2200))
+    }
+
+    fn later(&mut self, undo: Undo, from_ms: u64, to_ms: u64) {
+        let after = Duration::from_millis(from_ms + self.below(to_ms - from_ms));
+        self.undo.push((Instant::now() + after, undo));
+    }
+
+    /// Mostly short; in a long run sometimes longer than a connection's keep-alive.
+    fn a_while(&mut self, undo: Undo) {
+        if self.long && self.below(10) == 0 { self.later(undo, 35_000, 45_000) } else { self.later(undo, 100, 4_000) }
+    }
+
+    /// Does something to the cluster.
+    pub fn strike(&mut self, cluster: &mut Cluster) {
+        let n = self.below(cluster.workers.len() as u64) as usize;
+        match self.below(100) {
+            0..50 => {
+                if let Some(pid) = self.some_executor(cluster) {
+                    println!("kill -9 executor {pid}");
+                    self.executors += 1;
+                    cluster::signal(pid, Signal::SIGKILL);
+                }
+            }
+            50..62 => {
+                if let Some(pid) = self.some_executor(cluster) {
+                    println!("stop executor {pid}");
+                    self.stop(pid);
+                }
+            }
+            62..76 => {
+                if let Some(mut worker) = cluster.workers[n].take_if(|w| w.since.elapsed() > YOUTH) {
+                    println!("kill -9 worker {n}");
+                    self.workers += 1;
+                    worker.kill();
+                    self.later(Undo::StartWorker(n), 100, 2_000);
+                }
+            }
+            76..80 => {
+                if let Some(worker) = &cluster.workers[n] {
+                    println!("stop worker {n}");
+                    self.stop(worker.pid());
+                }
+            }
+            80..88 => {
+                let cut = self.undo.iter().any(|(_, u)| matches!(u, Undo::LinkUp(c) if *c == n));
+                if let Some(network) = cluster.network.as_ref().filter(|_| !cut) {
+                    println!("cut the link of worker {n}");
+                    self.cuts += 1;
+                    network.set(n, false);
+                    self.a_while(Undo::LinkUp(n));
+                }
+            }
+            88..93 => {
+                if let Some(mut master) = cluster.master.take_if(|m| m.since.elapsed() > YOUTH) {
+                    println!("kill -9 master");
+                    self.masters += 1;
+                    master.kill();
+                    self.later(Undo::StartMaster, 100, 2_000);
+                }
+            }
+            93..95 => {
+                if let Some(master) = &cluster.master {
+                    println!("stop master");
+                    self.stop(master.pid());
+                }
+            }
+            _ => self.start_doomed_driver(cluster),
+        }
+    }
+
+    fn stop(&mut self, pid: u32) {
+        self.stops += 1;
+        cluster::signal(pid, Signal::SIGSTOP);
+        self.a_while(Undo::Continue(pid));
+    }
+
+    fn some_executor(&mut self, cluster: &mut Cluster) -> Option<u32> {
+        let grown: Vec<u32> =
+            cluster.executors().into_iter().filter(|(_, since)| since.elapsed() > YOUTH).map(|(pid, _)| pid).collect();
+        grown.get(self.below(grown.len() as u64) as usize).copied()
+    }
+
+    fn start_doomed_driver(&mut self, cluster: &mut Cluster) {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let host = cluster.network.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |n| n.host());
+        command.env(DOOMED, format!("{} {host} {}", cluster.url(), cluster.dir.path().display()));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        self.later(Undo::KillDriver(child.id()), 500, 4_000);
+        cluster.drivers.push(child);
+    }
+
+    /// Undoes what is due, or all.
+    pub fn mend(&mut self, cluster: &mut Cluster, all: bool) {
+        let now = Instant::now();
+        // What an executor's first sight is counted from.
+        cluster.executors();
+        let (due, rest) = std::mem::take(&mut self.undo).into_iter().partition(|(at, _)| all || *at <= now);
+        self.undo = rest;
+        let due: Vec<(Instant, Undo)> = due;
+        for (_, undo) in due {
+            match undo {
+                Undo::Continue(pid) => cluster::signal(pid, Signal::SIGCONT),
+                Undo::LinkUp(n) => {
+                    println!("join worker {n} again");
+                    cluster.network.iter().for_each(|network| network.set(n, true));
+                }
+                Undo::StartWorker(n) => cluster.start_worker(n),
+                Undo::StartMaster => cluster.start_master(),
+                Undo::KillDriver(pid) => {
+                    println!("kill -9 driver {pid}");
+                    self.drivers += 1;
+                    let ended = cluster.drivers.iter().position(|child| child.id() == pid);
+                    if let Some(mut child) = ended.map(|at| cluster.drivers.remove(at)) {
+                        child.kill().unwrap();
+                        child.wait().unwrap();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A driver that runs jobs until it is killed.
+pub fn doomed_driver(told: &str) -> ! {
+    let mut words = told.splitn(3, ' ');
+    let (url, host, dir) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+    let context = cluster::context(url, host, Path::new(dir)).set("spark.cores.max", 2);
+    let sc = context.build().expect("a context");
+    loop {
+        let sum = sc.range_n(0..1000u64, 4).map(|x| (x % 10, x)).reduce_by_key(|a, b| a + b).collect();
+        assert_eq!(sum.map(|all| all.len()).expect("ten sums"), 10);
+    }
+}
