@@ -206,6 +206,17 @@ fn points(sc: &Context, n: u64) -> Result<()> {
         || descend(&|w| Ok(plain(w))).unwrap_or_default(),
     )?;
     compare(
+        "cached points: gradient, aggregate_mut",
+        n * steps,
+        || {
+            descend(&|w| {
+                let seq = |w: &Vector, sum: &mut Vector, p: &Point| add_gradient(sum, w, p);
+                rdd.with(*w).aggregate_mut([0.0; DIMENSIONS], seq, |_, a, b| *a = add(*a, b))
+            })
+        },
+        || descend(&|w| Ok(plain(w))).unwrap_or_default(),
+    )?;
+    compare(
         "cached points: gradient, map, reduce",
         n * steps,
         || {
@@ -260,6 +271,35 @@ fn text(sc: &Context, dir: &Path, lines: u64) -> Result<()> {
         || halves(&read(), &|half| half.lines().count() as u64),
     )?;
     compare(
+        "text: lines by reference, a byte",
+        bytes,
+        || sc.text_lines_n(&name, 8)?.count(),
+        || halves(&read(), &|half| half.lines().count() as u64),
+    )?;
+    let lengths = |half: &str| half.lines().flat_map(str::split_whitespace).map(|w| w.len() as u64).sum();
+    compare(
+        "text: words by reference, a byte",
+        bytes,
+        || {
+            let words = |line: &str, emit: &mut firesteel::Emitter<u64>| {
+                line.split_whitespace().for_each(|w| emit.emit(w.len() as u64));
+            };
+            sc.text_lines_n(&name, 8)?.flat_map_to(words).reduce(|a, b| a + b)
+        },
+        || halves(&read(), &lengths),
+    )?;
+    compare(
+        "text: words as Str, a byte",
+        bytes,
+        || {
+            let words = |line: &str, emit: &mut firesteel::Emitter<Str>| {
+                line.split_whitespace().for_each(|w| emit.emit(Str::from(w)));
+            };
+            Ok(sc.text_lines_n(&name, 8)?.flat_map_to(words).aggregate(0, |n, w| n + w.len() as u64, |a, b| a + b)?)
+        },
+        || halves(&read(), &lengths),
+    )?;
+    compare(
         "text: words, a byte",
         bytes,
         || {
@@ -268,10 +308,7 @@ fn text(sc: &Context, dir: &Path, lines: u64) -> Result<()> {
             };
             sc.text_file_n(&name, 8)?.flat_map_to(words).reduce(|a, b| a + b)
         },
-        || {
-            let lengths = |half: &str| half.lines().flat_map(str::split_whitespace).map(|w| w.len() as u64).sum();
-            halves(&read(), &lengths)
-        },
+        || halves(&read(), &lengths),
     )
 }
 

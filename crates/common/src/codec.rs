@@ -67,7 +67,8 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// Decodes one value from the start of `bytes`; returns it and how many bytes it took.
 #[inline]
 pub fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
-    bincode::serde::decode_from_slice(bytes, config())
+    // Borrowing: a string that is kept in another form, such as inline, is not allocated on the way.
+    bincode::serde::borrow_decode_from_slice(bytes, config())
         .map_err(|e| CodecError::Decode { type_name: std::any::type_name::<T>(), message: e.to_string() })
 }
 

@@ -5,7 +5,7 @@
 //!  source ── Chunk ──▶ PerChunk(map) ── Chunk ──▶ PerChunk(filter) ── Chunk ──▶ PartitionIter ──▶ user's loop
 //! ```
 
-use std::{iter::Fuse, ops::Range, panic::resume_unwind, sync::Arc};
+use std::{iter::Fuse, mem::needs_drop, ops::Range, panic::resume_unwind, sync::Arc};
 
 use crate::task::{TaskAbort, TaskContext, TaskError};
 
@@ -50,7 +50,67 @@ impl<T: Clone> Chunk<T> {
             Chunk::Shared(..) => self.as_slice().to_vec(),
         }
     }
+
+    /// What `f` makes of each element, taken by value. Owned elements are replaced where they lie when the results are
+    /// of their size; shared ones are cloned one by one.
+    #[inline]
+    pub fn map<U>(self, mut f: impl FnMut(T) -> U) -> Vec<U> {
+        match self {
+            Chunk::Owned(v) => v.into_iter().map(f).collect(),
+            Chunk::Shared(..) => self.as_slice().iter().map(|x| f(x.clone())).collect(),
+        }
+    }
+
+    /// Folds the elements, by value, into `start`.
+    #[inline]
+    pub fn fold<B>(self, start: B, mut f: impl FnMut(B, T) -> B) -> B {
+        match self {
+            Chunk::Owned(v) => v.into_iter().fold(start, f),
+            Chunk::Shared(..) => self.as_slice().iter().fold(start, |b, x| f(b, x.clone())),
+        }
+    }
+
+    /// Folds the elements into `start`, or into their first where there is no start.
+    #[inline]
+    pub fn reduce(self, start: Option<T>, f: impl FnMut(T, T) -> T) -> Option<T> {
+        fn reduce<T>(start: Option<T>, mut rest: impl Iterator<Item = T>, f: impl FnMut(T, T) -> T) -> Option<T> {
+            let start = start.or_else(|| rest.next())?;
+            Some(rest.fold(start, f))
+        }
+        match self {
+            Chunk::Owned(v) => reduce(start, v.into_iter(), f),
+            Chunk::Shared(..) => reduce(start, self.as_slice().iter().cloned(), f),
+        }
+    }
+
+    /// The elements that `keep` wants, in their order. Owned elements stay in their memory; of shared ones only those
+    /// kept are cloned.
+    #[inline]
+    pub fn filter(self, mut keep: impl FnMut(&T) -> bool) -> Vec<T> {
+        match self {
+            Chunk::Owned(mut v) if needs_drop::<T>() || size_of::<T>() > FEW_BYTES => {
+                v.retain(keep);
+                v
+            }
+            Chunk::Owned(mut v) => {
+                // Each is written to where the next kept one belongs: no branch that the processor could guess wrong.
+                let mut kept = 0;
+                for i in 0..v.len() {
+                    let x = v[i].clone();
+                    let wanted = keep(&x);
+                    v[kept] = x;
+                    kept += usize::from(wanted);
+                }
+                v.truncate(kept);
+                v
+            }
+            Chunk::Shared(..) => self.as_slice().iter().filter(|x| keep(x)).cloned().collect(),
+        }
+    }
 }
+
+/// Plain elements up to this size cost less to copy than a wrong guess whether to.
+const FEW_BYTES: usize = 32;
 
 /// The elements of one partition, chunk by chunk.
 pub trait ChunkStream<T> {
@@ -193,7 +253,7 @@ impl<T> ChunkStream<T> for SharedChunks<T> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<T>>, TaskError> {
         self.ctx.kill.check()?;
         let start = self.at;
-        self.at = (start + 4 * CHUNK).min(self.data.len());
+        self.at = (start + 2 * CHUNK).min(self.data.len());
         Ok(if start == self.at { None } else { Some(Chunk::Shared(self.data.clone(), start..self.at)) })
     }
 }
@@ -270,5 +330,49 @@ impl<T: Clone> Iterator for PartitionIter<T> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         let here = self.current.len();
         (here, if self.done { Some(here) } else { None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The elements as an owned chunk and as the middle of a shared partition.
+    fn both<T: Clone>(v: &[T]) -> [Chunk<T>; 2] {
+        let partition: Vec<T> = v.iter().chain(v).chain(v).cloned().collect();
+        [Chunk::Owned(v.to_vec()), Chunk::Shared(Arc::new(partition), v.len()..2 * v.len())]
+    }
+
+    proptest! {
+        #[test]
+        fn owned_and_shared_chunks_work_as_vecs_do(v: Vec<u32>) {
+            let words: Vec<String> = v.iter().map(u32::to_string).collect();
+            let large: Vec<[u64; 9]> = v.iter().map(|x| [u64::from(*x); 9]).collect();
+            let even = |x: &u32| x % 2 == 0;
+            for chunk in both(&v) {
+                prop_assert_eq!(chunk.filter(even), v.iter().copied().filter(even).collect::<Vec<_>>());
+            }
+            for chunk in both(&words) {
+                let kept: Vec<_> = words.iter().filter(|w| w.len() > 9).cloned().collect();
+                prop_assert_eq!(chunk.filter(|w| w.len() > 9), kept);
+            }
+            for chunk in both(&large) {
+                prop_assert_eq!(chunk.filter(|x| x[0] % 3 == 1).len(), v.iter().filter(|x| *x % 3 == 1).count());
+            }
+            for chunk in both(&v) {
+                prop_assert_eq!(chunk.map(|x| u64::from(x) + 1), v.iter().map(|x| u64::from(*x) + 1).collect::<Vec<_>>());
+            }
+            let last = |_, b| b;
+            for start in [None, Some(7)] {
+                for chunk in both(&v) {
+                    prop_assert_eq!(chunk.reduce(start, last), v.last().copied().or(start));
+                }
+            }
+            for chunk in both(&words) {
+                prop_assert_eq!(chunk.fold(String::new(), |a, b| a + &b), words.concat());
+            }
+        }
     }
 }

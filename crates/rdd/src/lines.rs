@@ -9,7 +9,7 @@ use firesteel_common::{Data, Env};
 use crate::{
     Emitter, Rdd, Result,
     actions::over,
-    chunk::{CHUNK, Chunk, ChunkStream, PerChunk, Stream},
+    chunk::{Chunk, ChunkStream, PerChunk, Stream},
     pipe::PipeOp,
     sources::LineBlock,
     task::{TaskContext, TaskError},
@@ -159,7 +159,7 @@ where
     }
 }
 
-/// What a closure emits for the lines of a partition, in chunks of about [`CHUNK`] elements.
+/// What a closure emits for the lines of a partition, in chunks of about a thousand elements.
 struct Emitted<F> {
     input: Stream<LineBlock>,
     blocks: std::vec::IntoIter<LineBlock>,
@@ -172,13 +172,12 @@ struct Emitted<F> {
 impl<U, F: Fn(&str, &mut Emitter<U>)> ChunkStream<U> for Emitted<F> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<U>>, TaskError> {
         self.ctx.kill.check()?;
-        // A line more than what makes a chunk seldom makes the Vec grow.
-        let mut out = Emitter::with_capacity(CHUNK + CHUNK / 8);
-        while out.len() < CHUNK {
+        let mut out = Emitter::for_a_chunk();
+        while !out.is_full() {
             if let Some((block, at)) = &mut self.current {
                 let next = block.lines_from(*at, |line| {
                     (self.emit)(line, &mut out);
-                    out.len() < CHUNK
+                    !out.is_full()
                 });
                 match next {
                     Some(next) => *at = next,
@@ -193,7 +192,6 @@ impl<U, F: Fn(&str, &mut Emitter<U>)> ChunkStream<U> for Emitted<F> {
                 }
             }
         }
-        let out = out.into_vec();
-        Ok(if out.is_empty() { None } else { Some(Chunk::Owned(out)) })
+        Ok(out.into_chunk())
     }
 }

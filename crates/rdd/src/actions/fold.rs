@@ -18,9 +18,7 @@ operators! {
         let part = over(move |env: &E, mut input: Stream<T>, _| {
             let mut sum: Option<T> = None;
             while let Some(chunk) = input.next_chunk()? {
-                let mut elements = chunk.into_vec().into_iter();
-                let Some(start) = sum.take().or_else(|| elements.next()) else { continue };
-                sum = Some(elements.fold(start, |a, b| f(env, a, b)));
+                sum = chunk.reduce(sum, |a, b| f(env, a, b));
             }
             Ok(sum)
         });
@@ -33,7 +31,7 @@ operators! {
         let part = over(move |(env, zero): &(Arc<E>, T), mut input: Stream<T>, _| {
             let mut sum = zero.clone();
             while let Some(chunk) = input.next_chunk()? {
-                sum = chunk.into_vec().into_iter().fold(sum, |a, b| f(env, a, b));
+                sum = chunk.fold(sum, |a, b| f(env, a, b));
             }
             Ok(sum)
         });
@@ -54,5 +52,21 @@ operators! {
             });
             let parts: Vec<U> = rdd.run_all("aggregate", &(env, &zero), part)?;
             Ok(parts.into_iter().fold(zero, |a, b| comb(env, a, b)))
+        };
+
+    /// As `aggregate`, for accumulators that are changed in place instead of being handed on: arrays, maps, vectors.
+    fn aggregate_mut[U: Data,](zero: U) { seq: F(acc: &mut U, x: &T) -> (), comb: G(acc: &mut U, other: U) -> () }
+        -> Result<U> = |rdd, env| {
+            let part = over(move |(env, zero): &(Arc<E>, U), mut input: Stream<T>, _| {
+                let mut sum = zero.clone();
+                while let Some(chunk) = input.next_chunk()? {
+                    chunk.as_slice().iter().for_each(|x| seq(env, &mut sum, x));
+                }
+                Ok(sum)
+            });
+            let parts: Vec<U> = rdd.run_all("aggregate_mut", &(env, &zero), part)?;
+            let mut sum = zero;
+            parts.into_iter().for_each(|other| comb(env, &mut sum, other));
+            Ok(sum)
         };
 }

@@ -18,6 +18,7 @@ mod fold;
 mod foreach;
 mod ordered;
 mod save;
+mod tree;
 
 pub use asynchronous::JobFuture;
 pub use save::TextRecord;

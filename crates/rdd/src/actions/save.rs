@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -32,7 +32,18 @@ macro_rules! text_by_display {
         }
     )*};
 }
-text_by_display!(bool, char, i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize);
+text_by_display!(bool, char);
+
+macro_rules! text_of_integer {
+    ($($t:ty),*) => {$(
+        impl TextRecord for $t {
+            fn write_text(&self, line: &mut String) {
+                line.push_str(itoa::Buffer::new().format(*self));
+            }
+        }
+    )*};
+}
+text_of_integer!(i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize);
 
 macro_rules! text_of_float {
     ($($t:ty),*) => {$(
@@ -202,17 +213,22 @@ fn remove_all(dir: &Path) -> io::Result<()> {
     fs::remove_dir_all(dir)
 }
 
+/// Bytes of text that are gathered before they are written.
+const WRITTEN_AT_ONCE: usize = 128 << 10;
+
 fn write_lines<T: TextRecord>(path: &Path, mut input: Stream<T>) -> Result<(), TaskError> {
     let fail = |e: io::Error| TaskError::failed(format!("{}: {e}", path.display()));
-    let mut out = BufWriter::with_capacity(256 << 10, File::create_new(path).map_err(fail)?);
-    let mut line = String::new();
+    let mut out = File::create_new(path).map_err(fail)?;
+    let mut lines = String::with_capacity(WRITTEN_AT_ONCE + 1024);
     while let Some(chunk) = input.next_chunk()? {
         for x in chunk.as_slice() {
-            line.clear();
-            x.write_text(&mut line);
-            line.push('\n');
-            out.write_all(line.as_bytes()).map_err(fail)?;
+            x.write_text(&mut lines);
+            lines.push('\n');
+            if lines.len() >= WRITTEN_AT_ONCE {
+                out.write_all(lines.as_bytes()).map_err(fail)?;
+                lines.clear();
+            }
         }
     }
-    out.flush().map_err(fail)
+    out.write_all(lines.as_bytes()).map_err(fail)
 }

@@ -4,36 +4,13 @@ use std::{convert::Infallible, fmt::Display, marker::PhantomData, sync::Arc};
 
 use firesteel_common::{Data, Env};
 
+use super::emitter::{Emitter, FlatMapTo};
 use crate::{
     Rdd,
     chunk::{Chunk, Flattened, PerChunk, Stream},
     pipe::PipeOp,
     task::{TaskContext, TaskError},
 };
-
-/// Where the closure of `flat_map_to` puts its results.
-pub struct Emitter<U>(Vec<U>);
-
-impl<U> Emitter<U> {
-    /// Adds one result.
-    #[inline]
-    pub fn emit(&mut self, x: U) {
-        self.0.push(x);
-    }
-
-    pub(crate) fn with_capacity(n: usize) -> Self {
-        Emitter(Vec::with_capacity(n))
-    }
-
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn into_vec(self) -> Vec<U> {
-        self.0
-    }
-}
 
 /// Declares a [`PipeOp`] that turns one chunk into one Vec: its name, the closure's type, and the loop.
 macro_rules! per_chunk {
@@ -69,19 +46,10 @@ macro_rules! per_chunk {
 }
 
 per_chunk!(
-    Map<T, U>(f: Fn(T) -> U) |env, chunk| Ok(chunk.into_vec().into_iter().map(|x| f(&env, x)).collect())
+    Map<T, U>(f: Fn(T) -> U) |env, chunk| Ok(chunk.map(|x| f(&env, x)))
 );
 per_chunk!(
     MapRef<T, U>(f: Fn(&T) -> U) |env, chunk| Ok(chunk.as_slice().iter().map(|x| f(&env, x)).collect())
-);
-per_chunk!(
-    FlatMapTo<T, U>(f: Fn(&T, &mut Emitter<U>) -> ()) |env, chunk| {
-        let mut out = Emitter(Vec::with_capacity(chunk.len()));
-        for x in chunk.as_slice() {
-            f(&env, x, &mut out);
-        }
-        Ok(out.0)
-    }
 );
 per_chunk!(
     TryMap<T, U, X: Display>(f: Fn(T) -> Result<U, X>) |env, chunk| {
@@ -146,13 +114,7 @@ where
                     false
                 }
             };
-            let out = match chunk {
-                Chunk::Owned(mut v) => {
-                    v.retain(&mut keep);
-                    v
-                }
-                Chunk::Shared(..) => chunk.as_slice().iter().filter(|x| keep(x)).cloned().collect(),
-            };
+            let out = chunk.filter(&mut keep);
             match failure {
                 None => Ok(out),
                 Some(e) => Err(TaskError::failed(e)),

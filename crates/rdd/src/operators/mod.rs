@@ -59,8 +59,9 @@ macro_rules! operators {
 }
 
 mod element;
+mod emitter;
 mod mem_sized;
 mod partition;
 mod union;
 
-pub use element::Emitter;
+pub use emitter::Emitter;

@@ -8,7 +8,7 @@ use firesteel_common::{Data, codec};
 use super::{Source, rdd_of, run_of};
 use crate::{
     Rdd,
-    chunk::{FromIter, Stream},
+    chunk::{CHUNK, Chunk, ChunkStream, Stream},
     error::Result,
     runner::Scope,
     task::{TaskContext, TaskError},
@@ -60,7 +60,27 @@ where
 
     fn open(input: &[u8], ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
         let (start, end): (i128, i128) = codec::decode(input)?;
-        Ok(FromIter::stream(T::iterate(start, end), ctx))
+        Ok(Box::new(Ranges { at: start, end, item: PhantomData::<fn() -> T>, ctx: ctx.clone() }))
+    }
+}
+
+/// The integers from `at` to `end`, each chunk made in one go.
+struct Ranges<T> {
+    at: i128,
+    end: i128,
+    item: PhantomData<fn() -> T>,
+    ctx: Arc<TaskContext>,
+}
+
+impl<T: RangeItem> ChunkStream<T> for Ranges<T>
+where
+    Range<T>: Iterator<Item = T>,
+{
+    fn next_chunk(&mut self) -> Result<Option<Chunk<T>>, TaskError> {
+        self.ctx.kill.check()?;
+        let from = self.at;
+        self.at = (from + CHUNK as i128).min(self.end);
+        Ok(if from < self.at { Some(Chunk::Owned(T::iterate(from, self.at).collect())) } else { None })
     }
 }
 

@@ -1,0 +1,104 @@
+//! [`Emitter`] and what fills it: `flat_map_to` over elements, and, in `lines.rs`, over lines.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use firesteel_common::{Data, Env};
+
+use crate::{
+    chunk::{CHUNK, Chunk, ChunkStream, Stream},
+    pipe::PipeOp,
+    task::{TaskContext, TaskError},
+};
+
+/// Where the closure of `flat_map_to` puts its results.
+pub struct Emitter<U>(Vec<U>);
+
+impl<U> Emitter<U> {
+    /// Adds one result.
+    #[inline]
+    pub fn emit(&mut self, x: U) {
+        self.0.push(x);
+    }
+
+    /// An empty one; the results of one more element than what makes a chunk seldom make it grow.
+    pub(crate) fn for_a_chunk() -> Self {
+        Emitter(Vec::with_capacity(CHUNK + CHUNK / 8))
+    }
+
+    /// Whether there is enough for a chunk.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= CHUNK
+    }
+
+    /// The results, if there are any.
+    pub(crate) fn into_chunk(self) -> Option<Chunk<U>> {
+        if self.0.is_empty() { None } else { Some(Chunk::Owned(self.0)) }
+    }
+}
+
+/// `flat_map_to` over elements.
+pub(super) struct FlatMapTo<T, U, E, F>(pub(super) F, pub(super) PhantomData<fn(T, E) -> U>);
+
+impl<T, U, E, F: Copy> Clone for FlatMapTo<T, U, E, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, U, E, F: Copy> Copy for FlatMapTo<T, U, E, F> {}
+
+impl<T: Data, U: Data, E: Env, F> PipeOp for FlatMapTo<T, U, E, F>
+where
+    F: Fn(&E, &T, &mut Emitter<U>) + Copy + Send + Sync + 'static,
+{
+    type In = T;
+    type Out = U;
+    type Env = E;
+
+    fn run(self, env: &Arc<E>, _: u32, input: Stream<T>, ctx: &Arc<TaskContext>) -> Result<Stream<U>, TaskError> {
+        let (f, env) = (self.0, env.clone());
+        let emit = move |x: &T, out: &mut Emitter<U>| f(&env, x, out);
+        Ok(Box::new(Emitted { input, current: None, emit, ctx: ctx.clone() }))
+    }
+}
+
+/// What a closure emits for the elements of a partition, in chunks of about [`CHUNK`].
+struct Emitted<T, F> {
+    input: Stream<T>,
+    /// A chunk, and its first element that the closure has not seen.
+    current: Option<(Chunk<T>, usize)>,
+    emit: F,
+    ctx: Arc<TaskContext>,
+}
+
+impl<T, U, F: Fn(&T, &mut Emitter<U>)> ChunkStream<U> for Emitted<T, F> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk<U>>, TaskError> {
+        self.ctx.kill.check()?;
+        let mut out = Emitter::for_a_chunk();
+        while !out.is_full() {
+            match &mut self.current {
+                Some((chunk, at)) => {
+                    let rest = chunk.as_slice().get(*at..).unwrap_or_default();
+                    let mut elements = rest.iter();
+                    for x in elements.by_ref() {
+                        (self.emit)(x, &mut out);
+                        if out.is_full() {
+                            break;
+                        }
+                    }
+                    let left = elements.len();
+                    *at += rest.len() - left;
+                    if left == 0 {
+                        self.current = None;
+                    }
+                }
+                None => match self.input.next_chunk()? {
+                    Some(chunk) => self.current = Some((chunk, 0)),
+                    None => break,
+                },
+            }
+        }
+        Ok(out.into_chunk())
+    }
+}
