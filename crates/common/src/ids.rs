@@ -1,6 +1,9 @@
 //! Identifiers, each a type of its own so that one cannot stand in for another.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +30,10 @@ id!(
     ShuffleId(u32), "shuffle "
 );
 id!(
+    /// A value that every executor gets: a broadcast variable, or what the tasks of a stage share. Counted by process.
+    BroadcastId(u32), "broadcast "
+);
+id!(
     /// A job: one call of an action.
     JobId(u32), "job "
 );
@@ -42,6 +49,14 @@ id!(
     /// An executor of one application, numbered by the master; never used again within the application.
     ExecutorId(u32), "executor "
 );
+
+impl BroadcastId {
+    /// A number that nothing else in this process has.
+    pub fn fresh() -> BroadcastId {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        BroadcastId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// One attempt of a stage; the first has attempt 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]

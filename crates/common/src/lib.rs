@@ -16,6 +16,6 @@ pub mod tick;
 pub use compact_str::CompactString as Str;
 pub use data::{Data, Env, Key};
 pub use failure::TaskFailure;
-pub use ids::{ExecutorId, ExecutorKey, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
+pub use ids::{BroadcastId, ExecutorId, ExecutorKey, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
 pub use size::MemSize;
 pub use tick::Tick;

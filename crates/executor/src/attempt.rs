@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use firesteel_common::{RddId, StageAttempt, TaskFailure, TaskId};
 use firesteel_rdd::task::{CacheUpdate, KillFlag, TaskContext, TaskError, TaskOutput};
+use firesteel_rdd::task_env::{self, TaskEnv};
 use firesteel_rpc::convert::failure_to_proto;
 use firesteel_rpc::proto::executor::{
     BlockRef, BlockUpdate, MapStatus, PartitionData, Payload, StatusUpdate, Success, payload::Place,
@@ -64,6 +65,7 @@ impl Attempt {
         context: &mut Option<Arc<TaskContext>>,
     ) -> Result<TaskOutput, TaskError> {
         self.kill.check()?;
+        let _entered = task_env::enter(TaskEnv { services: config.services.clone(), kill: self.kill.clone() });
         let stage = self.slot.get(&config.client, &self.kill)?;
         let mut inputs = BTreeMap::new();
         for input in &self.inputs {

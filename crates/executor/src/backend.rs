@@ -19,12 +19,12 @@ use firesteel_closure::binary::running_binary;
 use firesteel_closure::entry::take_descriptors;
 use firesteel_common::ExecutorId;
 use firesteel_common::conf::{Conf, Source, keys};
-use firesteel_rdd::task::TaskServices;
+use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::proto::deploy::ExecutorLaunch;
 use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_driver, to_executor::Message};
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, bind::bind_one_of, bind::host_port, connect_driver};
 use firesteel_shuffle::{Compression, ShuffleConfig, ShuffleManager};
-use firesteel_storage::{BlockClient, BlockManager, BlockServer, MemoryConfig, MemoryManager};
+use firesteel_storage::{BlockClient, BlockManager, BlockServer, BroadcastFetcher, MemoryConfig, MemoryManager};
 use prost::Message as _;
 
 use crate::config::{ExecutorConfig, ExecutorSettings};
@@ -194,13 +194,15 @@ fn configure(
     let blocks = Arc::new(BlockManager::with_disk(memory, &dirs));
     let shuffle = Arc::new(ShuffleManager::new(shuffle_config(launch, &conf)?, client.clone())?);
     blocks.set_shuffle_source(shuffle.clone());
+    let fetcher = BroadcastFetcher::new(client.clone(), blocks.clone(), executor);
+    let broadcasts = BroadcastValues::fetched_by(fetcher);
     Ok(ExecutorConfig {
         executor,
         cores: launch.cores / conf.get(&keys::TASK_CPUS)?,
         settings: ExecutorSettings::from_conf(&conf)?,
         block_address,
         client,
-        services: Arc::new(TaskServices { blocks, shuffle }),
+        services: Arc::new(TaskServices { blocks, shuffle, broadcasts }),
     })
 }
 

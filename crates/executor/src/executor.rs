@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use firesteel_common::{RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId, Tick};
+use firesteel_common::{BroadcastId, RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId, Tick};
 use firesteel_rdd::task::{KillFlag, TaskError};
 use firesteel_rpc::proto::executor::{
     GivenBack, LaunchTasks, Running, StatusUpdate, status_update, to_executor::Message,
@@ -88,6 +88,7 @@ impl Executor {
             Message::RemoveRdd(remove) => {
                 inner.config.services.blocks.remove_rdd(RddId(remove.rdd_id));
             }
+            Message::RemoveBroadcast(remove) => inner.remove_broadcast(BroadcastId(remove.broadcast_id)),
             Message::RemoveShuffle(remove) => inner.remove_shuffle(ShuffleId(remove.shuffle_id)),
             Message::Handshake(_) | Message::RegisteredExecutor(_) | Message::RegisterExecutorFailed(_) => {
                 tracing::warn!("a message of registration came to an executor that is registered");
@@ -207,6 +208,19 @@ impl Inner {
             inner.status.push(vec![StatusUpdate { task_id: task.0, state: Some(failed(failure)), blocks: Vec::new() }]);
             inner.status.flush(LAST_WORDS);
         })
+    }
+
+    /// Drops a value of the user's type: not on the thread that hears the driver.
+    fn remove_broadcast(self: &Arc<Self>, broadcast: BroadcastId) {
+        let inner = self.clone();
+        let remove = move || {
+            if let Err(failure) = panics::catch(None, || inner.config.services.broadcasts.remove(broadcast)) {
+                tracing::error!(%failure, "dropping a broadcast value failed");
+            }
+        };
+        if let Err(e) = self.threads.execute(remove) {
+            tracing::warn!(%broadcast, error = %e, "cannot start a thread to drop a broadcast value");
+        }
     }
 
     /// Removing files takes its time: not on the thread that hears the driver.

@@ -10,11 +10,12 @@ use std::{
 };
 
 use firesteel_common::{
-    Data, JobId, RddId,
+    Data, Env, JobId, RddId,
     conf::{Conf, keys},
 };
 use firesteel_rdd::{
-    Lines, Rdd,
+    Broadcast, Lines, Rdd,
+    broadcast::BroadcastSettings,
     runner::{Job, JobHandle, JobRunner, Scope},
     sources::{self, RangeItem, SplitBounds},
 };
@@ -89,14 +90,18 @@ impl Context {
             Master::LocalCluster { .. } | Master::Standalone(_) => standalone::start(&conf, config, master, &cores)?,
         };
         let app_id = backend.app_id();
-        let cleaner = driver.cleaner();
+        let parts = driver.context_parts(BroadcastSettings {
+            piece_bytes: get(&conf, &keys::BROADCAST_BLOCK_SIZE)?.0,
+            compress: get(&conf, &keys::BROADCAST_COMPRESS)?,
+            checksum: get(&conf, &keys::BROADCAST_CHECKSUM)?,
+        });
         let messages = Mutex::new(driver.messages.clone());
         let inner = Arc::new_cyclic(|weak: &std::sync::Weak<Inner>| Inner {
             serial: properties::next_serial(),
             conf,
             app_id,
             bounds,
-            scope: Scope::with_cleaner(weak.clone() as std::sync::Weak<dyn JobRunner>, parallelism, cores, cleaner),
+            scope: Scope::of_context(weak.clone() as std::sync::Weak<dyn JobRunner>, parallelism, cores, parts),
             messages,
             next_job: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
@@ -191,6 +196,29 @@ impl Context {
     /// When nothing matches.
     pub fn text_lines_n(&self, path: &str, min_partitions: u32) -> Result<Lines> {
         sources::text_lines(&self.inner.scope, path, min_partitions, self.inner.bounds)
+    }
+
+    /// A read-only value that every executor gets once and that all tasks there share: see [`Broadcast`].
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// use std::collections::HashMap;
+    /// use firesteel::prelude::*;
+    ///
+    /// let sc = Context::builder().master("local[2]").build()?;
+    /// let names = sc.broadcast(HashMap::from([(1u8, "one".to_owned()), (2, "two".to_owned())]))?;
+    /// let named = sc.parallelize([2u8, 1, 2]).with(names).map(|names, n| names.value()[&n].clone());
+    /// assert_eq!(named.collect()?, ["two", "one", "two"]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When the value cannot be encoded, or the Context was stopped.
+    pub fn broadcast<T: Env>(&self, value: T) -> Result<Broadcast<T>> {
+        if self.inner.stopped.load(Ordering::Acquire) {
+            return Err(Error::Stopped);
+        }
+        Broadcast::new(&self.inner.scope, value)
     }
 
     /// The partitions of all of `rdds`, in order.

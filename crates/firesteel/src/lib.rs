@@ -47,7 +47,8 @@ pub use context::Context;
 pub use firesteel_common::{Data, Env, Key, MemSize, Str, TaskFailure, conf::Conf};
 pub use firesteel_derive::MemSize;
 pub use firesteel_rdd::{
-    Emitter, Error, JobFuture, Lazy, Lines, LinesWith, PartitionIter, Rdd, Result, StorageLevel, TextRecord, With,
+    Broadcast, Emitter, Error, JobFuture, Lazy, Lines, LinesWith, PartitionIter, Rdd, Result, StorageLevel, TextRecord,
+    With,
 };
 pub use firesteel_scheduler::JobError;
 pub use firesteel_shuffle::{HashPartitioner, Partitioner, RangePartitioner, SortKey};
@@ -56,7 +57,8 @@ pub use properties::LocalProperties;
 /// What a program needs to write jobs.
 pub mod prelude {
     pub use crate::{
-        Context, Error, HashPartitioner, Lazy, Lines, PartitionIter, Rdd, Result, StorageLevel, Str, TextRecord,
+        Broadcast, Context, Error, HashPartitioner, Lazy, Lines, PartitionIter, Rdd, Result, StorageLevel, Str,
+        TextRecord,
     };
 }
 

@@ -15,7 +15,7 @@ use firesteel_common::{
     conf::{Conf, Environment, keys},
 };
 use firesteel_executor::{Executor, ExecutorConfig, ExecutorSettings, StatusSink};
-use firesteel_rdd::task::TaskServices;
+use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::{Role, proto::executor as proto};
 use firesteel_scheduler::SchedulerConfig;
 use firesteel_shuffle::{Compression, ShuffleConfig, ShuffleManager};
@@ -87,7 +87,8 @@ pub fn start(
     let client = BlockClient::new(None, "local", Role::Executor);
     let shuffle = ShuffleManager::new(shuffle_config(conf, dirs)?, client.clone());
     let shuffle = Arc::new(shuffle.map_err(|e| Error::Start(e.to_string()))?);
-    let services = Arc::new(TaskServices { blocks: blocks.clone(), shuffle });
+    let broadcasts = BroadcastValues::in_process();
+    let services = Arc::new(TaskServices { blocks: blocks.clone(), shuffle, broadcasts: broadcasts.clone() });
 
     let fetch: FetchBlock = Arc::new(move |_, block_id| {
         let id: BlockId = block_id.parse().map_err(|e| format!("{e}"))?;
@@ -98,6 +99,7 @@ pub fn start(
         manager: Arc::new(BlockManager::new(0)),
         address: None,
         remove_shuffle: Arc::new(|_, _| Ok(())),
+        broadcasts,
     };
     let driver = Driver::start(config, driver_blocks, fetch, None).map_err(|e| Error::Start(e.to_string()))?;
 

@@ -11,6 +11,7 @@
 //! * [`node`]: one step of a lineage; [`pipe`] and [`output`] are the two common kinds.
 //! * [`Lines`]: the lines of text files by reference.
 //! * [`chunk`]: how elements flow. [`lineage`]: how a stage is encoded. [`task`]: what the executor sees.
+//! * [`Broadcast`]: a value that every executor gets once.
 //! * [`Lazy`]: an environment that each process makes for itself.
 //! * [`runner`]: what an RDD needs of its Context.
 
@@ -20,6 +21,7 @@
 mod operators;
 
 mod actions;
+pub mod broadcast;
 pub mod cache;
 pub mod chunk;
 pub mod error;
@@ -35,8 +37,10 @@ mod rdd;
 pub mod runner;
 pub mod sources;
 pub mod task;
+pub mod task_env;
 
 pub use actions::{JobFuture, TextRecord};
+pub use broadcast::Broadcast;
 pub use chunk::PartitionIter;
 pub use error::{Error, Result};
 pub use lazy::Lazy;

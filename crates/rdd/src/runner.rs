@@ -7,9 +7,10 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use firesteel_common::{RddId, ShuffleId};
+use firesteel_common::{BroadcastId, RddId, ShuffleId};
 
 use crate::{
+    broadcast::BroadcastSource,
     error::{Error, Result},
     node::{AnyRdd, EncodedOp},
 };
@@ -65,6 +66,10 @@ pub enum Released {
     Rdd(RddId),
     /// A shuffle: no RDD and no running job refers to it.
     Shuffle(ShuffleId),
+    /// A broadcast variable, which may have been destroyed instead.
+    Broadcast(BroadcastId),
+    /// What executors hold of a broadcast variable; the driver keeps it.
+    BroadcastCopies(BroadcastId),
 }
 
 /// Hears what nobody holds any more, and frees it everywhere. Spark: `ContextCleaner`, which a garbage collector tells.
@@ -78,7 +83,15 @@ pub struct Scope {
     runner: Weak<dyn JobRunner>,
     cores: Arc<AtomicU32>,
     configured_parallelism: Option<u32>,
-    cleaner: Option<Arc<dyn Cleaner>>,
+    context: Option<ContextParts>,
+}
+
+/// What RDDs and broadcast variables use of a Context besides its jobs.
+pub struct ContextParts {
+    /// Frees what is dropped.
+    pub cleaner: Arc<dyn Cleaner>,
+    /// Where broadcast variables are made.
+    pub broadcasts: BroadcastSource,
 }
 
 impl Scope {
@@ -87,22 +100,27 @@ impl Scope {
     /// `configured` is `spark.default.parallelism` where it is set; `cores`, which the Context keeps up to date, stands
     /// in where it is not.
     pub fn new(runner: Weak<dyn JobRunner>, configured: Option<u32>, cores: Arc<AtomicU32>) -> Arc<Self> {
-        Arc::new(Scope { runner, cores, configured_parallelism: configured, cleaner: None })
+        Arc::new(Scope { runner, cores, configured_parallelism: configured, context: None })
     }
 
-    /// As [`Scope::new`], with somebody who frees what is dropped.
-    pub fn with_cleaner(
+    /// As [`Scope::new`], with the rest of the Context.
+    pub fn of_context(
         runner: Weak<dyn JobRunner>,
         configured: Option<u32>,
         cores: Arc<AtomicU32>,
-        cleaner: Arc<dyn Cleaner>,
+        context: ContextParts,
     ) -> Arc<Self> {
-        Arc::new(Scope { runner, cores, configured_parallelism: configured, cleaner: Some(cleaner) })
+        Arc::new(Scope { runner, cores, configured_parallelism: configured, context: Some(context) })
     }
 
     /// Who hears of what is dropped.
     pub fn cleaner(&self) -> Option<&Arc<dyn Cleaner>> {
-        self.cleaner.as_ref()
+        self.context.as_ref().map(|context| &context.cleaner)
+    }
+
+    /// Where broadcast variables are made.
+    pub fn broadcasts(&self) -> Option<&BroadcastSource> {
+        self.context.as_ref().map(|context| &context.broadcasts)
     }
 
     /// A number for a new RDD.

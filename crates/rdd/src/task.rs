@@ -18,6 +18,8 @@ use firesteel_common::{RddId, ShuffleId, StageAttempt, TaskFailure, TaskId};
 use firesteel_shuffle::{Abort, MapOutput, ShuffleBlocks, ShuffleInput, ShuffleManager};
 use firesteel_storage::{BlockId, BlockManager, TaskMemory};
 
+use crate::broadcast::BroadcastValues;
+
 /// The reason for which a task ends early; boxed, because results carry it through every chunk.
 #[derive(Clone, Debug)]
 pub struct TaskError(Box<TaskFailure>);
@@ -134,6 +136,8 @@ pub struct TaskServices {
     pub blocks: Arc<BlockManager>,
     /// Shuffle files, written and read.
     pub shuffle: Arc<ShuffleManager>,
+    /// Broadcast values, fetched or in this process.
+    pub broadcasts: Arc<BroadcastValues>,
 }
 
 /// One task attempt's view of the executor. Spark: `TaskContext`.

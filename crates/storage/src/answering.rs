@@ -101,12 +101,11 @@ impl<'a> Answering<'a> {
         match data {
             BlockData::Bytes(bytes) => {
                 self.header(Status::Checked, len, crc32c::crc32c(&bytes));
-                if len <= SMALL {
-                    self.out.extend_from_slice(&bytes);
-                    return Ok(());
-                }
-                self.flush()?;
-                (&mut &*self.stream).write_all(&bytes)
+                self.send_bytes(&bytes)
+            }
+            BlockData::Unchecked(bytes) => {
+                self.header(Status::Unchecked, len, 0);
+                self.send_bytes(&bytes)
             }
             BlockData::File { file, path, offset, crc32c, .. } => {
                 let status = if crc32c.is_some() { Status::Checked } else { Status::Unchecked };
@@ -124,6 +123,15 @@ impl<'a> Answering<'a> {
                 self.send_file(&file, offset, len)
             }
         }
+    }
+
+    fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() as u64 <= SMALL {
+            self.out.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.flush()?;
+        (&mut &*self.stream).write_all(bytes)
     }
 
     fn send_file(&self, file: &File, offset: u64, len: u64) -> io::Result<()> {

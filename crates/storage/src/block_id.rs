@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use firesteel_common::{RddId, ShuffleId, StageAttempt, StageId, TaskId};
+use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
 
 /// Names one block. Spark: `BlockId`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -36,6 +36,31 @@ pub enum BlockId {
     },
     /// An application binary, by its SHA-256.
     Binary([u8; 32]),
+    /// A piece of a broadcast value.
+    Broadcast {
+        /// Which value.
+        broadcast: BroadcastId,
+        /// Which piece of it.
+        piece: u32,
+    },
+    /// The value itself as an executor has decoded it; never served.
+    BroadcastValue(BroadcastId),
+    /// Which pieces of a value a process has, a bit each: a question, answered when there are more than `known` of them,
+    /// or after a moment.
+    BroadcastHave {
+        /// Which value.
+        broadcast: BroadcastId,
+        /// How many pieces the asker knows of.
+        known: u32,
+    },
+    /// Who else has pieces of a value or is getting them, one `host:port` a line: a question to the driver, which counts
+    /// the asker among them from then on.
+    BroadcastHolders {
+        /// Which value.
+        broadcast: BroadcastId,
+        /// Who asks.
+        executor: ExecutorId,
+    },
 }
 
 impl fmt::Display for BlockId {
@@ -51,6 +76,12 @@ impl fmt::Display for BlockId {
             BlockId::Binary(hash) => {
                 f.write_str("binary_")?;
                 hash.iter().try_for_each(|b| write!(f, "{b:02x}"))
+            }
+            BlockId::Broadcast { broadcast, piece } => write!(f, "broadcast_{}_piece{piece}", broadcast.0),
+            BlockId::BroadcastValue(broadcast) => write!(f, "broadcast_{}", broadcast.0),
+            BlockId::BroadcastHave { broadcast, known } => write!(f, "broadcasthave_{}_{known}", broadcast.0),
+            BlockId::BroadcastHolders { broadcast, executor } => {
+                write!(f, "broadcastholders_{}_{}", broadcast.0, executor.0)
             }
         }
     }
@@ -74,6 +105,15 @@ fn parse(text: &str) -> Option<BlockId> {
     if kind == "binary" {
         return parse_hash(rest).map(BlockId::Binary);
     }
+    if kind == "broadcast" {
+        let id = |text| number(text).and_then(small).map(BroadcastId);
+        return match rest.split_once("_piece") {
+            Some((broadcast, piece)) => {
+                Some(BlockId::Broadcast { broadcast: id(broadcast)?, piece: number(piece).and_then(small)? })
+            }
+            None => id(rest).map(BlockId::BroadcastValue),
+        };
+    }
     let mut parts = rest.split('_');
     let mut next = || parts.next().and_then(number);
     let id = match kind {
@@ -83,6 +123,11 @@ fn parse(text: &str) -> Option<BlockId> {
         "rdd" => BlockId::Rdd { rdd: RddId(small(next()?)?), partition: small(next()?)? },
         "taskresult" => BlockId::TaskResult(TaskId(next()?)),
         "stagedata" => BlockId::StageData(StageAttempt { stage: StageId(small(next()?)?), attempt: small(next()?)? }),
+        "broadcasthave" => BlockId::BroadcastHave { broadcast: BroadcastId(small(next()?)?), known: small(next()?)? },
+        "broadcastholders" => {
+            let (broadcast, executor) = (BroadcastId(small(next()?)?), ExecutorId(small(next()?)?));
+            BlockId::BroadcastHolders { broadcast, executor }
+        }
         "partitiondata" => BlockId::PartitionData { rdd: RddId(small(next()?)?), partition: small(next()?)? },
         _ => return None,
     };
@@ -140,6 +185,10 @@ mod tests {
                 BlockId::StageData(StageAttempt { stage: StageId(a), attempt: c }),
                 BlockId::PartitionData { rdd: RddId(a), partition: c },
                 BlockId::Binary(hash),
+                BlockId::Broadcast { broadcast: BroadcastId(a), piece: c },
+                BlockId::BroadcastValue(BroadcastId(a)),
+                BlockId::BroadcastHave { broadcast: BroadcastId(a), known: c },
+                BlockId::BroadcastHolders { broadcast: BroadcastId(a), executor: ExecutorId(c) },
             ] {
                 prop_assert_eq!(id.to_string().parse::<BlockId>().unwrap(), id);
             }

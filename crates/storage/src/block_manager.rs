@@ -15,6 +15,7 @@ use tempfile::{SpooledData, SpooledTempFile};
 
 use crate::{
     BlockData, BlockError, BlockId, BlockSource, DiskStore, FrameWriter, MemoryConfig, MemoryManager, MemoryStore,
+    broadcast::Broadcasts,
     disk_store::{DiskBlock, DiskWriter},
     memory_store::Cached,
 };
@@ -44,6 +45,7 @@ pub struct BlockManager {
     disk: Option<Arc<DiskStore>>,
     files: DashMap<BlockId, ServedFile>,
     shuffle: OnceLock<Arc<dyn BlockSource>>,
+    broadcasts: Broadcasts,
 }
 
 impl BlockManager {
@@ -64,7 +66,14 @@ impl BlockManager {
 
     fn with_stores(manager: Arc<MemoryManager>, disk: Option<Arc<DiskStore>>) -> BlockManager {
         let memory = MemoryStore::new(manager.clone(), disk.clone());
-        BlockManager { manager, memory, disk, files: DashMap::new(), shuffle: OnceLock::new() }
+        BlockManager {
+            manager,
+            memory,
+            disk,
+            files: DashMap::new(),
+            shuffle: OnceLock::new(),
+            broadcasts: Broadcasts::default(),
+        }
     }
 
     /// The pool that blocks and tasks share.
@@ -75,6 +84,11 @@ impl BlockManager {
     /// The cached partitions and byte blocks.
     pub fn memory(&self) -> &MemoryStore {
         &self.memory
+    }
+
+    /// Which pieces of which broadcast values are here and, on the driver, elsewhere.
+    pub fn broadcasts(&self) -> &Broadcasts {
+        &self.broadcasts
     }
 
     /// Serves shuffle blocks from `source`; the first call wins.
@@ -176,6 +190,10 @@ impl BlockSource for BlockManager {
                 None => Err(BlockError::NotFound { id: *id }),
             },
             BlockId::Rdd { .. } => self.open_cached(id),
+            BlockId::Broadcast { .. }
+            | BlockId::BroadcastValue(_)
+            | BlockId::BroadcastHave { .. }
+            | BlockId::BroadcastHolders { .. } => self.open_broadcast(id),
             _ => {
                 if let Some(bytes) = self.memory.get_bytes(id) {
                     return Ok(BlockData::Bytes(bytes));

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use firesteel_common::BroadcastId;
+
 use crate::BlockId;
 
 /// A block could not be stored, found or fetched.
@@ -132,6 +134,18 @@ pub enum BlockError {
     #[error("the cached elements cannot be encoded: {message}")]
     NotEncodable {
         /// What the codec said.
+        message: String,
+    },
+    /// A piece of a broadcast value could not be had from anybody.
+    #[error("cannot fetch piece {piece} of {broadcast} from {address}: {message}")]
+    Broadcast {
+        /// The value.
+        broadcast: BroadcastId,
+        /// The piece.
+        piece: u32,
+        /// The peer that was asked last: the driver, which has all pieces while the value lives.
+        address: String,
+        /// What went wrong there.
         message: String,
     },
     /// The block is larger than the caller allows.

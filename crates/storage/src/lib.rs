@@ -9,6 +9,8 @@
 //!  BlockServer ◀── framed TCP ──  BlockClient ── BlockStream   (pipelined, pooled, checksummed)
 //! ```
 //!
+//! [`broadcast`]: values that all executors get, piece by piece, from the driver and from each other.
+//!
 //! Callers: executor and driver start a [`BlockServer`] over their [`BlockManager`]; `shuffle` reads remote map outputs
 //! through a [`BlockClient`]; `rdd` caches partitions in the [`MemoryStore`]. This crate calls `rpc` for the handshake
 //! that opens every connection.
@@ -17,6 +19,7 @@ pub mod abort;
 mod answering;
 pub mod block_id;
 pub mod block_manager;
+pub mod broadcast;
 pub mod client;
 mod connection;
 pub mod disk_store;
@@ -36,6 +39,7 @@ mod wire;
 pub use abort::Abort;
 pub use block_id::{BlockId, ParseBlockIdError};
 pub use block_manager::BlockManager;
+pub use broadcast::{BroadcastFetcher, BroadcastMeta};
 pub use client::{BlockClient, ClientConfig};
 pub use disk_store::DiskStore;
 pub use error::BlockError;

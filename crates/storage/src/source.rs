@@ -12,6 +12,8 @@ use crate::{BlockError, BlockId};
 pub enum BlockData {
     /// In memory.
     Bytes(Bytes),
+    /// In memory; the receiver has a checksum of its own.
+    Unchecked(Bytes),
     /// A range of a file.
     File {
         /// The open file.
@@ -31,7 +33,7 @@ impl BlockData {
     /// The block's length in bytes.
     pub fn len(&self) -> u64 {
         match self {
-            BlockData::Bytes(bytes) => bytes.len() as u64,
+            BlockData::Bytes(bytes) | BlockData::Unchecked(bytes) => bytes.len() as u64,
             BlockData::File { len, .. } => *len,
         }
     }

@@ -8,7 +8,7 @@
 
 use std::io::{self, Read};
 
-use firesteel_common::{RddId, ShuffleId, StageAttempt, StageId, TaskId};
+use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
 
 use crate::BlockId;
 
@@ -95,6 +95,12 @@ pub(crate) fn encode_request(id: &BlockId, out: &mut Vec<u8>) {
         BlockId::StageData(s) => put(3, &[&s.stage.0.to_le_bytes(), &s.attempt.to_le_bytes()]),
         BlockId::PartitionData { rdd, partition } => put(4, &[&rdd.0.to_le_bytes(), &partition.to_le_bytes()]),
         BlockId::Binary(hash) => put(5, &[hash]),
+        BlockId::Broadcast { broadcast, piece } => put(16, &[&broadcast.0.to_le_bytes(), &piece.to_le_bytes()]),
+        BlockId::BroadcastHave { broadcast, known } => put(17, &[&broadcast.0.to_le_bytes(), &known.to_le_bytes()]),
+        BlockId::BroadcastHolders { broadcast, executor } => {
+            put(18, &[&broadcast.0.to_le_bytes(), &executor.0.to_le_bytes()]);
+        }
+        BlockId::BroadcastValue(broadcast) => put(19, &[&broadcast.0.to_le_bytes()]),
     }
 }
 
@@ -121,6 +127,10 @@ pub(crate) fn read_request(input: &mut impl Read) -> io::Result<Option<Request>>
         3 => BlockId::StageData(StageAttempt { stage: StageId(u32(input)?), attempt: u32(input)? }),
         4 => BlockId::PartitionData { rdd: RddId(u32(input)?), partition: u32(input)? },
         5 => BlockId::Binary(bytes(input)?),
+        16 => BlockId::Broadcast { broadcast: BroadcastId(u32(input)?), piece: u32(input)? },
+        17 => BlockId::BroadcastHave { broadcast: BroadcastId(u32(input)?), known: u32(input)? },
+        18 => BlockId::BroadcastHolders { broadcast: BroadcastId(u32(input)?), executor: ExecutorId(u32(input)?) },
+        19 => BlockId::BroadcastValue(BroadcastId(u32(input)?)),
         other => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a request of unknown kind {other}"))),
     })))
 }
@@ -148,6 +158,10 @@ mod tests {
             BlockId::StageData(StageAttempt { stage: StageId(7), attempt: 8 }),
             BlockId::PartitionData { rdd: RddId(9), partition: 10 },
             BlockId::Binary([11; 32]),
+            BlockId::Broadcast { broadcast: BroadcastId(12), piece: 13 },
+            BlockId::BroadcastHave { broadcast: BroadcastId(14), known: 15 },
+            BlockId::BroadcastHolders { broadcast: BroadcastId(16), executor: ExecutorId(17) },
+            BlockId::BroadcastValue(BroadcastId(18)),
         ];
         let mut wire = Vec::new();
         ids.iter().for_each(|id| encode_request(id, &mut wire));

@@ -14,7 +14,7 @@ static SPARK_ONLY: &[&str] = &[
     "spark.archives",
     "spark.barrier.",
     "spark.block.",
-    "spark.broadcast.",
+    "spark.broadcast.UDFCompressionThreshold",
     "spark.buffer.",
     "spark.checkpoint.",
     "spark.cleaner.",

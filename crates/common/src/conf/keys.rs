@@ -179,6 +179,15 @@ table! {
     /// Bytes of map outputs that a reduce task may have asked for and not yet read.
     REDUCER_MAX_SIZE_IN_FLIGHT: ByteSize = "spark.reducer.maxSizeInFlight", Some("48m"), spark("1.4.0"); unit(Unit::MiB); at_least(1)
 
+[broadcast "Broadcast variables"]
+    /// Whether pieces are compressed (lz4). They stay plain where a sample does not shrink to half: compressing would take
+    /// longer than sending.
+    BROADCAST_COMPRESS: bool = "spark.broadcast.compress", Some("true"), spark("0.6.0")
+    /// Whether pieces carry a checksum, which every receiver checks.
+    BROADCAST_CHECKSUM: bool = "spark.broadcast.checksum", Some("true"), spark("2.1.1")
+    /// Bytes of the pieces in which broadcast values travel.
+    BROADCAST_BLOCK_SIZE: ByteSize = "spark.broadcast.blockSize", Some("4m"), spark("0.5.0"); unit(Unit::KiB); at_least(1 << 10)
+
 [deploy "Master and worker"]
     /// How long the master waits for a silent worker. The worker beats at a quarter of it.
     WORKER_TIMEOUT: Duration = "spark.worker.timeout", Some("60s"), spark("0.6.2"); unit(Unit::Seconds); at_least(1)

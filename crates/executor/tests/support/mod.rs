@@ -12,6 +12,7 @@ use bytes::Bytes;
 use firesteel_closure::{AnyNode, CodeRef, DecodeError, Func, Op, Table, TableNode, describe};
 use firesteel_common::ExecutorId;
 use firesteel_executor::{Executor, ExecutorConfig, ExecutorSettings, StatusSink};
+use firesteel_rdd::broadcast::BroadcastValues;
 use firesteel_rdd::task::{StageTask, StageTaskNode, TaskContext, TaskError, TaskOutput, TaskServices};
 use firesteel_rpc::Role;
 use firesteel_rpc::proto::executor::{
@@ -161,6 +162,7 @@ pub fn rig(cores: u32) -> Rig {
     let services = Arc::new(TaskServices {
         blocks: Arc::new(BlockManager::new(64 << 20)),
         shuffle: Arc::new(ShuffleManager::new(shuffle, client.clone()).unwrap()),
+        broadcasts: BroadcastValues::in_process(),
     });
     let config = ExecutorConfig {
         executor: ExecutorId(3),

@@ -12,11 +12,13 @@ pub struct EventLoopCleaner(pub mpsc::Sender<Message>);
 
 impl Cleaner for EventLoopCleaner {
     fn released(&self, what: Released) {
-        let event = match what {
-            Released::Rdd(rdd) => DriverEvent::RddRemoved { rdd },
-            Released::Shuffle(shuffle) => DriverEvent::ShuffleRemoved { shuffle },
+        let message = match what {
+            Released::Rdd(rdd) => Message::Event(DriverEvent::RddRemoved { rdd }),
+            Released::Shuffle(shuffle) => Message::Event(DriverEvent::ShuffleRemoved { shuffle }),
+            Released::Broadcast(broadcast) => Message::DropBroadcast { broadcast, everywhere: true },
+            Released::BroadcastCopies(broadcast) => Message::DropBroadcast { broadcast, everywhere: false },
         };
         // A loop that has ended has dropped everything.
-        let _ = self.0.send(Message::Event(event));
+        let _ = self.0.send(message);
     }
 }

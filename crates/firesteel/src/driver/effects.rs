@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use firesteel_common::{ExecutorId, JobId, RddId, TaskFailure, TaskId};
+use firesteel_common::{BroadcastId, ExecutorId, JobId, RddId, TaskFailure, TaskId};
 use firesteel_rdd::{node::EncodedOp, runner::JobEvent};
 use firesteel_rpc::{convert::failure_from_proto, proto::executor as proto};
 use firesteel_scheduler::{BlockUpdate, DriverEffect, DriverEvent, MapOutput, StageKind, TaskOutcome, TaskUpdate};
@@ -140,6 +140,20 @@ impl EventLoop {
             tracing::warn!(executor_id = executor.0, "cannot reach the executor: {e}");
             self.links.remove(&executor);
             self.pending.push_back(DriverEvent::ExecutorDisconnected { executor });
+        }
+    }
+
+    /// Tells those who have pieces of a value to drop them.
+    pub(super) fn drop_broadcast(&mut self, broadcast: BroadcastId, everywhere: bool) {
+        let manager = self.blocks.manager.clone();
+        let holders = if everywhere {
+            manager.remove_broadcast(broadcast)
+        } else {
+            manager.broadcasts().forget_holders(broadcast)
+        };
+        for executor in holders {
+            let remove = proto::RemoveBroadcast { broadcast_id: broadcast.0 };
+            self.send(executor, proto::to_executor::Message::RemoveBroadcast(remove));
         }
     }
 

@@ -21,10 +21,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use firesteel_common::{ExecutorId, JobId, ShuffleId, Tick};
+use firesteel_common::{BroadcastId, ExecutorId, JobId, ShuffleId, Tick};
 use firesteel_rdd::{
+    broadcast::{BroadcastSettings, BroadcastSource, BroadcastValues},
     node::{AnyRdd, AnyShuffle, EncodedOp},
-    runner::{Cleaner, Job, JobEvent},
+    runner::{ContextParts, Job, JobEvent},
 };
 use firesteel_rpc::proto::executor as proto;
 use firesteel_scheduler::{DriverCore, DriverEffect, DriverEvent, JobProperties, SchedulerConfig};
@@ -82,11 +83,19 @@ pub enum Message {
     },
     /// Anything else that the schedulers should know.
     Event(DriverEvent),
+    /// Has executors drop what they hold of a broadcast value.
+    DropBroadcast {
+        /// Which.
+        broadcast: BroadcastId,
+        /// The driver drops its pieces, too.
+        everywhere: bool,
+    },
     /// Fail what runs, tell the executors to stop, end the loop.
     Stop,
 }
 
 /// How the driver's blocks are found by executors.
+#[derive(Clone)]
 pub struct DriverBlocks {
     /// Stage data and partitions that are too large for a message.
     pub manager: Arc<BlockManager>,
@@ -94,6 +103,8 @@ pub struct DriverBlocks {
     pub address: Option<String>,
     /// Has a shuffle service remove the files of a shuffle.
     pub remove_shuffle: RemoveShuffle,
+    /// The broadcast values of this process.
+    pub broadcasts: Arc<BroadcastValues>,
 }
 
 /// Has the shuffle service at the given address remove the files of a shuffle.
@@ -122,6 +133,7 @@ pub type RequestExecutors = Box<dyn Fn(ExecutorRequest) + Send>;
 pub struct Driver {
     /// Where its messages go; an error means that it has ended.
     pub messages: mpsc::Sender<Message>,
+    blocks: DriverBlocks,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -143,19 +155,24 @@ impl Driver {
             jobs: BTreeMap::new(),
             links: BTreeMap::new(),
             services: ShuffleServices::new(blocks.remove_shuffle.clone()),
-            stages: Stages::new(blocks),
+            stages: Stages::new(blocks.clone()),
+            blocks: blocks.clone(),
             pending: VecDeque::new(),
             fetcher,
             requests,
             blocks_held: false,
         };
         let thread = thread::Builder::new().name("firesteel-driver".into()).spawn(move || state.run(inbox))?;
-        Ok(Driver { messages, thread: Some(thread) })
+        Ok(Driver { messages, blocks, thread: Some(thread) })
     }
 
-    /// Who frees what the user's program drops.
-    pub fn cleaner(&self) -> Arc<dyn Cleaner> {
-        Arc::new(EventLoopCleaner(self.messages.clone()))
+    /// What RDDs and broadcast variables use of the driver.
+    pub fn context_parts(&self, settings: BroadcastSettings) -> ContextParts {
+        let DriverBlocks { manager: blocks, address, broadcasts: values, .. } = self.blocks.clone();
+        ContextParts {
+            cleaner: Arc::new(EventLoopCleaner(self.messages.clone())),
+            broadcasts: BroadcastSource { settings, blocks, address, values },
+        }
     }
 
     /// Ends the loop and waits for it. Running jobs fail.
@@ -186,6 +203,7 @@ struct EventLoop {
     links: BTreeMap<ExecutorId, Box<dyn Link>>,
     stages: Stages,
     services: ShuffleServices,
+    blocks: DriverBlocks,
     /// Events that carrying out effects gave rise to; handled before the next message.
     pending: VecDeque<DriverEvent>,
     fetcher: ResultFetcher,
@@ -255,6 +273,7 @@ impl EventLoop {
             }
             Message::Connected { executor, host, block_address, shuffle_service, cores, link } => {
                 tracing::info!(executor_id = executor.0, host, cores, "executor registered");
+                self.blocks.manager.broadcasts().executor_joined(executor, &block_address);
                 self.links.insert(executor, link);
                 if let Some(address) = &shuffle_service {
                     self.services.add(address);
@@ -270,10 +289,15 @@ impl EventLoop {
                     DriverEvent::ExecutorDisconnected { executor } | DriverEvent::ExecutorRemoved { executor, .. } => {
                         self.links.remove(executor);
                         self.stages.forget_executor(*executor);
+                        self.blocks.manager.broadcasts().executor_left(*executor);
                     }
                     _ => {}
                 }
                 event
+            }
+            Message::DropBroadcast { broadcast, everywhere } => {
+                self.drop_broadcast(broadcast, everywhere);
+                return None;
             }
             Message::Stop => DriverEvent::Stop,
         })

@@ -32,6 +32,7 @@ use std::{
 
 use firesteel_closure::binary::{RunningBinary, running_binary};
 use firesteel_common::conf::Conf;
+use firesteel_rdd::broadcast::BroadcastValues;
 use firesteel_rpc::{
     MasterUrl, Role,
     bind::{bind_one_of, host_port},
@@ -155,7 +156,8 @@ fn connect(
         // Fails only when the session has ended, and every executor with it.
         let _ = request_executors.send(request);
     });
-    let blocks = DriverBlocks { manager, address: Some(block_address), remove_shuffle };
+    let broadcasts = BroadcastValues::in_process();
+    let blocks = DriverBlocks { manager, address: Some(block_address), remove_shuffle, broadcasts };
     let driver = Driver::start(config, blocks, fetch, Some(requests)).map_err(failed)?;
     // The session waits for this; that it has ended meanwhile shows at the first job.
     let _ = wiring.send(driver.messages.clone());

@@ -8,13 +8,18 @@ use firesteel_shuffle::{MapLocation, ShuffleConfig, ShuffleInput, ShuffleManager
 use firesteel_storage::{BlockClient, BlockManager};
 
 use super::*;
+use crate::broadcast::BroadcastValues;
 use crate::task::{KillFlag, TaskServices};
 
 /// The context of a task whose map side may hold `bytes`.
 fn context(dir: &std::path::Path, bytes: usize) -> Arc<TaskContext> {
     let config = ShuffleConfig { write_buffer_bytes: bytes, ..ShuffleConfig::new(vec![dir.to_owned()], ExecutorId(0)) };
     let shuffle = Arc::new(ShuffleManager::new(config, BlockClient::new(None, "test", Role::Executor)).unwrap());
-    let services = Arc::new(TaskServices { blocks: Arc::new(BlockManager::new(0)), shuffle });
+    let services = Arc::new(TaskServices {
+        blocks: Arc::new(BlockManager::new(0)),
+        shuffle,
+        broadcasts: BroadcastValues::in_process(),
+    });
     let stage = StageAttempt { stage: StageId(0), attempt: 0 };
     let (kill, shuffles, inputs) = (Arc::new(KillFlag::default()), Arc::default(), BTreeMap::new());
     Arc::new(TaskContext::new(TaskId(1), stage, 0, 0, kill, shuffles, inputs, services))

@@ -1,0 +1,180 @@
+//! Broadcast variables on threads and on executors of their own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use firesteel::prelude::*;
+use serde::{Deserialize, Deserializer, Serialize};
+
+fn context(master: &str) -> Context {
+    Context::builder().app_name("broadcast").master(master).set("spark.broadcast.blockSize", "256k").build().unwrap()
+}
+
+const MASTERS: [&str; 2] = ["local[2]", "local-cluster[2,1,512]"];
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "still not: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Tables {
+    names: Broadcast<HashMap<u64, String>>,
+    offset: u64,
+}
+
+#[test]
+fn closures_get_a_value_by_itself_in_tuples_and_in_structs() {
+    for master in MASTERS {
+        let sc = context(master);
+        let names: HashMap<u64, String> = (0..1000).map(|i| (i, format!("n{i}"))).collect();
+        let names = sc.broadcast(names).unwrap();
+        assert_eq!(names.value()[&7], "n7");
+        let numbers = sc.range_n(0..1000u64, 6);
+        let alone = numbers.with(names.clone()).map(|names, x| names.value()[&x].clone());
+        assert_eq!(alone.collect().unwrap()[999], "n999");
+        let weights = sc.broadcast(vec![0.5f64; 2000]).unwrap();
+        let both = numbers
+            .with((names.clone(), weights))
+            .map(|(names, weights), x| names.value()[&x].len() as f64 * weights.value()[x as usize]);
+        assert_eq!(both.reduce(|a, b| a + b).unwrap(), (10 * 2 + 90 * 3 + 900 * 4) as f64 / 2.0);
+        let tables = Tables { names, offset: 500 };
+        let of_struct =
+            numbers.filter(|x| *x < 500).with(tables).map(|t, x| (x % 2, t.names.value()[&(x + t.offset)].len()));
+        let mut sums = of_struct.reduce_by_key(|a, b| a + b).collect().unwrap();
+        sums.sort();
+        assert_eq!(sums, [(0, 1000), (1, 1000)]);
+    }
+}
+
+#[test]
+fn values_larger_than_a_message_arrive_whole() {
+    let sc = context("local-cluster[2,1,512]");
+    let numbers: Vec<u64> = (0..3_000_000u64).map(|x| x.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+    let sum = numbers.iter().fold(0u64, |a, b| a.wrapping_add(*b));
+    let texts: Vec<String> = (0..400_000).map(|i| format!("the text number {i}")).collect();
+    let (numbers, texts) = (sc.broadcast(numbers).unwrap(), sc.broadcast(texts).unwrap());
+    let check = sc.range_n(0..8u64, 8).with((numbers, texts)).map(|(numbers, texts), x| {
+        let last = texts.value().last().unwrap().clone();
+        (x, numbers.value().iter().fold(0u64, |a, b| a.wrapping_add(*b)), last)
+    });
+    let results = check.collect().unwrap();
+    assert_eq!(results.len(), 8);
+    assert!(results.iter().all(|(_, s, last)| *s == sum && last == "the text number 399999"));
+}
+
+/// Counts how often it is decoded in a process.
+#[derive(Clone, Serialize)]
+struct Counted(u64);
+
+static DECODED: AtomicU32 = AtomicU32::new(0);
+
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        DECODED.fetch_add(1, Ordering::SeqCst);
+        u64::deserialize(deserializer).map(Counted)
+    }
+}
+
+/// How often each executor has decoded it by now.
+fn decoded(sc: &Context, value: &Broadcast<Counted>) -> BTreeSet<(u32, u32)> {
+    let look = sc.range_n(0..16u64, 16).with(value.clone()).map(|value, _| {
+        assert_eq!(value.value().0, 42);
+        (std::process::id(), DECODED.load(Ordering::SeqCst))
+    });
+    look.collect().unwrap().into_iter().collect()
+}
+
+#[test]
+fn an_executor_decodes_a_value_once_and_again_after_unpersist() {
+    let sc = context("local-cluster[2,2,512]");
+    let value = sc.broadcast(Counted(42)).unwrap();
+    for _ in 0..5 {
+        let counts = decoded(&sc, &value);
+        assert!(counts.iter().all(|(_, n)| *n == 1), "{counts:?}");
+    }
+    value.unpersist();
+    until("every executor has decoded it a second time", || decoded(&sc, &value).iter().all(|(_, n)| *n == 2));
+}
+
+#[test]
+fn using_a_destroyed_value_is_an_error_that_says_so() {
+    for master in MASTERS {
+        let sc = context(master);
+        let value = sc.broadcast(vec![1u64; 100_000]).unwrap();
+        let rdd = sc.range_n(0..4u64, 4).with(value.clone()).map(|value, x| value.value()[x as usize]);
+        assert_eq!(rdd.reduce(|a, b| a + b).unwrap(), 4);
+        value.destroy();
+        let error = rdd.collect().unwrap_err().to_string();
+        assert!(error.contains("destroyed at") && error.contains("broadcast.rs"), "{error}");
+        let look = std::panic::AssertUnwindSafe(|| value.value().len());
+        let panic = std::panic::catch_unwind(look).unwrap_err();
+        assert!(panic.downcast_ref::<String>().unwrap().contains("destroyed at"));
+        assert_eq!(sc.range_n(0..4u64, 4).count().unwrap(), 4);
+    }
+}
+
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|l| l.starts_with("RssAnon")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn dropped_values_are_freed_on_the_executors() {
+    const VALUE: u64 = 16 << 20;
+    let sc = context("local-cluster[1,1,512]");
+    let round = |seed: u64| {
+        let value: Vec<u64> = (0..VALUE / 8).map(|x| (x + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        let last = *value.last().unwrap();
+        let value = sc.broadcast(value).unwrap();
+        let look = sc.range_n(0..1u64, 1).with(value).map(|v, _| (std::process::id(), *v.value().last().unwrap()));
+        let (pid, seen) = look.collect().unwrap()[0];
+        assert_eq!(seen, last);
+        pid
+    };
+    let pid = round(0);
+    (1..30).for_each(|seed| assert_eq!(round(seed), pid));
+    // 30 values would be 480 MiB.
+    until("at most four values are there", || resident(pid) < 4 * VALUE + (32 << 20));
+}
+
+#[test]
+fn an_executor_that_is_killed_while_it_fetches_is_replaced() {
+    let sc = context("local-cluster[2,1,512]");
+    let marker = tempfile::tempdir().unwrap();
+    let marker = marker.path().join("killed").to_str().unwrap().to_owned();
+    let value = sc.broadcast((0..4_000_000u64).map(|x| x.wrapping_mul(77)).collect::<Vec<_>>()).unwrap();
+    let job = sc.range_n(0..6u64, 6).with((marker, value)).map(|(marker, value), x| {
+        if std::fs::File::create_new(marker).is_ok() {
+            // While another thread of this process fetches.
+            std::thread::spawn(|| {
+                let me = std::process::id().to_string();
+                std::process::Command::new("kill").args(["-9", &me]).status().unwrap();
+            });
+        }
+        value.value()[x as usize]
+    });
+    let mut seen = job.collect().unwrap();
+    seen.sort();
+    assert_eq!(seen, [0, 77, 154, 231, 308, 385]);
+}
+
+#[test]
+fn a_broadcast_after_stop_and_a_result_that_holds_one_are_errors() {
+    let sc = context("local[2]");
+    let value = sc.broadcast(5u64).unwrap();
+    let carried = sc.range_n(0..2u64, 2).with(value).map(|value, _| value.clone());
+    let error = carried.collect().err().unwrap().to_string();
+    assert!(error.contains("outside of a task"), "{error}");
+    sc.stop();
+    assert!(matches!(sc.broadcast(1u8), Err(Error::Stopped)));
+}

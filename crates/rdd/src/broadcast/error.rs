@@ -1,0 +1,69 @@
+//! Why a broadcast variable has no value to give.
+
+use std::{panic::resume_unwind, sync::Arc};
+
+use firesteel_common::{BroadcastId, codec::CodecError};
+use firesteel_storage::BlockError;
+
+use crate::{
+    task::{TaskAbort, TaskError},
+    task_env,
+};
+
+/// A broadcast variable cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BroadcastError {
+    /// It was destroyed.
+    #[error("{id} was destroyed at {at}: it cannot be used any more")]
+    Destroyed {
+        /// Which.
+        id: BroadcastId,
+        /// Where `destroy` was called.
+        at: String,
+    },
+    /// Its last handle on the driver is gone.
+    #[error("{id} is gone: the driver holds no handle on it any more")]
+    Gone {
+        /// Which.
+        id: BroadcastId,
+    },
+    /// A handle was decoded outside of a task.
+    #[error("{id} was decoded outside of a task: results cannot carry broadcast variables to the driver")]
+    NoTask {
+        /// Which.
+        id: BroadcastId,
+    },
+    /// It holds a value of another type.
+    #[error("{id} does not hold a {type_name}")]
+    Type {
+        /// Which.
+        id: BroadcastId,
+        /// What was expected.
+        type_name: &'static str,
+    },
+    /// A piece could not be fetched; the source names it and the peer.
+    #[error(transparent)]
+    Fetch(Arc<BlockError>),
+    /// The bytes are not a value.
+    #[error("cannot decode {id}: {source}")]
+    Decode {
+        /// Which.
+        id: BroadcastId,
+        /// What the codec said.
+        source: Arc<CodecError>,
+    },
+}
+
+impl BroadcastError {
+    /// Ends the task of this thread with this error; elsewhere, panics with its text.
+    #[track_caller]
+    #[expect(clippy::panic, reason = "what the caller documents")]
+    pub(super) fn raise(self) -> ! {
+        let Some(env) = task_env::current() else { panic!("{self}") };
+        let error = match env.kill.check() {
+            Err(killed) => killed,
+            Ok(()) => TaskError::failed(self),
+        };
+        resume_unwind(Box::new(TaskAbort(error)))
+    }
+}

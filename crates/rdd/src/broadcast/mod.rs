@@ -1,0 +1,108 @@
+//! [`Broadcast`]: a value that travels to each executor once, whatever uses it there.
+//!
+//! ```text
+//!  sc.broadcast(value) ─▶ pieces in the driver's block manager      (none where executors are threads of this process)
+//!  handle in an environment ─▶ its BroadcastMeta travels ─▶ handle in a task ── value() ─▶ BroadcastFetcher, decoded once
+//!  last handle dropped, destroy ─▶ Cleaner ─▶ pieces and values go everywhere
+//! ```
+//!
+//! Called by user code; `driver/` of crate `firesteel` carries the removal out, executors hold [`BroadcastValues`].
+
+mod cell;
+mod encode;
+mod error;
+mod raw;
+mod values;
+
+use std::{fmt, panic::Location, sync::Arc};
+
+use firesteel_common::{BroadcastId, Env};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use self::cell::{Cell, Wire};
+pub use self::{
+    encode::{BroadcastSettings, BroadcastSource},
+    error::BroadcastError,
+    values::BroadcastValues,
+};
+use crate::{error::Result, runner::Scope, task_env};
+
+/// A read-only value that every executor gets once, piece by piece from the driver and from other executors, and that all
+/// tasks there share. Made by `Context::broadcast`; cloning gives another handle on the same value.
+///
+/// A handle is passed to closures with `.with`, by itself or within a tuple or a struct. It is freed on the driver and on all
+/// executors when the last handle is dropped; RDDs whose closures use it hold one, as do jobs that run.
+///
+/// ```
+/// # use firesteel_rdd::{Broadcast, Rdd};
+/// fn known(words: &Rdd<String>, dictionary: &Broadcast<std::collections::BTreeSet<String>>) -> Rdd<String> {
+///     words.with(dictionary.clone()).filter(|dictionary, word| dictionary.value().contains(word))
+/// }
+/// ```
+pub struct Broadcast<T: Env>(Arc<Cell<T>>);
+
+impl<T: Env> Broadcast<T> {
+    /// Makes a value ready to be fetched by the executors of `scope`'s Context.
+    pub fn new(scope: &Arc<Scope>, value: T) -> Result<Broadcast<T>> {
+        Cell::on_driver(scope, value).map(Broadcast)
+    }
+
+    /// The number of this variable within this process.
+    pub fn id(&self) -> u32 {
+        self.0.id().0
+    }
+
+    /// The value; in a task, the first call on an executor fetches and decodes it.
+    ///
+    /// # Panics
+    /// When it was destroyed. In a task, an error of the fetch ends the task, which is tried again elsewhere.
+    #[track_caller]
+    pub fn value(&self) -> &T {
+        match self.0.get() {
+            Ok(value) => value,
+            Err(e) => e.raise(),
+        }
+    }
+
+    /// Has executors drop their copies; they fetch again what they need again. Does not wait for it.
+    pub fn unpersist(&self) {
+        self.0.unpersist();
+    }
+
+    /// Frees the value on all executors and what the driver holds for them. Using any of its handles afterwards is an error.
+    ///
+    /// The driver's own value goes with the last handle, as somebody may be looking at it.
+    #[track_caller]
+    pub fn destroy(&self) {
+        self.0.destroy(&Location::caller().to_string());
+    }
+}
+
+impl<T: Env> Clone for Broadcast<T> {
+    fn clone(&self) -> Self {
+        Broadcast(self.0.clone())
+    }
+}
+
+impl<T: Env> fmt::Debug for Broadcast<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Broadcast").field(&self.id()).finish()
+    }
+}
+
+impl<T: Env> Serialize for Broadcast<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.wire().map_err(ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de, T: Env> Deserialize<'de> for Broadcast<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        let id: BroadcastId = wire.meta.id;
+        let Some(env) = task_env::current() else {
+            return Err(de::Error::custom(BroadcastError::NoTask { id }));
+        };
+        env.services.broadcasts.open(wire).map(Broadcast).map_err(de::Error::custom)
+    }
+}
