@@ -1,0 +1,34 @@
+//! The works that move none: tasks and jobs.
+
+use std::time::Instant;
+
+use firesteel::prelude::*;
+use firesteel_bench::{Outcome, Timed};
+
+pub fn empty_tasks(sc: &Context, n: u32) -> Outcome<String> {
+    Ok(sc.range_n(0..u64::from(n), n).map_partitions(|_| [0u64; 0]).count()?.to_string())
+}
+
+/// The median time of `jobs` jobs of one task.
+pub fn one_stage(sc: &Context, jobs: u32) -> Outcome<Timed> {
+    median(jobs, || Ok(sc.range_n(0..1u64, 1).count()?))
+}
+
+/// The median time of `jobs` jobs with a shuffle from two tasks to two.
+pub fn two_stage(sc: &Context, jobs: u32) -> Outcome<Timed> {
+    let pairs = sc.range_n(0..2u64, 2).map(|x| (x, x));
+    median(jobs, || Ok(pairs.reduce_by_key_n(2, |a, b| a + b).count()?))
+}
+
+fn median(jobs: u32, mut job: impl FnMut() -> Outcome<u64>) -> Outcome<Timed> {
+    let mut seconds = Vec::new();
+    let mut count = 0;
+    for _ in 0..jobs {
+        let start = Instant::now();
+        count += job()?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    seconds.sort_unstable_by(f64::total_cmp);
+    let seconds = seconds.get(seconds.len() / 2).copied().ok_or("at least one job is needed")?;
+    Ok(Timed { seconds, answer: count.to_string() })
+}
