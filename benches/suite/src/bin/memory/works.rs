@@ -145,7 +145,7 @@ fn cache(sc: &Context, bytes: u64) -> Outcome<()> {
             MADE.fetch_add(1, Ordering::Relaxed);
             (i, text(i))
         })
-        .persist(StorageLevel::MemoryOnly);
+        .persist(StorageLevel::MEMORY_AND_DISK);
     let numbers = (0..n).fold(0u64, |sum, i| sum.wrapping_add(mix(i)));
     for _ in 0..3 {
         let sums = records.aggregate(

@@ -60,13 +60,10 @@ pub fn points(sc: &Context, n: u64, partitions: u32) -> Outcome<Rdd<Point>> {
 pub fn logistic(points: &Rdd<Point>, n: u64, iterations: u32) -> Outcome<String> {
     let mut weights = [0.0; DIMENSIONS];
     for _ in 0..iterations {
-        let gradient = points.with(weights).aggregate(
+        let gradient = points.with(weights).aggregate_mut(
             [0.0; DIMENSIONS],
-            |weights, mut sum, point| {
-                point.add_gradient(weights, &mut sum);
-                sum
-            },
-            |_, a, b| std::array::from_fn(|d| a[d] + b[d]),
+            |weights, sum, point| point.add_gradient(weights, sum),
+            |_, sum, other| sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other),
         )?;
         for (weight, gradient) in weights.iter_mut().zip(gradient) {
             *weight -= 4.0 * gradient / n as f64;
