@@ -28,6 +28,8 @@ pub struct DriverCore {
     pub(crate) tasks: TaskScheduler,
     pub(crate) outputs: MapOutputTracker,
     pub(crate) blocks: BlockLocations,
+    /// Outputs that were there when a task's success was counted for them; none ever is.
+    pub(crate) doubles: u32,
     allocation: Option<ExecutorAllocation>,
 }
 
@@ -39,6 +41,7 @@ impl DriverCore {
             tasks: TaskScheduler::new(&config),
             outputs: MapOutputTracker::default(),
             blocks: BlockLocations::default(),
+            doubles: 0,
             allocation: config.allocation.clone().map(ExecutorAllocation::new),
             config,
         }

@@ -24,6 +24,7 @@ macro_rules! hold {
 impl DriverCore {
     /// Checks every invariant; the error says which one does not hold. Takes time in proportion to all that is known.
     pub fn check_invariants(&self) -> Result<(), String> {
+        hold!(self.doubles == 0, "{} outputs were counted twice", self.doubles);
         self.check_slots()?;
         self.check_task_sets()?;
         self.check_stages()?;

@@ -65,6 +65,11 @@ impl MapOutputTracker {
         self.shuffles.get(&shuffle).is_some_and(|s| s.available as usize == s.outputs.len())
     }
 
+    /// Whether this output is there.
+    pub(crate) fn has(&self, shuffle: ShuffleId, map: u32) -> bool {
+        self.shuffles.get(&shuffle).and_then(|s| s.outputs.get(map as usize)).is_some_and(Option::is_some)
+    }
+
     /// Map partitions without output, ascending.
     pub(crate) fn missing(&self, shuffle: ShuffleId) -> Vec<u32> {
         let Some(s) = self.shuffles.get(&shuffle) else { return Vec::new() };

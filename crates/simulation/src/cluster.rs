@@ -112,6 +112,8 @@ pub struct Counts {
     pub executors: usize,
     /// Tasks that were recalled in time.
     pub given_back: usize,
+    /// Second copies of slow tasks.
+    pub speculative: usize,
     /// Fetch failures that drivers heard of.
     pub fetch_failures: usize,
     /// Masters that were started again.
@@ -133,6 +135,7 @@ impl std::ops::AddAssign for Counts {
         self.cancelled += o.cancelled;
         self.executors += o.executors;
         self.given_back += o.given_back;
+        self.speculative += o.speculative;
         self.fetch_failures += o.fetch_failures;
         self.master_restarts += o.master_restarts;
         self.frozen += o.frozen;

@@ -7,7 +7,7 @@ use firesteel_rpc::{
     master_client::Event,
     proto::deploy::{UnregisterApplication, to_master},
 };
-use firesteel_scheduler::{DriverEffect, DriverEvent, JobError, JobGraph, MapLocation, TaskSpec};
+use firesteel_scheduler::{DriverEffect, DriverEvent, JobError, JobGraph, JobProperties, MapLocation, TaskSpec};
 
 use crate::{
     cluster::{Action, Cluster},
@@ -28,15 +28,24 @@ impl Cluster {
         let graph = model::job_graph(&driver.program, root);
         let partitions: Vec<u32> = (0..graph.nodes[root].partitions).collect();
         let at = self.now;
-        let submitted =
-            Submitted { graph: Arc::new(graph.clone()), partitions: partitions.clone(), cancelled: false, at };
+        let group = self.rng.chance(30).then(|| "group".to_owned());
+        let pool = self.rng.chance(50).then(|| ["a", "b"][self.rng.below(2) as usize].to_owned());
+        let driver = &mut self.drivers[d];
+        let submitted = Submitted {
+            graph: Arc::new(graph.clone()),
+            partitions: partitions.clone(),
+            cancelled: false,
+            group: group.clone(),
+            at,
+        };
         driver.jobs.insert(job, submitted);
         self.note(format_args!(
             "user {d} submits {job}: {} with {} partitions",
             graph.nodes[root].rdd,
             partitions.len()
         ));
-        self.driver_handle(d, DriverEvent::SubmitJob { job, graph, partitions, properties: Default::default() });
+        let properties = JobProperties { pool, group, ..JobProperties::default() };
+        self.driver_handle(d, DriverEvent::SubmitJob { job, graph, partitions, properties });
     }
 
     pub(crate) fn driver_handle(&mut self, d: usize, event: DriverEvent) {
@@ -140,6 +149,10 @@ impl Cluster {
         if let Some(missing) = stages.iter().find(|s| !self.drivers[d].stages.contains_key(s)) {
             self.violated(format!("tasks of {missing} are launched while it is not known"));
         }
+        if let Some(since) = self.drivers[d].gone.get(&executor.0) {
+            self.violated(format!("tasks are sent to {executor}, which is lost since {since:?}"));
+        }
+        self.counts.speculative += tasks.iter().filter(|t| t.speculative).count();
         let info = |t: TaskSpec| Some((t, self.drivers[d].stages.get(&t.stage)?.clone()));
         let tasks = tasks.into_iter().filter_map(info).collect();
         let ended = std::mem::take(&mut self.drivers[d].ended);

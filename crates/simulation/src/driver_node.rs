@@ -31,6 +31,7 @@ pub(crate) struct Submitted {
     pub(crate) graph: Arc<JobGraph>,
     pub(crate) partitions: Vec<u32>,
     pub(crate) cancelled: bool,
+    pub(crate) group: Option<String>,
     pub(crate) at: Tick,
 }
 
@@ -97,7 +98,7 @@ impl Cluster {
         let cores_max = if self.rng.chance(30) { Some(4 + self.rng.below(4) as u32) } else { None };
         let client = MasterClient::new(&self.url, MasterClientConfig::default(), self.rng.draw());
         let jobs_to_come = 1 + self.rng.below(5) as u32;
-        let config = self.scheduler_config();
+        let config = self.scheduler_config(executor_cores);
         self.note(format_args!("driver {d} starts: {} RDDs, {jobs_to_come} jobs to come", program.len()));
         for _ in 0..jobs_to_come {
             let at = self.after(Duration::from_secs(8));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use firesteel_common::Tick;
-use firesteel_scheduler::{DriverEvent, SchedulerConfig};
+use firesteel_scheduler::{DriverEvent, JobSelection, PoolConfig, SchedulerConfig, SchedulingMode, SpeculationConfig};
 use firesteel_worker::ExecutorEnd;
 
 use crate::{
@@ -178,9 +178,35 @@ impl Cluster {
         }
     }
 
-    /// What the schedulers of the next driver work by.
-    pub(crate) fn scheduler_config(&mut self) -> SchedulerConfig {
-        SchedulerConfig::default()
+    /// What the schedulers of the next driver work by. A task takes two cores only where executors have them.
+    pub(crate) fn scheduler_config(&mut self, executor_cores: Option<u32>) -> SchedulerConfig {
+        let mut config = SchedulerConfig::default();
+        if self.rng.chance(40) {
+            config.speculation = Some(SpeculationConfig {
+                interval: Duration::from_millis(10 + self.rng.below(150)),
+                multiplier: 1.5 + self.rng.below(3) as f64,
+                quantile: [0.2, 0.5, 0.75, 0.9][self.rng.below(4) as usize],
+                min_task_runtime: Duration::from_millis(1 + self.rng.below(100)),
+                duration_threshold: self.rng.chance(30).then_some(Duration::from_millis(300)),
+            });
+        }
+        if self.rng.chance(30) {
+            config.mode = SchedulingMode::Fair;
+            let (weight, min_share) = (1 + self.rng.below(4) as u32, self.rng.below(3) as u32);
+            let mode = if self.rng.chance(50) { SchedulingMode::Fair } else { SchedulingMode::Fifo };
+            config.pools = vec![PoolConfig { mode, weight, min_share, ..PoolConfig::named("a") }];
+        }
+        if self.rng.chance(15) && executor_cores.is_some_and(|cores| cores >= 2) {
+            config.task_cpus = 2;
+        }
+        if self.rng.chance(30) {
+            let wait = Duration::from_millis(self.rng.below(500));
+            (config.locality_wait_process, config.locality_wait_node, config.locality_wait_rack) = (wait, wait, wait);
+        }
+        if self.rng.chance(30) {
+            config.racks = (0..WORKERS).map(|n| (format!("host{n}"), format!("rack{}", n % 2))).collect();
+        }
+        config
     }
 
     pub(crate) fn after(&mut self, at_most: Duration) -> Tick {
@@ -234,10 +260,21 @@ impl Cluster {
             .collect();
         if let Some((d, job)) = self.rng.pick(&running).copied() {
             self.note(format_args!("user {d} cancels {job}"));
-            if let Some(submitted) = self.drivers[d].jobs.get_mut(&job) {
-                submitted.cancelled = true;
+            let reason = "no longer wanted".to_owned();
+            let group = self.drivers[d].jobs[&job].group.clone().filter(|_| self.rng.chance(50));
+            let driver = &mut self.drivers[d];
+            let running = driver.jobs.iter_mut().filter(|(id, _)| !driver.over.contains_key(id));
+            for (id, submitted) in running {
+                submitted.cancelled |= *id == job || group.is_some() && submitted.group == group;
             }
-            self.driver_handle(d, DriverEvent::CancelJob { job, reason: "no longer wanted".to_owned() });
+            let event = match group {
+                None => DriverEvent::CancelJob { job, reason },
+                Some(group) => {
+                    let which = JobSelection::Group { group, future: false };
+                    DriverEvent::CancelJobs { which, reason }
+                }
+            };
+            self.driver_handle(d, event);
         }
     }
 

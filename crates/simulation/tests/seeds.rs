@@ -20,6 +20,7 @@ fn every_job_ends_rightly_whatever_fails() {
     assert!(counts.succeeded * 10 > counts.jobs * 7, "too few jobs succeeded: the test tests little");
     let rare = [
         ("recalled tasks", counts.given_back),
+        ("second copies of tasks", counts.speculative),
         ("fetch failures", counts.fetch_failures),
         ("restarted masters", counts.master_restarts),
         ("stopped nodes", counts.frozen),

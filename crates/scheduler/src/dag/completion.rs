@@ -132,6 +132,8 @@ impl DriverCore {
                     block_address: self.outputs.service_of(ended.executor).unwrap_or(&executor.block_address).clone(),
                     sizes: output.sizes,
                 };
+                // Whoever makes an output that is there is told so before, and its news are not wanted.
+                self.doubles += u32::from(self.outputs.has(shuffle, ended.index));
                 self.outputs.register(shuffle, ended.index, location, &reads);
             }
             (StageKind::Result { job }, Output::Result(bytes)) => {
@@ -164,8 +166,11 @@ impl DriverCore {
         out: &mut Vec<DriverEffect>,
     ) -> bool {
         let Some(job) = self.dag.jobs.get_mut(&id) else { return false };
-        let Some(finished) = job.finished.get_mut(index as usize).filter(|f| !**f) else { return false };
-        *finished = true;
+        let Some(finished) = job.finished.get_mut(index as usize) else { return false };
+        if std::mem::replace(finished, true) {
+            self.doubles += 1;
+            return false;
+        }
         job.remaining -= 1;
         job.computed_from.extend(reads.iter().map(|(s, g)| (*s, *g)));
         out.push(DriverEffect::JobResult { job: id, index, bytes });

@@ -176,6 +176,8 @@ impl TaskScheduler {
         if zombie && set.running == 0 {
             self.drop_set(r.set);
         }
+        // The copy of it that it may have waited for is not launched any more.
+        self.note_waiting(r.set);
         let RunningTask { set, position, executor, since, result_size, .. } = r;
         Some(EndedTask { set, position, index, partition, executor, since, result_size, zombie, wanted })
     }
