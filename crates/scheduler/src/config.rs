@@ -65,6 +65,51 @@ impl Default for SpeculationConfig {
 
 use crate::AllocationConfig;
 
+/// When executors and hosts on which tasks fail get no more; the defaults are Spark's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExclusionConfig {
+    /// `spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor`: failures of a task there, then no more of it there.
+    pub task_attempts_per_executor: u32,
+    /// `spark.excludeOnFailure.task.maxTaskAttemptsPerNode`: failures of a task on all executors of a host, then no more
+    /// of it on that host.
+    pub task_attempts_per_node: u32,
+    /// `spark.excludeOnFailure.stage.maxFailedTasksPerExecutor`: tasks of a stage that failed there, then no more of it.
+    pub stage_tasks_per_executor: u32,
+    /// `spark.excludeOnFailure.stage.maxFailedExecutorsPerNode`: executors of a host that the stage avoids, then all.
+    pub stage_executors_per_node: u32,
+    /// `spark.excludeOnFailure.application.maxFailedTasksPerExecutor`: tasks that failed there in stages that succeeded
+    /// all the same, then nothing there for a time.
+    pub application_tasks_per_executor: u32,
+    /// `spark.excludeOnFailure.application.maxFailedExecutorsPerNode`: executors of a host that are avoided, then all.
+    pub application_executors_per_node: u32,
+    /// `spark.excludeOnFailure.timeout`: how long the application avoids them.
+    pub timeout: Duration,
+    /// `spark.excludeOnFailure.killExcludedExecutors`: they are ended, so that others take their place.
+    pub kill: bool,
+    /// `spark.excludeOnFailure.application.fetchFailure.enabled`: a failed fetch excludes the executor at once.
+    pub fetch_failure: bool,
+    /// `spark.scheduler.excludeOnFailure.unschedulableTaskSetTimeout`: how long tasks that are excluded everywhere wait
+    /// for other executors, where such may come.
+    pub unschedulable_timeout: Duration,
+}
+
+impl Default for ExclusionConfig {
+    fn default() -> Self {
+        ExclusionConfig {
+            task_attempts_per_executor: 1,
+            task_attempts_per_node: 2,
+            stage_tasks_per_executor: 2,
+            stage_executors_per_node: 2,
+            application_tasks_per_executor: 2,
+            application_executors_per_node: 2,
+            timeout: Duration::from_secs(3600),
+            kill: false,
+            fetch_failure: false,
+            unschedulable_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
 /// Settings of [`crate::DriverCore`]; the defaults are Spark's.
 #[derive(Clone, Debug)]
 pub struct SchedulerConfig {
@@ -78,6 +123,8 @@ pub struct SchedulerConfig {
     pub pools: Vec<PoolConfig>,
     /// `spark.speculation`: None for never.
     pub speculation: Option<SpeculationConfig>,
+    /// `spark.excludeOnFailure.enabled`: None for never.
+    pub exclusion: Option<ExclusionConfig>,
     /// `spark.task.cpus`: cores of an executor that one task takes, at least 1.
     pub task_cpus: u32,
     /// `spark.locality.wait.process`: how long a slot stays free for an executor that holds the cached partition.
@@ -111,6 +158,7 @@ impl Default for SchedulerConfig {
             mode: SchedulingMode::Fifo,
             pools: Vec::new(),
             speculation: None,
+            exclusion: None,
             task_cpus: 1,
             locality_wait_process: Duration::from_secs(3),
             locality_wait_node: Duration::from_secs(3),

@@ -65,7 +65,9 @@ impl DriverCore {
         self.remove_overdue(now, out);
         self.release_due(out);
         self.resubmit_due(now, out);
+        self.tasks.expire_exclusion(now);
         self.tasks.offer(now, out);
+        self.fail_unschedulable(now, out);
         self.allocate(now, out);
     }
 

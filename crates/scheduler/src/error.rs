@@ -38,6 +38,17 @@ pub enum JobError {
         /// What was lost.
         shuffle: ShuffleId,
     },
+    /// Executors on which tasks failed get no more of them, and no others are there.
+    #[error(
+        "partition {partition} of {stage} can run nowhere: every executor is excluded after failures \
+         (spark.excludeOnFailure.*); see the failures in the log"
+    )]
+    Excluded {
+        /// Its stage.
+        stage: StageId,
+        /// Its partition.
+        partition: u32,
+    },
     /// The results together exceed `spark.driver.maxResultSize`.
     #[error(
         "the results of {tasks} tasks take {total} bytes, more than spark.driver.maxResultSize ({limit} bytes); \

@@ -45,9 +45,9 @@ impl DriverCore {
             let kept = waits.iter().filter(|t| self.tasks.running.get(t).is_some_and(|r| !r.recalled)).count();
             let most = e.pace.ahead() as usize * 4;
             hold!(e.lost_at.is_some() || kept <= most, "{kept} tasks wait at {id}, where {} may", e.pace.ahead());
-            let roomy = e.lost_at.is_none() && e.room() > 0;
+            let roomy = e.lost_at.is_none() && !e.excluded && e.room() > 0;
             hold!(roomy == self.tasks.executors.roomy.contains(id), "{id} is offered wrongly for tasks that wait");
-            let offered = e.lost_at.is_none() && e.used < e.cores;
+            let offered = e.lost_at.is_none() && !e.excluded && e.used < e.cores;
             hold!(offered == self.tasks.executors.free.contains(id), "{id} is offered wrongly");
             for t in &e.tasks {
                 hold!(self.tasks.running.get(t).is_some_and(|r| r.executor == *id), "{t} of {id} is not known");

@@ -28,7 +28,7 @@ mod map_outputs;
 mod tasks;
 
 pub use allocation::AllocationConfig;
-pub use config::{PoolConfig, SchedulerConfig, SchedulingMode, SpeculationConfig};
+pub use config::{ExclusionConfig, PoolConfig, SchedulerConfig, SchedulingMode, SpeculationConfig};
 pub use driver_core::DriverCore;
 pub use effect::{DriverEffect, MapLocation, StageKind, TaskSpec};
 pub use error::JobError;

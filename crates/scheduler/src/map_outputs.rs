@@ -124,13 +124,26 @@ impl MapOutputTracker {
         true
     }
 
-    /// Drops all outputs of a shuffle.
-    pub(crate) fn unregister_all(&mut self, shuffle: ShuffleId) {
+    /// Drops all outputs of a shuffle; what is computed in their place is something else.
+    pub(crate) fn renew(&mut self, shuffle: ShuffleId) {
         if let Some(s) = self.shuffles.get_mut(&shuffle) {
             s.outputs.fill(None);
+            s.once.fill(false);
             s.available = 0;
             s.snapshot = None;
+            s.generation += 1;
+            s.computed_from.clear();
             self.epoch += 1;
+        }
+    }
+
+    /// What is missing of an indeterminate shuffle is about to be computed again: who has read it cannot go on with it.
+    pub(crate) fn replace_missing(&mut self, shuffle: ShuffleId) {
+        if let Some(s) = self.shuffles.get_mut(&shuffle) {
+            for (output, once) in s.outputs.iter().zip(&mut s.once) {
+                *once &= output.is_some();
+            }
+            s.generation += 1;
         }
     }
 
@@ -209,6 +222,28 @@ impl MapOutputTracker {
         let known = shuffles.into_iter().filter_map(|id| Some((id, self.shuffles.get(&id)?)));
         let unsteady = |s: &ShuffleOutputs| s.indeterminate || !s.computed_from.is_empty();
         known.filter(|(_, s)| unsteady(s)).map(|(id, s)| (id, s.generation)).collect()
+    }
+
+    /// The present generation of those among `shuffles` that are indeterminate, and of what they were computed from.
+    pub(crate) fn sources(&self, shuffles: impl IntoIterator<Item = ShuffleId> + Clone) -> Generations {
+        let mut all = self.generations(shuffles.clone());
+        for from in shuffles.into_iter().filter_map(|id| self.computed_from(id)) {
+            from.iter().for_each(|(id, generation)| _ = all.entry(*id).or_insert(*generation));
+        }
+        all
+    }
+
+    /// One of `shuffles` that was computed from another edition of something than the others are, or were computed from.
+    pub(crate) fn stale(&self, shuffles: &[ShuffleId]) -> Option<ShuffleId> {
+        let mut newest = self.generations(shuffles.iter().copied());
+        for from in shuffles.iter().filter_map(|id| self.computed_from(*id)) {
+            for (id, generation) in from {
+                let known = newest.entry(*id).or_insert(*generation);
+                *known = (*known).max(*generation);
+            }
+        }
+        let is_stale = |id: &&ShuffleId| self.computed_from(**id).is_some_and(|from| conflict(from, &newest).is_some());
+        shuffles.iter().find(is_stale).copied()
     }
 
     /// What the present outputs of `shuffle` were computed from.

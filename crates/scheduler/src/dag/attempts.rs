@@ -11,7 +11,6 @@ use super::{
 use crate::{
     driver_core::DriverCore,
     effect::{DriverEffect, StageKind},
-    error::JobError,
     graph::GraphDep,
     tasks::task_set::NewTask,
 };
@@ -99,13 +98,13 @@ impl DriverCore {
             todo.extend(self.stage_complete(id, out));
             return;
         }
-        if let Some((reader, shuffle)) = self.indeterminate_conflict(stage) {
-            self.forget_mixed(reader, out);
-            self.abort_stage(reader, &JobError::Indeterminate { stage: reader, shuffle }, out);
-            // Other jobs may want this stage all the same.
+        if !self.clear_the_way(now, id, out) {
+            // Some parent may be missing now, or the job is over and others want this stage all the same.
             todo.push(id);
             return;
         }
+        let Some(stage) = self.dag.stages.get(&id) else { return };
+        let missing = self.missing_outputs(stage);
         let (kind, rdd, number) = (stage.kind, stage.rdd, stage.next_attempt);
         let attempt = stage.attempt_id(number);
         let key = stage.key(number);
@@ -124,8 +123,9 @@ impl DriverCore {
             .zip(preferences)
             .map(|((index, partition), preference)| NewTask { index: *index, partition: *partition, preference })
             .collect();
-        let reads = self.outputs.generations(parents.iter().copied());
-        let info = AttemptInfo { epoch: self.outputs.epoch(), reads };
+        let direct = self.outputs.generations(parents.iter().copied());
+        let reads = self.outputs.sources(parents.iter().copied());
+        let info = AttemptInfo { epoch: self.outputs.epoch(), direct, reads };
         let shuffles = parents.iter().filter_map(|s| Some((*s, self.outputs.locations(*s)?))).collect();
         if let Some(stage) = self.dag.stages.get_mut(&id) {
             stage.next_attempt += 1;

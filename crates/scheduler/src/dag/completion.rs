@@ -111,10 +111,11 @@ impl DriverCore {
         let attempt = ended.set.1;
         let Some(stage) = self.dag.stages.get(&attempt.stage) else { return };
         let (id, kind, current) = (stage.id, stage.kind, stage.running_attempt() == Some(attempt.attempt));
-        let reads = stage.attempts.get(&attempt.attempt).map(|a| a.reads.clone()).unwrap_or_default();
-        if !reads.is_empty() {
-            let present = self.outputs.generations(reads.keys().copied());
-            if conflict(&reads, &present).is_some() {
+        let info = stage.attempts.get(&attempt.attempt);
+        let reads = info.map(|a| a.reads.clone()).unwrap_or_default();
+        if let Some(direct) = info.map(|a| &a.direct).filter(|direct| !direct.is_empty()) {
+            let present = self.outputs.generations(direct.keys().copied());
+            if conflict(direct, &present).is_some() {
                 // What it read has been replaced by something else meanwhile: its output fits nothing.
                 self.discount_result(&ended);
                 if current {
@@ -139,6 +140,9 @@ impl DriverCore {
             (StageKind::Result { job }, Output::Result(bytes)) => {
                 if ended.result_size == 0 && !self.account_result(id, bytes.len() as u64, out) {
                     return;
+                }
+                if self.dag.jobs.get(&job).is_some_and(|j| j.remaining == 1) {
+                    self.set_succeeded(now, ended.set, out);
                 }
                 if !self.take_result(job, ended.index, bytes, &reads, out) {
                     return;
@@ -186,9 +190,12 @@ impl DriverCore {
     pub(crate) fn check_stage_end(&mut self, now: Tick, id: StageId, out: &mut Vec<DriverEffect>) {
         let Some(stage) = self.dag.stages.get(&id) else { return };
         let Some(attempt) = stage.running_attempt() else { return };
-        if !self.tasks.is_over(stage.key(attempt)) {
+        let key = stage.key(attempt);
+        if !self.tasks.is_over(key) {
             return;
         }
+        self.set_succeeded(now, key, out);
+        let Some(stage) = self.dag.stages.get(&id) else { return };
         if self.missing_outputs(stage).is_empty() {
             let next = self.stage_complete(id, out);
             self.submit_stages(now, next, out);

@@ -25,6 +25,7 @@ impl DriverCore {
         } else if let Some(service) = shuffle_service {
             self.outputs.add_service(executor, service);
         }
+        self.tasks.apply_health();
     }
 
     pub(crate) fn executor_disconnected(&mut self, now: Tick, executor: ExecutorId) {
@@ -42,6 +43,7 @@ impl DriverCore {
     ) {
         let not_begun = self.tasks.not_begun(executor);
         let Some(tasks) = self.tasks.executors.remove(executor) else { return };
+        self.tasks.forget_health(executor);
         if by_application {
             self.tasks.launch_one_by_one(&tasks);
         }

@@ -30,6 +30,7 @@ impl DriverCore {
     ) {
         self.discount_result(&ended);
         let counts = failure.counts() && !ended.zombie;
+        self.blame(&ended, &failure);
         let failures = self.tasks.retry(&ended, counts);
         tell(&ended, task, failures, &failure, out);
         if counts && failures >= self.config.max_task_failures {
@@ -71,12 +72,16 @@ impl DriverCore {
         stage.required.insert(shuffle);
         self.outputs.unregister(shuffle, map_index, map_task);
         if map_index != u32::MAX {
+            self.blame_for_fetch(now, executor, out);
             let dropped = if self.config.unregister_output_on_host {
                 self.outputs.unregister_beside(executor, epoch)
             } else {
                 self.outputs.unregister_executor(executor, epoch)
             };
             self.redo_lost(&dropped);
+        }
+        if self.reader_failed(id, shuffle, out) {
+            return;
         }
         let Some(stage) = self.dag.stages.get_mut(&id) else { return };
         if stage.running_attempt() != Some(attempt.attempt) {

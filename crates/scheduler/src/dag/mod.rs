@@ -10,6 +10,7 @@
 //! | `executor_loss` | executors that come, disconnect and go |
 //! | `cancellation` | jobs that fail or are cancelled, and what goes with them |
 //! | `release` | shuffles and kept RDDs that the user let go |
+//! | `unschedulable` | executors that are blamed for failures, and what can run nowhere any more |
 //! | `locality` | where a task would best run |
 //!
 //! The methods are on [`crate::DriverCore`], since they use the TaskScheduler, the MapOutputTracker and the block
@@ -25,6 +26,7 @@ mod locality;
 mod release;
 pub(crate) mod stage;
 mod submission;
+mod unschedulable;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

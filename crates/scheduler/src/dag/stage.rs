@@ -34,6 +34,8 @@ pub(crate) struct AttemptInfo {
     /// The MapOutputTracker's epoch.
     pub(crate) epoch: u64,
     /// What its tasks read, as far as it is indeterminate.
+    pub(crate) direct: Generations,
+    /// The same, and what that was computed from in turn.
     pub(crate) reads: Generations,
 }
 

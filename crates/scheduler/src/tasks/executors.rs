@@ -22,6 +22,8 @@ pub(crate) struct Executor {
     pub(crate) used: u32,
     /// All tasks of it that are not over, also those whose large result is being fetched.
     pub(crate) tasks: BTreeSet<TaskId>,
+    /// It gets no tasks for a time, as too many have failed there.
+    pub(crate) excluded: bool,
     /// Its stream closed; until then its loss reason is awaited.
     pub(crate) lost_at: Option<Tick>,
     pub(crate) pace: Pace,
@@ -102,6 +104,7 @@ impl Executors {
                 cores,
                 used: 0,
                 tasks: BTreeSet::new(),
+                excluded: false,
                 lost_at: None,
                 pace: Pace::new(),
                 news: false,
@@ -147,6 +150,34 @@ impl Executors {
 
     pub(crate) fn on_host(&self, host: &str) -> bool {
         self.hosts.contains_key(host)
+    }
+
+    /// The host of an executor that is known.
+    pub(crate) fn host_of(&self, id: ExecutorId) -> Option<Arc<str>> {
+        self.known.get(&id).map(|e| e.host.clone())
+    }
+
+    /// Connected executors that get tasks.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let there = self.known.iter().filter(|(_, e)| e.lost_at.is_none() && !e.excluded);
+        there.map(|(id, e)| Place { executor: *id, host: e.host.clone(), rack: e.rack.clone() }).collect()
+    }
+
+    /// Whether the application avoids some executor that is there.
+    pub(crate) fn any_excluded(&self) -> bool {
+        self.known.values().any(|e| e.excluded)
+    }
+
+    /// Excludes those that are to be excluded, and no others.
+    pub(crate) fn set_excluded(&mut self, excluded: impl Fn(ExecutorId, &str) -> bool) {
+        let mut changed = Vec::new();
+        for (id, e) in &mut self.known {
+            let now = excluded(*id, &e.host);
+            if std::mem::replace(&mut e.excluded, now) != now {
+                changed.push(*id);
+            }
+        }
+        changed.into_iter().for_each(|id| self.note_room(id));
     }
 
     /// Whether a connected executor runs on a host of this rack.
@@ -250,7 +281,7 @@ impl Executors {
     }
 
     fn note_room(&mut self, id: ExecutorId) {
-        let e = self.known.get(&id).filter(|e| e.lost_at.is_none());
+        let e = self.known.get(&id).filter(|e| e.lost_at.is_none() && !e.excluded);
         let (free, roomy) = e.map_or((false, false), |e| (e.used < e.cores, e.room() > 0));
         let mut note = |set: fn(&mut Self) -> &mut BTreeSet<ExecutorId>, offered: bool| {
             if offered {

@@ -15,6 +15,7 @@
 //! It does not know what success or failure means for a job: the DAGScheduler's files decide that.
 
 mod ahead;
+mod exclusion;
 pub(crate) mod executors;
 mod offers;
 pub(crate) mod pace;
@@ -27,6 +28,7 @@ use std::{collections::BTreeMap, time::Duration};
 use firesteel_common::{ExecutorId, JobId, StageAttempt, StageId, TaskId, Tick};
 
 use self::{
+    exclusion::{Health, SetExclusion},
     executors::Executors,
     pools::{PoolId, Pools},
     task_set::{LocalityWaits, NewTask, TaskSetManager, TaskState},
@@ -87,6 +89,12 @@ pub(crate) struct TaskScheduler {
     speculation: Option<SpeculationConfig>,
     /// When to look for slow tasks.
     look_at: Option<Tick>,
+    /// Where tasks have failed, if that matters.
+    health: Option<Health>,
+    /// Since when a set's tasks are excluded everywhere.
+    stuck: BTreeMap<SetKey, Tick>,
+    /// When the jobs of such sets fail.
+    stuck_until: Option<Tick>,
     starvation_timeout: Duration,
     /// When a set that holds slots back widens its choice.
     locality_deadline: Option<Tick>,
@@ -110,6 +118,9 @@ impl TaskScheduler {
             waits,
             speculation: config.speculation.clone(),
             look_at: None,
+            health: config.exclusion.clone().map(Health::new),
+            stuck: BTreeMap::new(),
+            stuck_until: None,
             starvation_timeout: config.starvation_timeout,
             locality_deadline: None,
             starving: None,
@@ -119,7 +130,9 @@ impl TaskScheduler {
     /// Adds the tasks of a stage attempt, ascending by index, to a pool.
     pub(crate) fn submit(&mut self, now: Tick, key: SetKey, pool: Option<&str>, tasks: Vec<NewTask>) {
         let pool = self.pools.add(key, pool);
-        self.sets.insert(key, TaskSetManager::new(key.1, tasks, pool, self.waits, now));
+        let mut set = TaskSetManager::new(key.1, tasks, pool, self.waits, now);
+        set.exclusion = self.health.as_ref().map(|h| Box::new(SetExclusion::new(h.config.clone())));
+        self.sets.insert(key, set);
         self.note_waiting(key);
     }
 
@@ -186,6 +199,16 @@ impl TaskScheduler {
     pub(crate) fn note_success(&mut self, now: Tick, ended: &EndedTask) {
         if let (Some(_), Some(set)) = (&self.speculation, self.sets.get_mut(&ended.set)) {
             set.took.add(now.since(ended.since));
+        }
+    }
+
+    /// The task's failure is held against its executor.
+    pub(crate) fn blame(&mut self, ended: &EndedTask) {
+        let host = self.executors.host_of(ended.executor);
+        if let (Some(host), Some(set)) = (host, self.sets.get_mut(&ended.set))
+            && let Some(exclusion) = &mut set.exclusion
+        {
+            exclusion.failed(ended.position, ended.executor, &host);
         }
     }
 
@@ -264,7 +287,9 @@ impl TaskScheduler {
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
         let starving = self.starving.map(|(_, warn_at)| warn_at);
         let executors = min_some(self.executors.next_overdue(), self.executors.next_measure());
-        min_some(min_some(self.locality_deadline, starving), min_some(self.look_at, executors))
+        let health = min_some(self.health.as_ref().and_then(Health::next_expiry), self.stuck_until);
+        let sets = min_some(min_some(self.locality_deadline, starving), health);
+        min_some(sets, min_some(self.look_at, executors))
     }
 }
 

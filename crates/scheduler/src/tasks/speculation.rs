@@ -84,7 +84,14 @@ impl TaskScheduler {
     /// there is no other.
     pub(super) fn take_slow(&self, set: &TaskSetManager, place: &Place) -> Option<u32> {
         let one_host = self.executors.hosts() == 1;
+        let exclusion = set.exclusion.as_deref().filter(|e| !e.is_empty());
+        if exclusion.is_some_and(|e| e.excludes(place)) {
+            return None;
+        }
         let may = |position: &&u32| {
+            if exclusion.is_some_and(|e| e.excludes_task(**position, place)) {
+                return false;
+            }
             let mut attempts = set.tasks[**position as usize].attempts.iter().flatten();
             attempts.all(|task| {
                 self.running.get(task).is_none_or(|r| {

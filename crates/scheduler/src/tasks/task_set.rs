@@ -12,7 +12,7 @@ use std::{
 
 use firesteel_common::{ExecutorId, StageAttempt, TaskId, Tick};
 
-use super::{executors::Executors, pools::PoolId, speculation::Median};
+use super::{exclusion::SetExclusion, executors::Executors, pools::PoolId, speculation::Median};
 
 /// Where a task would best run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,6 +117,8 @@ pub(crate) struct TaskSetManager {
     pub(crate) pool: PoolId,
     /// Running tasks of which a copy shall be launched.
     pub(crate) slow: BTreeSet<u32>,
+    /// Where its tasks have failed, if that matters.
+    pub(crate) exclusion: Option<Box<SetExclusion>>,
     /// How long its successful tasks took; kept for speculation only.
     pub(crate) took: Median,
     on_executor: BTreeMap<ExecutorId, VecDeque<u32>>,
@@ -147,6 +149,7 @@ impl TaskSetManager {
             one_by_one: false,
             pool,
             slow: BTreeSet::new(),
+            exclusion: None,
             took: Median::default(),
             tasks: Vec::with_capacity(tasks.len()),
             on_executor: BTreeMap::new(),
@@ -272,8 +275,11 @@ impl TaskSetManager {
 
     /// Finds a waiting task that runs at this distance from its data on a slot of `place`. The caller starts it.
     pub(crate) fn take(&mut self, place: &Place, level: Locality) -> Option<u32> {
+        let exclusion = self.exclusion.as_deref().filter(|e| !e.is_empty());
+        if exclusion.is_some_and(|e| e.excludes(place)) {
+            return None;
+        }
         let tasks = &self.tasks;
-        let waits = |p: &u32| tasks[*p as usize].state == TaskState::Waiting;
         let queue = match level {
             Locality::Process => self.on_executor.get_mut(&place.executor)?,
             Locality::Node => self.on_host.get_mut(&place.host)?,
@@ -281,7 +287,23 @@ impl TaskSetManager {
             Locality::Rack => self.on_rack.get_mut(place.rack.as_ref()?)?,
             Locality::Any => &mut self.anywhere,
         };
-        pop(queue, waits)
+        clean(queue, tasks);
+        let Some(exclusion) = exclusion else { return queue.pop_front() };
+        let may = |p: &u32| tasks[*p as usize].state == TaskState::Waiting && !exclusion.excludes_task(*p, place);
+        let at = queue.iter().position(may)?;
+        queue.remove(at)
+    }
+
+    /// A waiting task that can run on none of `places`, the executors that are there.
+    pub(crate) fn excluded_everywhere(&self, places: &[Place]) -> Option<u32> {
+        let exclusion = self.exclusion.as_deref().filter(|_| self.waiting > 0 && !self.zombie)?;
+        let waits = |p: &u32| self.tasks[*p as usize].state == TaskState::Waiting;
+        let usable: Vec<&Place> = places.iter().filter(|place| !exclusion.excludes(place)).collect();
+        if usable.is_empty() {
+            return (0..self.tasks.len() as u32).find(waits);
+        }
+        let stuck = |p: &u32| waits(p) && usable.iter().all(|place| exclusion.excludes_task(*p, place));
+        exclusion.tasks().into_iter().find(stuck)
     }
 
     /// The level allowed at `now`: it widens when nothing waits at it or when it was waited at long enough.
@@ -342,13 +364,4 @@ fn clean(queue: &mut VecDeque<u32>, tasks: &[Task]) {
     while queue.front().is_some_and(|p| tasks[*p as usize].state != TaskState::Waiting) {
         queue.pop_front();
     }
-}
-
-fn pop(queue: &mut VecDeque<u32>, waits: impl Fn(&u32) -> bool) -> Option<u32> {
-    while let Some(position) = queue.pop_front() {
-        if waits(&position) {
-            return Some(position);
-        }
-    }
-    None
 }

@@ -4,6 +4,7 @@
 
 mod ahead;
 mod cancellation;
+mod exclusion;
 mod executors;
 mod fetch_failures;
 mod harness;

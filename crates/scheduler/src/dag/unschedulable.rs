@@ -1,0 +1,67 @@
+//! Exclusion as the jobs see it: who is blamed for a failure, and what can run nowhere any more.
+
+use std::sync::Arc;
+
+use firesteel_common::{ExecutorId, TaskFailure, Tick};
+
+use crate::{
+    driver_core::DriverCore,
+    effect::DriverEffect,
+    error::JobError,
+    tasks::{EndedTask, SetKey},
+};
+
+/// An excluded executor that is told to end has this long for it.
+const END: std::time::Duration = std::time::Duration::from_secs(30);
+
+impl DriverCore {
+    /// A failure that counts is held against the executor.
+    pub(crate) fn blame(&mut self, ended: &EndedTask, failure: &TaskFailure) {
+        if failure.counts() && !ended.zombie {
+            self.tasks.blame(ended);
+        }
+    }
+
+    /// A set has nothing left to do: what failed in it on the way is held against executors for a time.
+    pub(crate) fn set_succeeded(&mut self, now: Tick, key: SetKey, out: &mut Vec<DriverEffect>) {
+        let news = self.tasks.set_succeeded(now, key);
+        self.excluded(now, news, out);
+    }
+
+    /// Output of `executor` could not be fetched.
+    pub(crate) fn blame_for_fetch(&mut self, now: Tick, executor: ExecutorId, out: &mut Vec<DriverEffect>) {
+        let host: Option<Arc<str>> = self.tasks.executors.known.get(&executor).map(|e| e.host.clone());
+        if let Some(host) = host {
+            let news = self.tasks.fetch_failed(now, executor, host);
+            self.excluded(now, news, out);
+        }
+    }
+
+    /// Executors that get no tasks any more; where that is asked for they end, and others take their place.
+    fn excluded(&mut self, now: Tick, executors: Vec<ExecutorId>, out: &mut Vec<DriverEffect>) {
+        if executors.is_empty() || !self.config.exclusion.as_ref().is_some_and(|c| c.kill) {
+            return;
+        }
+        let reason = "too many tasks failed there (spark.excludeOnFailure.killExcludedExecutors)";
+        for executor in &executors {
+            self.tasks.executors.disconnect(*executor, now + END);
+        }
+        let executors = executors.into_iter().map(|e| (e, reason.to_owned())).collect();
+        out.push(DriverEffect::RetireExecutors { executors });
+    }
+
+    /// Fails the jobs whose tasks are excluded from every executor that is there.
+    pub(crate) fn fail_unschedulable(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
+        let patience = match (&self.config.exclusion, &self.config.allocation) {
+            (None, _) => return,
+            // With dynamic allocation other executors may come.
+            (Some(config), Some(_)) => config.unschedulable_timeout,
+            (Some(config), None) if config.kill => config.unschedulable_timeout,
+            (Some(_), None) => std::time::Duration::ZERO,
+        };
+        for (key, partition) in self.tasks.unschedulable(now, patience) {
+            let stage = key.1.stage;
+            self.abort_stage(stage, &JobError::Excluded { stage, partition }, out);
+        }
+    }
+}
