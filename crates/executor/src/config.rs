@@ -8,6 +8,8 @@ use firesteel_common::conf::{Conf, ConfError, keys};
 use firesteel_rdd::task::TaskServices;
 use firesteel_storage::BlockClient;
 
+use crate::core::Reaper;
+
 /// No result larger than this goes into a message, whatever the key says: several share one.
 const LARGEST_DIRECT_RESULT: u64 = 1 << 20;
 
@@ -18,6 +20,8 @@ pub struct ExecutorSettings {
     pub stack_bytes: usize,
     /// A result of more bytes is kept as a block (`spark.task.maxDirectResultSize`).
     pub max_direct_result: u64,
+    /// How tasks are watched that were asked to end (`spark.task.reaper.*`); None for not at all.
+    pub reaper: Option<Reaper>,
     /// How often the executor beats; None for one in the driver's own process.
     pub heartbeat: Option<Duration>,
 }
@@ -28,6 +32,13 @@ impl ExecutorSettings {
         Ok(ExecutorSettings {
             stack_bytes: usize::try_from(conf.get(&keys::TASK_STACK_SIZE)?.0).unwrap_or(usize::MAX),
             max_direct_result: conf.get(&keys::TASK_MAX_DIRECT_RESULT_SIZE)?.0.min(LARGEST_DIRECT_RESULT),
+            reaper: match conf.get(&keys::REAPER)? {
+                false => None,
+                true => Some(Reaper {
+                    interval: conf.get(&keys::REAPER_POLLING_INTERVAL)?,
+                    kill_timeout: conf.get(&keys::REAPER_KILL_TIMEOUT)?,
+                }),
+            },
             heartbeat: Some(conf.get(&keys::EXECUTOR_HEARTBEAT_INTERVAL)?),
         })
     }

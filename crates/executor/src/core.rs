@@ -84,20 +84,56 @@ pub enum Effect {
         /// Which.
         stage: StageAttempt,
     },
+    /// This task was asked to end some time ago and still runs: say so in the log.
+    StillRuns {
+        /// Which.
+        task: TaskId,
+        /// How long ago it was asked.
+        asked: Duration,
+    },
+    /// This task was asked to end too long ago: the process must end, as the task does not.
+    EndProcess {
+        /// Which.
+        task: TaskId,
+        /// How long ago it was asked.
+        asked: Duration,
+    },
     /// Tell the driver that this executor lives.
     Heartbeat,
+}
+
+/// How tasks are watched that were asked to end (`spark.task.reaper.*`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reaper {
+    /// How often those that still run are logged.
+    pub interval: Duration,
+    /// How long they may go on before the process must end; None for ever.
+    pub kill_timeout: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct Task {
     stage: StageAttempt,
     running: bool,
+    /// When it was asked to end, and when to look at it next.
+    killed: Option<(Tick, Tick)>,
 }
 
 #[derive(Default, Debug)]
 struct Stage {
     tasks: u32,
     ended: bool,
+}
+
+impl Reaper {
+    /// When to look again at a task that was asked to end at `since`.
+    fn next(&self, since: Tick, now: Tick) -> Tick {
+        let at = now + self.interval;
+        match self.kill_timeout.map(|most| since + most) {
+            Some(end) if end > now => at.min(end),
+            _ => at,
+        }
+    }
 }
 
 /// The task table of one executor. Spark: the state of `Executor` and `CoarseGrainedExecutorBackend`.
@@ -109,6 +145,7 @@ pub struct ExecutorCore {
     waiting: VecDeque<TaskId>,
     stages: BTreeMap<StageAttempt, Stage>,
     heartbeat: Option<(Duration, Tick)>,
+    reaper: Option<Reaper>,
     stopped: bool,
 }
 
@@ -122,13 +159,21 @@ impl ExecutorCore {
             waiting: VecDeque::new(),
             stages: BTreeMap::new(),
             heartbeat: heartbeat.map(|every| (every, now + every)),
+            reaper: None,
             stopped: false,
         }
     }
 
+    /// Watches over tasks that were asked to end.
+    pub fn with_reaper(self, reaper: Option<Reaper>) -> ExecutorCore {
+        ExecutorCore { reaper, ..self }
+    }
+
     /// When [`Event::Wake`] is wanted next.
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.heartbeat.filter(|_| !self.stopped).map(|(_, at)| at)
+        let heartbeat = self.heartbeat.filter(|_| !self.stopped).map(|(_, at)| at);
+        let watched = self.reaper.iter().flat_map(|_| self.tasks.values().filter_map(|t| t.killed.map(|(_, at)| at)));
+        heartbeat.into_iter().chain(watched).min()
     }
 
     /// Whether it was told to stop.
@@ -155,10 +200,10 @@ impl ExecutorCore {
     pub fn handle(&mut self, now: Tick, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::Launch { tasks, ended } => self.launch(tasks, ended, out),
-            Event::Kill { task, reason } => self.kill(task, reason, out),
+            Event::Kill { task, reason } => self.kill(now, task, reason, out),
             Event::Recall { tasks } => self.recall(tasks, out),
             Event::Finished { task } => self.finished(task, out),
-            Event::Stop { reason } => self.stop(&reason, out),
+            Event::Stop { reason } => self.stop(now, &reason, out),
             Event::Wake => self.wake(now, out),
         }
         debug_assert!(self.check().is_ok(), "{:?}", self.check());
@@ -171,7 +216,7 @@ impl ExecutorCore {
                 continue;
             }
             let running = self.running < self.slots;
-            self.tasks.insert(task, Task { stage, running });
+            self.tasks.insert(task, Task { stage, running, killed: None });
             self.stages.entry(stage).or_default().tasks += 1;
             if running {
                 self.running += 1;
@@ -186,9 +231,14 @@ impl ExecutorCore {
         }
     }
 
-    fn kill(&mut self, task: TaskId, reason: String, out: &mut Vec<Effect>) {
-        match self.tasks.get(&task) {
-            Some(Task { running: true, .. }) => out.push(Effect::Flag { task, reason }),
+    fn kill(&mut self, now: Tick, task: TaskId, reason: String, out: &mut Vec<Effect>) {
+        match self.tasks.get_mut(&task) {
+            Some(Task { running: true, killed, .. }) => {
+                if let Some(reaper) = self.reaper {
+                    killed.get_or_insert((now, reaper.next(now, now)));
+                }
+                out.push(Effect::Flag { task, reason });
+            }
             Some(Task { running: false, .. }) => {
                 self.waiting.retain(|t| *t != task);
                 out.push(Effect::NeverRan { task, reason });
@@ -225,15 +275,16 @@ impl ExecutorCore {
         }
     }
 
-    fn stop(&mut self, reason: &str, out: &mut Vec<Effect>) {
+    fn stop(&mut self, now: Tick, reason: &str, out: &mut Vec<Effect>) {
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
         let all: Vec<TaskId> = self.tasks.keys().copied().collect();
-        all.into_iter().for_each(|task| self.kill(task, reason.to_owned(), out));
+        all.into_iter().for_each(|task| self.kill(now, task, reason.to_owned(), out));
     }
 
     fn wake(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        self.watch_killed(now, out);
         if let Some((every, at)) = self.heartbeat
             && !self.stopped
             && now >= at
@@ -241,6 +292,20 @@ impl ExecutorCore {
             // From now, not from `at`: after a pause of the whole process one beat is enough.
             self.heartbeat = Some((every, now + every));
             out.push(Effect::Heartbeat);
+        }
+    }
+
+    fn watch_killed(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        let Some(reaper) = self.reaper else { return };
+        for (task, t) in &mut self.tasks {
+            let Some((since, at)) = t.killed.as_mut().filter(|(_, at)| *at <= now) else { continue };
+            let (task, asked) = (*task, now.since(*since));
+            *at = reaper.next(*since, now);
+            if reaper.kill_timeout.is_some_and(|most| asked >= most) {
+                out.push(Effect::EndProcess { task, asked });
+            } else {
+                out.push(Effect::StillRuns { task, asked });
+            }
         }
     }
 

@@ -20,6 +20,9 @@ use crate::pool::TaskThreads;
 use crate::stage::StageSlot;
 use crate::status::{StatusBatcher, StatusSink};
 
+/// Exit code of an executor of which a task could not be stopped.
+const UNSTOPPABLE_TASK: i32 = 50;
+
 /// How long the failure of a task may take to reach the driver before the process aborts.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -47,6 +50,7 @@ struct Todo {
     blocks: Vec<BlockId>,
     stages: Vec<Arc<StageSlot>>,
     heartbeat: bool,
+    end_process: Option<(TaskId, Duration)>,
 }
 
 /// Runs tasks. Dropping it asks running tasks to end and does not wait for them.
@@ -57,6 +61,7 @@ impl Executor {
     pub fn new(config: ExecutorConfig, sink: Arc<dyn StatusSink>) -> Executor {
         panics::install_hook();
         let core = ExecutorCore::new(config.cores, config.settings.heartbeat, Tick::ZERO);
+        let core = core.with_reaper(config.settings.reaper);
         // One more thread than slots, for removing files.
         let threads = config.cores.max(1) as usize + 1;
         Executor(Arc::new(Inner {
@@ -144,6 +149,18 @@ impl Inner {
     }
 
     fn carry_out(self: &Arc<Self>, mut todo: Todo) {
+        if let Some((task, asked)) = todo.end_process {
+            let text = format!("{task} was killed {asked:?} ago and still runs (spark.task.reaper.killTimeout)");
+            match self.config.settings.heartbeat {
+                Some(_) => {
+                    // The worker reports the end of standard error with the exit.
+                    eprintln!("the executor ends itself: {text}");
+                    std::process::exit(UNSTOPPABLE_TASK);
+                }
+                // In the driver's own process there is nothing to end.
+                None => tracing::error!("{text}"),
+            }
+        }
         let start = std::mem::take(&mut todo.start);
         self.clean_up(todo, false);
         start.into_iter().for_each(|attempt| self.start(attempt));
@@ -308,6 +325,10 @@ impl Table {
                     todo.stages.extend(self.stages.remove(&stage));
                     todo.blocks.extend(self.results.remove(&stage).unwrap_or_default());
                 }
+                Effect::StillRuns { task, asked } => {
+                    tracing::warn!(task = task.0, asked_s = asked.as_secs(), "a killed task still runs");
+                }
+                Effect::EndProcess { task, asked } => todo.end_process = Some((task, asked)),
                 Effect::Heartbeat => todo.heartbeat = true,
             }
         }

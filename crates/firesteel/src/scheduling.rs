@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use firesteel_common::conf::{Conf, Key, keys};
-use firesteel_scheduler::{AllocationConfig, SchedulerConfig, SchedulingMode, SpeculationConfig};
+use firesteel_scheduler::{AllocationConfig, ExclusionConfig, SchedulerConfig, SchedulingMode, SpeculationConfig};
 
 use crate::{Error, Result, builder::get, fair_pools, master::Master};
 
@@ -26,6 +26,7 @@ pub(crate) fn scheduler_config(conf: &Conf, master: &Master) -> Result<Scheduler
         mode,
         pools,
         speculation: speculation_config(conf)?,
+        exclusion: exclusion_config(conf)?,
         task_cpus: task_cpus(conf, master)?,
         max_stage_attempts: get(conf, &keys::STAGE_MAX_CONSECUTIVE_ATTEMPTS)?,
         locality_wait_process: wait(&keys::LOCALITY_WAIT_PROCESS)?,
@@ -87,6 +88,25 @@ fn speculation_config(conf: &Conf) -> Result<Option<SpeculationConfig>> {
     }))
 }
 
+/// When failures exclude executors, where that is on.
+fn exclusion_config(conf: &Conf) -> Result<Option<ExclusionConfig>> {
+    if !get(conf, &keys::EXCLUDE_ON_FAILURE)? {
+        return Ok(None);
+    }
+    Ok(Some(ExclusionConfig {
+        task_attempts_per_executor: get(conf, &keys::EXCLUDE_TASK_ATTEMPTS_EXECUTOR)?,
+        task_attempts_per_node: get(conf, &keys::EXCLUDE_TASK_ATTEMPTS_NODE)?,
+        stage_tasks_per_executor: get(conf, &keys::EXCLUDE_STAGE_TASKS_EXECUTOR)?,
+        stage_executors_per_node: get(conf, &keys::EXCLUDE_STAGE_EXECUTORS_NODE)?,
+        application_tasks_per_executor: get(conf, &keys::EXCLUDE_APPLICATION_TASKS_EXECUTOR)?,
+        application_executors_per_node: get(conf, &keys::EXCLUDE_APPLICATION_EXECUTORS_NODE)?,
+        timeout: get(conf, &keys::EXCLUDE_TIMEOUT)?,
+        kill: get(conf, &keys::EXCLUDE_KILL)?,
+        fetch_failure: get(conf, &keys::EXCLUDE_FETCH_FAILURE)?,
+        unschedulable_timeout: get(conf, &keys::EXCLUDE_UNSCHEDULABLE_TIMEOUT)?,
+    }))
+}
+
 /// `spark.task.cpus`, which no executor may lack.
 fn task_cpus(conf: &Conf, master: &Master) -> Result<u32> {
     let cpus = get(conf, &keys::TASK_CPUS)?;
@@ -137,6 +157,8 @@ mod tests {
         assert_eq!(format!("{ours:?}"), format!("{defaults:?}"));
         let speculating = config(&[("spark.speculation", "true")], "spark://h:7077").unwrap();
         assert_eq!(speculating.speculation, Some(SpeculationConfig::default()));
+        let excluding = config(&[("spark.excludeOnFailure.enabled", "true")], "spark://h:7077").unwrap();
+        assert_eq!(excluding.exclusion, Some(ExclusionConfig::default()));
     }
 
     #[test]

@@ -220,3 +220,69 @@ fn a_copy_of_a_slow_task_ends_the_job_and_output_is_written_once() {
         assert_eq!(std::fs::read_to_string(out.join(format!("part-{i:05}"))).unwrap(), format!("{i}\n"));
     }
 }
+
+#[test]
+fn an_executor_on_which_tasks_fail_gets_no_more_of_them() {
+    let sc = Context::builder()
+        .app_name("t")
+        .master("local-cluster[2,1,512]")
+        .set("spark.excludeOnFailure.enabled", "true")
+        .build()
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    // Every task fails in the process that is the first to run one.
+    let pids = sc.range_n(0..30u32, 30).with(dir.path().to_owned()).map(|dir, i| {
+        let (bad, me) = (dir.join("bad"), std::process::id().to_string());
+        let begun = dir.join(&me);
+        let written = std::fs::OpenOptions::new().write(true).create_new(true).open(&bad);
+        if let Ok(mut file) = written {
+            std::io::Write::write_all(&mut file, me.as_bytes()).unwrap();
+        }
+        std::fs::create_dir_all(&begun).unwrap();
+        // The other executor has its part of the work.
+        let until = Instant::now() + Duration::from_secs(30);
+        while std::fs::read_dir(dir).unwrap().count() < 3 && Instant::now() < until {
+            thread::sleep(Duration::from_millis(2));
+        }
+        if std::fs::read_to_string(&bad).unwrap() == me {
+            std::fs::write(begun.join(format!("{i}")), b"").unwrap();
+            panic!("this executor is broken");
+        }
+        std::process::id()
+    });
+    let good: std::collections::BTreeSet<u32> = pids.collect().unwrap().into_iter().collect();
+    assert_eq!(good.len(), 1);
+    let bad = std::fs::read_to_string(dir.path().join("bad")).unwrap();
+    let failed = std::fs::read_dir(dir.path().join(bad)).unwrap().count();
+    assert!((1..=2).contains(&failed), "{failed} tasks failed there");
+}
+
+#[test]
+fn an_executor_whose_killed_task_does_not_end_is_replaced() {
+    let sc = Context::builder()
+        .app_name("t")
+        .master("local-cluster[1,1,512]")
+        .set("spark.task.reaper.enabled", "true")
+        .set("spark.task.reaper.pollingInterval", "100ms")
+        .set("spark.task.reaper.killTimeout", "500ms")
+        .build()
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let begin = Instant::now();
+    thread::scope(|threads| {
+        let job = threads.spawn(|| {
+            let stuck = sc.range_n(0..1u32, 1).with(dir.path().join("begun")).map(|begun, x| {
+                std::fs::write(begun, b"").unwrap();
+                // It looks at no flag.
+                thread::sleep(Duration::from_secs(100));
+                x
+            });
+            stuck.map(u64::from).reduce(|a, b| a + b).map(|_| 0)
+        });
+        until_begun(dir.path(), &["begun"]);
+        sc.cancel_all_jobs().unwrap();
+        assert_eq!(why(job.join().unwrap()), "all jobs were cancelled");
+        assert_eq!(sc.range_n(0..10u64, 2).count().unwrap(), 10, "another executor runs this");
+    });
+    assert!(begin.elapsed() < Duration::from_secs(90), "nobody waited for the task");
+}

@@ -116,7 +116,8 @@ impl<T: Data> Rdd<T> {
     }
 
     /// Declares that computing a partition twice may give other records (a random choice, the time, an order that
-    /// changes). When such a partition is lost after some of it was read, the job fails instead of mixing two versions.
+    /// changes). When such a partition is lost after some of it was read, stages that read it are computed again as a whole; a job that
+    /// has results of it already fails instead of mixing two versions.
     ///
     /// Spark finds this out through `getOutputDeterministicLevel`.
     pub fn indeterminate(&self) -> Self {

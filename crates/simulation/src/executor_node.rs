@@ -165,6 +165,8 @@ impl Cluster {
                     self.report(id, task, TaskOutcome::GivenBack, Vec::new());
                 }
                 Effect::DropStage { stage } => self.drop_results(id, stage),
+                // Executors here have no reaper.
+                Effect::StillRuns { .. } | Effect::EndProcess { .. } => {}
                 Effect::Heartbeat => {
                     if let Some(link) = self.executors.get(&id).and_then(|e| e.link) {
                         self.send(link, Side::Opener, Message::ToDriver(ToDriver::Heartbeat));

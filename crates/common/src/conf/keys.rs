@@ -112,6 +112,34 @@ table! {
     /// A task of a stage with no more tasks than one executor has slots counts as slow after this time, however few have
     /// ended.
     SPECULATION_DURATION_THRESHOLD: Option<Duration> = "spark.speculation.task.duration.threshold", None, spark("3.0.0"); unit(Unit::Millis); at_least(1)
+    /// Whether executors and hosts on which tasks fail get no more of them.
+    EXCLUDE_ON_FAILURE: bool = "spark.excludeOnFailure.enabled", Some("false"), spark("2.1.0")
+    /// How long the application avoids an executor or a host.
+    EXCLUDE_TIMEOUT: Duration = "spark.excludeOnFailure.timeout", Some("1h"), spark("2.1.0"); unit(Unit::Millis); at_least(1)
+    /// Failures of a task on an executor after which it does not run there again.
+    EXCLUDE_TASK_ATTEMPTS_EXECUTOR: u32 = "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor", Some("1"), spark("2.1.0"); at_least(1)
+    /// Failures of a task on a host after which it does not run there again.
+    EXCLUDE_TASK_ATTEMPTS_NODE: u32 = "spark.excludeOnFailure.task.maxTaskAttemptsPerNode", Some("2"), spark("2.1.0"); at_least(1)
+    /// Tasks of a stage that failed on an executor after which nothing of the stage runs there.
+    EXCLUDE_STAGE_TASKS_EXECUTOR: u32 = "spark.excludeOnFailure.stage.maxFailedTasksPerExecutor", Some("2"), spark("2.1.0"); at_least(1)
+    /// Executors of a host that a stage avoids after which it avoids the host.
+    EXCLUDE_STAGE_EXECUTORS_NODE: u32 = "spark.excludeOnFailure.stage.maxFailedExecutorsPerNode", Some("2"), spark("2.1.0"); at_least(1)
+    /// Tasks that failed on an executor, in stages that succeeded all the same, after which the application avoids it.
+    EXCLUDE_APPLICATION_TASKS_EXECUTOR: u32 = "spark.excludeOnFailure.application.maxFailedTasksPerExecutor", Some("2"), spark("2.2.0"); at_least(1)
+    /// Executors of a host that the application avoids after which it avoids the host.
+    EXCLUDE_APPLICATION_EXECUTORS_NODE: u32 = "spark.excludeOnFailure.application.maxFailedExecutorsPerNode", Some("2"), spark("2.2.0"); at_least(1)
+    /// Whether executors that the application avoids are ended, so that others take their place.
+    EXCLUDE_KILL: bool = "spark.excludeOnFailure.killExcludedExecutors", Some("false"), spark("2.2.0")
+    /// Whether the application avoids an executor at once whose shuffle output could not be fetched.
+    EXCLUDE_FETCH_FAILURE: bool = "spark.excludeOnFailure.application.fetchFailure.enabled", Some("false"), spark("2.3.0")
+    /// How long tasks that are excluded everywhere wait where other executors may come; elsewhere their job fails at once.
+    EXCLUDE_UNSCHEDULABLE_TIMEOUT: Duration = "spark.scheduler.excludeOnFailure.unschedulableTaskSetTimeout", Some("120s"), spark("2.4.1"); unit(Unit::Seconds); at_least(1)
+    /// Whether an executor watches over tasks that were killed until they have ended.
+    REAPER: bool = "spark.task.reaper.enabled", Some("false"), spark("2.0.3")
+    /// How often a killed task that still runs is logged.
+    REAPER_POLLING_INTERVAL: Duration = "spark.task.reaper.pollingInterval", Some("10s"), spark("2.0.3"); unit(Unit::Millis); at_least(1)
+    /// How long a killed task may go on before its executor's process ends itself. Without it, for ever.
+    REAPER_KILL_TIMEOUT: Option<Duration> = "spark.task.reaper.killTimeout", None, spark("2.0.3"); unit(Unit::Millis); at_least(1)
     /// Cores that a task occupies.
     TASK_CPUS: u32 = "spark.task.cpus", Some("1"), spark("0.5.0"); at_least(1)
     /// Failures of one task after which its job fails. `local[N]` counts as 1, `local[N,F]` as F.

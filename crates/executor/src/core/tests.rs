@@ -164,3 +164,39 @@ proptest! {
         prop_assert_eq!(c.tasks(), 0);
     }
 }
+
+#[test]
+fn a_killed_task_that_goes_on_is_logged_and_at_last_ends_the_process() {
+    let (second, task) = (Duration::from_secs(1), TaskId(1));
+    let at = |seconds: u32| Tick::ZERO + second * seconds;
+    let reaper = Reaper { interval: 10 * second, kill_timeout: Some(25 * second) };
+    let mut c = core(2).with_reaper(Some(reaper));
+    let mut wake = |c: &mut ExecutorCore, now| {
+        let mut out = Vec::new();
+        c.handle(now, Event::Wake, &mut out);
+        out
+    };
+    handle(&mut c, launch(&[1, 2]));
+    assert_eq!(c.next_deadline(), None);
+    handle(&mut c, Event::Kill { task, reason: "cancelled".into() });
+    handle(&mut c, Event::Kill { task: TaskId(2), reason: "cancelled".into() });
+    handle(&mut c, Event::Finished { task: TaskId(2) });
+    assert_eq!(c.next_deadline(), Some(at(10)));
+    assert_eq!(wake(&mut c, at(9)), []);
+    assert_eq!(wake(&mut c, at(10)), [Effect::StillRuns { task, asked: 10 * second }]);
+    // A second request changes nothing.
+    handle(&mut c, Event::Kill { task, reason: "again".into() });
+    assert_eq!(wake(&mut c, at(20)), [Effect::StillRuns { task, asked: 20 * second }]);
+    assert_eq!(c.next_deadline(), Some(at(25)));
+    assert_eq!(wake(&mut c, at(25)), [Effect::EndProcess { task, asked: 25 * second }]);
+    handle(&mut c, Event::Finished { task });
+    assert_eq!(c.next_deadline(), None);
+}
+
+#[test]
+fn without_a_reaper_killed_tasks_may_go_on() {
+    let mut c = core(1);
+    handle(&mut c, launch(&[1]));
+    handle(&mut c, Event::Kill { task: TaskId(1), reason: "cancelled".into() });
+    assert_eq!(c.next_deadline(), None);
+}

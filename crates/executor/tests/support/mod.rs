@@ -167,7 +167,7 @@ pub fn rig(cores: u32) -> Rig {
     let config = ExecutorConfig {
         executor: ExecutorId(3),
         cores,
-        settings: ExecutorSettings { stack_bytes: 64 << 20, max_direct_result: 1000, heartbeat: None },
+        settings: ExecutorSettings { stack_bytes: 64 << 20, max_direct_result: 1000, reaper: None, heartbeat: None },
         block_address: "127.0.0.1:1".to_owned(),
         client,
         services: services.clone(),
