@@ -142,6 +142,7 @@ proptest! {
                     Effect::NeverRan { task, .. } => prop_assert!(!running.contains(&task) && known.remove(&task)),
                     Effect::GiveBack { task } => prop_assert!(!running.contains(&task) && known.remove(&task)),
                     Effect::Flag { task, .. } => prop_assert!(running.contains(&task)),
+                    Effect::StillRuns { .. } | Effect::EndProcess { .. } => prop_assert!(false, "there is no reaper"),
                     Effect::DropStage { .. } | Effect::Heartbeat => {}
                 }
             }
@@ -171,7 +172,7 @@ fn a_killed_task_that_goes_on_is_logged_and_at_last_ends_the_process() {
     let at = |seconds: u32| Tick::ZERO + second * seconds;
     let reaper = Reaper { interval: 10 * second, kill_timeout: Some(25 * second) };
     let mut c = core(2).with_reaper(Some(reaper));
-    let mut wake = |c: &mut ExecutorCore, now| {
+    let wake = |c: &mut ExecutorCore, now| {
         let mut out = Vec::new();
         c.handle(now, Event::Wake, &mut out);
         out

@@ -138,7 +138,9 @@ fn a_failed_fetch_excludes_its_executor_where_that_is_asked_for() {
         d.succeed_all_running();
         let task = d.tasks()[0];
         let failure = d.fetch_failure(task, 0, 0);
-        let TaskOutcome::Failed(firesteel_common::TaskFailure::FetchFailed { executor, .. }) = &failure else { panic!() };
+        let TaskOutcome::Failed(firesteel_common::TaskFailure::FetchFailed { executor, .. }) = &failure else {
+            panic!()
+        };
         let lost = executor.0;
         d.update(task, failure);
         let rest = d.tasks();
