@@ -66,11 +66,11 @@ impl Attempt {
     ) -> Result<TaskOutput, TaskError> {
         self.kill.check()?;
         let _entered = task_env::enter(TaskEnv { services: config.services.clone(), kill: self.kill.clone() });
-        let stage = self.slot.get(&config.client, &self.kill)?;
+        let stage = self.slot.get(config, &self.kill)?;
         let mut inputs = BTreeMap::new();
         for input in &self.inputs {
             let Some(data) = &input.data else { continue };
-            let bytes = fetch(data, &config.client, &self.kill)?;
+            let bytes = fetch(data, config, false, &self.kill)?;
             inputs.insert((RddId(input.rdd_id), input.partition), bytes);
         }
         let ctx = context.insert(Arc::new(TaskContext::new(

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, ShuffleId, TaskId};
+use firesteel_common::{BroadcastId, ExecutorId, ShuffleId, TaskId};
 use firesteel_rdd::lineage::decode_stage;
 use firesteel_rdd::task::{KillFlag, StageTask, TaskError};
 use firesteel_rpc::proto::executor::{Payload, ShuffleOutputs, StageData, payload::Place};
 use firesteel_shuffle::{MapLocation, ShuffleInput};
-use firesteel_storage::{Abort, BlockClient, BlockId};
+use firesteel_storage::{Abort, BlockId, BlockManager, BroadcastMeta};
 use prost::Message;
+
+use crate::config::ExecutorConfig;
 
 /// A decoded stage.
 pub(crate) struct Stage {
@@ -22,17 +24,28 @@ pub(crate) struct Stage {
 pub(crate) struct StageSlot {
     encoded: Option<Payload>,
     decoded: Mutex<Option<Arc<Stage>>>,
+    /// The pieces of a large stage, which stay to be offered to other executors.
+    kept: Mutex<Option<(Arc<BlockManager>, BroadcastId)>>,
+}
+
+impl Drop for StageSlot {
+    fn drop(&mut self) {
+        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((blocks, broadcast)) = kept {
+            blocks.remove_broadcast(broadcast);
+        }
+    }
 }
 
 impl StageSlot {
     /// `encoded` is absent when the driver sent a task without its stage.
     pub fn new(encoded: Option<Payload>) -> StageSlot {
-        StageSlot { encoded, decoded: Mutex::new(None) }
+        StageSlot { encoded, decoded: Mutex::new(None), kept: Mutex::new(None) }
     }
 
     /// The decoded stage. Tasks that come while another decodes wait for it; a failure is that task's alone and the next
     /// one tries again.
-    pub fn get(&self, client: &BlockClient, kill: &Arc<KillFlag>) -> Result<Arc<Stage>, TaskError> {
+    pub fn get(&self, config: &ExecutorConfig, kill: &Arc<KillFlag>) -> Result<Arc<Stage>, TaskError> {
         let mut decoded = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(stage) = &*decoded {
             return Ok(stage.clone());
@@ -40,7 +53,12 @@ impl StageSlot {
         let Some(payload) = &self.encoded else {
             return Err(TaskError::failed("the driver sent a task of a stage whose lineage it has not sent"));
         };
-        let bytes = fetch(payload, client, kill)?;
+        if let (Some(Place::Broadcast(pieces)), Some(fetcher)) = (&payload.place, config.services.broadcasts.fetcher())
+        {
+            let kept = Some((fetcher.blocks().clone(), BroadcastId(pieces.broadcast_id)));
+            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        }
+        let bytes = fetch(payload, config, true, kill)?;
         let data =
             StageData::decode(bytes).map_err(|e| TaskError::failed(format!("cannot read the stage's data: {e}")))?;
         let task = decode_stage(&data.lineage)
@@ -63,19 +81,39 @@ fn shuffle_input(outputs: ShuffleOutputs) -> (ShuffleId, Arc<ShuffleInput>) {
     (shuffle, Arc::new(ShuffleInput { shuffle, maps: maps.collect() }))
 }
 
-/// The bytes of a payload, from the message or from the block server that has them.
-pub(crate) fn fetch(payload: &Payload, client: &BlockClient, kill: &Arc<KillFlag>) -> Result<Bytes, TaskError> {
-    match &payload.place {
-        Some(Place::Inline(bytes)) => Ok(bytes.clone()),
+/// The bytes of a payload, from the message or from those who have them; with `keep`, pieces stay here to be offered to
+/// other executors.
+pub(crate) fn fetch(
+    payload: &Payload,
+    config: &ExecutorConfig,
+    keep: bool,
+    kill: &Arc<KillFlag>,
+) -> Result<Bytes, TaskError> {
+    let flag = kill.clone();
+    let abort = Abort::new(move || flag.reason());
+    let fetched = match &payload.place {
+        Some(Place::Inline(bytes)) => return Ok(bytes.clone()),
         Some(Place::Block(block)) => {
             let id: BlockId = block.block_id.parse().map_err(TaskError::failed)?;
-            let flag = kill.clone();
-            let abort = Abort::new(move || flag.reason());
-            client.fetch_one(&block.address, id, &abort).map_err(|e| match kill.check() {
-                Err(killed) => killed,
-                Ok(()) => TaskError::failed(format!("cannot fetch what the driver keeps for this task: {e}")),
-            })
+            config.client.fetch_one(&block.address, id, &abort)
         }
-        None => Err(TaskError::failed("the driver sent a payload that is neither bytes nor a block")),
-    }
+        Some(Place::Broadcast(pieces)) => {
+            let Some(fetcher) = config.services.broadcasts.fetcher() else {
+                return Err(TaskError::failed("pieces were sent to an executor that shares its driver's process"));
+            };
+            let meta = BroadcastMeta {
+                id: BroadcastId(pieces.broadcast_id),
+                len: pieces.size,
+                piece_bytes: pieces.piece_bytes,
+                checksums: pieces.checksums.clone(),
+                source: pieces.address.clone(),
+            };
+            fetcher.fetch_bytes(&meta, keep, &abort)
+        }
+        None => return Err(TaskError::failed("the driver sent a payload that is neither bytes nor a block")),
+    };
+    fetched.map_err(|e| match kill.check() {
+        Err(killed) => killed,
+        Ok(()) => TaskError::failed(format!("cannot fetch what the driver keeps for this task: {e}")),
+    })
 }

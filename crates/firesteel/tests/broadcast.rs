@@ -168,6 +168,27 @@ fn an_executor_that_is_killed_while_it_fetches_is_replaced() {
     assert_eq!(seen, [0, 77, 154, 231, 308, 385]);
 }
 
+/// The environment is the stage's own data: it goes with the stage, and larger ones in pieces.
+#[test]
+fn large_environments_and_partitions_travel_in_pieces_and_leave_nothing() {
+    let sc = context("local-cluster[2,1,512]");
+    let noise =
+        |seed: u64| -> Vec<u64> { (0..1_500_000u64).map(|x| (x + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect() };
+    for round in 0..12 {
+        let table = noise(round);
+        let expected: Vec<u64> = (0..6).map(|x| table[x * 1000]).collect();
+        let looked_up = sc.range_n(0..6u64, 6).with(table).map(|table, x| table[x as usize * 1000]);
+        assert_eq!(looked_up.collect().unwrap(), expected);
+    }
+    let elements = noise(99);
+    let sum = elements.iter().fold(0u64, |a, b| a.wrapping_add(*b));
+    assert_eq!(sc.parallelize_n(elements, 2).reduce(|a, b| a.wrapping_add(b)).unwrap(), sum);
+    let pids: BTreeSet<u32> =
+        sc.range_n(0..16u64, 16).map(|_| std::process::id()).collect().unwrap().into_iter().collect();
+    // Each of the stages has 12 MiB.
+    until("executors hold at most a few", || pids.iter().all(|pid| resident(*pid) < 100 << 20));
+}
+
 #[test]
 fn a_broadcast_after_stop_and_a_result_that_holds_one_are_errors() {
     let sc = context("local[2]");

@@ -217,6 +217,8 @@ fn outcome_of(state: Option<proto::status_update::State>) -> Option<TaskOutcome>
             Output::Result(payload) => match payload.place? {
                 Place::Inline(bytes) => TaskOutcome::Result(bytes),
                 Place::Block(block) => TaskOutcome::ResultInBlock { block_id: block.block_id, size: block.size },
+                // Nobody but the driver gets results.
+                Place::Broadcast(_) => return None,
             },
             Output::MapStatus(status) => {
                 TaskOutcome::MapOutput(MapOutput { map_task: TaskId(status.map_task_id), sizes: status.sizes.into() })

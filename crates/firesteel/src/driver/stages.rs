@@ -7,20 +7,23 @@ use std::{
 };
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, ShuffleId, StageAttempt, TaskId};
+use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, StageAttempt, TaskId};
 use firesteel_rdd::{
     Error,
-    lineage::{encode_stage, inputs_of},
+    lineage::{Input, encode_stage, inputs_of},
     node::{AnyRdd, EncodedOp},
 };
 use firesteel_rpc::proto::executor as proto;
 use firesteel_scheduler::{MapLocation, TaskSpec};
-use firesteel_storage::BlockId;
+use firesteel_storage::BroadcastMeta;
 use prost::Message as _;
 
 use super::DriverBlocks;
 
-/// What is larger travels as a block, not in a message.
+/// What is larger travels in pieces of this size, as broadcast values do.
+const PIECE_BYTES: u64 = 4 << 20;
+
+/// What is larger travels as pieces, not in a message.
 const INLINE_BYTES: usize = 512 << 10;
 
 /// Executors hear of so many stage attempts that ended at the latest.
@@ -31,7 +34,9 @@ struct Attempt {
     root: Arc<dyn AnyRdd>,
     data: proto::Payload,
     sent_to: BTreeSet<ExecutorId>,
-    blocks: Vec<BlockId>,
+    /// Partitions of sources that are too large for a message: a task that is tried again finds its own.
+    inputs: BTreeMap<(RddId, u32), proto::Payload>,
+    broadcasts: Vec<BroadcastId>,
 }
 
 /// All stage attempts that run.
@@ -67,9 +72,10 @@ impl Stages {
             .collect();
         let lineage = users_code("encoding a stage", || encode_stage(&root, output))?;
         let data = proto::StageData { lineage: lineage.into(), shuffles };
-        let mut blocks = Vec::new();
-        let data = self.payload(BlockId::StageData(attempt), data.encode_to_vec().into(), &mut blocks)?;
-        self.attempts.insert(attempt, Attempt { root, data, sent_to: BTreeSet::new(), blocks });
+        let mut broadcasts = Vec::new();
+        let data = self.payload(data.encode_to_vec().into(), &mut broadcasts)?;
+        let (sent_to, inputs) = (BTreeSet::new(), BTreeMap::new());
+        self.attempts.insert(attempt, Attempt { root, data, sent_to, inputs, broadcasts });
         Ok(())
     }
 
@@ -102,15 +108,21 @@ impl Stages {
             return Err(self.failed.get(&spec.stage).cloned().unwrap_or_else(unknown));
         };
         let inputs = users_code("encoding the input of a task", || inputs_of(&attempt.root, spec.partition))?;
-        let mut blocks = Vec::new();
-        let inputs = inputs.into_iter().map(|input| {
-            let (rdd, partition) = (input.rdd, input.partition);
-            let data = self.payload(BlockId::PartitionData { rdd, partition }, input.data, &mut blocks)?;
+        let (mut broadcasts, mut large) = (Vec::new(), Vec::new());
+        let inputs = inputs.into_iter().map(|Input { rdd, partition, data }| {
+            let data = match attempt.inputs.get(&(rdd, partition)) {
+                Some(sent) => sent.clone(),
+                None => self.payload(data, &mut broadcasts)?,
+            };
+            if matches!(data.place, Some(proto::payload::Place::Broadcast(_))) {
+                large.push(((rdd, partition), data.clone()));
+            }
             Ok(proto::PartitionData { rdd_id: rdd.0, partition, data: Some(data) })
         });
         let inputs = inputs.collect::<Result<Vec<_>, Error>>();
         let Some(attempt) = self.attempts.get_mut(&spec.stage) else { return Ok(()) };
-        attempt.blocks.append(&mut blocks);
+        attempt.broadcasts.append(&mut broadcasts);
+        attempt.inputs.extend(large);
         let inputs = inputs?;
         if attempt.sent_to.insert(executor) {
             message.stages.push(proto::StageBinary {
@@ -137,8 +149,9 @@ impl Stages {
         for executor in ended.sent_to {
             self.ended.entry(executor).or_default().push(attempt);
         }
-        for block in ended.blocks {
-            self.blocks.manager.remove(&block);
+        for broadcast in ended.broadcasts {
+            // Executors drop theirs with the stage.
+            self.blocks.manager.remove_broadcast(broadcast);
         }
     }
 
@@ -165,15 +178,27 @@ impl Stages {
         }
     }
 
-    /// `bytes`, or a reference to a block of the driver's that holds them.
-    fn payload(&self, id: BlockId, bytes: Bytes, blocks: &mut Vec<BlockId>) -> Result<proto::Payload, Error> {
+    /// `bytes`, or a reference to pieces of them that the driver holds.
+    fn payload(&self, bytes: Bytes, broadcasts: &mut Vec<BroadcastId>) -> Result<proto::Payload, Error> {
         let place = match &self.blocks.address {
             Some(address) if bytes.len() > INLINE_BYTES => {
-                let (block_id, size, address) = (id.to_string(), bytes.len() as u64, address.clone());
-                let put = self.blocks.manager.put_bytes(id, bytes);
-                put.map_err(|e| Error::InvalidArgument(format!("cannot hold {block_id} for the executors: {e}")))?;
-                blocks.push(id);
-                proto::payload::Place::Block(proto::BlockRef { block_id, size, address })
+                let (id, size) = (BroadcastId::fresh(), bytes.len() as u64);
+                let starts = (0..size).step_by(PIECE_BYTES as usize);
+                let piece = |start: u64| bytes.slice(start as usize..(start + PIECE_BYTES).min(size) as usize);
+                let pieces: Vec<Bytes> = starts.map(piece).collect();
+                let meta = BroadcastMeta::of(id, size, PIECE_BYTES, &pieces, true, address);
+                let put = self.blocks.manager.put_broadcast(&meta, pieces);
+                put.map_err(|e| Error::InvalidArgument(format!("cannot hold {size} bytes for the executors: {e}")))?;
+                broadcasts.push(id);
+                let BroadcastMeta { piece_bytes, checksums, source: address, .. } = meta;
+                let broadcast_id = id.0;
+                proto::payload::Place::Broadcast(proto::BroadcastRef {
+                    broadcast_id,
+                    size,
+                    piece_bytes,
+                    checksums,
+                    address,
+                })
             }
             _ => proto::payload::Place::Inline(bytes),
         };
