@@ -7,6 +7,8 @@
 use bincode::config::{self, Config};
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::bulk;
+
 /// A value could not be encoded or decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
@@ -29,7 +31,7 @@ pub enum CodecError {
 }
 
 /// No single decoded value may claim more than this many bytes.
-const LIMIT: usize = 1 << 31;
+pub(crate) const LIMIT: usize = 1 << 31;
 
 #[inline]
 fn config() -> impl Config {
@@ -50,11 +52,22 @@ impl bincode::enc::write::Writer for Appender<'_> {
 /// Appends the encoding of `value` to `out`. On error `out` is as it was.
 #[inline]
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    if bulk::append(value, out) { Ok(()) } else { encode_each(value, out) }
+}
+
+/// [`encode_into`], element by element.
+#[inline]
+pub(crate) fn encode_each<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let start = out.len();
     bincode::serde::encode_into_writer(value, Appender(out), config()).map_err(|e| {
         out.truncate(start);
         CodecError::Encode { type_name: std::any::type_name::<T>(), message: e.to_string() }
     })
+}
+
+/// Appends a length as it stands before the elements of a Vec.
+pub(crate) fn append_len(len: usize, out: &mut Vec<u8>) -> bool {
+    encode_each(&(len as u64), out).is_ok()
 }
 
 /// The encoding of `value`.
@@ -67,6 +80,15 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// Decodes one value from the start of `bytes`; returns it and how many bytes it took.
 #[inline]
 pub fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
+    match bulk::take(bytes) {
+        Some(taken) => Ok(taken),
+        None => decode_each(bytes),
+    }
+}
+
+/// [`decode_prefix`], element by element.
+#[inline]
+pub(crate) fn decode_each<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
     // Borrowing: a string that is kept in another form, such as inline, is not allocated on the way.
     bincode::serde::borrow_decode_from_slice(bytes, config())
         .map_err(|e| CodecError::Decode { type_name: std::any::type_name::<T>(), message: e.to_string() })

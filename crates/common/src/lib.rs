@@ -3,6 +3,7 @@
 //!
 //! This crate calls nobody; every crate of the workspace calls it.
 
+mod bulk;
 pub mod codec;
 pub mod conf;
 pub mod data;
