@@ -103,9 +103,11 @@ fn numbers(sc: &Context, n: u64) -> Result<()> {
     compare(
         "map, filter, reduce",
         n,
-        || sc.range_n(0..n, 8).map(|x| x * 3 + 1).filter(|x| x % 2 == 0).reduce(|a, b| a.wrapping_add(b)),
+        || sc.range_n(0..n, 8).map(|x| x * 3 + 1).filter(|x| x.is_multiple_of(2)).reduce(|a, b| a.wrapping_add(b)),
         || {
-            let part = |from, to| (from..to).map(|x| x * 3 + 1).filter(|x| x % 2 == 0).fold(0, u64::wrapping_add);
+            let part = |from, to| {
+                (from..to).map(|x| x * 3 + 1).filter(|x: &u64| x.is_multiple_of(2)).fold(0, u64::wrapping_add)
+            };
             threads(black_box(n), part).into_iter().fold(0, u64::wrapping_add)
         },
     )?;
@@ -142,10 +144,11 @@ fn cached(sc: &Context, n: u64) -> Result<()> {
     compare(
         "cached: filter, count",
         n,
-        || rdd.filter(|x| x % 3 == 0).count(),
+        || rdd.filter(|x| x.is_multiple_of(3)).count(),
         || {
-            let part =
-                |from: u64, to: u64| data[from as usize..to as usize].iter().filter(|x| *x % 3 == 0).count() as u64;
+            let part = |from: u64, to: u64| {
+                data[from as usize..to as usize].iter().filter(|x| x.is_multiple_of(3)).count() as u64
+            };
             threads(n, part).into_iter().sum()
         },
     )?;
@@ -295,7 +298,7 @@ fn text(sc: &Context, dir: &Path, lines: u64) -> Result<()> {
             let words = |line: &str, emit: &mut firesteel::Emitter<Str>| {
                 line.split_whitespace().for_each(|w| emit.emit(Str::from(w)));
             };
-            Ok(sc.text_lines_n(&name, 8)?.flat_map_to(words).aggregate(0, |n, w| n + w.len() as u64, |a, b| a + b)?)
+            sc.text_lines_n(&name, 8)?.flat_map_to(words).aggregate(0, |n, w| n + w.len() as u64, |a, b| a + b)
         },
         || halves(&read(), &lengths),
     )?;

@@ -37,7 +37,8 @@ fn ranges_end_where_they_end() {
     assert_eq!(sc.range_n(250..5000u32, 4).collect().unwrap(), (250..5000).collect::<Vec<_>>());
     assert_eq!(sc.range_n(i64::MIN..i64::MIN + 1025, 1).count().unwrap(), 1025);
     assert_eq!(sc.range_n(u64::MAX - 1024..u64::MAX, 1).max().unwrap(), u64::MAX - 1);
-    assert_eq!(sc.range_n(5..5usize, 3).count().unwrap() + sc.range_n(7..3i32, 3).count().unwrap(), 0);
+    let (from, to) = (7i32, 3);
+    assert_eq!(sc.range_n(5..5usize, 3).count().unwrap() + sc.range_n(from..to, 3).count().unwrap(), 0);
 }
 
 #[test]

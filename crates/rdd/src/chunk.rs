@@ -350,7 +350,7 @@ mod tests {
         fn owned_and_shared_chunks_work_as_vecs_do(v: Vec<u32>) {
             let words: Vec<String> = v.iter().map(u32::to_string).collect();
             let large: Vec<[u64; 9]> = v.iter().map(|x| [u64::from(*x); 9]).collect();
-            let even = |x: &u32| x % 2 == 0;
+            let even = |x: &u32| x.is_multiple_of(2);
             for chunk in both(&v) {
                 prop_assert_eq!(chunk.filter(even), v.iter().copied().filter(even).collect::<Vec<_>>());
             }
