@@ -41,7 +41,8 @@ fn consume(board: &Board, elements: PartitionIter<(u64, String)>) -> u64 {
 
 fn with_a_lost_executor(action: fn(&Rdd<(u64, String)>, Board)) {
     let cluster = Cluster::start(2, 1);
-    let sc = cluster.context().build().unwrap();
+    // Over a connection, which ends with the other executor; a file that is open would not.
+    let sc = cluster.context().set("spark.shuffle.readHostLocalDisk", false).build().unwrap();
     let board = cluster.board("board");
     let pids = executor_pids(&sc, &cluster.board("pids"), 2);
     let pairs = spread(&sc);

@@ -24,7 +24,9 @@ use firesteel_rpc::proto::deploy::ExecutorLaunch;
 use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_driver, to_executor::Message};
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, bind::bind_one_of, bind::host_port, connect_driver};
 use firesteel_shuffle::{Compression, ShuffleConfig, ShuffleManager};
-use firesteel_storage::{BlockClient, BlockManager, BlockServer, BroadcastFetcher, MemoryConfig, MemoryManager};
+use firesteel_storage::{
+    BlockClient, BlockManager, BlockServer, BroadcastFetcher, ClientConfig, MemoryConfig, MemoryManager, Retries,
+};
 use prost::Message as _;
 
 use crate::config::{ExecutorConfig, ExecutorSettings};
@@ -157,6 +159,8 @@ async fn register(launch: ExecutorLaunch) -> Result<Registered, ExecutorError> {
         build_hash: binary.hash.0.to_vec(),
         pid: std::process::id(),
         shuffle_service_address: launch.shuffle_service_address.clone(),
+        boot_id: boot_id(),
+        local_dirs: launch.local_dirs.clone(),
     };
     let message = Some(to_driver::Message::RegisterExecutor(register));
     stream.tx.send(ToDriver { message }).map_err(|e| closed(e.to_string()))?;
@@ -178,6 +182,14 @@ async fn register(launch: ExecutorLaunch) -> Result<Registered, ExecutorError> {
     Ok(Registered { executor: Executor::new(config, sink), stream, end, _blocks: blocks })
 }
 
+/// This host's boot id; empty when it has none, and then nothing is read from other executors' disks.
+pub(crate) fn boot_id() -> String {
+    firesteel_os::host::boot_id().unwrap_or_else(|error| {
+        tracing::warn!(%error, "this host has no boot id; map outputs of other executors on it are fetched");
+        String::new()
+    })
+}
+
 /// The executor that launch message and driver's settings ask for.
 fn configure(
     launch: &ExecutorLaunch,
@@ -187,14 +199,17 @@ fn configure(
 ) -> Result<ExecutorConfig, ExecutorError> {
     let conf = Conf::from_pairs(conf, Source::Driver);
     let executor = ExecutorId(launch.executor_id);
-    let client = BlockClient::new(key, launch.app_id.as_str(), Role::Executor);
+    // Who fetches a broadcast value has other peers to ask.
+    let impatient = BlockClient::new(key.clone(), launch.app_id.as_str(), Role::Executor);
+    let client = BlockClient::with_config(key, launch.app_id.as_str(), Role::Executor, client_config(&conf)?);
     let (fraction, storage) = (conf.get(&keys::MEMORY_FRACTION)?, conf.get(&keys::MEMORY_STORAGE_FRACTION)?);
-    let memory = MemoryManager::new(MemoryConfig::of_process(launch.memory_mb << 20, fraction, storage));
+    let memory = MemoryConfig::of_process(launch.memory_mb << 20, fraction, storage);
+    let shuffle = shuffle_config(launch, &conf)?.reading(&conf, memory.total_bytes, launch.cores)?;
+    let shuffle = Arc::new(ShuffleManager::new(shuffle, client.clone())?);
     let dirs: Vec<PathBuf> = launch.local_dirs.iter().map(PathBuf::from).collect();
-    let blocks = Arc::new(BlockManager::with_disk(memory, &dirs));
-    let shuffle = Arc::new(ShuffleManager::new(shuffle_config(launch, &conf)?, client.clone())?);
+    let blocks = Arc::new(BlockManager::with_disk(MemoryManager::new(memory), &dirs));
     blocks.set_shuffle_source(shuffle.clone());
-    let fetcher = BroadcastFetcher::new(client.clone(), blocks.clone(), executor);
+    let fetcher = BroadcastFetcher::new(impatient, blocks.clone(), executor);
     let broadcasts = BroadcastValues::fetched_by(fetcher);
     Ok(ExecutorConfig {
         executor,
@@ -204,6 +219,12 @@ fn configure(
         client,
         services: Arc::new(TaskServices { blocks, shuffle, broadcasts }),
     })
+}
+
+fn client_config(conf: &Conf) -> Result<ClientConfig, ExecutorError> {
+    let (max, wait) = (conf.get(&keys::SHUFFLE_IO_MAX_RETRIES)?, conf.get(&keys::SHUFFLE_IO_RETRY_WAIT)?);
+    let network_timeout = conf.get(&keys::NETWORK_TIMEOUT)?;
+    Ok(ClientConfig { network_timeout, retries: Retries { max, wait }, ..ClientConfig::default() })
 }
 
 fn shuffle_config(launch: &ExecutorLaunch, conf: &Conf) -> Result<ShuffleConfig, ExecutorError> {

@@ -1,13 +1,14 @@
 //! What the tasks of one stage attempt share: decoded by the first of them that runs here, once, on its own thread.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use firesteel_common::{BroadcastId, ExecutorId, ShuffleId, TaskId};
 use firesteel_rdd::lineage::decode_stage;
 use firesteel_rdd::task::{KillFlag, StageTask, TaskError};
-use firesteel_rpc::proto::executor::{Payload, ShuffleOutputs, StageData, payload::Place};
+use firesteel_rpc::proto::executor::{ExecutorFiles, Payload, ShuffleOutputs, StageData, payload::Place};
 use firesteel_shuffle::{MapLocation, ShuffleInput};
 use firesteel_storage::{Abort, BlockId, BlockManager, BroadcastMeta};
 use prost::Message;
@@ -63,14 +64,26 @@ impl StageSlot {
             StageData::decode(bytes).map_err(|e| TaskError::failed(format!("cannot read the stage's data: {e}")))?;
         let task = decode_stage(&data.lineage)
             .map_err(|e| TaskError::failed(format!("cannot decode the stage's lineage: {e}")))?;
-        let shuffles = data.shuffles.into_iter().map(shuffle_input).collect();
+        let files = data.files.into_iter().filter(|files| on_this_host(&files.boot_id));
+        let dirs = |files: ExecutorFiles| files.local_dirs.into_iter().map(PathBuf::from).collect();
+        let host_local: BTreeMap<ExecutorId, Vec<PathBuf>> =
+            files.map(|files| (ExecutorId(files.executor_id), dirs(files))).collect();
+        let shuffles = data.shuffles.into_iter().map(|outputs| shuffle_input(outputs, &host_local)).collect();
         let stage = Arc::new(Stage { task, shuffles: Arc::new(shuffles) });
         *decoded = Some(stage.clone());
         Ok(stage)
     }
 }
 
-fn shuffle_input(outputs: ShuffleOutputs) -> (ShuffleId, Arc<ShuffleInput>) {
+fn on_this_host(boot_id: &str) -> bool {
+    static HERE: OnceLock<String> = OnceLock::new();
+    !boot_id.is_empty() && HERE.get_or_init(crate::backend::boot_id) == boot_id
+}
+
+fn shuffle_input(
+    outputs: ShuffleOutputs,
+    host_local: &BTreeMap<ExecutorId, Vec<PathBuf>>,
+) -> (ShuffleId, Arc<ShuffleInput>) {
     let shuffle = ShuffleId(outputs.shuffle_id);
     let maps = outputs.maps.into_iter().map(|m| MapLocation {
         map_task: TaskId(m.map_task_id),
@@ -78,7 +91,7 @@ fn shuffle_input(outputs: ShuffleOutputs) -> (ShuffleId, Arc<ShuffleInput>) {
         block_address: m.block_address,
         sizes: m.sizes,
     });
-    (shuffle, Arc::new(ShuffleInput { shuffle, maps: maps.collect() }))
+    (shuffle, Arc::new(ShuffleInput { shuffle, maps: maps.collect(), host_local: host_local.clone() }))
 }
 
 /// The bytes of a payload, from the message or from those who have them; with `keep`, pieces stay here to be offered to

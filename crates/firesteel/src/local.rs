@@ -79,13 +79,15 @@ pub fn start(
     cores: &Arc<AtomicU32>,
 ) -> Result<(Driver, Box<dyn Backend>)> {
     let task_cpus = config.task_cpus.max(1);
-    let scratch = local_dirs(conf)?.iter().map(|dir| Scratch::new(dir)).collect::<Result<Vec<_>>>()?;
+    let scratch = Scratch::of_dirs(&local_dirs(conf)?)?;
     let (fraction, storage) = (get(conf, &keys::MEMORY_FRACTION)?, get(conf, &keys::MEMORY_STORAGE_FRACTION)?);
     let memory = MemoryConfig::of_process(get(conf, &keys::DRIVER_MEMORY)?.0, fraction, storage);
+    let pool_bytes = memory.total_bytes;
     let dirs: Vec<PathBuf> = scratch.iter().map(|s| s.path().to_owned()).collect();
     let blocks = Arc::new(BlockManager::with_disk(MemoryManager::new(memory), &dirs));
     let client = BlockClient::new(None, "local", Role::Executor);
-    let shuffle = ShuffleManager::new(shuffle_config(conf, dirs)?, client.clone());
+    let shuffle = shuffle_config(conf, dirs)?.reading(conf, pool_bytes, threads);
+    let shuffle = ShuffleManager::new(shuffle.map_err(|e| Error::Start(e.to_string()))?, client.clone());
     let shuffle = Arc::new(shuffle.map_err(|e| Error::Start(e.to_string()))?);
     let broadcasts = BroadcastValues::in_process();
     let services = Arc::new(TaskServices { blocks: blocks.clone(), shuffle, broadcasts: broadcasts.clone() });
@@ -119,6 +121,7 @@ pub fn start(
         host: "localhost".to_owned(),
         block_address: "in-process".to_owned(),
         shuffle_service: None,
+        files: proto::ExecutorFiles::default(),
         cores: threads,
         link: Box::new(InProcess(executor)),
     };

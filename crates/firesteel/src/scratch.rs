@@ -49,6 +49,22 @@ impl Scratch {
         Ok(Scratch { path, _lock: lock })
     }
 
+    /// Makes one below each of `parents`. Those where it cannot be made are left out, unless there is no other.
+    pub fn of_dirs(parents: &[PathBuf]) -> Result<Vec<Scratch>> {
+        let mut failure = Error::Start("spark.local.dir names no directory".to_owned());
+        let mut made = Vec::new();
+        for parent in parents {
+            match Scratch::new(parent) {
+                Ok(scratch) => made.push(scratch),
+                Err(error) => {
+                    tracing::warn!(%error, "going on without this local directory");
+                    failure = error;
+                }
+            }
+        }
+        if made.is_empty() { Err(failure) } else { Ok(made) }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

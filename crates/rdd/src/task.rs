@@ -193,7 +193,7 @@ impl TaskContext {
     pub fn read_shuffle(&self, shuffle: ShuffleId, reduce: u32) -> Result<ShuffleBlocks, TaskError> {
         let kill = self.kill.clone();
         let abort = Abort::new(move || kill.reason());
-        Ok(self.services.shuffle.read(self.shuffle_input(shuffle)?, reduce, abort))
+        Ok(self.services.shuffle.read(self.shuffle_input(shuffle)?, reduce, abort).counted_in(&self.memory))
     }
 
     /// The data of a source partition, which the driver sent with the task.

@@ -113,8 +113,9 @@ fn remote(data: &[(u64, u64)]) {
         MapLocation { map_task, executor: ExecutorId(1), block_address, sizes: writer.finish().unwrap().sizes }
     };
     let large: Vec<MapLocation> = (0..32).map(|task| map(task, 300_000)).collect();
-    let large = Arc::new(ShuffleInput { shuffle: ShuffleId(0), maps: large });
-    let small = Arc::new(ShuffleInput { shuffle: ShuffleId(0), maps: vec![map(99, 1)] });
+    let large = Arc::new(ShuffleInput { shuffle: ShuffleId(0), maps: large, host_local: Default::default() });
+    let small =
+        Arc::new(ShuffleInput { shuffle: ShuffleId(0), maps: vec![map(99, 1)], host_local: Default::default() });
     let here = manager(&tempfile::tempdir().unwrap(), 0, Compression::None);
     let drain = |input| {
         let mut blocks = here.read(input, 0, Abort::never());
@@ -150,7 +151,7 @@ fn manager(dir: &tempfile::TempDir, executor: u32, compression: Compression) -> 
 
 fn input(map_task: TaskId, executor: u32, address: &str, sizes: Vec<u8>) -> Arc<ShuffleInput> {
     let location = MapLocation { map_task, executor: ExecutorId(executor), block_address: address.to_owned(), sizes };
-    Arc::new(ShuffleInput { shuffle: ShuffleId(0), maps: vec![location] })
+    Arc::new(ShuffleInput { shuffle: ShuffleId(0), maps: vec![location], host_local: Default::default() })
 }
 
 fn best_of(mut work: impl FnMut() -> u64) -> f64 {

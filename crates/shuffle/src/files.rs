@@ -16,11 +16,13 @@ use std::{
 use firesteel_common::{ShuffleId, TaskId};
 use firesteel_storage::{BlockData, BlockError};
 
-use crate::ShuffleError;
+use crate::{ShuffleError, block_body::BlockBody};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"FSSHIDX1");
 const INDEX_HEADER: usize = 12;
 const INDEX_ENTRY: usize = 12;
+/// So much of a block is read at a time.
+const PIECE: usize = 256 * 1024;
 
 /// The directory of a shuffle under one local directory.
 pub fn shuffle_dir(dir: &Path, shuffle: ShuffleId) -> PathBuf {
@@ -165,8 +167,8 @@ impl MapFiles {
         Ok(BlockData::File { file, path, offset, len, crc32c: Some(crc32c) })
     }
 
-    /// Reads and checks the block of `reduce`; `out` is overwritten.
-    pub fn read(&self, reduce: u32, out: &mut Vec<u8>) -> Result<(), BlockError> {
+    /// Reads and checks the block of `reduce` into `body`; one of more than `limit` bytes is checked and left in its file.
+    pub fn read(&self, reduce: u32, limit: u64, body: &mut BlockBody) -> Result<(), BlockError> {
         let BlockRange { offset, len, crc32c } = self.range(reduce)?;
         let actual = self
             .data
@@ -178,9 +180,29 @@ impl MapFiles {
             let message = format!("it has {actual} bytes where the index says {len} at {offset} for reducer {reduce}");
             return Err(corrupt(&self.data_path, &message));
         }
-        out.resize(len as usize, 0);
-        read_exact(&self.data, &self.data_path, out, offset)?;
-        let actual = crc32c::crc32c(out);
+        let actual = if len > limit {
+            let mut piece = vec![0; PIECE];
+            let mut crc = 0;
+            let mut at = 0;
+            while at < len {
+                let n = (len - at).min(PIECE as u64) as usize;
+                read_exact(&self.data, &self.data_path, &mut piece[..n], offset + at)?;
+                crc = crc32c::crc32c_append(crc, &piece[..n]);
+                at += n as u64;
+            }
+            body.set_file(self.data.clone(), self.data_path.clone(), offset, len);
+            crc
+        } else {
+            let mut crc = 0;
+            let mut at = offset;
+            for piece in body.memory().start(len as usize).chunks_mut(PIECE) {
+                read_exact(&self.data, &self.data_path, piece, at)?;
+                // While it is in the processor's cache.
+                crc = crc32c::crc32c_append(crc, piece);
+                at += piece.len() as u64;
+            }
+            crc
+        };
         if actual != crc32c {
             let message = format!("the CRC-32C of reducer {reduce}'s block is {actual:08x}, {crc32c:08x} was written");
             return Err(corrupt(&self.data_path, &message));

@@ -77,6 +77,13 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// How many bytes follow this header of a frame.
+    pub fn stored_len(header: &[u8]) -> Option<usize> {
+        let stored = header.get(8..HEADER_BYTES)?.first_chunk::<4>()?;
+        // The highest bit says how they are stored.
+        Some((u32::from_le_bytes(*stored) & !(1 << 31)) as usize)
+    }
+
     /// The frame that starts at `at`.
     pub fn find(block: &[u8], at: usize) -> Result<Frame, String> {
         let broken = || format!("no frame at byte {at} of a block of {} bytes", block.len());

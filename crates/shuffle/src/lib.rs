@@ -14,6 +14,7 @@
 //! Callers: the operators of `rdd` write, read and combine; executor and driver own a [`ShuffleManager`]. This crate
 //! calls `storage` for blocks of other executors and serves its own files as a `BlockSource`.
 
+mod block_body;
 pub mod combine_table;
 pub mod error;
 pub mod files;

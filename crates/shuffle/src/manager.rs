@@ -3,20 +3,30 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use firesteel_common::{ExecutorId, ShuffleId, TaskId};
-use firesteel_storage::{Abort, BlockClient, BlockData, BlockError, BlockId, BlockSource};
+use firesteel_common::{
+    ExecutorId, ShuffleId, TaskId,
+    conf::{Conf, ConfError, keys},
+};
+use firesteel_storage::{Abort, BlockClient, BlockData, BlockError, BlockId, BlockSource, ScratchFile};
 
 use crate::{
     Compression, ShuffleBlocks, ShuffleError, ShuffleInput,
+    block_body::BlockBody,
     files::{self, MapFiles},
 };
 
 /// Open files that are kept for the next reader.
 const OPEN_FILES: usize = 256;
+
+/// A block of this size is held in memory however little there is.
+const LEAST_BLOCK_IN_MEMORY: u64 = 1 << 20;
 
 /// What a [`ShuffleManager`] works by.
 #[derive(Clone, Debug)]
@@ -31,6 +41,10 @@ pub struct ShuffleConfig {
     pub max_bytes_in_flight: u64,
     /// Bytes of map output that a map task gathers in memory before it spills.
     pub write_buffer_bytes: usize,
+    /// Blocks of more bytes are not held in memory (`spark.network.maxRemoteBlockSizeFetchToMem`).
+    pub max_block_in_memory: u64,
+    /// Files of other executors on this host are read from its disk (`spark.shuffle.readHostLocalDisk`).
+    pub read_host_local: bool,
     /// A shuffle service serves the files: they outlive this manager, and whoever runs the service removes them.
     pub outlived_by_files: bool,
 }
@@ -44,35 +58,64 @@ impl ShuffleConfig {
             compression: Compression::default(),
             max_bytes_in_flight: 48 << 20,
             write_buffer_bytes: 64 << 20,
+            max_block_in_memory: 200 << 20,
+            read_host_local: true,
             outlived_by_files: false,
         }
     }
 }
 
-/// Owns an executor's shuffle files; whatever is left of them goes when it is dropped, unless they outlive it. Spark: `SortShuffleManager` with
-/// its `IndexShuffleBlockResolver`.
+/// Owns an executor's shuffle files; whatever is left of them goes when it is dropped, unless they outlive it. Spark:
+/// `SortShuffleManager` with its `IndexShuffleBlockResolver`.
 pub struct ShuffleManager {
     config: ShuffleConfig,
     client: BlockClient,
     /// Shuffles that have directories.
     written: Mutex<BTreeSet<ShuffleId>>,
-    open: Mutex<HashMap<(ShuffleId, TaskId), Arc<MapFiles>>>,
+    /// Indexes of local directories in which nothing could be made.
+    failed_dirs: Mutex<BTreeSet<usize>>,
+    open: Mutex<OpenFiles>,
+    /// How many files there were for large blocks.
+    scratch_files: AtomicU64,
+}
+
+type OpenFiles = HashMap<(ShuffleId, TaskId), Arc<MapFiles>>;
+
+impl ShuffleConfig {
+    /// As the configuration says how blocks are read, in an executor whose tasks, `cores` at a time, share `pool_bytes` of
+    /// memory.
+    pub fn reading(self, conf: &Conf, pool_bytes: u64, cores: u32) -> Result<ShuffleConfig, ConfError> {
+        let share = pool_bytes / 8 / u64::from(cores.max(1));
+        let max_block_in_memory =
+            conf.get(&keys::MAX_REMOTE_BLOCK_SIZE_FETCH_TO_MEM)?.0.min(share.max(LEAST_BLOCK_IN_MEMORY));
+        let read_host_local = conf.get(&keys::SHUFFLE_READ_HOST_LOCAL_DISK)?;
+        Ok(ShuffleConfig { max_block_in_memory, read_host_local, ..self })
+    }
 }
 
 impl ShuffleManager {
-    /// A manager over the directories of `config`, which it creates; `client` fetches what other executors have.
-    pub fn new(config: ShuffleConfig, client: BlockClient) -> Result<ShuffleManager, ShuffleError> {
+    /// A manager over the directories of `config`, which it creates; those that cannot be made are left out; `client` fetches what other executors have.
+    pub fn new(mut config: ShuffleConfig, client: BlockClient) -> Result<ShuffleManager, ShuffleError> {
+        let mut failure = ShuffleError::NoDirectory;
+        config.dirs.retain(|dir| match fs::create_dir_all(dir) {
+            Ok(()) => true,
+            Err(source) => {
+                failure = ShuffleError::File { action: "create directory", path: dir.clone(), source };
+                tracing::warn!(error = %failure, "going on without this local directory");
+                false
+            }
+        });
         if config.dirs.is_empty() {
-            return Err(ShuffleError::NoDirectory);
+            return Err(failure);
         }
-        for dir in &config.dirs {
-            fs::create_dir_all(dir).map_err(|source| ShuffleError::File {
-                action: "create directory",
-                path: dir.clone(),
-                source,
-            })?;
-        }
-        Ok(ShuffleManager { config, client, written: Mutex::default(), open: Mutex::default() })
+        Ok(ShuffleManager {
+            config,
+            client,
+            written: Mutex::default(),
+            failed_dirs: Mutex::default(),
+            open: Mutex::default(),
+            scratch_files: AtomicU64::new(0),
+        })
     }
 
     /// What it works by.
@@ -91,7 +134,7 @@ impl ShuffleManager {
 
     /// Removes what this executor wrote for a shuffle. Readers that have its files open are not disturbed.
     pub fn remove_shuffle(&self, shuffle: ShuffleId) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| *of != shuffle);
+        self.open().retain(|(of, _), _| *of != shuffle);
         if self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(&shuffle) {
             self.remove_directories(shuffle);
         }
@@ -108,45 +151,57 @@ impl ShuffleManager {
         }
     }
 
-    /// Where the files of a map task go; the directory is there afterwards.
+    /// Where the files of a map task go; the directory is there afterwards. A local directory in which nothing can be made
+    /// any more is skipped from then on, as long as there is another.
     pub(crate) fn paths_to_write(
         &self,
         shuffle: ShuffleId,
         map_task: TaskId,
     ) -> Result<(PathBuf, PathBuf), ShuffleError> {
-        let (data, index) = self.paths(shuffle, map_task);
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if !written.contains(&shuffle) {
-            for dir in &self.config.dirs {
-                let path = files::shuffle_dir(dir, shuffle);
-                // Not the local directory itself: where that was removed its owner has ended, and nobody would remove it.
-                match fs::create_dir(&path) {
-                    Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-                        return Err(ShuffleError::File { action: "create directory", path, source });
-                    }
-                    _ => {}
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(shuffle);
+        let count = self.config.dirs.len();
+        let mut failed = self.failed_dirs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failure = ShuffleError::NoDirectory;
+        for index in (0..count).map(|i| ((map_task.0 + i as u64) % count as u64) as usize) {
+            if failed.contains(&index) {
+                continue;
+            }
+            let dir = files::shuffle_dir(&self.config.dirs[index], shuffle);
+            // Not the local directory itself: where that was removed its owner has ended, and nobody would remove it.
+            match fs::create_dir(&dir) {
+                Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                    failure = ShuffleError::File { action: "create directory", path: dir, source };
+                    tracing::warn!(error = %failure, "this local directory is used for nothing new");
+                    failed.insert(index);
+                }
+                _ => {
+                    let (data, index) = (files::data_name(shuffle, map_task), files::index_name(shuffle, map_task));
+                    return Ok((dir.join(data), dir.join(index)));
                 }
             }
-            written.insert(shuffle);
         }
-        Ok((data, index))
+        // Each deserves another chance with the next task.
+        failed.clear();
+        Err(failure)
     }
 
-    fn paths(&self, shuffle: ShuffleId, map_task: TaskId) -> (PathBuf, PathBuf) {
-        let dir = &self.config.dirs[(map_task.0 % self.config.dirs.len() as u64) as usize];
-        let dir = files::shuffle_dir(dir, shuffle);
-        (dir.join(files::data_name(shuffle, map_task)), dir.join(files::index_name(shuffle, map_task)))
-    }
-
-    /// The open files of a map task of this executor.
-    fn files(&self, shuffle: ShuffleId, map_task: TaskId) -> Result<Arc<MapFiles>, BlockError> {
+    /// The open files of a map task, in one of these local directories of an executor.
+    fn files(&self, dirs: &[PathBuf], shuffle: ShuffleId, map_task: TaskId) -> Result<Arc<MapFiles>, BlockError> {
         let key = (shuffle, map_task);
-        if let Some(files) = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(files) = self.open().get(&key) {
             return Ok(files.clone());
         }
-        let (data, index) = self.paths(shuffle, map_task);
+        let (data, index) = (files::data_name(shuffle, map_task), files::index_name(shuffle, map_task));
+        // Usually in the first one that is looked at: see `paths_to_write`.
+        let paths = (0..dirs.len() as u64).map(|i| {
+            let dir = files::shuffle_dir(&dirs[((map_task.0 + i) % dirs.len() as u64) as usize], shuffle);
+            (dir.join(&data), dir.join(&index))
+        });
+        let mut paths: Vec<_> = paths.collect();
+        let there = paths.iter().position(|(data, index)| index.exists() || data.exists()).unwrap_or(0);
+        let (data, index) = paths.swap_remove(there);
         let files = Arc::new(MapFiles::open(data, index)?);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open();
         if open.len() >= OPEN_FILES {
             open.clear();
         }
@@ -154,15 +209,42 @@ impl ShuffleManager {
         Ok(files)
     }
 
-    /// Reads and checks a block that a map task of this executor wrote; `out` is overwritten.
-    pub(crate) fn read_own(
+    fn open(&self) -> MutexGuard<'_, OpenFiles> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads and checks a block from these directories, its executor's, on this host. What is found corrupt is looked at
+    /// once more. Blocks of more than `limit` bytes are left in their file.
+    pub(crate) fn read_local(
         &self,
-        shuffle: ShuffleId,
-        map_task: TaskId,
-        reduce: u32,
-        out: &mut Vec<u8>,
+        dirs: &[PathBuf],
+        block: (ShuffleId, TaskId, u32),
+        limit: u64,
+        body: &mut BlockBody,
     ) -> Result<(), BlockError> {
-        self.files(shuffle, map_task)?.read(reduce, out)
+        let (shuffle, map_task, reduce) = block;
+        match self.files(dirs, shuffle, map_task).and_then(|files| files.read(reduce, limit, body)) {
+            Err(e @ BlockError::CorruptFile { .. }) => {
+                tracing::warn!(error = %e, "reading a corrupt block once more");
+                self.open().remove(&(shuffle, map_task));
+                self.files(dirs, shuffle, map_task)?.read(reduce, limit, body)
+            }
+            result => result,
+        }
+    }
+
+    /// A file for a block of `bytes` bytes that is too large for memory. It has no name: it ends with its last user,
+    /// however that ends.
+    pub(crate) fn scratch_file(&self, bytes: u64) -> Result<ScratchFile, BlockError> {
+        let number = self.scratch_files.fetch_add(1, Ordering::Relaxed);
+        let dirs = &self.config.dirs;
+        let path = dirs[(number % dirs.len() as u64) as usize].join(format!("fetch_{number}.tmp"));
+        let failed = |action| move |path: &Path, source| BlockError::File { action, path: path.to_owned(), source };
+        let file = fs::File::options().read(true).write(true).create_new(true).open(&path);
+        let file = file.map_err(|e| failed("create")(&path, e))?;
+        fs::remove_file(&path).map_err(|e| failed("unlink")(&path, e))?;
+        tracing::debug!(path = %path.display(), bytes, "a large block goes to disk");
+        Ok(ScratchFile { file, path })
     }
 }
 
@@ -171,7 +253,7 @@ impl BlockSource for ShuffleManager {
         let BlockId::Shuffle { shuffle, map_task, reduce } = *id else {
             return Err(BlockError::NotFound { id: *id });
         };
-        self.files(shuffle, map_task)?.block(reduce)
+        self.files(&self.config.dirs, shuffle, map_task)?.block(reduce)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the driver knows of map outputs: who wrote them, where they lie, how large each block is.
 
+use std::{collections::BTreeMap, path::PathBuf};
+
 use firesteel_common::{ExecutorId, ShuffleId, TaskId};
 
 /// What a finished map task reports. Spark: `MapStatus`.
@@ -31,6 +33,9 @@ pub struct ShuffleInput {
     pub shuffle: ShuffleId,
     /// One a map task; the index is the map's partition.
     pub maps: Vec<MapLocation>,
+    /// The local directories of those executors, other than the reader, whose files are on this host's disk. A file that
+    /// is not found there is fetched.
+    pub host_local: BTreeMap<ExecutorId, Vec<PathBuf>>,
 }
 
 const LOG_BASE: f64 = 1.1;

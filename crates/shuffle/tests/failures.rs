@@ -14,16 +14,21 @@ use std::{
 
 use common::{Executor, SHUFFLE, executor, executor_with, input, small_buffers, uncompressed};
 use firesteel_common::{ExecutorId, TaskFailure, TaskId};
-use firesteel_shuffle::{Abort, MapWriter, RecordReader, ShuffleError};
+use firesteel_shuffle::{Abort, MapWriter, RecordReader, ShuffleError, ShuffleInput};
 
 /// The output of task 7 is damaged; both the executor that has it and another one must find out.
 fn finds(damage: impl Fn(&Executor), file: &str) {
     let (owner, other) = (executor_with(1, uncompressed), executor(2));
+    // One that holds next to nothing in memory.
+    let frugal = executor_with(3, |c| c.max_block_in_memory = 16);
     let records: Vec<(u32, u64)> = (0..1000).map(|i| (i % 2, u64::from(i))).collect();
-    let input = input(vec![owner.map(6, 2, &records), owner.map(7, 2, &records)]);
+    let remote = input(vec![owner.map(6, 2, &records), owner.map(7, 2, &records)]);
+    let beside = Arc::new(ShuffleInput { host_local: owner.files_on_this_host(), ..(*remote).clone() });
     damage(&owner);
-    for reader in [&owner, &other] {
-        let failure = reader.reduce::<u64>(&input, 1).unwrap_err();
+    for (reader, input) in
+        [(&owner, &remote), (&other, &remote), (&other, &beside), (&frugal, &remote), (&frugal, &beside)]
+    {
+        let failure = reader.reduce::<u64>(input, 1).unwrap_err();
         let TaskFailure::FetchFailed { shuffle, map_index, map_task, reduce, executor, message } = failure else {
             panic!("{failure:?}");
         };
@@ -188,4 +193,64 @@ fn files_go_with_their_shuffle_and_the_rest_with_the_manager() {
     assert_eq!(Arc::strong_count(&manager), 1);
     drop(manager);
     assert_eq!(here.files(), [""; 0]);
+}
+
+#[test]
+fn large_blocks_are_read_piece_by_piece_from_wherever_they_are_and_leave_nothing() {
+    let owner = executor_with(1, |c| c.max_block_in_memory = 1000);
+    let other = executor_with(2, |c| c.max_block_in_memory = 1000);
+    let records: Vec<(u32, u64)> = (0..200_000).map(|i| (i % 2, u64::from(i))).collect();
+    let remote = input(vec![owner.map(1, 2, &records), owner.map(2, 2, &[(1, 5u64)])]);
+    let beside = Arc::new(ShuffleInput { host_local: owner.files_on_this_host(), ..(*remote).clone() });
+    let expected: Vec<u64> = (0..200_000).filter(|i| i % 2 == 1).chain([5]).collect();
+    for (reader, input) in [(&owner, &remote), (&other, &remote), (&other, &beside)] {
+        assert_eq!(reader.reduce::<u64>(input, 1).unwrap(), expected);
+    }
+    assert_eq!(other.files(), [""; 0]);
+}
+
+#[test]
+fn files_on_this_host_need_no_server_and_what_is_not_there_is_fetched() {
+    let (mut owner, other) = (executor(1), executor(2));
+    let remote = input(vec![owner.map(1, 1, &[(0, 5u64)])]);
+    let wrong = [(ExecutorId(1), vec![other.dir.path().join("nowhere")])].into();
+    let wrong = Arc::new(ShuffleInput { host_local: wrong, ..(*remote).clone() });
+    assert_eq!(other.reduce::<u64>(&wrong, 0).unwrap(), [5], "over the network");
+    let fresh = executor(3);
+    owner.server = None;
+    let beside = Arc::new(ShuffleInput { host_local: owner.files_on_this_host(), ..(*remote).clone() });
+    assert_eq!(fresh.reduce::<u64>(&beside, 0).unwrap(), [5], "from disk");
+    let not_asked = executor_with(4, |c| c.read_host_local = false);
+    assert!(not_asked.reduce::<u64>(&beside, 0).is_err());
+}
+
+#[test]
+fn where_a_large_block_finds_no_room_the_reader_has_failed_and_not_the_block() {
+    let owner = executor(1);
+    let records: Vec<(u32, u64)> = (0..100_000).map(|i| (0, i)).collect();
+    let remote = input(vec![owner.map(1, 1, &records)]);
+    let other = executor_with(2, |c| {
+        c.max_block_in_memory = 10;
+        c.dirs.truncate(1);
+    });
+    fs::remove_dir_all(&other.manager.config().dirs[0]).unwrap();
+    let failure = other.reduce::<u64>(&remote, 0).unwrap_err();
+    let TaskFailure::Exception { message, .. } = &failure else { panic!("{failure:?}") };
+    assert!(message.contains(other.dir.path().to_str().unwrap()), "{message}");
+}
+
+#[test]
+fn a_local_directory_that_fails_is_skipped_and_one_that_never_was_is_left_out() {
+    let mut dirs = Vec::new();
+    let here = executor_with(1, |c| {
+        c.dirs.push("/proc/no/directory".into());
+        dirs.clone_from(&c.dirs);
+    });
+    assert_eq!(here.manager.config().dirs, dirs[..2]);
+    fs::remove_dir_all(&dirs[1]).unwrap();
+    fs::write(&dirs[1], "a file in its place").unwrap();
+    let maps: Vec<_> = (0..4).map(|task| here.map(task, 1, &[(0, task)])).collect();
+    let input = input(maps);
+    assert_eq!(here.reduce::<u64>(&input, 0).unwrap(), [0, 1, 2, 3]);
+    assert_eq!(executor(2).reduce::<u64>(&input, 0).unwrap(), [0, 1, 2, 3]);
 }

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use firesteel_common::ShuffleId;
 use firesteel_rpc::{Role, Secret};
 
-use crate::{Abort, BlockError, BlockId, BlockStream, connection::Connection};
+use crate::{
+    Abort, BlockError, BlockId, BlockStream,
+    connection::{Connection, Target},
+};
 
 /// Requests that [`BlockClient::fetch`] has under way at once; their answers wait in the system's buffers.
 const PIPELINED: usize = 64;
@@ -26,6 +29,22 @@ pub struct ClientConfig {
     pub network_timeout: Duration,
     /// Idle connections that are kept for each address.
     pub idle_connections: usize,
+    /// After failures that may pass.
+    pub retries: Retries,
+}
+
+/// How often, and after how long a wait each time, a fetch is tried again after a failure that may pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retries {
+    /// `spark.shuffle.io.maxRetries`.
+    pub max: u32,
+    /// `spark.shuffle.io.retryWait`.
+    pub wait: Duration,
+}
+
+impl Retries {
+    /// None: the first failure counts.
+    pub const NONE: Retries = Retries { max: 0, wait: Duration::ZERO };
 }
 
 impl Default for ClientConfig {
@@ -34,6 +53,7 @@ impl Default for ClientConfig {
             connect_timeout: Duration::from_secs(10),
             network_timeout: Duration::from_secs(120),
             idle_connections: 4,
+            retries: Retries::NONE,
         }
     }
 }
@@ -157,10 +177,15 @@ impl BlockClient {
         &self,
         address: &str,
         id: BlockId,
-        out: &mut Vec<u8>,
+        target: &mut Target<'_>,
         abort: &Abort,
     ) -> Result<(), BlockError> {
-        self.connect_new(address)?.fetch_once(id, out, abort)
+        self.connect_new(address)?.fetch_once(id, target, abort)
+    }
+
+    /// How failures that may pass are dealt with.
+    pub(crate) fn retries(&self) -> Retries {
+        self.inner.config.retries
     }
 
     /// Takes back a connection that owes nothing.

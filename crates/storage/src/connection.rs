@@ -15,7 +15,7 @@ use firesteel_rpc::{
 };
 
 use crate::{
-    Abort, BlockError, BlockId, ClientConfig,
+    Abort, BlockBuffer, BlockError, BlockId, ClientConfig, ScratchFile,
     wire::{self, HEADER_BYTES, Header, Status},
 };
 
@@ -23,8 +23,30 @@ use crate::{
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// No more is reserved for a block before its bytes arrive: the peer's word is not yet proven.
 const MAX_RESERVED: usize = 1 << 30;
+/// So much is read at a time, and checked while it is in the processor's cache.
+const PIECE: usize = 256 * 1024;
 /// No refusal is longer.
 const MAX_REFUSAL: u64 = 64 * 1024;
+
+/// Makes the file for a block of so many bytes.
+pub(crate) type MakeFile<'a> = &'a mut dyn FnMut(u64) -> Result<ScratchFile, BlockError>;
+
+/// Where a block goes.
+pub(crate) struct Target<'a> {
+    /// Usually here.
+    pub memory: &'a mut BlockBuffer,
+    /// A block of more bytes than this goes to a file.
+    pub large: Option<(u64, MakeFile<'a>)>,
+    /// Where the block is, when it is not in `memory`.
+    pub in_file: Option<ScratchFile>,
+}
+
+impl<'a> Target<'a> {
+    /// Memory, whatever the size.
+    pub fn memory(memory: &'a mut BlockBuffer) -> Target<'a> {
+        Target { memory, large: None, in_file: None }
+    }
+}
 
 /// A connection past its handshake.
 pub(crate) struct Connection {
@@ -42,13 +64,18 @@ impl Connection {
         role: Role,
         config: &ClientConfig,
     ) -> Result<Connection, BlockError> {
-        let failed = |e: io::Error| BlockError::Connect { address: address.to_owned(), message: e.to_string() };
+        let failed = |e: io::Error| {
+            let (address, message) = (address.to_owned(), e.to_string());
+            BlockError::Connect { address, message, refused: e.kind() == io::ErrorKind::ConnectionRefused }
+        };
         let mut stream = connect(address, config.connect_timeout).map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         stream.set_read_timeout(Some(config.connect_timeout)).map_err(failed)?;
         stream.set_write_timeout(Some(config.network_timeout)).map_err(failed)?;
         blocking::open(&mut stream, wire::SERVICE, role, app_id, key).map_err(|e| match e {
-            HandshakeError::Ended(message) => BlockError::Connect { address: address.to_owned(), message },
+            HandshakeError::Ended(message) => {
+                BlockError::Connect { address: address.to_owned(), message, refused: false }
+            }
             e => BlockError::Handshake { address: address.to_owned(), message: e.to_string() },
         })?;
         stream.set_read_timeout(Some(LOOK_AROUND)).map_err(failed)?;
@@ -108,47 +135,53 @@ impl Connection {
         })
     }
 
-    /// Reads so many bytes into `out`, which it overwrites.
-    fn read_payload(&mut self, len: u64, out: &mut Vec<u8>, abort: &Abort) -> Result<(), BlockError> {
-        let wanted = usize::try_from(len).unwrap_or(usize::MAX).min(MAX_RESERVED);
-        if out.capacity() < wanted {
-            // Zeroed memory of the system costs nothing before bytes arrive for it.
-            *out = vec![0; wanted];
-        } else {
-            out.resize(wanted, 0);
-        }
-        let mut filled = 0;
+    /// Reads so many bytes into `out`, which it overwrites, and returns their CRC-32C.
+    fn read_payload(&mut self, len: u64, out: &mut BlockBuffer, abort: &Abort) -> Result<u32, BlockError> {
+        let in_memory = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        out.start(in_memory(len).min(MAX_RESERVED));
+        let (mut filled, mut crc) = (0, 0);
         let mut since = Instant::now();
         while (filled as u64) < len {
-            if filled == out.len() {
-                let left = usize::try_from(len - filled as u64).unwrap_or(usize::MAX);
-                out.resize(filled + left.min(MAX_RESERVED), 0);
-            }
-            match self.input.read(&mut out[filled..]) {
+            let room = match out.len() {
+                reserved if filled < reserved => reserved,
+                reserved => reserved + in_memory(len - filled as u64).min(MAX_RESERVED),
+            };
+            let room = out.extend(filled, room);
+            let piece = room.len().min(PIECE);
+            match self.input.read(&mut room[..piece]) {
                 Ok(0) => return Err(self.lost("closed by the peer within a block")),
                 Ok(n) => {
+                    // While it is in the processor's cache.
+                    crc = crc32c::crc32c_append(crc, &room[..n]);
                     filled += n;
                     since = Instant::now();
                 }
                 Err(e) => self.waited(&e, since, abort)?,
             }
         }
-        Ok(())
+        Ok(crc)
     }
 
     /// One whole answer: the block, checked, or why not.
-    pub fn read_block(&mut self, id: BlockId, out: &mut Vec<u8>, abort: &Abort) -> Result<(), BlockError> {
+    pub fn read_block(&mut self, id: BlockId, target: &mut Target<'_>, abort: &Abort) -> Result<(), BlockError> {
         let header = self.read_header(abort)?;
         if header.status == Status::Failed {
             return Err(self.read_refusal(header, id, abort)?);
         }
-        self.read_payload(header.len, out, abort)?;
-        if header.status == Status::Checked {
-            let actual = crc32c::crc32c(out);
-            if actual != header.crc32c {
-                let address = self.address.clone();
-                return Err(BlockError::Corrupt { address, id, expected: header.crc32c, actual });
+        target.in_file = None;
+        let actual = match &mut target.large {
+            Some((limit, file)) if header.len > *limit => {
+                target.memory.clear();
+                let mut file = file(header.len)?;
+                let crc = self.copy_payload(header.len, abort, &mut file.file, &file.path)?;
+                target.in_file = Some(file);
+                crc
             }
+            _ => self.read_payload(header.len, target.memory, abort)?,
+        };
+        if header.status == Status::Checked && actual != header.crc32c {
+            let address = self.address.clone();
+            return Err(BlockError::Corrupt { address, id, expected: header.crc32c, actual });
         }
         Ok(())
     }
@@ -160,17 +193,17 @@ impl Connection {
             let message = format!("a refusal of {} bytes", header.len);
             return Err(BlockError::Protocol { address, message });
         }
-        let mut text = Vec::new();
+        let mut text = BlockBuffer::new();
         self.read_payload(header.len, &mut text, abort)?;
         Ok(BlockError::Remote { address, id, message: String::from_utf8_lossy(&text).into_owned() })
     }
 
     /// Asks for one block on a connection of which nothing else is awaited.
-    pub fn fetch_once(&mut self, id: BlockId, out: &mut Vec<u8>, abort: &Abort) -> Result<(), BlockError> {
+    pub fn fetch_once(&mut self, id: BlockId, target: &mut Target<'_>, abort: &Abort) -> Result<(), BlockError> {
         let mut request = Vec::new();
         wire::encode_request(&id, &mut request);
         self.write(&request)?;
-        self.read_block(id, out, abort)
+        self.read_block(id, target, abort)
     }
 
     /// Asks for the end of a shuffle's files, on a connection of which nothing else is awaited.
@@ -182,7 +215,7 @@ impl Connection {
         let message = match (header.status, header.len) {
             (Status::Checked | Status::Unchecked, 0) => return Ok(()),
             (Status::Failed, len) if len <= MAX_REFUSAL => {
-                let mut text = Vec::new();
+                let mut text = BlockBuffer::new();
                 self.read_payload(len, &mut text, abort)?;
                 String::from_utf8_lossy(&text).into_owned()
             }
@@ -191,15 +224,17 @@ impl Connection {
         Err(BlockError::NotRemoved { address: self.address.clone(), message })
     }
 
-    pub fn copy_payload(&mut self, len: u64, abort: &Abort, out: &mut File, path: &Path) -> Result<(), BlockError> {
-        let mut buffer = vec![0; 256 * 1024];
-        let mut left = len;
+    /// Writes so many bytes to `out` and returns their CRC-32C.
+    pub fn copy_payload(&mut self, len: u64, abort: &Abort, out: &mut File, path: &Path) -> Result<u32, BlockError> {
+        let mut buffer = vec![0; PIECE];
+        let (mut left, mut crc) = (len, 0);
         let mut since = Instant::now();
         while left > 0 {
             let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
             match self.input.read(&mut buffer[..want]) {
                 Ok(0) => return Err(self.lost("closed by the peer within a block")),
                 Ok(n) => {
+                    crc = crc32c::crc32c_append(crc, &buffer[..n]);
                     out.write_all(&buffer[..n]).map_err(|source| BlockError::File {
                         action: "write",
                         path: path.to_owned(),
@@ -214,7 +249,7 @@ impl Connection {
                 Err(e) => self.waited(&e, since, abort)?,
             }
         }
-        Ok(())
+        Ok(crc)
     }
 }
 

@@ -50,6 +50,8 @@ pub enum BlockError {
         address: String,
         /// What the system said.
         message: String,
+        /// Nobody listens there: the process is gone, and does not come back.
+        refused: bool,
     },
     /// The peer was reached but does not accept this process, or is not who it must be.
     #[error("the block server at {address} and this process do not accept each other: {message}")]
@@ -166,5 +168,11 @@ impl BlockError {
     /// Whether another try, over a new connection, may do better: the connection failed, not the block.
     pub fn is_connection_lost(&self) -> bool {
         matches!(self, BlockError::Lost { .. })
+    }
+
+    /// Whether it may pass by itself: the network or the peer is busy, or was for a moment. A port where nobody listens
+    /// stays so, since a process that serves blocks listens from before anybody knows of it to its end.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, BlockError::Lost { .. } | BlockError::Silent { .. } | BlockError::Connect { refused: false, .. })
     }
 }

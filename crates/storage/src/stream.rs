@@ -1,14 +1,30 @@
 //! The pipelined stream of blocks from one server, seen from the fetching side.
 
-use std::{collections::VecDeque, fs::File, path::Path};
+use std::{
+    collections::VecDeque,
+    fs::File,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
 use crate::{
-    Abort, BlockClient, BlockError, BlockId,
-    connection::Connection,
+    Abort, BlockBuffer, BlockClient, BlockError, BlockId,
+    connection::{Connection, Target},
     wire::{self, Header, Status},
 };
+
+/// While it waits, a fetch looks so often whether it shall go on.
+const LOOK_AROUND: Duration = Duration::from_millis(50);
+
+/// A file for a block that is too large for memory.
+pub struct ScratchFile {
+    /// Open for writing and reading.
+    pub file: File,
+    /// Its name, for error texts; it may have none any more.
+    pub path: PathBuf,
+}
 
 /// Blocks from one server, asked for ahead and answered in order.
 ///
@@ -56,31 +72,62 @@ impl BlockStream {
     }
 
     /// The next block that was asked for. One that arrives corrupt is fetched once more, over another connection; a
-    /// connection that ends is opened once more.
+    /// connection that ends is opened once more at once, and then, as after other failures that may pass, as often as
+    /// the client's [`Retries`](crate::Retries) say.
     ///
     /// After an error the blocks asked for later can still be taken.
     pub fn next_block(&mut self) -> Result<Bytes, BlockError> {
-        let mut out = Vec::new();
-        self.next_into(&mut out).map(|()| Bytes::from(out))
+        let mut out = BlockBuffer::new();
+        self.next_into(&mut out).map(|()| Bytes::from(out.into_vec()))
     }
 
     /// As [`BlockStream::next_block`], into a buffer that serves block after block and is overwritten.
-    pub fn next_into(&mut self, out: &mut Vec<u8>) -> Result<(), BlockError> {
-        let result = match self.try_next(out) {
-            // An idle connection may have ended unseen, a peer may have closed one of many: one more try, which fails
-            // at once when the peer is gone.
-            Err(e) if e.is_connection_lost() => {
-                tracing::debug!(address = %self.address, error = %e, "block connection lost; connecting again");
-                self.disconnect();
-                self.try_next(out)
+    pub fn next_into(&mut self, out: &mut BlockBuffer) -> Result<(), BlockError> {
+        self.next_to(&mut Target::memory(out))
+    }
+
+    /// As [`BlockStream::next_into`], but a block of more than `limit` bytes goes to a file that `make` makes for its
+    /// size, and not through memory. A [`BlockError::File`] is one of that file.
+    pub fn next_or_file(
+        &mut self,
+        out: &mut BlockBuffer,
+        limit: u64,
+        make: &mut dyn FnMut(u64) -> Result<ScratchFile, BlockError>,
+    ) -> Result<Option<ScratchFile>, BlockError> {
+        let mut target = Target { memory: out, large: Some((limit, make)), in_file: None };
+        self.next_to(&mut target)?;
+        Ok(target.in_file)
+    }
+
+    fn next_to(&mut self, target: &mut Target<'_>) -> Result<(), BlockError> {
+        let retries = self.client.retries();
+        let (mut reconnected, mut tried) = (false, 0);
+        let result = loop {
+            match self.try_next(target) {
+                // An idle connection may have ended unseen, a peer may have closed one of many: one more try, which
+                // fails at once when the peer is gone.
+                Err(e) if e.is_connection_lost() && !reconnected => {
+                    tracing::debug!(address = %self.address, error = %e, "block connection lost; connecting again");
+                    reconnected = true;
+                    self.disconnect();
+                }
+                Err(e) if e.may_pass() && tried < retries.max => {
+                    tried += 1;
+                    let (address, max, wait) = (&self.address, retries.max, retries.wait);
+                    tracing::warn!(%address, error = %e, ?wait, "fetching blocks again, {tried} of {max}");
+                    self.disconnect();
+                    if let Err(aborted) = pause(wait, &self.abort) {
+                        break Err(aborted);
+                    }
+                }
+                result => break result,
             }
-            result => result,
         };
         self.settle(&result);
         match result {
             Err(e @ BlockError::Corrupt { id, .. }) => {
                 tracing::warn!(address = %self.address, block = %id, error = %e, "fetching a corrupt block once more");
-                self.client.refetch(&self.address, id, out, &self.abort)
+                self.client.refetch(&self.address, id, target, &self.abort)
             }
             result => result,
         }
@@ -114,14 +161,14 @@ impl BlockStream {
         Ok(header.len)
     }
 
-    fn try_next(&mut self, out: &mut Vec<u8>) -> Result<(), BlockError> {
+    fn try_next(&mut self, target: &mut Target<'_>) -> Result<(), BlockError> {
         let id = self.front()?;
         if let Some(reason) = self.abort.reason() {
             return Err(BlockError::Aborted { reason });
         }
         self.try_flush()?;
         let abort = self.abort.clone();
-        self.connected()?.read_block(id, out, &abort)
+        self.connected()?.read_block(id, target, &abort)
     }
 
     fn front(&self) -> Result<BlockId, BlockError> {
@@ -174,6 +221,21 @@ impl BlockStream {
         if !matches!(result, Ok(_) | Err(BlockError::Remote { .. } | BlockError::Corrupt { .. })) {
             self.disconnect();
         }
+    }
+}
+
+/// Lets so much time pass; an error when the caller is to stop meanwhile.
+fn pause(wait: Duration, abort: &Abort) -> Result<(), BlockError> {
+    let until = Instant::now() + wait;
+    loop {
+        if let Some(reason) = abort.reason() {
+            return Err(BlockError::Aborted { reason });
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(LOOK_AROUND));
     }
 }
 

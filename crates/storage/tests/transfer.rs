@@ -19,7 +19,9 @@ use firesteel_rpc::{
     Role, Secret,
     handshake::{Accepts, blocking},
 };
-use firesteel_storage::{Abort, BlockClient, BlockError, BlockId, BlockManager, BlockServer, ClientConfig};
+use firesteel_storage::{
+    Abort, BlockBuffer, BlockClient, BlockError, BlockId, BlockManager, BlockServer, ClientConfig, Retries, ScratchFile,
+};
 
 const APP: &str = "app-1";
 
@@ -258,4 +260,99 @@ fn a_peer_that_speaks_something_else_is_an_error() {
     });
     let e = client(None).fetch_one(&address, result(1), &Abort::never()).unwrap_err();
     assert!(matches!(e, BlockError::Protocol { .. }), "{e}");
+}
+
+/// Answers once it is connected to for the `nth` time, and breaks the connection before.
+fn answers_at(nth: usize) -> (String, Arc<AtomicUsize>) {
+    peer(move |number, mut stream| {
+        if number + 1 >= nth {
+            answer(&mut stream, b"block", crc32c::crc32c(b"block"));
+            wait_for_close(stream);
+        }
+    })
+}
+
+fn patient(max: u32, wait: Duration) -> BlockClient {
+    let config = ClientConfig { retries: Retries { max, wait }, ..ClientConfig::default() };
+    BlockClient::with_config(None, APP, Role::Executor, config)
+}
+
+#[test]
+fn a_connection_that_breaks_is_tried_as_often_as_is_said_and_no_more() {
+    // The first connection, one at once, and the retries.
+    let (address, connections) = answers_at(4);
+    let client = patient(2, Duration::from_millis(1));
+    assert_eq!(client.fetch_one(&address, result(1), &Abort::never()).unwrap(), "block");
+    assert_eq!(connections.load(Ordering::SeqCst), 4);
+    let (address, connections) = answers_at(5);
+    let e = client.fetch_one(&address, result(1), &Abort::never()).unwrap_err();
+    assert!(matches!(e, BlockError::Lost { .. }), "{e}");
+    assert_eq!(connections.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn the_wait_before_a_retry_ends_when_the_task_is_killed() {
+    let (address, _) = answers_at(usize::MAX);
+    let asked = AtomicUsize::new(0);
+    let abort = Abort::new(move || (asked.fetch_add(1, Ordering::SeqCst) >= 3).then(|| "job cancelled".to_owned()));
+    let e = patient(3, Duration::from_secs(3600)).fetch_one(&address, result(1), &abort).unwrap_err();
+    assert!(matches!(&e, BlockError::Aborted { reason } if reason == "job cancelled"), "{e}");
+}
+
+#[test]
+fn where_nobody_listens_there_is_no_waiting() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // It would be an hour.
+    let e = patient(3, Duration::from_secs(3600)).fetch_one(&address, result(1), &Abort::never()).unwrap_err();
+    assert!(matches!(e, BlockError::Connect { refused: true, .. }), "{e}");
+}
+
+#[test]
+fn a_large_block_goes_to_a_file_and_small_ones_to_memory() {
+    let (_server, address) = serve(&manager(), None);
+    let dir = tempfile::tempdir().unwrap();
+    let mut stream = client(None).open(&address, Abort::never());
+    (1..100).for_each(|n| stream.request(result(n)));
+    let (mut memory, mut files) = (BlockBuffer::new(), 0);
+    for n in 1..100u64 {
+        let mut make = |bytes: u64| {
+            assert_eq!(bytes, n * 1000);
+            let path = dir.path().join(n.to_string());
+            let file = std::fs::File::create_new(&path).unwrap();
+            Ok(ScratchFile { file, path })
+        };
+        match stream.next_or_file(&mut memory, 50_000, &mut make).unwrap() {
+            Some(file) => {
+                assert!(n > 50);
+                files += 1;
+                assert_eq!(std::fs::read(file.path).unwrap(), content(n));
+            }
+            None => assert_eq!((&*memory, n <= 50), (&content(n)[..], true)),
+        }
+    }
+    assert_eq!(files, 49);
+    assert!(memory.capacity() <= 64 * 1024);
+}
+
+#[test]
+fn a_large_block_that_comes_corrupt_is_fetched_once_more_into_a_new_file() {
+    let payload = vec![7; 100_000];
+    let right = crc32c::crc32c(&payload);
+    let sent = payload.clone();
+    let (address, connections) = peer(move |number, mut stream| {
+        answer(&mut stream, &sent, if number == 0 { !right } else { right });
+        wait_for_close(stream);
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let mut made = 0;
+    let mut make = |_: u64| {
+        made += 1;
+        let path = dir.path().join(made.to_string());
+        Ok(ScratchFile { file: std::fs::File::create_new(&path).unwrap(), path })
+    };
+    let mut stream = client(None).open(&address, Abort::never());
+    stream.request(result(1));
+    let file = stream.next_or_file(&mut BlockBuffer::new(), 10, &mut make).unwrap().unwrap();
+    assert_eq!(std::fs::read(file.path).unwrap(), payload);
+    assert_eq!((made, connections.load(Ordering::SeqCst)), (2, 2));
 }

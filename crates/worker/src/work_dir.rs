@@ -66,9 +66,8 @@ impl WorkDir {
             let name = format!("firesteel-worker-{:x}-{:x}", identity.dev(), identity.ino());
             local_dirs.iter().map(|dir| dir.join(&name)).collect()
         };
-        for dir in blocks.iter().chain([&root.join(".run")]) {
-            clear(dir, identity.uid())?;
-        }
+        clear(&root.join(".run"), identity.uid())?;
+        let blocks = usable(blocks, |dir| clear(dir, identity.uid()))?;
         let binaries = root.join(".binaries");
         private_dir(&binaries).map_err(failed("create", &binaries))?;
         Ok(WorkDir { root, blocks, foreign: !local_dirs.is_empty(), _lock: lock })
@@ -86,14 +85,12 @@ impl WorkDir {
         if !is_plain(app_id) {
             return Err(format!("{app_id:?} is no name for an application's directory"));
         }
-        let dirs = self.executor_dirs(key);
+        let mut dirs = self.executor_dirs(key);
         let make = |path: &Path, result: io::Result<()>| {
             result.map_err(|e| format!("cannot create {} for the executor: {e}", path.display()))
         };
         make(&dirs.work, fs::create_dir_all(&dirs.work))?;
-        for dir in &dirs.blocks {
-            make(dir, private_dir(dir))?;
-        }
+        dirs.blocks = usable(dirs.blocks, |dir| make(dir, private_dir(dir)))?;
         let fifo = nix::unistd::mkfifo(&dirs.registered, Mode::S_IRUSR | Mode::S_IWUSR).map_err(io::Error::from);
         make(&dirs.registered, fifo)?;
         Ok(dirs)
@@ -135,6 +132,29 @@ impl WorkDir {
         for dir in self.blocks.iter().filter(|_| self.foreign) {
             warn_if_failed(dir, fs::remove_dir_all(dir));
         }
+    }
+}
+
+/// Those of the directories that `prepare` makes ready. An error only when it is none of them: a disk that failed must not
+/// keep the others from being used.
+fn usable<E: std::fmt::Display>(
+    dirs: Vec<PathBuf>,
+    mut prepare: impl FnMut(&Path) -> Result<(), E>,
+) -> Result<Vec<PathBuf>, E> {
+    let mut failure = None;
+    let mut ready = Vec::new();
+    for dir in dirs {
+        match prepare(&dir) {
+            Ok(()) => ready.push(dir),
+            Err(error) => {
+                tracing::warn!(%error, "going on without this local directory");
+                failure = Some(error);
+            }
+        }
+    }
+    match failure {
+        Some(error) if ready.is_empty() => Err(error),
+        _ => Ok(ready),
     }
 }
 

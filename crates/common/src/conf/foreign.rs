@@ -119,7 +119,6 @@ static SPARK_ONLY: &[&str] = &[
     "spark.modify.acls.groups",
     "spark.network.crypto.",
     "spark.network.io.",
-    "spark.network.maxRemoteBlockSizeFetchToMem",
     "spark.network.remoteReadNioBufferConversion",
     "spark.network.sharedByteBufAllocators.",
     "spark.network.timeoutInterval",

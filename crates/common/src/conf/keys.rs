@@ -204,6 +204,16 @@ table! {
     /// Whether a failed fetch takes all map outputs at that address off the books, and not only those of the executor
     /// that wrote what was asked for.
     FETCH_FAILURE_UNREGISTER_OUTPUT_ON_HOST: bool = "spark.files.fetchFailure.unRegisterOutputOnHost", Some("false"), spark("2.3.0")
+    /// How often a fetch of blocks is tried again after a failure that may pass, such as a connection that broke. A port
+    /// where nobody listens is none: the process that served there is gone.
+    SHUFFLE_IO_MAX_RETRIES: u32 = "spark.shuffle.io.maxRetries", Some("3"), spark("1.2.0")
+    /// How long a fetch waits before each of these tries.
+    SHUFFLE_IO_RETRY_WAIT: Duration = "spark.shuffle.io.retryWait", Some("5s"), spark("1.2.0"); unit(Unit::Seconds)
+    /// Whether map outputs of other executors on the same host are read from its disk instead of being fetched.
+    SHUFFLE_READ_HOST_LOCAL_DISK: bool = "spark.shuffle.readHostLocalDisk", Some("true"), spark("3.0.0")
+    /// A block of more bytes is not held in memory: it is fetched to disk, or read from its file piece by piece. Where an
+    /// executor has little memory, an eighth of what each of its tasks may have counts if it is less.
+    MAX_REMOTE_BLOCK_SIZE_FETCH_TO_MEM: ByteSize = "spark.network.maxRemoteBlockSizeFetchToMem", Some("200m"), spark("3.0.0"); unit(Unit::Bytes); at_least(1)
     /// Bytes of map outputs that a reduce task may have asked for and not yet read.
     REDUCER_MAX_SIZE_IN_FLIGHT: ByteSize = "spark.reducer.maxSizeInFlight", Some("48m"), spark("1.4.0"); unit(Unit::MiB); at_least(1)
 

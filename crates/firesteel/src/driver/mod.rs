@@ -69,6 +69,8 @@ pub enum Message {
         block_address: String,
         /// host:port of the shuffle service that serves its map outputs, also after its end.
         shuffle_service: Option<String>,
+        /// Where others on its host find its map outputs.
+        files: proto::ExecutorFiles,
         /// How many tasks it runs at a time.
         cores: u32,
         /// The way to it.
@@ -271,10 +273,11 @@ impl EventLoop {
                 self.jobs.insert(id, RunningJob { root, output, shuffles, events, site });
                 DriverEvent::SubmitJob { job: id, graph, partitions, properties }
             }
-            Message::Connected { executor, host, block_address, shuffle_service, cores, link } => {
+            Message::Connected { executor, host, block_address, shuffle_service, files, cores, link } => {
                 tracing::info!(executor_id = executor.0, host, cores, "executor registered");
                 self.blocks.manager.broadcasts().executor_joined(executor, &block_address);
                 self.links.insert(executor, link);
+                self.stages.add_files(executor, files);
                 if let Some(address) = &shuffle_service {
                     self.services.add(address);
                 }

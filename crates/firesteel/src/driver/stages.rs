@@ -46,12 +46,27 @@ pub struct Stages {
     failed: BTreeMap<StageAttempt, Error>,
     /// Attempts that ended, and the executors that hold their data still.
     ended: BTreeMap<ExecutorId, Vec<StageAttempt>>,
+    /// Where the files of executors are, also of those that are gone: a shuffle service may keep them.
+    files: BTreeMap<ExecutorId, proto::ExecutorFiles>,
     blocks: DriverBlocks,
 }
 
 impl Stages {
     pub fn new(blocks: DriverBlocks) -> Self {
-        Stages { attempts: BTreeMap::new(), failed: BTreeMap::new(), ended: BTreeMap::new(), blocks }
+        Stages {
+            attempts: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            files: BTreeMap::new(),
+            blocks,
+        }
+    }
+
+    /// An executor said where its files are.
+    pub fn add_files(&mut self, executor: ExecutorId, files: proto::ExecutorFiles) {
+        if !files.local_dirs.is_empty() {
+            self.files.insert(executor, files);
+        }
     }
 
     /// Encodes the data of a new attempt.
@@ -62,6 +77,9 @@ impl Stages {
         output: EncodedOp,
         shuffles: Vec<(ShuffleId, Arc<Vec<MapLocation>>)>,
     ) -> Result<(), Error> {
+        let writers: BTreeSet<ExecutorId> =
+            shuffles.iter().flat_map(|(_, maps)| maps.iter().map(|map| map.executor)).collect();
+        let files = writers.iter().filter_map(|writer| self.files.get(writer).cloned()).collect();
         let shuffles = shuffles
             .into_iter()
             .map(|(shuffle, maps)| proto::ShuffleOutputs {
@@ -71,7 +89,7 @@ impl Stages {
             })
             .collect();
         let lineage = users_code("encoding a stage", || encode_stage(&root, output))?;
-        let data = proto::StageData { lineage: lineage.into(), shuffles };
+        let data = proto::StageData { lineage: lineage.into(), shuffles, files };
         let mut broadcasts = Vec::new();
         let data = self.payload(data.encode_to_vec().into(), &mut broadcasts)?;
         let (sent_to, inputs) = (BTreeSet::new(), BTreeMap::new());

@@ -14,8 +14,8 @@ use firesteel_common::ExecutorId;
 use firesteel_rpc::{
     Duplex, SendError,
     proto::executor::{
-        LaunchTasks, RegisterExecutor, RegisterExecutorFailed, RegisteredExecutor, ToDriver, ToExecutor, to_driver,
-        to_executor,
+        ExecutorFiles, LaunchTasks, RegisterExecutor, RegisterExecutorFailed, RegisteredExecutor, ToDriver, ToExecutor,
+        to_driver, to_executor,
     },
 };
 use firesteel_scheduler::DriverEvent;
@@ -80,10 +80,12 @@ fn welcome(
         executors.give_up(executor, stream, &format!("the answer to its registration was not sent: {error}"));
         return false;
     }
-    let RegisterExecutor { host, block_address, shuffle_service_address: service, cores, .. } = register;
+    let RegisterExecutor { executor_id, host, block_address, shuffle_service_address: service, cores, .. } = register;
+    let RegisterExecutor { boot_id, local_dirs, .. } = register;
+    let files = ExecutorFiles { executor_id, boot_id, local_dirs };
     let shuffle_service = (!service.is_empty()).then_some(service);
     let link = Box::new(StreamLink(stream.clone()));
-    executors.tell(Message::Connected { executor, host, block_address, shuffle_service, cores, link })
+    executors.tell(Message::Connected { executor, host, block_address, shuffle_service, files, cores, link })
 }
 
 /// Hands on what arrives, until the stream ends or the executor is silent for too long.

@@ -45,7 +45,7 @@ pub(super) struct LocalCluster {
 impl LocalCluster {
     /// Starts `workers` workers with `cores` cores and `memory_mb` MiB each; returns when all have registered.
     pub fn start(conf: &Conf, workers: u32, cores: u32, memory_mb: u64) -> Result<LocalCluster> {
-        let scratch = local_dirs(conf)?.iter().map(|dir| Scratch::new(dir)).collect::<Result<Vec<_>>>()?;
+        let scratch = Scratch::of_dirs(&local_dirs(conf)?)?;
         let root = scratch.first().ok_or_else(|| failed("spark.local.dir names no directory"))?;
         let secret = fresh_secret()?;
         let listen = || bind(HOST, 0, Some(&secret), false).map_err(failed);

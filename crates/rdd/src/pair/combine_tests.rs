@@ -44,7 +44,7 @@ fn written(keys: impl Iterator<Item = u64> + 'static, bytes: usize) -> Vec<(u64,
         block_address: "unused".to_owned(),
         sizes: output.sizes,
     };
-    let input = Arc::new(ShuffleInput { shuffle: ShuffleId(0), maps: vec![map] });
+    let input = Arc::new(ShuffleInput { shuffle: ShuffleId(0), maps: vec![map], host_local: Default::default() });
     let mut all = Vec::new();
     for reduce in 0..3 {
         let blocks = ctx.services.shuffle.read(&input, reduce, firesteel_shuffle::Abort::new(|| None));

@@ -80,6 +80,11 @@ impl Executor {
         found
     }
 
+    /// Where another executor on this host finds its files.
+    pub fn files_on_this_host(&self) -> std::collections::BTreeMap<ExecutorId, Vec<std::path::PathBuf>> {
+        [(self.manager.config().executor, self.manager.config().dirs.clone())].into()
+    }
+
     /// The path of a map task's file.
     pub fn path(&self, task: u64, ending: &str) -> std::path::PathBuf {
         let dir = &self.manager.config().dirs[(task % 2) as usize];
@@ -88,7 +93,7 @@ impl Executor {
 }
 
 pub fn input(maps: Vec<MapLocation>) -> Arc<ShuffleInput> {
-    Arc::new(ShuffleInput { shuffle: SHUFFLE, maps })
+    Arc::new(ShuffleInput { shuffle: SHUFFLE, maps, host_local: Default::default() })
 }
 
 pub fn small_buffers(config: &mut ShuffleConfig) {
