@@ -7,6 +7,7 @@ mod abort;
 mod bad_input;
 mod cluster;
 mod examples;
+mod faults;
 mod jobs;
 mod loss;
 mod shuffle_service;
