@@ -68,7 +68,8 @@ fn with_the_service_the_loss_of_an_executor_costs_no_map_task_and_without_it_doe
 fn the_loss_of_the_worker_costs_its_outputs_and_its_next_start_cleans_up() {
     let mut cluster = Cluster::configured(2, 1, SERVICE);
     let sc = cluster.context().set("spark.shuffle.service.enabled", true);
-    let sc = sc.set("spark.shuffle.io.retryWait", "10ms").build().unwrap();
+    // After kill -9 the files are still there, for whoever may read them from disk.
+    let sc = sc.set("spark.shuffle.readHostLocalDisk", false).build().unwrap();
     executor_pids(&sc, &cluster.board("before"), 2);
     let board = cluster.board("maps");
     let sums = sums(&sc, &board);
