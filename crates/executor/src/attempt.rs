@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use firesteel_common::{RddId, StageAttempt, TaskFailure, TaskId};
+use firesteel_common::{ExecutorId, RddId, StageAttempt, TaskFailure, TaskId};
 use firesteel_rdd::task::{CacheUpdate, KillFlag, TaskContext, TaskError, TaskOutput};
 use firesteel_rdd::task_env::{self, TaskEnv};
 use firesteel_rpc::convert::failure_to_proto;
 use firesteel_rpc::proto::executor::{
-    BlockRef, BlockUpdate, MapStatus, PartitionData, Payload, StatusUpdate, Success, payload::Place,
-    status_update::State, success::Output,
+    BlockPeer, BlockRef, BlockUpdate, CachedPlace, MapStatus, PartitionData, Payload, StatusUpdate, Success,
+    payload::Place, status_update::State, success::Output,
 };
 use firesteel_storage::BlockId;
 
@@ -28,6 +28,8 @@ pub(crate) struct Attempt {
     pub partition: u32,
     pub attempt_number: u32,
     pub inputs: Vec<PartitionData>,
+    pub cached: Vec<CachedPlace>,
+    pub peers: Vec<BlockPeer>,
     pub kill: Arc<KillFlag>,
     pub slot: Arc<StageSlot>,
 }
@@ -73,7 +75,9 @@ impl Attempt {
             let bytes = fetch(data, config, false, &self.kill)?;
             inputs.insert((RddId(input.rdd_id), input.partition), bytes);
         }
-        let ctx = context.insert(Arc::new(TaskContext::new(
+        let cached = self.cached.iter().map(|c| ((RddId(c.rdd_id), c.partition), c.addresses.clone()));
+        let peers = self.peers.iter().map(|p| (ExecutorId(p.executor_id), p.address.clone()));
+        let ctx = TaskContext::new(
             self.task,
             self.stage,
             self.partition,
@@ -82,7 +86,8 @@ impl Attempt {
             stage.shuffles.clone(),
             inputs,
             config.services.clone(),
-        )));
+        );
+        let ctx = context.insert(Arc::new(ctx.with_cached(cached.collect(), peers.collect())));
         stage.task.run(self.partition, ctx)
     }
 
@@ -138,6 +143,7 @@ fn cut(text: &mut String) {
 }
 
 fn block_update(update: CacheUpdate) -> BlockUpdate {
-    let CacheUpdate { rdd, partition, stored, memory_bytes } = update;
-    BlockUpdate { rdd_id: rdd.0, partition, stored, memory_bytes }
+    let CacheUpdate { rdd, partition, stored, memory_bytes, replicas } = update;
+    let replicas = replicas.into_iter().map(|e| e.0).collect();
+    BlockUpdate { rdd_id: rdd.0, partition, stored, memory_bytes, replicas }
 }

@@ -25,7 +25,8 @@ use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, bind::bind_one_of, bind::host_port, connect_driver};
 use firesteel_shuffle::{Compression, ShuffleConfig, ShuffleManager};
 use firesteel_storage::{
-    BlockClient, BlockManager, BlockServer, BroadcastFetcher, ClientConfig, MemoryConfig, MemoryManager, Retries,
+    BlockClient, BlockManager, BlockNetwork, BlockServer, BroadcastFetcher, ClientConfig, MemoryConfig, MemoryManager,
+    Retries,
 };
 use prost::Message as _;
 
@@ -208,6 +209,8 @@ fn configure(
     let shuffle = Arc::new(ShuffleManager::new(shuffle, client.clone())?);
     let dirs: Vec<PathBuf> = launch.local_dirs.iter().map(PathBuf::from).collect();
     let blocks = Arc::new(BlockManager::with_disk(MemoryManager::new(memory), &dirs));
+    // A kept partition can be computed, so nobody waits for it either.
+    blocks.set_network(BlockNetwork::new(impatient.clone(), block_address.clone()));
     blocks.set_shuffle_source(shuffle.clone());
     let fetcher = BroadcastFetcher::new(impatient, blocks.clone(), executor);
     let broadcasts = BroadcastValues::fetched_by(fetcher);

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use firesteel_common::{BroadcastId, RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId, Tick};
+use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId, Tick};
+use firesteel_rdd::cache::copy_to_peers;
 use firesteel_rdd::task::{KillFlag, TaskError};
 use firesteel_rpc::proto::executor::{
-    GivenBack, LaunchTasks, Running, StatusUpdate, status_update, to_executor::Message,
+    BlockUpdate, GivenBack, LaunchTasks, ReplicateBlock, Running, StatusUpdate, status_update, to_executor::Message,
 };
-use firesteel_storage::BlockId;
+use firesteel_storage::{Abort, BlockId, StorageLevel};
 
 use crate::attempt::{Attempt, failed};
 use crate::config::ExecutorConfig;
@@ -94,6 +95,7 @@ impl Executor {
                 inner.config.services.blocks.remove_rdd(RddId(remove.rdd_id));
             }
             Message::RemoveBroadcast(remove) => inner.remove_broadcast(BroadcastId(remove.broadcast_id)),
+            Message::ReplicateBlock(block) => inner.replicate(block),
             Message::RemoveShuffle(remove) => inner.remove_shuffle(ShuffleId(remove.shuffle_id)),
             Message::Handshake(_) | Message::RegisteredExecutor(_) | Message::RegisterExecutorFailed(_) => {
                 tracing::warn!("a message of registration came to an executor that is registered");
@@ -240,6 +242,28 @@ impl Inner {
         }
     }
 
+    /// Has other executors keep copies of a cached partition, and tells the driver which do.
+    fn replicate(self: &Arc<Self>, wanted: ReplicateBlock) {
+        let inner = self.clone();
+        let replicate = move || {
+            let (rdd, partition) = (RddId(wanted.rdd_id), wanted.partition);
+            let level = StorageLevel::from_bits(wanted.level as u16);
+            let peers: Vec<_> = wanted.peers.into_iter().map(|p| (ExecutorId(p.executor_id), p.address)).collect();
+            let blocks = &inner.config.services.blocks;
+            let copies =
+                copy_to_peers(blocks, BlockId::Rdd { rdd, partition }, level, wanted.copies, &peers, &Abort::never());
+            let replicas = copies.iter().map(|e| e.0).collect();
+            let stored = blocks.find_cached(&BlockId::Rdd { rdd, partition }).is_some();
+            let update = BlockUpdate { rdd_id: rdd.0, partition, stored, memory_bytes: 0, replicas };
+            // News of a block alone, also when nobody took a copy: no task has this number.
+            let state = Some(status_update::State::Running(Running {}));
+            inner.status.push(vec![StatusUpdate { task_id: u64::MAX, state, blocks: vec![update] }]);
+        };
+        if let Err(e) = self.threads.execute(replicate) {
+            tracing::warn!(error = %e, "cannot start a thread to replicate a cached partition");
+        }
+    }
+
     /// Removing files takes its time: not on the thread that hears the driver.
     fn remove_shuffle(self: &Arc<Self>, shuffle: ShuffleId) {
         let inner = self.clone();
@@ -269,6 +293,8 @@ impl Table {
                     partition: t.partition,
                     attempt_number: t.attempt_number,
                     inputs: t.inputs,
+                    cached: t.cached,
+                    peers: t.peers,
                     kill: Arc::new(KillFlag::default()),
                     slot,
                 })

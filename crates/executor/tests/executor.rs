@@ -244,7 +244,7 @@ fn a_stage_that_is_missing_or_damaged_fails_its_task_with_a_reason() {
 fn cached_partitions_are_reported_also_by_a_task_that_then_panics() {
     let rig = rig(1);
     kind("caches", |_, ctx| {
-        ctx.cache_updated(CacheUpdate { rdd: RddId(1), partition: 2, stored: true, memory_bytes: 3 });
+        ctx.cache_updated(CacheUpdate { rdd: RddId(1), partition: 2, stored: true, memory_bytes: 3, replicas: vec![] });
         panic!("afterwards")
     });
     rig.executor.handle(launch(1, "caches", [1]));

@@ -37,6 +37,7 @@ pub(crate) fn scheduler_config(conf: &Conf, master: &Master) -> Result<Scheduler
         loss_reason_wait: get(conf, &keys::LOSS_REASON_WAIT)?,
         starvation_timeout: get(conf, &keys::STARVATION_TIMEOUT)?,
         max_result_size: get(conf, &keys::DRIVER_MAX_RESULT_SIZE)?.0,
+        proactive_replication: get(conf, &keys::STORAGE_REPLICATION_PROACTIVE)?,
         allocation: allocation_config(conf, master)?,
         unregister_output_on_host: get(conf, &keys::FETCH_FAILURE_UNREGISTER_OUTPUT_ON_HOST)?,
     })

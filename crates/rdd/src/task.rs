@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use firesteel_common::{RddId, ShuffleId, StageAttempt, TaskFailure, TaskId};
+use firesteel_common::{ExecutorId, RddId, ShuffleId, StageAttempt, TaskFailure, TaskId};
 use firesteel_shuffle::{Abort, MapOutput, ShuffleBlocks, ShuffleInput, ShuffleManager};
 use firesteel_storage::{BlockId, BlockManager, TaskMemory};
 
@@ -128,6 +128,8 @@ pub struct CacheUpdate {
     pub stored: bool,
     /// Size in memory, bytes.
     pub memory_bytes: u64,
+    /// Other executors that got a copy.
+    pub replicas: Vec<ExecutorId>,
 }
 
 /// What an executor offers all of its tasks.
@@ -160,6 +162,10 @@ pub struct TaskContext {
     pub services: Arc<TaskServices>,
     /// What it may hold of the executor's memory.
     pub memory: Arc<TaskMemory>,
+    /// Block servers that have cached partitions which this executor lacks.
+    pub cached: BTreeMap<(RddId, u32), Vec<String>>,
+    /// Executors that can keep copies, best first, with their block servers.
+    pub peers: Vec<(ExecutorId, String)>,
     updates: Mutex<Vec<CacheUpdate>>,
 }
 
@@ -179,7 +185,37 @@ impl TaskContext {
         let updates = Mutex::default();
         let flag = kill.clone();
         let memory = services.blocks.memory_manager().for_task(task, Abort::new(move || flag.reason()));
-        TaskContext { task, stage, partition, attempt_number, kill, shuffles, inputs, services, memory, updates }
+        TaskContext {
+            task,
+            stage,
+            partition,
+            attempt_number,
+            kill,
+            shuffles,
+            inputs,
+            services,
+            memory,
+            cached: BTreeMap::new(),
+            peers: Vec::new(),
+            updates,
+        }
+    }
+
+    /// The context with what the driver said of cached partitions: where those are that this executor lacks, and who can
+    /// keep copies.
+    pub fn with_cached(
+        mut self,
+        cached: BTreeMap<(RddId, u32), Vec<String>>,
+        peers: Vec<(ExecutorId, String)>,
+    ) -> Self {
+        (self.cached, self.peers) = (cached, peers);
+        self
+    }
+
+    /// Gives the reason when the task shall end.
+    pub fn abort(&self) -> Abort {
+        let kill = self.kill.clone();
+        Abort::new(move || kill.reason())
     }
 
     /// The outputs of a parent shuffle, which the driver sent with the stage.
@@ -211,7 +247,9 @@ impl TaskContext {
     /// Takes the recorded updates, after those of partitions that were dropped to make room for whatever.
     pub fn take_cache_updates(&self) -> Vec<CacheUpdate> {
         let dropped = self.services.blocks.memory().take_dropped().into_iter().filter_map(|id| match id {
-            BlockId::Rdd { rdd, partition } => Some(CacheUpdate { rdd, partition, stored: false, memory_bytes: 0 }),
+            BlockId::Rdd { rdd, partition } => {
+                Some(CacheUpdate { rdd, partition, stored: false, memory_bytes: 0, replicas: Vec::new() })
+            }
             _ => None,
         });
         let mut updates: Vec<_> = dropped.collect();

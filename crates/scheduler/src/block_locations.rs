@@ -73,6 +73,11 @@ impl BlockLocations {
         self.rdds.get(&rdd).and_then(|b| b.holders.get(&partition)).map_or(&[], Vec::as_slice)
     }
 
+    /// The partitions that are held somewhere.
+    pub(crate) fn partitions(&self, rdd: RddId) -> Vec<u32> {
+        self.rdds.get(&rdd).map_or_else(Vec::new, |b| b.holders.keys().copied().collect())
+    }
+
     /// Whether every one of `partitions` partitions is held somewhere.
     pub(crate) fn is_complete(&self, rdd: RddId, partitions: u32) -> bool {
         self.count(rdd) == partitions as usize

@@ -146,6 +146,8 @@ pub struct SchedulerConfig {
     pub loss_reason_wait: Duration,
     /// `spark.starvation.timeout`: tasks that wait this long without any launch cause a warning.
     pub starvation_timeout: Duration,
+    /// `spark.storage.replication.proactive`: lost copies of cached partitions are made again. The driver's shell looks at it.
+    pub proactive_replication: bool,
     /// Dynamic allocation, where it is on.
     pub allocation: Option<AllocationConfig>,
 }
@@ -169,6 +171,7 @@ impl Default for SchedulerConfig {
             resubmit_delay: Duration::from_millis(100),
             loss_reason_wait: Duration::from_secs(2),
             starvation_timeout: Duration::from_secs(15),
+            proactive_replication: true,
             allocation: None,
         }
     }

@@ -21,6 +21,7 @@ pub mod properties;
 
 mod allocation;
 mod block_locations;
+mod cached_places;
 mod dag;
 mod driver_core;
 mod invariants;
@@ -28,6 +29,7 @@ mod map_outputs;
 mod tasks;
 
 pub use allocation::AllocationConfig;
+pub use cached_places::BlockPeer;
 pub use config::{ExclusionConfig, PoolConfig, SchedulerConfig, SchedulingMode, SpeculationConfig};
 pub use driver_core::DriverCore;
 pub use effect::{DriverEffect, MapLocation, StageKind, TaskSpec};

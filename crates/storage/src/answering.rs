@@ -63,6 +63,13 @@ impl<'a> Answering<'a> {
                     }
                     continue;
                 }
+                Some(Request::Replicate(id, level, from)) => {
+                    match source.replicate(id, level, &from) {
+                        Ok(()) => self.header(Status::Unchecked, 0, 0),
+                        Err(e) => self.refuse(&e),
+                    }
+                    continue;
+                }
                 None => return self.flush(),
             };
             let answered = source.open(&id).and_then(|data| self.check(data));

@@ -15,9 +15,12 @@ use tempfile::{SpooledData, SpooledTempFile};
 
 use crate::{
     BlockData, BlockError, BlockId, BlockSource, DiskStore, FrameWriter, MemoryConfig, MemoryManager, MemoryStore,
+    StorageLevel,
     broadcast::Broadcasts,
     disk_store::{DiskBlock, DiskWriter},
     memory_store::Cached,
+    replication::BlockNetwork,
+    source::NotReplicated,
 };
 
 /// A cached partition of more bytes is encoded into a file, not in memory, when it is sent.
@@ -43,6 +46,7 @@ pub struct BlockManager {
     manager: Arc<MemoryManager>,
     memory: Arc<MemoryStore>,
     disk: Option<Arc<DiskStore>>,
+    network: OnceLock<BlockNetwork>,
     files: DashMap<BlockId, ServedFile>,
     shuffle: OnceLock<Arc<dyn BlockSource>>,
     broadcasts: Broadcasts,
@@ -70,6 +74,7 @@ impl BlockManager {
             manager,
             memory,
             disk,
+            network: OnceLock::new(),
             files: DashMap::new(),
             shuffle: OnceLock::new(),
             broadcasts: Broadcasts::default(),
@@ -142,9 +147,19 @@ impl BlockManager {
         self.disk.as_ref().ok_or(BlockError::NoDisk { id })?.write(id)
     }
 
-    /// Whether cached partitions can go to disk.
-    pub fn has_disk(&self) -> bool {
-        self.disk.is_some()
+    /// Lets cached partitions be read from and copied to other executors; the first call wins.
+    pub fn set_network(&self, network: BlockNetwork) {
+        if self.network.set(network).is_err() {
+            tracing::warn!("the network of this block manager was set twice; the first one stays");
+        }
+    }
+
+    pub(crate) fn network(&self) -> Option<&BlockNetwork> {
+        self.network.get()
+    }
+
+    pub(crate) fn disk(&self) -> Option<&Arc<DiskStore>> {
+        self.disk.as_ref()
     }
 
     /// A cached partition as it travels: frames. What is in memory as values is encoded on demand, large ones into a file
@@ -183,6 +198,10 @@ impl BlockManager {
 }
 
 impl BlockSource for BlockManager {
+    fn replicate(&self, id: BlockId, level: StorageLevel, from: &str) -> Result<(), NotReplicated> {
+        self.keep_copy(id, level, from).map_err(|e| NotReplicated { id, reason: e.to_string() })
+    }
+
     fn open(&self, id: &BlockId) -> Result<BlockData, BlockError> {
         match id {
             BlockId::Shuffle { .. } => match self.shuffle.get() {

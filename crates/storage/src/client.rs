@@ -13,7 +13,7 @@ use firesteel_common::ShuffleId;
 use firesteel_rpc::{Role, Secret};
 
 use crate::{
-    Abort, BlockError, BlockId, BlockStream,
+    Abort, BlockError, BlockId, BlockStream, StorageLevel,
     connection::{Connection, Target},
 };
 
@@ -149,6 +149,18 @@ impl BlockClient {
     pub fn remove_shuffle(&self, address: &str, shuffle: ShuffleId, abort: &Abort) -> Result<(), BlockError> {
         let mut connection = self.connect_new(address)?;
         connection.remove_shuffle(shuffle, abort)
+    }
+
+    /// Has the executor at `address` fetch a cached partition from `from` and keep it at `level`; waits until it has.
+    pub fn replicate(
+        &self,
+        address: &str,
+        id: BlockId,
+        level: StorageLevel,
+        from: &str,
+        abort: &Abort,
+    ) -> Result<(), BlockError> {
+        self.connect_new(address)?.replicate(id, level, from, abort)
     }
 
     /// An idle connection that is still alive, or a new one.

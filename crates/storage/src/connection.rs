@@ -15,7 +15,7 @@ use firesteel_rpc::{
 };
 
 use crate::{
-    Abort, BlockBuffer, BlockError, BlockId, ClientConfig, ScratchFile,
+    Abort, BlockBuffer, BlockError, BlockId, ClientConfig, ScratchFile, StorageLevel,
     wire::{self, HEADER_BYTES, Header, Status},
 };
 
@@ -210,10 +210,24 @@ impl Connection {
     pub fn remove_shuffle(&mut self, shuffle: ShuffleId, abort: &Abort) -> Result<(), BlockError> {
         let mut request = Vec::new();
         wire::encode_remove_shuffle(shuffle, &mut request);
-        self.write(&request)?;
+        let address = self.address.clone();
+        self.ask(&request, abort)?.map_err(|message| BlockError::NotRemoved { address, message })
+    }
+
+    /// Has the peer fetch a cached partition from `from` and keep it, on a connection of which nothing else is awaited.
+    pub fn replicate(&mut self, id: BlockId, level: StorageLevel, from: &str, abort: &Abort) -> Result<(), BlockError> {
+        let mut request = Vec::new();
+        wire::encode_replicate(&id, level, from, &mut request);
+        let address = self.address.clone();
+        self.ask(&request, abort)?.map_err(|message| BlockError::Remote { address, id, message })
+    }
+
+    /// A request that is answered without a payload, or by the text of a refusal.
+    fn ask(&mut self, request: &[u8], abort: &Abort) -> Result<Result<(), String>, BlockError> {
+        self.write(request)?;
         let header = self.read_header(abort)?;
         let message = match (header.status, header.len) {
-            (Status::Checked | Status::Unchecked, 0) => return Ok(()),
+            (Status::Checked | Status::Unchecked, 0) => return Ok(Ok(())),
             (Status::Failed, len) if len <= MAX_REFUSAL => {
                 let mut text = BlockBuffer::new();
                 self.read_payload(len, &mut text, abort)?;
@@ -221,7 +235,7 @@ impl Connection {
             }
             (_, len) => format!("an answer of {len} bytes where none is due"),
         };
-        Err(BlockError::NotRemoved { address: self.address.clone(), message })
+        Ok(Err(message))
     }
 
     /// Writes so many bytes to `out` and returns their CRC-32C.

@@ -5,7 +5,7 @@ use std::{fs::File, path::PathBuf, sync::Arc};
 use bytes::Bytes;
 use firesteel_common::ShuffleId;
 
-use crate::{BlockError, BlockId};
+use crate::{BlockError, BlockId, StorageLevel};
 
 /// A block that is ready to be sent.
 #[derive(Clone, Debug)]
@@ -49,10 +49,26 @@ pub trait BlockSource: Send + Sync {
     /// Opens a block; [`BlockError::NotFound`] when this source does not have it.
     fn open(&self, id: &BlockId) -> Result<BlockData, BlockError>;
 
+    /// Fetches a cached partition from the block server at `from` and keeps it at `level`.
+    fn replicate(&self, id: BlockId, level: StorageLevel, from: &str) -> Result<(), NotReplicated> {
+        let _ = (level, from);
+        Err(NotReplicated { id, reason: "only executors keep copies".to_owned() })
+    }
+
     /// Removes the files of a shuffle; an error unless this source serves the files of executors that may be gone.
     fn remove_shuffle(&self, shuffle: ShuffleId) -> Result<(), NotRemoved> {
         Err(NotRemoved { shuffle, reason: "executors remove their own files when the driver tells them to".to_owned() })
     }
+}
+
+/// A copy of a cached partition was not made.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{id} is not replicated: {reason}")]
+pub struct NotReplicated {
+    /// Which.
+    pub id: BlockId,
+    /// Why.
+    pub reason: String,
 }
 
 /// The files of a shuffle stay.

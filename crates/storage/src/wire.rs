@@ -10,7 +10,7 @@ use std::io::{self, Read};
 
 use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
 
-use crate::BlockId;
+use crate::{BlockId, StorageLevel};
 
 /// The service that both sides name in the handshake.
 pub(crate) const SERVICE: &str = "firesteel.blocks";
@@ -64,14 +64,28 @@ impl Header {
 }
 
 const REMOVE_SHUFFLE: u8 = 128;
+const REPLICATE: u8 = 129;
 
 /// What a peer asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Request {
     /// A block.
     Block(BlockId),
     /// The end of a shuffle's files.
     RemoveShuffle(ShuffleId),
+    /// That a copy of a cached partition be fetched from where it is, and kept.
+    Replicate(BlockId, StorageLevel, String),
+}
+
+/// Appends the request to fetch a cached partition from `from` and keep it.
+pub(crate) fn encode_replicate(id: &BlockId, level: StorageLevel, from: &str, out: &mut Vec<u8>) {
+    let from = from.as_bytes();
+    let len = from.len().min(usize::from(u16::MAX));
+    out.push(REPLICATE);
+    out.extend_from_slice(&level.to_bits().to_le_bytes());
+    out.extend_from_slice(&(len as u16).to_le_bytes());
+    out.extend_from_slice(&from[..len]);
+    encode_request(id, out);
 }
 
 /// Appends the request to remove a shuffle's files.
@@ -116,6 +130,7 @@ pub(crate) fn read_request(input: &mut impl Read) -> io::Result<Option<Request>>
         }
     }
     Ok(Some(Request::Block(match kind[0] {
+        REPLICATE => return replicate(input).map(Some),
         REMOVE_SHUFFLE => return Ok(Some(Request::RemoveShuffle(ShuffleId(u32(input)?)))),
         0 => BlockId::Shuffle {
             shuffle: ShuffleId(u32(input)?),
@@ -133,6 +148,21 @@ pub(crate) fn read_request(input: &mut impl Read) -> io::Result<Option<Request>>
         19 => BlockId::BroadcastValue(BroadcastId(u32(input)?)),
         other => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a request of unknown kind {other}"))),
     })))
+}
+
+fn replicate(input: &mut impl Read) -> io::Result<Request> {
+    let damaged = |message: &str| io::Error::new(io::ErrorKind::InvalidData, message.to_owned());
+    let level = StorageLevel::from_bits(u16::from_le_bytes(bytes(input)?));
+    let mut from = vec![0; usize::from(u16::from_le_bytes(bytes(input)?))];
+    input.read_exact(&mut from)?;
+    let from = String::from_utf8(from).map_err(|_| damaged("an address that is no text"))?;
+    // No request within a request: one level of this, whatever a peer sends.
+    let mut kind = [0];
+    input.read_exact(&mut kind)?;
+    if kind != [1] {
+        return Err(damaged("only cached partitions are replicated"));
+    }
+    Ok(Request::Replicate(BlockId::Rdd { rdd: RddId(u32(input)?), partition: u32(input)? }, level, from))
 }
 
 fn bytes<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
@@ -172,6 +202,12 @@ mod tests {
         }
         assert_eq!(read_request(&mut input).unwrap(), Some(Request::RemoveShuffle(ShuffleId(12))));
         assert_eq!(read_request(&mut input).unwrap(), None);
+        let (id, level) = (BlockId::Rdd { rdd: RddId(1), partition: 2 }, StorageLevel::DISK_ONLY_2);
+        let mut wire = Vec::new();
+        encode_replicate(&id, level, "host:1", &mut wire);
+        let asked = Request::Replicate(id, level, "host:1".to_owned());
+        assert_eq!(read_request(&mut wire.as_slice()).unwrap(), Some(asked));
+        assert!(read_request(&mut &wire[..wire.len() - 1]).is_err());
         assert!(read_request(&mut [9u8].as_slice()).is_err());
         assert!(read_request(&mut [5u8, 0].as_slice()).is_err());
 

@@ -88,6 +88,8 @@ table! {
     MEMORY_FRACTION: f64 = "spark.memory.fraction", Some("0.6"), spark("1.6.0"); between(0.01, 1.0)
     /// The part of that shared memory in which cached partitions are safe from tasks that need memory.
     MEMORY_STORAGE_FRACTION: f64 = "spark.memory.storageFraction", Some("0.5"), spark("1.6.0"); between(0.0, 1.0)
+    /// Whether copies of cached partitions that an executor took with it are made again, from those that are left.
+    STORAGE_REPLICATION_PROACTIVE: bool = "spark.storage.replication.proactive", Some("true"), spark("2.2.0")
     /// Stack of each task thread. Only pages that a task touches cost memory.
     TASK_STACK_SIZE: ByteSize = "spark.firesteel.taskStackSize", Some("256m"), OURS; unit(Unit::Bytes); at_least(1 << 20)
 

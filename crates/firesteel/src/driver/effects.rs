@@ -25,7 +25,7 @@ impl EventLoop {
                 }
             }
             DriverEffect::LaunchTasks { executor, tasks } => {
-                let (message, refused) = self.stages.launch(executor, &tasks);
+                let (message, refused) = self.stages.launch(&self.core, executor, &tasks);
                 self.send(executor, proto::to_executor::Message::LaunchTasks(message));
                 self.refuse(executor, refused);
             }
@@ -134,7 +134,7 @@ impl EventLoop {
         }
     }
 
-    fn send(&mut self, executor: ExecutorId, message: proto::to_executor::Message) {
+    pub(super) fn send(&mut self, executor: ExecutorId, message: proto::to_executor::Message) {
         let Some(link) = self.links.get(&executor) else { return };
         if let Err(e) = link.send(message) {
             tracing::warn!(executor_id = executor.0, "cannot reach the executor: {e}");

@@ -8,6 +8,7 @@
 //! ```
 
 mod cleaner;
+mod copies;
 mod effects;
 mod graph;
 mod results;
@@ -21,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use firesteel_common::{BroadcastId, ExecutorId, JobId, ShuffleId, Tick};
+use firesteel_common::{BroadcastId, ExecutorId, JobId, RddId, ShuffleId, Tick};
 use firesteel_rdd::{
     broadcast::{BroadcastSettings, BroadcastSource, BroadcastValues},
     node::{AnyRdd, AnyShuffle, EncodedOp},
@@ -152,6 +153,8 @@ impl Driver {
         let (messages, inbox) = mpsc::channel();
         let fetcher = ResultFetcher::new(fetch, messages.clone());
         let state = EventLoop {
+            proactive: config.proactive_replication,
+            copying: BTreeMap::new(),
             core: DriverCore::new(config),
             origin: Instant::now(),
             jobs: BTreeMap::new(),
@@ -199,6 +202,10 @@ struct RunningJob {
 }
 
 struct EventLoop {
+    /// Whether lost copies of kept partitions are made again.
+    proactive: bool,
+    /// Those that are being made, and who was asked.
+    copying: BTreeMap<(RddId, u32), ExecutorId>,
     core: DriverCore,
     origin: Instant,
     jobs: BTreeMap<JobId, RunningJob>,
@@ -235,7 +242,7 @@ impl EventLoop {
             if message.is_none() && idle.is_some() {
                 self.tell_ended();
             }
-            let mut stop = false;
+            let (mut stop, mut changed) = (false, false);
             let mut events = Vec::new();
             if message.is_none() {
                 events.push(DriverEvent::Wake);
@@ -244,12 +251,23 @@ impl EventLoop {
             for message in message.into_iter().chain(inbox.try_iter().take(MOST_AT_ONCE)) {
                 stop = matches!(message, Message::Stop);
                 events.extend(self.event_of(message));
+                changed |= matches!(
+                    events.last(),
+                    Some(
+                        DriverEvent::ExecutorDisconnected { .. }
+                            | DriverEvent::ExecutorRemoved { .. }
+                            | DriverEvent::ExecutorRegistered { .. }
+                    )
+                );
                 if stop {
                     break;
                 }
             }
             self.core.handle_all(self.now(), events, &mut effects);
             self.carry_out(&mut effects);
+            if changed && self.proactive {
+                self.copy_again();
+            }
             if stop {
                 break;
             }
@@ -284,6 +302,7 @@ impl EventLoop {
                 DriverEvent::ExecutorRegistered { executor, host, block_address, shuffle_service, cores }
             }
             Message::Status { executor, updates } => {
+                self.copies_made(&updates);
                 let updates = updates.into_iter().map(|u| effects::update_of(executor, u)).collect();
                 DriverEvent::TasksUpdated { executor, updates }
             }

@@ -9,16 +9,16 @@ use std::{
 use bytes::Bytes;
 use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, StageAttempt, TaskId};
 use firesteel_rdd::{
-    Error,
+    Error, StorageLevel,
     lineage::{Input, encode_stage, inputs_of},
     node::{AnyRdd, EncodedOp},
 };
 use firesteel_rpc::proto::executor as proto;
-use firesteel_scheduler::{MapLocation, TaskSpec};
+use firesteel_scheduler::{DriverCore, MapLocation, TaskSpec};
 use firesteel_storage::BroadcastMeta;
 use prost::Message as _;
 
-use super::DriverBlocks;
+use super::{DriverBlocks, copies};
 
 /// What is larger travels in pieces of this size, as broadcast values do.
 const PIECE_BYTES: u64 = 4 << 20;
@@ -37,6 +37,10 @@ struct Attempt {
     /// Partitions of sources that are too large for a message: a task that is tried again finds its own.
     inputs: BTreeMap<(RddId, u32), proto::Payload>,
     broadcasts: Vec<BroadcastId>,
+    /// Whether it may read kept partitions.
+    keeps: bool,
+    /// The most copies that are wanted of a partition.
+    copies: u32,
 }
 
 /// All stage attempts that run.
@@ -49,6 +53,8 @@ pub struct Stages {
     /// Where the files of executors are, also of those that are gone: a shuffle service may keep them.
     files: BTreeMap<ExecutorId, proto::ExecutorFiles>,
     blocks: DriverBlocks,
+    /// RDDs that are kept with copies.
+    replicated: BTreeMap<RddId, StorageLevel>,
 }
 
 impl Stages {
@@ -59,6 +65,7 @@ impl Stages {
             ended: BTreeMap::new(),
             files: BTreeMap::new(),
             blocks,
+            replicated: BTreeMap::new(),
         }
     }
 
@@ -93,8 +100,17 @@ impl Stages {
         let mut broadcasts = Vec::new();
         let data = self.payload(data.encode_to_vec().into(), &mut broadcasts)?;
         let (sent_to, inputs) = (BTreeSet::new(), BTreeMap::new());
-        self.attempts.insert(attempt, Attempt { root, data, sent_to, inputs, broadcasts });
+        let kept = copies::kept_in_stage(&root);
+        let copies = kept.values().map(|level| level.replication()).max().unwrap_or(0);
+        self.replicated.extend(kept.iter().filter(|(_, level)| level.replication() > 1).map(|(rdd, l)| (*rdd, *l)));
+        let keeps = !kept.is_empty();
+        self.attempts.insert(attempt, Attempt { root, data, sent_to, inputs, broadcasts, keeps, copies });
         Ok(())
+    }
+
+    /// The RDDs that are kept with copies.
+    pub fn replicated(&self) -> &BTreeMap<RddId, StorageLevel> {
+        &self.replicated
     }
 
     /// Remembers that an attempt has no data, for the error of its tasks.
@@ -103,11 +119,16 @@ impl Stages {
     }
 
     /// The message that launches `tasks` on `executor`, but for those that cannot be put into one.
-    pub fn launch(&mut self, executor: ExecutorId, tasks: &[TaskSpec]) -> (proto::LaunchTasks, Vec<(TaskId, Error)>) {
+    pub fn launch(
+        &mut self,
+        core: &DriverCore,
+        executor: ExecutorId,
+        tasks: &[TaskSpec],
+    ) -> (proto::LaunchTasks, Vec<(TaskId, Error)>) {
         let mut message = ended_message(self.ended.remove(&executor).unwrap_or_default());
         let mut refused = Vec::new();
         for spec in tasks {
-            if let Err(e) = self.add_task(&mut message, executor, spec) {
+            if let Err(e) = self.add_task(&mut message, core, executor, spec) {
                 refused.push((spec.task, e));
             }
         }
@@ -118,6 +139,7 @@ impl Stages {
     fn add_task(
         &mut self,
         message: &mut proto::LaunchTasks,
+        core: &DriverCore,
         executor: ExecutorId,
         spec: &TaskSpec,
     ) -> Result<(), Error> {
@@ -142,6 +164,14 @@ impl Stages {
         attempt.broadcasts.append(&mut broadcasts);
         attempt.inputs.extend(large);
         let inputs = inputs?;
+        let cached = match attempt.keeps {
+            true => copies::held_elsewhere(core, &attempt.root, spec.partition, executor),
+            false => Vec::new(),
+        };
+        let peers = match attempt.copies {
+            0 | 1 => Vec::new(),
+            _ => copies::peers(&core.peers_of(executor, spec.partition)),
+        };
         if attempt.sent_to.insert(executor) {
             message.stages.push(proto::StageBinary {
                 stage_id: spec.stage.stage.0,
@@ -156,6 +186,8 @@ impl Stages {
             partition: spec.partition,
             attempt_number: spec.attempt_number,
             inputs,
+            cached,
+            peers,
         });
         Ok(())
     }

@@ -13,8 +13,8 @@ mod unroll;
 
 use std::sync::Arc;
 
-use firesteel_common::{Data, RddId};
-use firesteel_storage::{BlockId, StorageLevel, block_manager::Found, memory_store::Cached};
+use firesteel_common::{Data, ExecutorId, RddId};
+use firesteel_storage::{Abort, BlockId, BlockManager, StorageLevel, block_manager::Found, memory_store::Cached};
 
 use self::{
     frames::{FrameSource, FrameStream},
@@ -54,8 +54,50 @@ pub fn get_or_compute<T: Data>(
 ) -> Result<Stream<T>, TaskError> {
     match ctx.services.blocks.find_cached(&persisted.block()) {
         Some(found) => open(persisted.block(), found, ctx),
-        None => unroll::keep(persisted, ctx, compute()?),
+        None => match fetch(persisted, ctx)? {
+            Some(stream) => Ok(stream),
+            None => unroll::keep(persisted, ctx, compute()?),
+        },
     }
+}
+
+/// Streams what another executor keeps. When none can give it, it is computed.
+fn fetch<T: Data>(persisted: &Persisted<T>, ctx: &Arc<TaskContext>) -> Result<Option<Stream<T>>, TaskError> {
+    let (block, blocks) = (persisted.block(), &ctx.services.blocks);
+    for address in ctx.cached.get(&(persisted.rdd, persisted.partition)).into_iter().flatten() {
+        match blocks.fetch_cached(block, address, &ctx.abort()) {
+            Ok(reader) => return Ok(Some(FrameStream::stream(block, FrameSource::Disk(reader), ctx))),
+            Err(e) => {
+                ctx.kill.check()?;
+                tracing::warn!(%block, address, error = %e, "a cached partition cannot be read from another executor");
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Has `copies` of `peers` keep a copy of a partition that is kept here; returns those that do.
+pub fn copy_to_peers(
+    blocks: &BlockManager,
+    block: BlockId,
+    level: StorageLevel,
+    copies: u32,
+    peers: &[(ExecutorId, String)],
+    abort: &Abort,
+) -> Vec<ExecutorId> {
+    let mut made = Vec::new();
+    for (executor, address) in peers {
+        if made.len() as u32 == copies || abort.reason().is_some() {
+            break;
+        }
+        match blocks.replicate_to(address, block, level, abort) {
+            Ok(()) => made.push(*executor),
+            Err(e) => {
+                tracing::warn!(%block, executor_id = executor.0, error = %e, "no copy of a cached partition there")
+            }
+        }
+    }
+    made
 }
 
 /// Streams what is kept here.

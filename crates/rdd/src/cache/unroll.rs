@@ -197,7 +197,14 @@ impl<T: Data> Unroll<'_, T> {
 
     fn stored(&self, memory_bytes: u64) {
         let (rdd, partition) = (self.persisted.rdd, self.persisted.partition);
-        self.ctx.cache_updated(CacheUpdate { rdd, partition, stored: true, memory_bytes });
+        let (ctx, level) = (self.ctx, self.persisted.level);
+        let (blocks, wanted) = (&ctx.services.blocks, level.replication().saturating_sub(1));
+        let replicas = super::copy_to_peers(blocks, self.persisted.block(), level, wanted, &ctx.peers, &ctx.abort());
+        if (replicas.len() as u32) < wanted {
+            let copies = replicas.len();
+            tracing::warn!(%rdd, partition, copies, wanted, "fewer copies of the partition are kept than its level asks for");
+        }
+        self.ctx.cache_updated(CacheUpdate { rdd, partition, stored: true, memory_bytes, replicas });
     }
 
     fn no_room(&self) {

@@ -1,0 +1,117 @@
+//! Cached partitions between executors: read where another has them, copied where a level asks for copies. Called by the
+//! cache of `rdd` and, for the peers, by the block server; calls [`BlockClient`].
+
+use std::{
+    fs::{self, File},
+    io::BufReader,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    Abort, BlockClient, BlockError, BlockId, BlockManager, FrameReader, StorageLevel, StorageReservation,
+    memory_store::Cached,
+};
+
+/// How a block manager reaches those of other executors, and they reach it.
+pub struct BlockNetwork {
+    /// Fetches from them.
+    pub client: BlockClient,
+    /// `host:port` of this process's block server.
+    pub address: String,
+    fetched: AtomicU64,
+}
+
+impl BlockNetwork {
+    /// Others reach this process at `address`.
+    pub fn new(client: BlockClient, address: impl Into<String>) -> BlockNetwork {
+        BlockNetwork { client, address: address.into(), fetched: AtomicU64::new(0) }
+    }
+}
+
+impl BlockManager {
+    /// Copies a cached partition from the executor at `address` into a file without a name, and opens it. However large
+    /// it is, it is not in memory.
+    pub fn fetch_cached(
+        &self,
+        id: BlockId,
+        address: &str,
+        abort: &Abort,
+    ) -> Result<FrameReader<BufReader<File>>, BlockError> {
+        let network = self.network().ok_or(BlockError::NotFound { id })?;
+        let dir =
+            self.disk().and_then(|disk| disk.scratch_dir().map(|d| d.to_owned())).ok_or(BlockError::NoDisk { id })?;
+        let path = dir.join(format!("{id}.{}.fetched", network.fetched.fetch_add(1, Ordering::Relaxed)));
+        let len = network.client.fetch_to_file(address, id, &path, u64::MAX, abort)?;
+        let opened = File::open(&path);
+        let removed = fs::remove_file(&path);
+        let failed = |action| {
+            let path = path.clone();
+            move |source| BlockError::File { action, path, source }
+        };
+        removed.map_err(failed("remove"))?;
+        Ok(FrameReader::new(BufReader::new(opened.map_err(failed("open"))?), len))
+    }
+
+    /// Has the executor at `address` keep a copy of a partition that is cached here.
+    pub fn replicate_to(
+        &self,
+        address: &str,
+        id: BlockId,
+        level: StorageLevel,
+        abort: &Abort,
+    ) -> Result<(), BlockError> {
+        let network = self.network().ok_or(BlockError::NotFound { id })?;
+        network.client.replicate(address, id, level, &network.address, abort)
+    }
+
+    /// Fetches a cached partition from the executor at `from` and keeps it as bytes, in memory or on disk as `level` says.
+    pub(crate) fn keep_copy(&self, id: BlockId, level: StorageLevel, from: &str) -> Result<(), BlockError> {
+        if self.find_cached(&id).is_some() {
+            return Ok(());
+        }
+        let mut reader = self.fetch_cached(id, from, &Abort::never())?;
+        let failed = |source| BlockError::File { action: "read a copy of", path: id.to_string().into(), source };
+        let keep = match id {
+            BlockId::Rdd { rdd, .. } => Some(rdd),
+            _ => None,
+        };
+        let mut memory = StorageReservation::new(self.memory_manager().clone(), keep);
+        let (mut frames, mut next) = (Vec::new(), reader.next_frame().map_err(failed)?);
+        while level.use_memory()
+            && let Some(frame) = next.take()
+        {
+            let bytes = memory.held() + frame.bytes.len() as u64;
+            frames.push(frame);
+            if !memory.resize(bytes) {
+                if !level.use_disk() {
+                    let (used, limit) = (self.memory_manager().storage_used(), self.memory_manager().total());
+                    return Err(BlockError::OutOfMemory { id, size: bytes, used, limit });
+                }
+                next = reader.next_frame().map_err(failed)?;
+                break;
+            }
+            next = reader.next_frame().map_err(failed)?;
+            if next.is_none() {
+                self.memory().put(id, Cached::Frames(Arc::new(frames)), memory.into_block(), level.use_disk());
+                return Ok(());
+            }
+        }
+        if level.use_memory() && frames.is_empty() {
+            self.memory().put(id, Cached::Frames(Arc::default()), memory.into_block(), level.use_disk());
+            return Ok(());
+        }
+        let mut writer = self.write_to_disk(id)?;
+        for frame in &frames {
+            writer.write(frame)?;
+        }
+        drop((frames, memory));
+        while let Some(frame) = next {
+            writer.write(&frame)?;
+            next = reader.next_frame().map_err(failed)?;
+        }
+        writer.finish().map(drop).map_err(|(e, _)| e)
+    }
+}
