@@ -43,7 +43,7 @@ pub fn table(data: &Path, quick: bool) -> Vec<Work> {
     let (records, edges, points) = (scaled(5 * million), scaled(8 * million), scaled(million));
     let (rows, keys, small) = (scaled(20 * million), scaled(10 * million), scaled(million));
     let (cached, numbers) = (scaled(100 * million), scaled(1000 * million));
-    let (jobs, partitions) = (if quick { 50 } else { 200 }, 8);
+    let (jobs, broadcast, partitions) = (if quick { 50 } else { 200 }, scaled(200), 8);
     let graph_bits = if quick { 16 } else { 20 };
     let sorted = data.join("sorted");
     let count = |n: u64| match n {
@@ -120,6 +120,16 @@ pub fn table(data: &Path, quick: bool) -> Vec<Work> {
         work("empty-tasks", "empty tasks, 10 k in a job".to_owned(), strings(&[10_000]), 100.0, Unit::Rate(10_000)),
         work("one-stage", "job of one task, p50".to_owned(), strings(&[jobs]), 40.0, Unit::MillisOf(1)),
         work("two-stage", "job of two stages, p50".to_owned(), strings(&[jobs]), 50.0, Unit::MillisOf(1)),
+        Work {
+            plain: false,
+            ..work(
+                "broadcast",
+                format!("broadcast of {broadcast} MB to two executors"),
+                strings(&[broadcast]),
+                8.0,
+                Unit::Seconds,
+            )
+        },
         work("submit-to-end", "submit to end of a job".to_owned(), Vec::new(), 40.0, Unit::Seconds),
         work("idle-memory", "idle cluster and application, PSS".to_owned(), Vec::new(), 25.0, Unit::Mib),
     ]

@@ -1,4 +1,4 @@
-//! The works that move none: tasks and jobs.
+//! The works that measure the cluster itself: tasks, jobs, broadcast.
 
 use std::time::Instant;
 
@@ -18,6 +18,23 @@ pub fn one_stage(sc: &Context, jobs: u32) -> Outcome<Timed> {
 pub fn two_stage(sc: &Context, jobs: u32) -> Outcome<Timed> {
     let pairs = sc.range_n(0..2u64, 2).map(|x| (x, x));
     median(jobs, || Ok(pairs.reduce_by_key_n(2, |a, b| a + b).count()?))
+}
+
+/// A task on each executor reads of a value that both get.
+pub fn broadcast(sc: &Context, numbers: Vec<u64>) -> Outcome<Timed> {
+    let start = Instant::now();
+    let numbers = sc.broadcast(numbers)?;
+    let there = sc
+        .range_n(0..2u64, 2)
+        .with(numbers.clone())
+        .map(|numbers, _| {
+            let there = numbers.value();
+            (there.len() as u64).wrapping_add(there[there.len() / 2]).wrapping_add(there[there.len() - 1])
+        })
+        .reduce(u64::wrapping_add)?;
+    let seconds = start.elapsed().as_secs_f64();
+    numbers.destroy();
+    Ok(Timed { seconds, answer: (there as i64).to_string() })
 }
 
 fn median(jobs: u32, mut job: impl FnMut() -> Outcome<u64>) -> Outcome<Timed> {

@@ -9,7 +9,7 @@ mod works;
 use std::process::ExitCode;
 
 use firesteel::prelude::*;
-use firesteel_bench::{Outcome, argument, number, serve, timed};
+use firesteel_bench::{Outcome, argument, mix, number, serve, timed};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -76,6 +76,10 @@ fn run(args: &[String]) -> Outcome<()> {
         "two-stage" => {
             let n = number(args, 0)?;
             serve(|| jobs::two_stage(&sc, n))
+        }
+        "broadcast" => {
+            let numbers: Vec<u64> = (0..number::<u64>(args, 0)? << 17).map(mix).collect();
+            serve(|| jobs::broadcast(&sc, numbers.clone()))
         }
         "one" => serve(|| timed(|| Ok(sc.range_n(0..1u64, 1).count()?.to_string()))),
         "idle" => serve(|| timed(|| Ok("idle".to_owned()))),
