@@ -68,6 +68,7 @@ impl Cluster {
                 });
                 let node = model::node_of(&graph, rdd);
                 let info = StageInfo { kind, graph, node, shuffles: shuffles.into_iter().collect() };
+                self.drivers[d].latest.insert(attempt.stage, attempt.attempt);
                 self.drivers[d].stages.insert(attempt, Arc::new(info));
             }
             DriverEffect::StageEnded { attempt } => {
@@ -121,7 +122,8 @@ impl Cluster {
         let TaskFailure::FetchFailed { shuffle, map_task, map_index, .. } = failure else { return };
         self.counts.fetch_failures += 1;
         let driver = &mut self.drivers[d];
-        let latest = driver.stages.keys().all(|s| s.stage != stage.stage || s.attempt <= stage.attempt);
+        // A later attempt knows better places already.
+        let latest = driver.latest.get(&stage.stage) == Some(&stage.attempt);
         if latest && *map_index != u32::MAX {
             driver.unreadable.insert((*shuffle, *map_task), failure.to_string());
         }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, JobId, ShuffleId, StageAttempt, TaskId, Tick};
+use firesteel_common::{ExecutorId, JobId, ShuffleId, StageAttempt, StageId, TaskId, Tick};
 use firesteel_rpc::{
     MasterClient, PROTOCOL_VERSION,
     master_client::{Attempt, Effect, Event, MasterClientConfig},
@@ -61,6 +61,8 @@ pub(crate) struct DriverNode {
     pub(crate) jobs: BTreeMap<JobId, Submitted>,
     pub(crate) results: BTreeMap<(JobId, u32), Bytes>,
     pub(crate) over: BTreeMap<JobId, Result<(), JobError>>,
+    /// The latest attempt of each stage.
+    pub(crate) latest: BTreeMap<StageId, u32>,
     /// Map outputs that a task of a stage's latest attempt could not read.
     pub(crate) unreadable: BTreeMap<(ShuffleId, TaskId), String>,
     /// Executors that it was told are gone, or that it gave up itself.
@@ -123,6 +125,7 @@ impl Cluster {
             jobs: BTreeMap::new(),
             results: BTreeMap::new(),
             over: BTreeMap::new(),
+            latest: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             gone: BTreeMap::new(),
             removed: false,
