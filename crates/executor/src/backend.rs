@@ -23,7 +23,7 @@ use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::proto::deploy::ExecutorLaunch;
 use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_driver, to_executor::Message};
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, bind::bind_one_of, bind::host_port, connect_driver};
-use firesteel_shuffle::{Compression, ShuffleConfig, ShuffleManager};
+use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
 use firesteel_storage::{
     BlockClient, BlockManager, BlockNetwork, BlockServer, BroadcastFetcher, ClientConfig, MemoryConfig, MemoryManager,
     Retries,

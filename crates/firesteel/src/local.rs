@@ -18,7 +18,7 @@ use firesteel_executor::{Executor, ExecutorConfig, ExecutorSettings, StatusSink}
 use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::{Role, proto::executor as proto};
 use firesteel_scheduler::SchedulerConfig;
-use firesteel_shuffle::{Compression, ShuffleConfig, ShuffleManager};
+use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockId, BlockManager, MemoryConfig, MemoryManager};
 
 use crate::{
@@ -141,10 +141,5 @@ pub fn local_dirs(conf: &Conf) -> Result<Vec<PathBuf>> {
 }
 
 fn shuffle_config(conf: &Conf, dirs: Vec<PathBuf>) -> Result<ShuffleConfig> {
-    let compress = get(conf, &keys::SHUFFLE_COMPRESS)? && get(conf, &keys::IO_COMPRESSION_CODEC)? != "none";
-    Ok(ShuffleConfig {
-        compression: if compress { Compression::Lz4 } else { Compression::None },
-        max_bytes_in_flight: get(conf, &keys::REDUCER_MAX_SIZE_IN_FLIGHT)?.0,
-        ..ShuffleConfig::new(dirs, EXECUTOR)
-    })
+    ShuffleConfig::from_conf(conf, dirs, EXECUTOR).map_err(|e| Error::Start(e.to_string()))
 }

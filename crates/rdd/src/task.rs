@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, RddId, ShuffleId, StageAttempt, TaskFailure, TaskId};
-use firesteel_shuffle::{Abort, MapOutput, ShuffleBlocks, ShuffleInput, ShuffleManager};
+use firesteel_shuffle::{Abort, MapOutput, MapWriter, ShuffleBlocks, ShuffleInput, ShuffleManager, Spills};
 use firesteel_storage::{BlockId, BlockManager, TaskMemory};
 
 use crate::broadcast::BroadcastValues;
@@ -230,6 +230,17 @@ impl TaskContext {
         let kill = self.kill.clone();
         let abort = Abort::new(move || kill.reason());
         Ok(self.services.shuffle.read(self.shuffle_input(shuffle)?, reduce, abort).counted_in(&self.memory))
+    }
+
+    /// Where the task's tables and sorters take memory, and spill to.
+    pub fn spills(&self) -> Spills {
+        Spills::new(&self.services.shuffle, &self.memory, self.task)
+    }
+
+    /// The writer of the task's map output.
+    pub fn map_writer(&self, shuffle: ShuffleId, reducers: u32) -> MapWriter {
+        MapWriter::new(&self.services.shuffle, shuffle, self.task, reducers)
+            .with_memory(self.memory.reserve("map output"))
     }
 
     /// The data of a source partition, which the driver sent with the task.

@@ -35,6 +35,14 @@ pub enum ShuffleError {
     NoDirectory,
 }
 
+impl ShuffleError {
+    /// A record that no frame can hold.
+    pub(crate) fn record_too_large(bytes: usize) -> ShuffleError {
+        let message = format!("it takes {bytes} bytes, more than the 2 GiB that can be shuffled");
+        ShuffleError::Codec(CodecError::Encode { type_name: "record", message })
+    }
+}
+
 fn hint(e: &io::Error) -> &'static str {
     if e.kind() == io::ErrorKind::StorageFull {
         "; free some space there or name another directory with spark.local.dir"

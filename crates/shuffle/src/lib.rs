@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!  map task                                              reduce task
-//!  Partitioner ─▶ (CombineTable) ─▶ MapWriter            RecordReader ─▶ (CombineTable)
-//!                                     │ frames              ▲ frames
-//!                                     ▼                     │
-//!                  ShuffleManager: files ───────────▶ ShuffleBlocks (own files, or other executors' over storage)
+//!  Partitioner ─▶ (Aggregation) ─▶ MapWriter            RecordReader ─▶ Aggregation, ExternalSorter, HashJoin
+//!                                     │ frames              ▲ frames              │ no memory: spill files
+//!                                     ▼                     │                     ▼
+//!                  ShuffleManager: files ───────────▶ ShuffleBlocks         Spills ─▶ Reservation
+//!                                                     (own files, or other executors' over storage)
 //! ```
 //!
 //! A record is encoded once, straight into the buffer of its reducer; a buffer that is full is compressed into a frame of
@@ -14,25 +15,37 @@
 //! Callers: the operators of `rdd` write, read and combine; executor and driver own a [`ShuffleManager`]. This crate
 //! calls `storage` for blocks of other executors and serves its own files as a `BlockSource`.
 
+pub mod aggregate;
 mod block_body;
 pub mod combine_table;
+pub mod dealer;
 pub mod error;
 pub mod files;
 mod frame;
+mod index;
+pub mod join;
 pub mod manager;
 pub mod map_output;
+mod merge;
 pub mod partitioner;
 pub mod range_partitioner;
 pub mod reader;
 pub mod service;
 pub mod shuffle_blocks;
 pub mod sort_key;
+pub mod sorter;
+pub mod spill;
+#[cfg(test)]
+mod test_support;
 pub mod writer;
 
+pub use aggregate::{Aggregated, Aggregation, Combine};
 pub use combine_table::CombineTable;
+pub use dealer::Dealer;
 pub use error::ShuffleError;
 pub use firesteel_storage::Abort;
 pub use frame::Compression;
+pub use join::{HashJoin, JoinShape, Rows};
 pub use manager::{ShuffleConfig, ShuffleManager};
 pub use map_output::{MapLocation, MapOutput, ShuffleInput, size_of_code, size_to_code};
 pub use partitioner::{HashPartitioner, Partitioner};
@@ -41,4 +54,6 @@ pub use reader::RecordReader;
 pub use service::ApplicationShuffles;
 pub use shuffle_blocks::ShuffleBlocks;
 pub use sort_key::SortKey;
+pub use sorter::{ExternalSorter, Sorted};
+pub use spill::Spills;
 pub use writer::MapWriter;

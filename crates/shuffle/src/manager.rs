@@ -31,7 +31,8 @@ const LEAST_BLOCK_IN_MEMORY: u64 = 1 << 20;
 /// What a [`ShuffleManager`] works by.
 #[derive(Clone, Debug)]
 pub struct ShuffleConfig {
-    /// Local directories; map outputs are spread over them. Only `shuffle_*` directories in them are this manager's.
+    /// Local directories; map outputs and spills are spread over them. Only the `shuffle_*` directories and `spill_*` files
+    /// in them are this manager's.
     pub dirs: Vec<PathBuf>,
     /// Map outputs of this executor are read from its own files.
     pub executor: ExecutorId,
@@ -39,7 +40,7 @@ pub struct ShuffleConfig {
     pub compression: Compression,
     /// Bytes of remote blocks that a reduce task may have asked for and not taken (`spark.reducer.maxSizeInFlight`).
     pub max_bytes_in_flight: u64,
-    /// Bytes of map output that a map task gathers in memory before it spills.
+    /// Bytes of map output that a map task gathers in memory before it spills, or fewer if it is refused memory.
     pub write_buffer_bytes: usize,
     /// Blocks of more bytes are not held in memory (`spark.network.maxRemoteBlockSizeFetchToMem`).
     pub max_block_in_memory: u64,
@@ -47,6 +48,12 @@ pub struct ShuffleConfig {
     pub read_host_local: bool,
     /// A shuffle service serves the files: they outlive this manager, and whoever runs the service removes them.
     pub outlived_by_files: bool,
+    /// How spilled data is compressed.
+    pub spill_compression: Compression,
+    /// Bytes that are gathered before they are written to a file (`spark.shuffle.file.buffer`).
+    pub file_buffer_bytes: usize,
+    /// Up to so many reducers have a buffer each (`spark.shuffle.sort.bypassMergeThreshold`).
+    pub bypass_merge_threshold: u32,
 }
 
 impl ShuffleConfig {
@@ -61,7 +68,24 @@ impl ShuffleConfig {
             max_block_in_memory: 200 << 20,
             read_host_local: true,
             outlived_by_files: false,
+            spill_compression: Compression::default(),
+            file_buffer_bytes: 32 << 10,
+            bypass_merge_threshold: 200,
         }
+    }
+
+    /// What the configuration says, files in `dirs`.
+    pub fn from_conf(conf: &Conf, dirs: Vec<PathBuf>, executor: ExecutorId) -> Result<ShuffleConfig, ConfError> {
+        let codec = Compression::from_conf(conf)?;
+        let when = |on: bool| if on { codec } else { Compression::None };
+        Ok(ShuffleConfig {
+            compression: when(conf.get(&keys::SHUFFLE_COMPRESS)?),
+            spill_compression: when(conf.get(&keys::SHUFFLE_SPILL_COMPRESS)?),
+            max_bytes_in_flight: conf.get(&keys::REDUCER_MAX_SIZE_IN_FLIGHT)?.0,
+            file_buffer_bytes: conf.get(&keys::SHUFFLE_FILE_BUFFER)?.0 as usize,
+            bypass_merge_threshold: conf.get(&keys::SHUFFLE_BYPASS_MERGE_THRESHOLD)?,
+            ..ShuffleConfig::new(dirs, executor)
+        })
     }
 }
 
@@ -77,6 +101,8 @@ pub struct ShuffleManager {
     open: Mutex<OpenFiles>,
     /// How many files there were for large blocks.
     scratch_files: AtomicU64,
+    /// How many spill files there were.
+    spills: AtomicU64,
 }
 
 type OpenFiles = HashMap<(ShuffleId, TaskId), Arc<MapFiles>>;
@@ -115,6 +141,7 @@ impl ShuffleManager {
             failed_dirs: Mutex::default(),
             open: Mutex::default(),
             scratch_files: AtomicU64::new(0),
+            spills: AtomicU64::new(0),
         })
     }
 
@@ -183,6 +210,12 @@ impl ShuffleManager {
         // Each deserves another chance with the next task.
         failed.clear();
         Err(failure)
+    }
+
+    /// Where a task may spill to: a new name each time.
+    pub(crate) fn spill_path(&self, task: TaskId) -> PathBuf {
+        let number = self.spills.fetch_add(1, Ordering::Relaxed);
+        self.config.dirs[(number % self.config.dirs.len() as u64) as usize].join(format!("spill_{}_{number}", task.0))
     }
 
     /// The open files of a map task, in one of these local directories of an executor.

@@ -10,51 +10,116 @@ use std::{
 pub trait SortKey {
     /// Compares two keys; a total order.
     fn cmp_key(&self, other: &Self) -> Ordering;
+
+    /// A number that never falls as the key rises, so that most keys can be told apart by it: of a text its first bytes.
+    #[inline]
+    fn prefix(&self) -> u64 {
+        0
+    }
+
+    /// The same for several keys that are compared one after the other.
+    #[inline]
+    fn prefix_of(keys: &[Self]) -> u64
+    where
+        Self: Sized,
+    {
+        keys.first().map_or(0, |key| key.prefix() >> 1 | 1 << 63)
+    }
+}
+
+/// The first eight bytes, the first one highest.
+#[inline]
+fn first_bytes(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk::<8>() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => bytes.iter().fold(0, |n, b| n << 8 | u64::from(*b)) << (8 * (8 - bytes.len()) % 64),
+    }
 }
 
 macro_rules! by_ord {
-    ($($t:ty),*) => {$(
+    ($($t:ty => $prefix:expr),* $(,)?) => {$(
         impl SortKey for $t {
             #[inline]
             fn cmp_key(&self, other: &Self) -> Ordering {
                 self.cmp(other)
             }
-        }
-    )*};
-}
-by_ord!(
-    i8,
-    i16,
-    i32,
-    i64,
-    i128,
-    isize,
-    u8,
-    u16,
-    u32,
-    u64,
-    u128,
-    usize,
-    bool,
-    char,
-    String,
-    str,
-    firesteel_common::Str,
-    (),
-    std::time::Duration
-);
 
-macro_rules! by_total_cmp {
-    ($($t:ty),*) => {$(
-        impl SortKey for $t {
             #[inline]
-            fn cmp_key(&self, other: &Self) -> Ordering {
-                self.total_cmp(other)
+            fn prefix(&self) -> u64 {
+                let prefix: fn(&$t) -> u64 = $prefix;
+                prefix(self)
             }
         }
     )*};
 }
-by_total_cmp!(f32, f64);
+
+const SIGN: u64 = 1 << 63;
+
+by_ord!(
+    i8 => |x| i64::from(*x) as u64 ^ SIGN,
+    i16 => |x| i64::from(*x) as u64 ^ SIGN,
+    i32 => |x| i64::from(*x) as u64 ^ SIGN,
+    i64 => |x| *x as u64 ^ SIGN,
+    i128 => |x| (*x >> 64) as u64 ^ SIGN,
+    isize => |x| *x as u64 ^ SIGN,
+    u16 => |x| u64::from(*x),
+    u32 => |x| u64::from(*x),
+    u64 => |x| *x,
+    u128 => |x| (*x >> 64) as u64,
+    usize => |x| *x as u64,
+    bool => |x| u64::from(*x),
+    char => |x| u64::from(*x),
+    String => |x| first_bytes(x.as_bytes()),
+    str => |x| first_bytes(x.as_bytes()),
+    firesteel_common::Str => |x| first_bytes(x.as_bytes()),
+    () => |_| 0,
+    std::time::Duration => |x| x.as_secs(),
+);
+
+impl SortKey for u8 {
+    #[inline]
+    fn cmp_key(&self, other: &Self) -> Ordering {
+        self.cmp(other)
+    }
+
+    #[inline]
+    fn prefix(&self) -> u64 {
+        u64::from(*self)
+    }
+
+    #[inline]
+    fn prefix_of(keys: &[u8]) -> u64 {
+        first_bytes(keys)
+    }
+}
+
+impl SortKey for f64 {
+    #[inline]
+    fn cmp_key(&self, other: &Self) -> Ordering {
+        self.total_cmp(other)
+    }
+
+    #[inline]
+    fn prefix(&self) -> u64 {
+        // Negative ones fall as their bits rise.
+        let bits = self.to_bits();
+        if bits & SIGN == 0 { bits | SIGN } else { !bits }
+    }
+}
+
+impl SortKey for f32 {
+    #[inline]
+    fn cmp_key(&self, other: &Self) -> Ordering {
+        self.total_cmp(other)
+    }
+
+    #[inline]
+    fn prefix(&self) -> u64 {
+        // Not by way of f64, which changes some NaNs.
+        let bits = self.to_bits();
+        u64::from(if bits >> 31 == 0 { bits | 1 << 31 } else { !bits })
+    }
+}
 
 macro_rules! pointers {
     ($($t:ty),*) => {$(
@@ -62,6 +127,11 @@ macro_rules! pointers {
             #[inline]
             fn cmp_key(&self, other: &Self) -> Ordering {
                 (**self).cmp_key(other)
+            }
+
+            #[inline]
+            fn prefix(&self) -> u64 {
+                (**self).prefix()
             }
         }
     )*};
@@ -72,6 +142,11 @@ impl<T: SortKey> SortKey for Reverse<T> {
     #[inline]
     fn cmp_key(&self, other: &Self) -> Ordering {
         other.0.cmp_key(&self.0)
+    }
+
+    #[inline]
+    fn prefix(&self) -> u64 {
+        !self.0.prefix()
     }
 }
 
@@ -85,6 +160,11 @@ impl<T: SortKey> SortKey for Option<T> {
             (Some(a), Some(b)) => a.cmp_key(b),
         }
     }
+
+    #[inline]
+    fn prefix(&self) -> u64 {
+        self.as_ref().map_or(0, |key| key.prefix() >> 1 | SIGN)
+    }
 }
 
 impl<T: SortKey> SortKey for [T] {
@@ -95,6 +175,11 @@ impl<T: SortKey> SortKey for [T] {
             .find(|o| o.is_ne())
             .unwrap_or_else(|| self.len().cmp(&other.len()))
     }
+
+    #[inline]
+    fn prefix(&self) -> u64 {
+        T::prefix_of(self)
+    }
 }
 
 impl<T: SortKey> SortKey for Vec<T> {
@@ -102,12 +187,22 @@ impl<T: SortKey> SortKey for Vec<T> {
     fn cmp_key(&self, other: &Self) -> Ordering {
         self.as_slice().cmp_key(other)
     }
+
+    #[inline]
+    fn prefix(&self) -> u64 {
+        T::prefix_of(self)
+    }
 }
 
 impl<T: SortKey, const N: usize> SortKey for [T; N] {
     #[inline]
     fn cmp_key(&self, other: &Self) -> Ordering {
         self.as_slice().cmp_key(other)
+    }
+
+    #[inline]
+    fn prefix(&self) -> u64 {
+        T::prefix_of(self)
     }
 }
 
@@ -117,6 +212,11 @@ macro_rules! tuples {
             #[inline]
             fn cmp_key(&self, other: &Self) -> Ordering {
                 Ordering::Equal$(.then_with(|| self.$index.cmp_key(&other.$index)))+
+            }
+
+            #[inline]
+            fn prefix(&self) -> u64 {
+                self.0.prefix()
             }
         }
     };
@@ -146,5 +246,35 @@ mod tests {
         v.sort_by(SortKey::cmp_key);
         assert_eq!(v[0], f64::NEG_INFINITY);
         assert!(v[1].is_sign_negative() && v[2].is_sign_positive() && v[4].is_nan());
+    }
+
+    fn follows<T: SortKey + std::fmt::Debug>(mut keys: Vec<T>) {
+        keys.sort_by(SortKey::cmp_key);
+        for pair in keys.windows(2) {
+            assert!(pair[0].prefix() <= pair[1].prefix(), "{pair:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn prefixes_follow_the_order_of_the_keys(
+            a: Vec<i8>, b: Vec<i64>, c: Vec<u128>, d: Vec<String>, e: Vec<f64>, f: Vec<f32>, g: Vec<Option<i32>>,
+            h: Vec<(i16, String)>, i: Vec<Vec<u8>>, j: Vec<Vec<i16>>, k: Vec<[u8; 10]>, l: Vec<char>, m: Vec<i128>,
+        ) {
+            follows(a);
+            follows(b.iter().copied().map(Reverse).collect());
+            follows(b);
+            follows(c);
+            follows(d);
+            follows(e.into_iter().chain([f64::NAN, -f64::NAN, 0.0, -0.0]).collect());
+            follows(f.into_iter().chain([f32::NAN, -f32::NAN, 0.0, -0.0]).collect());
+            follows(g);
+            follows(h);
+            follows(i);
+            follows(j);
+            follows(k);
+            follows(l);
+            follows(m);
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! The map side: records in, one data file and one index file out.
 //!
 //! ```text
-//!  write ─▶ buffer of the reducer ─(full: seal)─▶ log of frames ─(large: spill)─▶ temporary file
-//!  finish:  the frames of each reducer, in order, from file and log ─▶ data file, index file
+//!  few reducers:   write ─▶ buffer of the reducer ──(full: seal)──▶ log of frames ─(large: spill)─▶ temporary file
+//!  many reducers:  write ─▶ one buffer ─(full: sort by reducer)───▶ log of frames
+//!  finish:         the frames of each reducer, in order, from file and log ─▶ data file, index file
 //! ```
+//!
+//! What is spilled are frames of the final form, so that merging is copying, from one file, however often was spilled.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -12,10 +15,8 @@ use std::{
     sync::Arc,
 };
 
-use firesteel_common::{
-    ShuffleId, TaskId,
-    codec::{self, CodecError},
-};
+use firesteel_common::{ShuffleId, TaskId, codec};
+use firesteel_storage::Reservation;
 use serde::Serialize;
 
 use crate::{
@@ -43,13 +44,30 @@ struct LoggedFrame {
     at: u64,
 }
 
+/// Records of all reducers, in the order in which they came: for so many reducers that a buffer each would be too many.
+#[derive(Default)]
+struct Unsorted {
+    bytes: Vec<u8>,
+    /// Of each record the reducer and where it ends.
+    ends: Vec<(u32, u64)>,
+}
+
+impl Unsorted {
+    fn held(&self) -> usize {
+        self.bytes.len() + self.ends.len() * size_of::<(u32, u64)>()
+    }
+}
+
 /// Writes the output of one map task. Dropped before [`MapWriter::finish`], it leaves nothing behind.
 pub struct MapWriter {
     manager: Arc<ShuffleManager>,
     shuffle: ShuffleId,
     map_task: TaskId,
-    /// One a reducer.
+    reducers: u32,
+    /// One a reducer; empty when records are sorted.
     buffers: Vec<Buffer>,
+    unsorted: Unsorted,
+    memory: Option<Reservation>,
     frame_bytes: usize,
     encoder: FrameEncoder,
     /// The end of the log, from `spilled` on.
@@ -63,57 +81,133 @@ pub struct MapWriter {
 impl MapWriter {
     /// A writer for the attempt `map_task`, for `reducers` reducers.
     pub fn new(manager: &Arc<ShuffleManager>, shuffle: ShuffleId, map_task: TaskId, reducers: u32) -> MapWriter {
-        let limit = manager.config().write_buffer_bytes;
+        let config = manager.config();
+        let limit = config.write_buffer_bytes;
+        let sorts = reducers > config.bypass_merge_threshold;
         // With many reducers the buffers get smaller, so that together they keep the bound.
         let frame_bytes = (limit / 2 / (reducers.max(1) as usize)).clamp(MIN_FRAME_BYTES, FRAME_BYTES);
+        let buffers = if sorts { 0 } else { reducers as usize };
         MapWriter {
             manager: manager.clone(),
             shuffle,
             map_task,
-            buffers: vec![Buffer::default(); reducers as usize],
-            frame_bytes,
-            encoder: FrameEncoder::new(manager.config().compression),
+            reducers,
+            buffers: vec![Buffer::default(); buffers],
+            unsorted: Unsorted::default(),
+            memory: None,
+            frame_bytes: if sorts { FRAME_BYTES } else { frame_bytes },
+            encoder: FrameEncoder::new(config.compression),
             log: Vec::new(),
             // What the buffers leave, at least half.
-            log_limit: limit.saturating_sub(frame_bytes * reducers as usize).max(FRAME_BYTES),
+            log_limit: limit.saturating_sub(frame_bytes * buffers).max(FRAME_BYTES),
             frames: Vec::new(),
             spilled: 0,
             spill: None,
         }
     }
 
+    /// Takes its memory from `memory`, and spills when it is refused some.
+    #[must_use]
+    pub fn with_memory(mut self, memory: Reservation) -> MapWriter {
+        self.memory = Some(memory);
+        self
+    }
+
     /// Appends a record for a reducer.
     #[inline]
     pub fn write<T: Serialize + ?Sized>(&mut self, reduce: u32, record: &T) -> Result<(), ShuffleError> {
-        let Some(buffer) = self.buffers.get_mut(reduce as usize) else { return Err(self.no_such_reducer(reduce)) };
+        let Some(buffer) = self.buffers.get_mut(reduce as usize) else { return self.write_unsorted(reduce, record) };
         codec::encode_into(record, &mut buffer.bytes)?;
         buffer.records += 1;
         // The count fills a frame of records that take no bytes.
         if buffer.bytes.len() >= self.frame_bytes || buffer.records == u32::MAX { self.seal(reduce) } else { Ok(()) }
     }
 
+    fn write_unsorted<T: Serialize + ?Sized>(&mut self, reduce: u32, record: &T) -> Result<(), ShuffleError> {
+        if !self.buffers.is_empty() || reduce >= self.reducers {
+            return Err(self.no_such_reducer(reduce));
+        }
+        codec::encode_into(record, &mut self.unsorted.bytes)?;
+        self.unsorted.ends.push((reduce, self.unsorted.bytes.len() as u64));
+        let held = self.unsorted.held();
+        if held >= self.log_limit {
+            self.sort()
+        } else if self.unsorted.ends.len().is_multiple_of(1024) && !self.may_hold(held + held / 2) {
+            self.sort()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Turns the unsorted records into frames, and writes these to the file: they are as large as memory allows.
+    #[cold]
+    fn sort(&mut self) -> Result<(), ShuffleError> {
+        let Unsorted { bytes, ends } = std::mem::take(&mut self.unsorted);
+        let mut order: Vec<u32> = (0..ends.len() as u32).collect();
+        // Stable: by reducer, then in the order in which they came.
+        order.sort_by_key(|i| ends[*i as usize].0);
+        let (mut raw, mut records) = (Vec::with_capacity(self.frame_bytes), 0);
+        let mut of = 0;
+        for i in order {
+            let i = i as usize;
+            let (reduce, end) = ends[i];
+            if records > 0 && (reduce != of || raw.len() >= self.frame_bytes) {
+                self.append(of, records, &raw)?;
+                records = 0;
+                raw.clear();
+            }
+            of = reduce;
+            let start = if i == 0 { 0 } else { ends[i - 1].1 };
+            raw.extend_from_slice(&bytes[start as usize..end as usize]);
+            records += 1;
+        }
+        if records > 0 {
+            self.append(of, records, &raw)?;
+        }
+        drop(bytes);
+        let held = self.log.len();
+        if !self.may_hold(held) {
+            self.spill()?;
+        }
+        Ok(())
+    }
+
+    /// Whether it may hold `bytes` in log or unsorted records. The buffers are counted with them, but are there anyway.
+    fn may_hold(&mut self, bytes: usize) -> bool {
+        let bytes = (bytes + self.buffers.len() * self.frame_bytes) as u64;
+        match &mut self.memory {
+            Some(memory) if memory.asked_to_spill() => false,
+            Some(memory) => bytes <= memory.held() || memory.resize(bytes + (bytes / 4).min(4 << 20)),
+            None => true,
+        }
+    }
+
     #[cold]
     fn no_such_reducer(&self, reduce: u32) -> ShuffleError {
-        ShuffleError::NoSuchReducer { shuffle: self.shuffle, reduce, reducers: self.buffers.len() as u32 }
+        ShuffleError::NoSuchReducer { shuffle: self.shuffle, reduce, reducers: self.reducers }
     }
 
     /// Turns a reducer's buffer into a frame.
     #[cold]
     #[inline(never)]
     fn seal(&mut self, reduce: u32) -> Result<(), ShuffleError> {
-        let buffer = &mut self.buffers[reduce as usize];
-        let start = self.log.len();
-        self.encoder.append(buffer.records, &buffer.bytes, &mut self.log).map_err(|_| CodecError::Encode {
-            type_name: "record",
-            message: format!("it takes {} bytes, more than the 2 GiB that can be shuffled", buffer.bytes.len()),
-        })?;
+        let mut buffer = std::mem::take(&mut self.buffers[reduce as usize]);
+        let appended = self.append(reduce, buffer.records, &buffer.bytes);
         buffer.records = 0;
         buffer.bytes.clear();
         // One huge record must not keep its memory for the rest of the task.
         buffer.bytes.shrink_to(self.frame_bytes * 2);
+        self.buffers[reduce as usize] = buffer;
+        appended
+    }
+
+    /// Appends a frame to the log.
+    fn append(&mut self, reduce: u32, records: u32, raw: &[u8]) -> Result<(), ShuffleError> {
+        let start = self.log.len();
+        self.encoder.append(records, raw, &mut self.log).map_err(|_| ShuffleError::record_too_large(raw.len()))?;
         let (at, len) = (self.spilled + start as u64, (self.log.len() - start) as u32);
         self.frames.push(LoggedFrame { reduce, len, at });
-        if self.log.len() >= self.log_limit { self.spill() } else { Ok(()) }
+        if self.log.len() >= self.log_limit || !self.may_hold(self.log.capacity()) { self.spill() } else { Ok(()) }
     }
 
     fn spill(&mut self) -> Result<(), ShuffleError> {
@@ -127,11 +221,22 @@ impl MapWriter {
         spill.write_all(&self.log)?;
         self.spilled += self.log.len() as u64;
         self.log.clear();
+        // Where memory is short, it is given back.
+        if self.memory.is_some() {
+            self.log.shrink_to(4 * FRAME_BYTES);
+            let held = (self.log.capacity() + self.buffers.len() * self.frame_bytes) as u64;
+            if let Some(memory) = &mut self.memory {
+                memory.force(held);
+            }
+        }
         Ok(())
     }
 
     /// Writes the files and says how large the blocks are.
     pub fn finish(mut self) -> Result<MapOutput, ShuffleError> {
+        if !self.unsorted.ends.is_empty() {
+            self.sort()?;
+        }
         for reduce in 0..self.buffers.len() {
             if self.buffers[reduce].records > 0 {
                 self.seal(reduce as u32)?;
@@ -158,8 +263,9 @@ impl MapWriter {
 
     /// Writes the blocks; returns the length and checksum of each.
     fn write_data(&self, data: &TempFile) -> Result<Vec<(u64, u32)>, ShuffleError> {
-        let mut blocks = vec![(0u64, 0u32); self.buffers.len()];
-        let capacity = ((self.spilled as usize).saturating_add(self.log.len())).min(256 * 1024);
+        let mut blocks = vec![(0u64, 0u32); self.reducers as usize];
+        let capacity = ((self.spilled as usize).saturating_add(self.log.len()))
+            .min(self.manager.config().file_buffer_bytes.max(4 * FRAME_BYTES));
         let mut out = BufWriter::with_capacity(capacity, &data.file);
         let mut scratch = Vec::new();
         for frame in &self.frames {

@@ -144,3 +144,35 @@ fn for_each_goes_on_where_batches_ended_and_stops_at_an_error() {
     assert_eq!(result, Err(TaskFailure::Killed { reason: "enough".into() }));
     assert_eq!(next, 60_000);
 }
+
+#[test]
+fn many_reducers_get_their_records_in_order() {
+    for (bypass, buffer) in [(200, 64 << 20), (200, 0), (10_000, 0)] {
+        let here = executor_with(1, |c| {
+            c.bypass_merge_threshold = bypass;
+            c.write_buffer_bytes = buffer;
+        });
+        let records: Vec<(u32, (u32, u64))> =
+            (0..100_000u64).map(|i| ((i * i % 997) as u32, i)).map(|(r, i)| (r, (r, i))).collect();
+        let input = input(vec![here.map(0, 1000, &records)]);
+        for reduce in [0, 1, 500, 996, 999] {
+            let got = here.reduce::<(u32, u64)>(&input, reduce).unwrap();
+            let expected: Vec<(u32, u64)> = records.iter().filter(|(r, _)| *r == reduce).map(|(_, x)| *x).collect();
+            assert!(got == expected, "reducer {reduce} with {bypass}, {buffer}");
+        }
+        assert_eq!(here.files(), ["shuffle_3_0.data", "shuffle_3_0.index"]);
+    }
+}
+
+#[test]
+fn every_codec_is_read_by_every_reader() {
+    use firesteel_shuffle::Compression::{Lz4, None, Snappy, Zstd};
+    let records: Vec<(u32, String)> = (0..5000).map(|i| (i % 2, format!("record number {i}"))).collect();
+    let owners: Vec<_> =
+        [None, Lz4, Snappy, Zstd { level: 3 }].map(|codec| executor_with(1, |c| c.compression = codec)).into();
+    let reader = executor(2);
+    for owner in &owners {
+        let got = reader.reduce::<String>(&input(vec![owner.map(0, 2, &records)]), 1).unwrap();
+        assert!(got.into_iter().eq(records.iter().filter(|(r, _)| *r == 1).map(|(_, s)| s.clone())));
+    }
+}

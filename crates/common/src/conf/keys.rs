@@ -196,8 +196,16 @@ table! {
 [shuffle "Shuffle"]
     /// Whether map outputs are compressed.
     SHUFFLE_COMPRESS: bool = "spark.shuffle.compress", Some("true"), spark("0.6.0")
-    /// How shuffle files are compressed.
-    IO_COMPRESSION_CODEC: String = "spark.io.compression.codec", Some("lz4"), spark("0.8.0"); one_of(&["lz4", "none"])
+    /// Whether what is spilled by sorts, joins and aggregations is compressed.
+    SHUFFLE_SPILL_COMPRESS: bool = "spark.shuffle.spill.compress", Some("true"), spark("0.9.0")
+    /// How shuffle files and spilled data are compressed.
+    IO_COMPRESSION_CODEC: String = "spark.io.compression.codec", Some("lz4"), spark("0.8.0"); one_of(&["lz4", "zstd", "snappy", "none"])
+    /// Level of zstd: higher ones compress more and take longer.
+    IO_COMPRESSION_ZSTD_LEVEL: u32 = "spark.io.compression.zstd.level", Some("1"), spark("2.3.0"); at_least(1)
+    /// Bytes that are gathered in memory before they are written to a shuffle or spill file. Below 240k counts as 240k.
+    SHUFFLE_FILE_BUFFER: ByteSize = "spark.shuffle.file.buffer", Some("32k"), spark("1.4.0"); unit(Unit::KiB); at_least(1024)
+    /// Up to so many reducers, a map task keeps a buffer for each; with more, it sorts its records by reducer.
+    SHUFFLE_BYPASS_MERGE_THRESHOLD: u32 = "spark.shuffle.sort.bypassMergeThreshold", Some("200"), spark("1.1.1")
     /// Whether shuffle files outlive their executor: each worker then serves the files of all executors that it started,
     /// until the application ends or the shuffle is no longer used. Set it for the workers and for the application.
     SHUFFLE_SERVICE_ENABLED: bool = "spark.shuffle.service.enabled", Some("false"), spark("1.2.0")
@@ -302,7 +310,7 @@ mod tests {
         ] {
             assert!(find(key).unwrap().check(bad).is_err(), "{key}={bad}");
         }
-        assert_eq!(IO_COMPRESSION_CODEC.parse("zip"), Err("write one of lz4, none".to_owned()));
+        assert_eq!(IO_COMPRESSION_CODEC.parse("zip"), Err("write one of lz4, zstd, snappy, none".to_owned()));
         assert_eq!(EXECUTOR_MEMORY.parse("1k"), Err("it must be at least 1m".to_owned()));
     }
 }

@@ -1,6 +1,6 @@
-//! `cogroup` and the joins that are made of it.
+//! `cogroup`, and the two sides that it and the joins read.
 
-use std::{marker::PhantomData, rc::Rc, sync::Arc};
+use std::{marker::PhantomData, sync::Arc};
 
 use firesteel_closure::{AnyNode, DecodeError, Func, parent};
 use firesteel_common::{
@@ -8,22 +8,25 @@ use firesteel_common::{
     codec::{self, CodecError},
     hash::fixed_hash,
 };
-use firesteel_shuffle::{CombineTable, HashPartitioner};
+use firesteel_shuffle::{Aggregation, Combine, HashPartitioner, size_of_code};
+use serde::Serialize;
 
 use super::{
-    ShuffleRead, default_partitions,
+    ShuffleRead,
+    combine::Combined,
+    default_partitions,
     partition_by::{ReadRecords, write_pairs},
 };
 use crate::{
     Rdd,
-    chunk::{FromIter, Stream},
+    chunk::Stream,
     flat_drop::Parent,
     node::{AnyRdd, Body, Dep, NarrowMap, PartitionerKey, RddNode},
     task::{TaskContext, TaskError},
 };
 
 /// One input of a cogroup: partitions that lie right already, or a shuffle.
-enum Side<K: Data, V: Data> {
+pub(super) enum Side<K: Data, V: Data> {
     Narrow(Parent<RddNode<(K, V)>>),
     Shuffled(ReadRecords<(K, V)>),
 }
@@ -39,14 +42,14 @@ impl<K: Key, V: Data> Side<K, V> {
         }
     }
 
-    fn stream(&self, id: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<(K, V)>, TaskError> {
+    pub(super) fn stream(&self, id: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<(K, V)>, TaskError> {
         match self {
             Side::Narrow(parent) => parent.stream(p, ctx),
             Side::Shuffled(read) => read.compute(id, p, ctx),
         }
     }
 
-    fn deps(&self) -> Vec<Dep> {
+    pub(super) fn deps(&self) -> Vec<Dep> {
         match self {
             Side::Narrow(parent) => {
                 vec![Dep::Narrow { parent: (**parent).clone() as Arc<dyn AnyRdd>, map: NarrowMap::OneToOne }]
@@ -55,15 +58,26 @@ impl<K: Key, V: Data> Side<K, V> {
         }
     }
 
-    fn shuffle(&self) -> Option<ShuffleId> {
+    pub(super) fn shuffle(&self) -> Option<ShuffleId> {
         match self {
             Side::Narrow(_) => None,
             Side::Shuffled(read) => Some(read.shuffle.id),
         }
     }
 
+    /// About how many bytes partition `p` has as it was shuffled; none when the side is narrow.
+    pub(super) fn bytes(&self, p: u32, ctx: &TaskContext) -> Result<Option<u64>, TaskError> {
+        let Some(id) = self.shuffle() else { return Ok(None) };
+        let maps = &ctx.shuffle_input(id)?.maps;
+        Ok(Some(maps.iter().filter_map(|map| map.sizes.get(p as usize)).map(|code| size_of_code(*code)).sum()))
+    }
+
     /// Takes the next parent when the side is narrow.
-    fn decode(shuffle: Option<ShuffleId>, parents: &[AnyNode], next: &mut usize) -> Result<Self, DecodeError> {
+    pub(super) fn decode(
+        shuffle: Option<ShuffleId>,
+        parents: &[AnyNode],
+        next: &mut usize,
+    ) -> Result<Self, DecodeError> {
         match shuffle {
             Some(id) => Ok(Side::Shuffled(ReadRecords { shuffle: ShuffleRead::decoded(id), records: PhantomData })),
             None => {
@@ -71,6 +85,45 @@ impl<K: Key, V: Data> Side<K, V> {
                 Ok(Side::Narrow(Parent::new(parent(parents, *next - 1)?)))
             }
         }
+    }
+}
+
+/// A value of either side.
+#[derive(Serialize)]
+enum Of<V, W> {
+    Left(V),
+    Right(W),
+}
+
+/// Gathers the values of both sides.
+struct Grouping<K, V, W>(PhantomData<fn(K, V) -> W>);
+
+impl<K: Key, V: Data, W: Data> Combine for Grouping<K, V, W> {
+    type Key = K;
+    type Value = Of<V, W>;
+    type Combined = (Vec<V>, Vec<W>);
+
+    #[inline]
+    fn create(&self, value: Of<V, W>) -> Self::Combined {
+        match value {
+            Of::Left(v) => (vec![v], Vec::new()),
+            Of::Right(w) => (Vec::new(), vec![w]),
+        }
+    }
+
+    #[inline]
+    fn merge_value(&self, mut groups: Self::Combined, value: Of<V, W>) -> Self::Combined {
+        match value {
+            Of::Left(v) => groups.0.push(v),
+            Of::Right(w) => groups.1.push(w),
+        }
+        groups
+    }
+
+    fn merge_combined(&self, mut a: Self::Combined, mut b: Self::Combined) -> Self::Combined {
+        a.0.append(&mut b.0);
+        a.1.append(&mut b.1);
+        a
     }
 }
 
@@ -88,20 +141,22 @@ impl<K: Key, V: Data, W: Data> Body for CoGroup<K, V, W> {
     }
 
     fn compute(&self, id: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<Self::Item>, TaskError> {
-        let mut table: CombineTable<K, (Vec<V>, Vec<W>)> = CombineTable::new();
+        let mut table = Aggregation::new(Grouping(PhantomData), &ctx.spills());
         let mut left = self.left.stream(id, p, ctx)?;
         while let Some(chunk) = left.next_chunk()? {
             for (k, v) in chunk.into_vec() {
-                table.upsert(fixed_hash(&k), k, v, |v| (vec![v], Vec::new()), |c, v| c.0.push(v));
+                table.insert(fixed_hash(&k), k, Of::Left(v))?;
             }
         }
+        drop(left);
         let mut right = self.right.stream(id, p, ctx)?;
         while let Some(chunk) = right.next_chunk()? {
             for (k, w) in chunk.into_vec() {
-                table.upsert(fixed_hash(&k), k, w, |w| (Vec::new(), vec![w]), |c, w| c.1.push(w));
+                table.insert(fixed_hash(&k), k, Of::Right(w))?;
             }
         }
-        Ok(FromIter::stream(table.into_iter().map(|(_, k, groups)| (k, groups)), ctx))
+        drop(right);
+        Combined::stream(table, ctx)
     }
 
     fn deps(&self) -> Vec<Dep> {
@@ -124,110 +179,35 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     /// For each key of either RDD, its values in both. A side that lies by an equal partitioner is not moved.
     #[doc(alias = "groupWith")]
     pub fn cogroup<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (Vec<V>, Vec<W>))> {
-        if let Some(key) = self.partitioner()
-            && self.partitioner() == other.partitioner()
-        {
-            // By whatever partitioner: the records of a key lie in partitions of the same number.
-            let (left, right) = (Side::Narrow(self.node().clone()), Side::Narrow(other.node().clone()));
-            let (partitions, key) = (self.num_partitions(), Some(key.clone()));
-            return Rdd::from_body(self.scope(), partitions, "cogroup", key, CoGroup { left, right });
-        }
-        self.cogroup_n(other, default_partitions(self.scope(), &[self.as_parent(), other.as_parent()]))
+        self.cogrouped(other, None)
     }
 
     /// As `cogroup`, into `partitions` partitions.
     pub fn cogroup_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (Vec<V>, Vec<W>))> {
-        let partitions = partitions.max(1);
-        let body = CoGroup { left: Side::of(self, partitions), right: Side::of(other, partitions) };
-        let key = PartitionerKey::of(&HashPartitioner::new(partitions), partitions);
-        Rdd::from_body(self.scope(), partitions, "cogroup", key, body)
+        self.cogrouped(other, Some(partitions))
     }
 
-    /// All pairs of values that the two RDDs have under the same key.
-    pub fn join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (V, W))> {
-        product(&self.cogroup(other))
-    }
-
-    /// As `join`, into `partitions` partitions.
-    pub fn join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (V, W))> {
-        product(&self.cogroup_n(other, partitions))
-    }
-
-    /// As `join`, and `None` for the values of this RDD whose keys `other` lacks.
-    #[doc(alias = "leftOuterJoin")]
-    pub fn left_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (V, Option<W>))> {
-        left_outer(self.cogroup(other))
-    }
-
-    /// As `left_outer_join`, into `partitions` partitions.
-    pub fn left_outer_join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (V, Option<W>))> {
-        left_outer(self.cogroup_n(other, partitions))
-    }
-
-    /// As `join`, and `None` for the values of `other` whose keys this RDD lacks.
-    #[doc(alias = "rightOuterJoin")]
-    pub fn right_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (Option<V>, W))> {
-        right_outer(self.cogroup(other))
-    }
-
-    /// As `right_outer_join`, into `partitions` partitions.
-    pub fn right_outer_join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (Option<V>, W))> {
-        right_outer(self.cogroup_n(other, partitions))
-    }
-
-    /// As `join`, and `None` on either side for keys that the other lacks.
-    #[doc(alias = "fullOuterJoin")]
-    pub fn full_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (Option<V>, Option<W>))> {
-        full_outer(self.cogroup(other))
-    }
-
-    /// As `full_outer_join`, into `partitions` partitions.
-    pub fn full_outer_join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (Option<V>, Option<W>))> {
-        full_outer(self.cogroup_n(other, partitions))
-    }
-
-    /// The pairs whose keys `other` lacks.
-    #[doc(alias = "subtractByKey")]
-    pub fn subtract_by_key<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, V)> {
-        lacking(self.cogroup(other))
-    }
-
-    /// As `subtract_by_key`, into `partitions` partitions.
-    pub fn subtract_by_key_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, V)> {
-        lacking(self.cogroup_n(other, partitions))
+    fn cogrouped<W: Data>(&self, other: &Rdd<(K, W)>, partitions: Option<u32>) -> Rdd<(K, (Vec<V>, Vec<W>))> {
+        let (left, right, partitions, key) = sides(self, other, partitions);
+        Rdd::from_body(self.scope(), partitions, "cogroup", key, CoGroup { left, right })
     }
 }
 
-/// What `cogroup` of two RDDs gives.
-type Groups<K, V, W> = Rdd<(K, (Vec<V>, Vec<W>))>;
-
-fn left_outer<K: Key, V: Data, W: Data>(groups: Groups<K, V, W>) -> Rdd<(K, (V, Option<W>))> {
-    product(&groups.map_values(|(vs, ws)| (vs, or_none(ws))))
-}
-
-fn right_outer<K: Key, V: Data, W: Data>(groups: Groups<K, V, W>) -> Rdd<(K, (Option<V>, W))> {
-    product(&groups.map_values(|(vs, ws)| (or_none(vs), ws)))
-}
-
-fn full_outer<K: Key, V: Data, W: Data>(groups: Groups<K, V, W>) -> Rdd<(K, (Option<V>, Option<W>))> {
-    product(&groups.map_values(|(vs, ws)| (or_none(vs), or_none(ws))))
-}
-
-fn lacking<K: Key, V: Data, W: Data>(groups: Groups<K, V, W>) -> Rdd<(K, V)> {
-    groups.flat_map_values(|(vs, ws)| if ws.is_empty() { vs } else { Vec::new() })
-}
-
-fn or_none<T>(values: Vec<T>) -> Vec<Option<T>> {
-    if values.is_empty() { vec![None] } else { values.into_iter().map(Some).collect() }
-}
-
-fn product<K: Key, V: Data, W: Data>(groups: &Groups<K, V, W>) -> Rdd<(K, (V, W))> {
-    groups.flat_map_values(|(vs, ws)| {
-        // One pair after the other: all those of a frequent key together may be more than fits into memory.
-        let ws = Rc::new(ws);
-        vs.into_iter().flat_map(move |v| {
-            let ws = ws.clone();
-            (0..ws.len()).filter_map(move |i| Some((v.clone(), ws.get(i)?.clone())))
-        })
-    })
+/// How the two inputs of a cogroup or join come together: both sides, and the partitions and partitioner of the result.
+pub(super) fn sides<K: Key, V: Data, W: Data>(
+    left: &Rdd<(K, V)>,
+    right: &Rdd<(K, W)>,
+    partitions: Option<u32>,
+) -> (Side<K, V>, Side<K, W>, u32, Option<PartitionerKey>) {
+    let partitions = match (partitions, left.partitioner()) {
+        (None, Some(key)) if left.partitioner() == right.partitioner() => {
+            // By whatever partitioner: the records of a key lie in partitions of the same number.
+            let sides = (Side::Narrow(left.node().clone()), Side::Narrow(right.node().clone()));
+            return (sides.0, sides.1, left.num_partitions(), Some(key.clone()));
+        }
+        (None, _) => default_partitions(left.scope(), &[left.as_parent(), right.as_parent()]),
+        (Some(n), _) => n.max(1),
+    };
+    let key = PartitionerKey::of(&HashPartitioner::new(partitions), partitions);
+    (Side::of(left, partitions), Side::of(right, partitions), partitions, key)
 }

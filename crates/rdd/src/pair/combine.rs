@@ -9,12 +9,12 @@ use firesteel_common::{
     codec::{self, CodecError},
     hash::fixed_hash,
 };
-use firesteel_shuffle::{CombineTable, HashPartitioner, MapWriter, Partitioner, RecordReader};
+use firesteel_shuffle::{Aggregated, Aggregation, Combine, HashPartitioner, MapWriter, Partitioner, RecordReader};
 
 use super::{ShuffleDep, ShuffleRead, default_partitions, partition_by::write_pairs};
 use crate::{
     Rdd,
-    chunk::{FromIter, Stream},
+    chunk::{CHUNK, Chunk, ChunkStream, Stream},
     node::{Body, Dep, PartitionerKey},
     output::OutputOp,
     pipe::PipeOp,
@@ -77,9 +77,65 @@ where
     }
 }
 
-/// Map side: combines by key what fits into memory, then writes.
+/// An aggregator with its environment, as a table takes it.
+struct ByValue<A: Aggregator>(A, Arc<A::Env>);
+
+impl<A: Aggregator> Combine for ByValue<A> {
+    type Key = A::K;
+    type Value = A::V;
+    type Combined = A::C;
+
+    #[inline]
+    fn create(&self, value: A::V) -> A::C {
+        self.0.create(&self.1, value)
+    }
+
+    #[inline]
+    fn merge_value(&self, combined: A::C, value: A::V) -> A::C {
+        self.0.merge_value(&self.1, combined, value)
+    }
+
+    #[inline]
+    fn merge_combined(&self, a: A::C, b: A::C) -> A::C {
+        self.0.merge_combiners(&self.1, a, b)
+    }
+}
+
+/// The same where what comes in was combined already.
+struct ByCombiner<A: Aggregator>(A, Arc<A::Env>);
+
+impl<A: Aggregator> Combine for ByCombiner<A> {
+    type Key = A::K;
+    type Value = A::C;
+    type Combined = A::C;
+
+    #[inline]
+    fn create(&self, value: A::C) -> A::C {
+        value
+    }
+
+    #[inline]
+    fn merge_value(&self, combined: A::C, value: A::C) -> A::C {
+        self.0.merge_combiners(&self.1, combined, value)
+    }
+
+    #[inline]
+    fn merge_combined(&self, a: A::C, b: A::C) -> A::C {
+        self.0.merge_combiners(&self.1, a, b)
+    }
+}
+
+/// Map side: combines by key what fits into memory, then writes. A table that is full is written and begun anew: what it
+/// could not combine, the reduce side does.
 #[derive(Clone, Copy)]
 struct WriteCombined<A>(A);
+
+/// Rows after which it is decided whether combining pays.
+const TRIAL_ROWS: u64 = 256 * 1024;
+/// Where combining leaves more than this part of the rows, it costs more than it saves.
+const WORTH: f64 = 0.7;
+/// Rows that are written as they are before combining is tried again: first, and at most.
+const PAUSE_ROWS: (u64, u64) = (4 << 20, 64 << 20);
 
 impl<A: Aggregator> OutputOp for WriteCombined<A> {
     type In = (A::K, A::V);
@@ -92,57 +148,92 @@ impl<A: Aggregator> OutputOp for WriteCombined<A> {
         ctx: &Arc<TaskContext>,
     ) -> Result<TaskOutput, TaskError> {
         let (agg, (shuffle, partitioner, env)) = (self.0, &**env);
-        let mut writer =
-            MapWriter::new(&ctx.services.shuffle, *shuffle, ctx.task, Partitioner::<A::K>::partitions(partitioner));
-        // A table as large as the writer's own buffers is written out and begun anew: what it could not combine, the
-        // reduce side does. Counted in entries, since an emptied table keeps its memory.
-        let entry = size_of::<(u64, A::K, Option<A::C>)>() + 1;
-        let full = (ctx.services.shuffle.config().write_buffer_bytes / entry).max(1);
-        let mut table = Table::<A>::new();
+        let reducers = Partitioner::<A::K>::partitions(partitioner);
+        let mut writer = ctx.map_writer(*shuffle, reducers);
+        let limit = ctx.services.shuffle.config().write_buffer_bytes as u64;
+        let mut table = Aggregation::bounded(ByValue(agg, env.clone()), &ctx.spills(), limit);
+        // Of the rows since combining was last begun: how many, and how many records they became.
+        let (mut rows, mut records) = (0u64, 0u64);
+        // Rows that are not combined, left and next time.
+        let (mut pause, mut next_pause) = (0u64, PAUSE_ROWS.0);
+        let mut tried = false;
         while let Some(chunk) = input.next_chunk()? {
-            for (k, v) in chunk.into_vec() {
-                add_value(&mut table, agg, env, k, v);
+            let chunk = chunk.into_vec();
+            if pause > 0 {
+                pause = pause.saturating_sub(chunk.len() as u64);
+                for (k, v) in chunk {
+                    let reduce = partitioner.partition(&k);
+                    writer.write(reduce, &(k, agg.create(env, v)))?;
+                }
+                continue;
             }
-            if table.len() >= full {
-                write_table::<A>(&mut table, &mut writer, *partitioner)?;
+            rows += chunk.len() as u64;
+            for (k, v) in chunk {
+                table.insert(fixed_hash(&k), k, v)?;
+            }
+            let full = table.is_full();
+            if full {
+                records += write_table(&mut table, &mut writer, *partitioner)?;
+            }
+            let rest = if rows < TRIAL_ROWS {
+                continue;
+            } else if full {
+                records as f64 / rows as f64
+            } else if !tried && records == 0 {
+                table.expected_rest()
+            } else {
+                continue;
+            };
+            tried = true;
+            if rest > WORTH {
+                write_table(&mut table, &mut writer, *partitioner)?;
+                (pause, next_pause) = (next_pause, (2 * next_pause).min(PAUSE_ROWS.1));
+                tried = false;
+            }
+            if full || pause > 0 {
+                (rows, records) = (0, 0);
             }
         }
-        write_table::<A>(&mut table, &mut writer, *partitioner)?;
+        write_table(&mut table, &mut writer, *partitioner)?;
+        drop(table);
         Ok(TaskOutput::Map(writer.finish()?))
     }
 }
 
-/// Combiners by key. `None` stands where a combiner is in the hands of the user's function.
-type Table<A> = CombineTable<<A as Aggregator>::K, Option<<A as Aggregator>::C>>;
-
-#[inline]
-fn add_value<A: Aggregator>(table: &mut Table<A>, agg: A, env: &A::Env, k: A::K, v: A::V) {
-    let merge = |c: &mut Option<A::C>, v| *c = c.take().map(|c| agg.merge_value(env, c, v));
-    table.upsert(fixed_hash(&k), k, v, |v| Some(agg.create(env, v)), merge);
-}
-
-#[inline]
-fn add_combiner<A: Aggregator>(table: &mut Table<A>, agg: A, env: &A::Env, k: A::K, c: A::C) {
-    let merge = |a: &mut Option<A::C>, b| *a = a.take().map(|a| agg.merge_combiners(env, a, b));
-    table.upsert(fixed_hash(&k), k, c, Some, merge);
-}
-
-/// The records of a table, in an order that follows from what was put in.
-fn records<A: Aggregator>(table: Table<A>, ctx: &Arc<TaskContext>) -> Stream<(A::K, A::C)> {
-    FromIter::stream(table.into_iter().filter_map(|(_, k, c)| Some((k, c?))), ctx)
-}
-
+/// Writes what a table has, and returns how many records that were.
 fn write_table<A: Aggregator>(
-    table: &mut Table<A>,
+    table: &mut Aggregation<ByValue<A>>,
     writer: &mut MapWriter,
     partitioner: HashPartitioner,
-) -> Result<(), TaskError> {
-    for (hash, k, c) in table.drain() {
-        if let Some(c) = c {
-            writer.write(partitioner.partition_hashed(&k, hash), &(k, c))?;
-        }
+) -> Result<u64, TaskError> {
+    let mut records = 0;
+    table.drain(|hash, k, c| {
+        records += 1;
+        Ok::<(), TaskError>(writer.write(partitioner.partition_hashed(&k, hash), &(k, c))?)
+    })?;
+    Ok(records)
+}
+
+/// The stream of an aggregation's result.
+pub(super) struct Combined<A: Combine> {
+    result: Aggregated<A>,
+    ctx: Arc<TaskContext>,
+}
+
+impl<A: Combine + 'static> Combined<A> {
+    pub(super) fn stream(
+        table: Aggregation<A>,
+        ctx: &Arc<TaskContext>,
+    ) -> Result<Stream<(A::Key, A::Combined)>, TaskError> {
+        Ok(Box::new(Combined { result: table.finish()?, ctx: ctx.clone() }))
     }
-    Ok(())
+}
+
+impl<A: Combine> ChunkStream<(A::Key, A::Combined)> for Combined<A> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk<(A::Key, A::Combined)>>, TaskError> {
+        self.ctx.kill.check()?;
+        Ok(self.result.next_batch(CHUNK)?.map(Chunk::Owned))
+    }
 }
 
 /// Reduce side: the combiners of each key merged, or, without a map-side combine, its values combined.
@@ -162,21 +253,17 @@ impl<A: Aggregator> Body for ReadCombined<A> {
     }
 
     fn compute(&self, _: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<Self::Item>, TaskError> {
-        let (agg, env) = (self.agg.get(), &*self.env);
-        let mut table = Table::<A>::new();
+        let (agg, env) = (self.agg.get(), self.env.clone());
         let blocks = ctx.read_shuffle(self.shuffle.id, p)?;
         if self.map_side {
-            RecordReader::new(blocks).for_each(|(k, c)| {
-                add_combiner(&mut table, agg, env, k, c);
-                Ok::<(), TaskError>(())
-            })?;
+            let mut table = Aggregation::new(ByCombiner(agg, env), &ctx.spills());
+            RecordReader::new(blocks).for_each(|(k, c)| table.insert(fixed_hash(&k), k, c))?;
+            Combined::stream(table, ctx)
         } else {
-            RecordReader::new(blocks).for_each(|(k, v)| {
-                add_value(&mut table, agg, env, k, v);
-                Ok::<(), TaskError>(())
-            })?;
+            let mut table = Aggregation::new(ByValue(agg, env), &ctx.spills());
+            RecordReader::new(blocks).for_each(|(k, v)| table.insert(fixed_hash(&k), k, v))?;
+            Combined::stream(table, ctx)
         }
-        Ok(records::<A>(table, ctx))
     }
 
     fn deps(&self) -> Vec<Dep> {
@@ -209,14 +296,14 @@ impl<A: Aggregator> PipeOp for CombineHere<A> {
         mut input: Stream<Self::In>,
         ctx: &Arc<TaskContext>,
     ) -> Result<Stream<Self::Out>, TaskError> {
-        let agg = self.0;
-        let mut table = Table::<A>::new();
+        let mut table = Aggregation::new(ByValue(self.0, env.clone()), &ctx.spills());
         while let Some(chunk) = input.next_chunk()? {
             for (k, v) in chunk.into_vec() {
-                add_value(&mut table, agg, env, k, v);
+                table.insert(fixed_hash(&k), k, v)?;
             }
         }
-        Ok(records::<A>(table, ctx))
+        drop(input);
+        Combined::stream(table, ctx)
     }
 }
 

@@ -8,8 +8,11 @@ use firesteel_shuffle::{MapLocation, ShuffleConfig, ShuffleInput, ShuffleManager
 use firesteel_storage::{BlockClient, BlockManager};
 
 use super::*;
-use crate::broadcast::BroadcastValues;
-use crate::task::{KillFlag, TaskServices};
+use crate::{
+    broadcast::BroadcastValues,
+    chunk::FromIter,
+    task::{KillFlag, TaskServices},
+};
 
 /// The context of a task whose map side may hold `bytes`.
 fn context(dir: &std::path::Path, bytes: usize) -> Arc<TaskContext> {

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  Rdd<(K, V)> ──ShuffleDep{ WriteCombined | WritePairs | WriteDealt }──▶ shuffle files
-//!                 shuffle files ──▶ ReadCombined | ReadRecords | ReadSorted | CoGroup ──▶ Rdd<..>
+//!                 shuffle files ──▶ ReadCombined | ReadRecords | ReadSorted | CoGroup | Join ──▶ Rdd<..>
 //! ```
 
 mod by_key;
 mod cogroup;
 mod combine;
+mod join;
 mod partition_by;
 mod repartition;
 mod sort;

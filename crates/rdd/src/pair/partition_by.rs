@@ -7,7 +7,7 @@ use firesteel_common::{
     Data, Env, RddId, ShuffleId,
     codec::{self, CodecError},
 };
-use firesteel_shuffle::{MapWriter, Partitioner, RecordReader};
+use firesteel_shuffle::{Partitioner, RecordReader};
 
 use super::{ShuffleDep, ShuffleRead};
 use crate::{
@@ -40,7 +40,7 @@ impl<K: Data, V: Data, P: Partitioner<K> + Env> OutputOp for WritePairs<K, V, P>
         ctx: &Arc<TaskContext>,
     ) -> Result<TaskOutput, TaskError> {
         let (shuffle, partitioner) = &**env;
-        let mut writer = MapWriter::new(&ctx.services.shuffle, *shuffle, ctx.task, partitioner.partitions());
+        let mut writer = ctx.map_writer(*shuffle, partitioner.partitions());
         while let Some(chunk) = input.next_chunk()? {
             for record in chunk.as_slice() {
                 writer.write(partitioner.partition(&record.0), record)?;

@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use firesteel_common::{Data, ShuffleId, codec, hash::fixed_hash};
-use firesteel_shuffle::{CombineTable, MapWriter};
+use firesteel_shuffle::Dealer;
 
 use super::{ShuffleDep, ShuffleRead, partition_by::ReadRecords};
 use crate::{
@@ -34,20 +34,25 @@ impl<T: Data> OutputOp for WriteDealt<T> {
 
     fn run(self, env: &Arc<Self::Env>, mut input: Stream<T>, ctx: &Arc<TaskContext>) -> Result<TaskOutput, TaskError> {
         let (shuffle, partitions) = **env;
-        let mut writer = MapWriter::new(&ctx.services.shuffle, shuffle, ctx.task, partitions);
-        let mut seen: CombineTable<u64, u64> = CombineTable::new();
+        let mut writer = ctx.map_writer(shuffle, partitions);
+        let mut dealer = Dealer::new(&ctx.spills());
+        let partitions = u64::from(partitions);
+        let mut deal = |hash: u64, before: u64, x: &T| {
+            let first = hash.rotate_left(32) % partitions;
+            writer.write(((first + before) % partitions) as u32, x)
+        };
         let mut bytes = Vec::new();
         while let Some(chunk) = input.next_chunk()? {
             for x in chunk.as_slice() {
                 bytes.clear();
                 codec::encode_into(x, &mut bytes)?;
                 let hash = fixed_hash(bytes.as_slice());
-                seen.upsert(hash, hash, (), |()| 0, |n, ()| *n += 1);
-                let before = seen.get(hash, &hash).copied().unwrap_or_default();
-                let first = hash.rotate_left(32) % u64::from(partitions);
-                writer.write(((first + before) % u64::from(partitions)) as u32, x)?;
+                if let Some(before) = dealer.count(hash, x)? {
+                    deal(hash, before, x)?;
+                }
             }
         }
+        dealer.finish(|hash, before, x| deal(hash, before, &x))?;
         Ok(TaskOutput::Map(writer.finish()?))
     }
 }

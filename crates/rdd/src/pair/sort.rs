@@ -1,6 +1,6 @@
 //! `sort_by_key` and `sort_by`: ranges of keys by sampling, each sorted by itself.
 
-use std::{cmp::Ordering, marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, sync::Arc};
 
 use firesteel_closure::{AnyNode, DecodeError, Func};
 use firesteel_common::{
@@ -8,13 +8,13 @@ use firesteel_common::{
     codec::{self, CodecError},
     hash::fixed_hash,
 };
-use firesteel_shuffle::{RangePartitioner, RecordReader, SortKey};
+use firesteel_shuffle::{ExternalSorter, RangePartitioner, RecordReader, SortKey, Sorted};
 
 use super::{ShuffleRead, partition_by::write_pairs};
 use crate::{
     Rdd, Result,
     actions::over,
-    chunk::{FromIter, Stream},
+    chunk::{CHUNK, Chunk, ChunkStream, Stream},
     node::{Body, Dep, PartitionerKey},
     task::{TaskContext, TaskError},
 };
@@ -38,18 +38,9 @@ impl<K: Data + SortKey, V: Data> Body for ReadSorted<K, V> {
     }
 
     fn compute(&self, _: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<(K, V)>, TaskError> {
-        let mut all: Vec<(K, V)> = Vec::new();
-        RecordReader::new(ctx.read_shuffle(self.shuffle.id, p)?).for_each(|record| {
-            all.push(record);
-            Ok::<(), TaskError>(())
-        })?;
-        let order = |a: &(K, V), b: &(K, V)| -> Ordering { a.0.cmp_key(&b.0) };
-        if self.ascending {
-            all.sort_by(order)
-        } else {
-            all.sort_by(|a, b| order(b, a))
-        }
-        Ok(FromIter::stream(all.into_iter(), ctx))
+        let mut sorter = ExternalSorter::new(self.ascending, &ctx.spills());
+        RecordReader::new(ctx.read_shuffle(self.shuffle.id, p)?).for_each(|(k, v)| sorter.insert(k, v))?;
+        Ok(Box::new(SortedRows { rows: sorter.finish()?, ctx: ctx.clone() }))
     }
 
     fn deps(&self) -> Vec<Dep> {
@@ -63,6 +54,19 @@ impl<K: Data + SortKey, V: Data> Body for ReadSorted<K, V> {
     fn decode(_: Func<()>, _: &[AnyNode], env: &[u8]) -> Result<Self, DecodeError> {
         let (id, ascending): (ShuffleId, bool) = codec::decode(env)?;
         Ok(ReadSorted { shuffle: ShuffleRead::decoded(id), ascending, records: PhantomData })
+    }
+}
+
+/// The rows of a range, in order.
+struct SortedRows<K, V> {
+    rows: Sorted<K, V>,
+    ctx: Arc<TaskContext>,
+}
+
+impl<K: Data + SortKey, V: Data> ChunkStream<(K, V)> for SortedRows<K, V> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk<(K, V)>>, TaskError> {
+        self.ctx.kill.check()?;
+        Ok(self.rows.next_batch(CHUNK)?.map(Chunk::Owned))
     }
 }
 
