@@ -78,7 +78,8 @@ where
             // A few of the last rows stand for all of them.
             let sample = self.rows[len - len.min(CHECK_ROWS)..].iter().step_by(CHECK_ROWS / 16);
             let (sum, count) = sample.fold((0, 0), |(sum, n), (k, v)| (sum + heap_bytes(k) + heap_bytes(v), n + 1));
-            self.heap += if count > 0 { sum * CHECK_ROWS as u64 / count } else { heap_bytes(key) + heap_bytes(value) };
+            let first = || heap_bytes(key) + heap_bytes(value);
+            self.heap += (sum * CHECK_ROWS as u64).checked_div(count).unwrap_or_else(first);
         }
         let more = if len == capacity { (capacity / 2).max(CHECK_ROWS) } else { 0 };
         // While it grows, the old vector is there as well.

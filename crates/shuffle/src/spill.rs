@@ -182,7 +182,7 @@ impl Spilled {
     pub fn read<T>(&self, partition: u32) -> SpillReader<T> {
         let start = self.frames.partition_point(|f| f.partition < partition);
         let end = self.frames.partition_point(|f| f.partition <= partition);
-        let frames = self.frames[start..end].to_vec().into_iter();
+        let frames = Vec::from(&self.frames[start..end]).into_iter();
         SpillReader { file: self.file.clone(), frames, stored: Vec::new(), raw: Vec::new(), record: PhantomData }
     }
 

@@ -130,13 +130,8 @@ impl MapWriter {
         codec::encode_into(record, &mut self.unsorted.bytes)?;
         self.unsorted.ends.push((reduce, self.unsorted.bytes.len() as u64));
         let held = self.unsorted.held();
-        if held >= self.log_limit {
-            self.sort()
-        } else if self.unsorted.ends.len().is_multiple_of(1024) && !self.may_hold(held + held / 2) {
-            self.sort()
-        } else {
-            Ok(())
-        }
+        let refused = self.unsorted.ends.len().is_multiple_of(1024) && !self.may_hold(held + held / 2);
+        if held >= self.log_limit || refused { self.sort() } else { Ok(()) }
     }
 
     /// Turns the unsorted records into frames, and writes these to the file: they are as large as memory allows.
