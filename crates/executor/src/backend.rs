@@ -232,13 +232,8 @@ fn client_config(conf: &Conf) -> Result<ClientConfig, ExecutorError> {
 
 fn shuffle_config(launch: &ExecutorLaunch, conf: &Conf) -> Result<ShuffleConfig, ExecutorError> {
     let dirs = launch.local_dirs.iter().map(PathBuf::from).collect();
-    let compress = conf.get(&keys::SHUFFLE_COMPRESS)? && conf.get(&keys::IO_COMPRESSION_CODEC)? != "none";
-    Ok(ShuffleConfig {
-        compression: if compress { Compression::Lz4 } else { Compression::None },
-        max_bytes_in_flight: conf.get(&keys::REDUCER_MAX_SIZE_IN_FLIGHT)?.0,
-        outlived_by_files: !launch.shuffle_service_address.is_empty(),
-        ..ShuffleConfig::new(dirs, ExecutorId(launch.executor_id))
-    })
+    let config = ShuffleConfig::from_conf(conf, dirs, ExecutorId(launch.executor_id))?;
+    Ok(ShuffleConfig { outlived_by_files: !launch.shuffle_service_address.is_empty(), ..config })
 }
 
 /// Hands messages to the executor until the stream ends (false) or the driver stops it (true).
