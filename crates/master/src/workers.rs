@@ -171,12 +171,13 @@ impl Master {
                 self.executor_running(&key_of(described), out);
             }
         }
-        // A launch may still have been on its way when the worker spoke: only older ones are missing.
+        // A launch may still have been on its way when the worker spoke, and for as long as the worker stood still: what is
+        // missing is killed. The worker hears that after the launch, and says so if it has nothing to kill.
         let listed = listed(&m.executors);
         for key in self.executors_of_worker(&m.worker_id) {
             let old = self.executors.get(&key).is_some_and(|e| e.launched_at + self.settle_time() <= now);
             if old && !listed.contains(&key) {
-                self.executor_ended(&key, ExecutorEnd::lost("its worker does not have it any more"), out);
+                self.kill_executor(&key.app_id, key.executor_id, out);
             }
         }
         self.schedule(now, out);
