@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, RddId, StageAttempt, TaskFailure, TaskId};
+use firesteel_rdd::barrier::BarrierSync;
 use firesteel_rdd::task::{CacheUpdate, KillFlag, TaskContext, TaskError, TaskOutput};
 use firesteel_rdd::task_env::{self, TaskEnv};
 use firesteel_rpc::convert::failure_to_proto;
@@ -32,6 +33,7 @@ pub(crate) struct Attempt {
     pub peers: Vec<BlockPeer>,
     pub kill: Arc<KillFlag>,
     pub slot: Arc<StageSlot>,
+    pub barrier: Option<Arc<BarrierSync>>,
 }
 
 /// What the driver is told of an attempt, and whether its result lies here in a block.
@@ -87,7 +89,8 @@ impl Attempt {
             inputs,
             config.services.clone(),
         );
-        let ctx = context.insert(Arc::new(ctx.with_cached(cached.collect(), peers.collect())));
+        let ctx = context
+            .insert(Arc::new(ctx.with_cached(cached.collect(), peers.collect()).in_barrier(self.barrier.clone())));
         stage.task.run(self.partition, ctx)
     }
 

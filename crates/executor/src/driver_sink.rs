@@ -4,7 +4,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use firesteel_common::TaskFailure;
-use firesteel_rpc::proto::executor::{ExecutorHeartbeat, StatusUpdate, StatusUpdates, ToDriver, to_driver::Message};
+use firesteel_rpc::proto::executor::{
+    BarrierSync, ExecutorHeartbeat, StatusUpdate, StatusUpdates, ToDriver, to_driver::Message,
+};
 use firesteel_rpc::{MAX_MESSAGE_BYTES, SendError, Sender};
 use prost::Message as _;
 
@@ -95,6 +97,10 @@ impl StatusSink for DriverSink {
         if !batch.is_empty() {
             self.send_batch(batch);
         }
+    }
+
+    fn barrier(&self, sync: BarrierSync) -> Result<(), String> {
+        self.send_message(Message::BarrierSync(sync)).map_err(|e| format!("the driver cannot be told of the call: {e}"))
     }
 
     fn heartbeat(&self) {

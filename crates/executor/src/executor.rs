@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId, Tick};
+use firesteel_rdd::BarrierTaskInfo;
+use firesteel_rdd::barrier::{BarrierCall, BarrierSync};
 use firesteel_rdd::cache::copy_to_peers;
 use firesteel_rdd::task::{KillFlag, TaskError};
 use firesteel_rpc::proto::executor::{
-    BlockUpdate, GivenBack, LaunchTasks, ReplicateBlock, Running, StatusUpdate, status_update, to_executor::Message,
+    self as proto, BarrierAnswer, BarrierTask, BlockUpdate, GivenBack, LaunchTasks, ReplicateBlock, Running,
+    StatusUpdate, status_update, to_executor::Message,
 };
 use firesteel_storage::{Abort, BlockId, StorageLevel};
 
@@ -96,6 +99,7 @@ impl Executor {
             }
             Message::RemoveBroadcast(remove) => inner.remove_broadcast(BroadcastId(remove.broadcast_id)),
             Message::ReplicateBlock(block) => inner.replicate(block),
+            Message::BarrierAnswer(answer) => inner.barrier_answer(answer),
             Message::RemoveShuffle(remove) => inner.remove_shuffle(ShuffleId(remove.shuffle_id)),
             Message::Handshake(_) | Message::RegisteredExecutor(_) | Message::RegisterExecutorFailed(_) => {
                 tracing::warn!("a message of registration came to an executor that is registered");
@@ -140,8 +144,17 @@ impl Inner {
         Tick::ZERO + self.origin.elapsed()
     }
 
+    /// Lets a task go on that waits for the others of its stage.
+    fn barrier_answer(&self, answer: BarrierAnswer) {
+        let attempt = self.lock().attempts.get(&TaskId(answer.task_id)).cloned();
+        // One that is gone was killed meanwhile.
+        let Some(barrier) = attempt.as_ref().and_then(|a| a.barrier.as_ref()) else { return };
+        let messages = answer.messages.into_iter().map(Into::into).collect();
+        barrier.answer(answer.call, if answer.error.is_empty() { Ok(messages) } else { Err(answer.error) });
+    }
+
     fn launch(self: &Arc<Self>, launch: LaunchTasks) {
-        let todo = self.lock().launch(self.now(), launch);
+        let todo = self.lock().launch(self.now(), launch, self.status.sink());
         self.carry_out(todo);
     }
 
@@ -275,7 +288,7 @@ impl Inner {
 }
 
 impl Table {
-    fn launch(&mut self, now: Tick, launch: LaunchTasks) -> Todo {
+    fn launch(&mut self, now: Tick, launch: LaunchTasks, sink: &Arc<dyn StatusSink>) -> Todo {
         for binary in launch.stages {
             let stage = StageAttempt { stage: StageId(binary.stage_id), attempt: binary.stage_attempt };
             self.stages.entry(stage).or_insert_with(|| Arc::new(StageSlot::new(binary.data)));
@@ -297,6 +310,7 @@ impl Table {
                     peers: t.peers,
                     kill: Arc::new(KillFlag::default()),
                     slot,
+                    barrier: barrier_of(t.task_id, t.barrier, sink),
                 })
             });
         }
@@ -335,6 +349,7 @@ impl Table {
                 Effect::Flag { task, reason } => {
                     if let Some(attempt) = self.attempts.get(&task) {
                         attempt.kill.kill(reason);
+                        attempt.barrier.iter().for_each(|barrier| barrier.wake());
                     }
                 }
                 Effect::NeverRan { task, reason } => {
@@ -360,6 +375,20 @@ impl Table {
         }
         todo
     }
+}
+
+/// Where a task of a barrier stage waits; None for another.
+fn barrier_of(task_id: u64, tasks: Vec<BarrierTask>, sink: &Arc<dyn StatusSink>) -> Option<Arc<BarrierSync>> {
+    if tasks.is_empty() {
+        return None;
+    }
+    let tasks = tasks.into_iter().map(|t| BarrierTaskInfo { host: t.host, address: t.address }).collect();
+    let sink = sink.clone();
+    let send = move |call: BarrierCall| {
+        let BarrierCall { call, gathers, message } = call;
+        sink.barrier(proto::BarrierSync { task_id, call, gathers, message: message.into() })
+    };
+    Some(Arc::new(BarrierSync::new(tasks, send)))
 }
 
 /// Drops what holds values of the user's types: not under a lock, and a panic of theirs must not keep the next task from

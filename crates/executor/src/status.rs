@@ -4,12 +4,15 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use firesteel_rpc::proto::executor::{StatusUpdate, status_update::State::Running as Begun};
+use firesteel_rpc::proto::executor::{BarrierSync, StatusUpdate, status_update::State::Running as Begun};
 
 /// Where an executor's messages go: the stream to the driver, or the driver itself in `local[N]`.
 pub trait StatusSink: Send + Sync + 'static {
     /// Takes a batch, in order. Called by one thread at a time; must not wait for the driver.
     fn send(&self, updates: Vec<StatusUpdate>);
+
+    /// Tells the driver that a task waits for the others of its barrier stage; the error says why it cannot be told.
+    fn barrier(&self, sync: BarrierSync) -> Result<(), String>;
 
     /// Tells the driver that the executor lives.
     fn heartbeat(&self) {}
@@ -53,8 +56,8 @@ impl StatusBatcher {
         StatusBatcher(Arc::new(Shared { sink, state: Mutex::default(), idle: Condvar::new(), held: Condvar::new() }))
     }
 
-    pub fn sink(&self) -> &dyn StatusSink {
-        &*self.0.sink
+    pub fn sink(&self) -> &Arc<dyn StatusSink> {
+        &self.0.sink
     }
 
     pub fn push(&self, updates: Vec<StatusUpdate>) {
@@ -180,6 +183,10 @@ mod tests {
     }
 
     impl StatusSink for Slow {
+        fn barrier(&self, _: BarrierSync) -> Result<(), String> {
+            Err("no driver".to_owned())
+        }
+
         fn send(&self, updates: Vec<StatusUpdate>) {
             self.begun.lock().unwrap().send(()).unwrap();
             self.go_on.lock().unwrap().recv().unwrap();
@@ -218,6 +225,10 @@ mod tests {
     struct Quick(Mutex<Vec<Vec<StatusUpdate>>>);
 
     impl StatusSink for Quick {
+        fn barrier(&self, _: BarrierSync) -> Result<(), String> {
+            Err("no driver".to_owned())
+        }
+
         fn send(&self, updates: Vec<StatusUpdate>) {
             self.0.lock().unwrap().push(updates);
         }

@@ -47,8 +47,8 @@ pub use context::Context;
 pub use firesteel_common::{Data, Env, Key, MemSize, Str, TaskFailure, conf::Conf};
 pub use firesteel_derive::MemSize;
 pub use firesteel_rdd::{
-    Broadcast, Emitter, Error, JobFuture, Lazy, Lines, LinesWith, PartitionIter, Rdd, Result, StorageLevel, TextRecord,
-    With,
+    BarrierError, BarrierTaskContext, BarrierTaskInfo, BarrierWith, Broadcast, Emitter, Error, JobFuture, Lazy, Lines,
+    LinesWith, PartitionIter, Rdd, RddBarrier, Result, StorageLevel, TextRecord, With,
 };
 pub use firesteel_scheduler::JobError;
 pub use firesteel_shuffle::{HashPartitioner, Partitioner, RangePartitioner, SortKey};

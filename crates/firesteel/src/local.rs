@@ -65,6 +65,11 @@ impl Link for InProcess {
 struct ToDriver(mpsc::Sender<Message>);
 
 impl StatusSink for ToDriver {
+    fn barrier(&self, sync: proto::BarrierSync) -> std::result::Result<(), String> {
+        let message = Message::Barrier { executor: EXECUTOR, sync };
+        self.0.send(message).map_err(|_| "the driver has ended".to_owned())
+    }
+
     fn send(&self, updates: Vec<proto::StatusUpdate>) {
         // A driver that has ended wants no news.
         let _ = self.0.send(Message::Status { executor: EXECUTOR, updates });

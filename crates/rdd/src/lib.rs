@@ -21,6 +21,7 @@
 mod operators;
 
 mod actions;
+pub mod barrier;
 pub mod broadcast;
 pub mod cache;
 pub mod chunk;
@@ -40,6 +41,7 @@ pub mod task;
 pub mod task_env;
 
 pub use actions::{JobFuture, TextRecord};
+pub use barrier::{BarrierError, BarrierTaskContext, BarrierTaskInfo, BarrierWith, RddBarrier};
 pub use broadcast::Broadcast;
 pub use chunk::PartitionIter;
 pub use error::{Error, Result};

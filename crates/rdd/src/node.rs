@@ -61,6 +61,7 @@ pub struct Meta {
     pub partitioner: Option<PartitionerKey>,
     level: AtomicU16,
     indeterminate: AtomicBool,
+    barrier: AtomicBool,
     /// On the driver: who frees the kept partitions when this is dropped.
     cleaner: Option<Arc<dyn Cleaner>>,
     /// A level was set at some time.
@@ -71,7 +72,8 @@ impl Meta {
     /// A node that is neither kept nor indeterminate.
     pub fn new(id: RddId, partitions: u32, name: &'static str, partitioner: Option<PartitionerKey>) -> Self {
         let (level, indeterminate, kept) = (AtomicU16::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        Meta { id, partitions, name, partitioner, level, indeterminate, cleaner: None, kept }
+        let barrier = AtomicBool::new(false);
+        Meta { id, partitions, name, partitioner, level, indeterminate, barrier, cleaner: None, kept }
     }
 
     /// The driver's node: `cleaner` hears when it is dropped, if partitions of it may have been kept.
@@ -94,6 +96,16 @@ impl Meta {
     /// Whether computing a partition twice may give other records.
     pub fn indeterminate(&self) -> bool {
         self.indeterminate.load(Ordering::Acquire)
+    }
+
+    /// Whether its tasks wait for one another, so that its stage is a barrier stage.
+    pub fn barrier(&self) -> bool {
+        self.barrier.load(Ordering::Acquire)
+    }
+
+    /// Makes its stage a barrier stage.
+    pub fn set_barrier(&self) {
+        self.barrier.store(true, Ordering::Release);
     }
 
     /// Says that computing a partition twice may give other records.

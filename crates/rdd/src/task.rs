@@ -18,7 +18,7 @@ use firesteel_common::{ExecutorId, RddId, ShuffleId, StageAttempt, TaskFailure, 
 use firesteel_shuffle::{Abort, MapOutput, MapWriter, ShuffleBlocks, ShuffleInput, ShuffleManager, Spills};
 use firesteel_storage::{BlockId, BlockManager, TaskMemory};
 
-use crate::broadcast::BroadcastValues;
+use crate::{barrier::BarrierSync, broadcast::BroadcastValues};
 
 /// The reason for which a task ends early; boxed, because results carry it through every chunk.
 #[derive(Clone, Debug)]
@@ -166,6 +166,8 @@ pub struct TaskContext {
     pub cached: BTreeMap<(RddId, u32), Vec<String>>,
     /// Executors that can keep copies, best first, with their block servers.
     pub peers: Vec<(ExecutorId, String)>,
+    /// Where it waits for the others, in a barrier stage.
+    pub barrier: Option<Arc<BarrierSync>>,
     updates: Mutex<Vec<CacheUpdate>>,
 }
 
@@ -197,6 +199,7 @@ impl TaskContext {
             memory,
             cached: BTreeMap::new(),
             peers: Vec::new(),
+            barrier: None,
             updates,
         }
     }
@@ -209,6 +212,12 @@ impl TaskContext {
         peers: Vec<(ExecutorId, String)>,
     ) -> Self {
         (self.cached, self.peers) = (cached, peers);
+        self
+    }
+
+    /// The context of a task that may wait for the others of its stage.
+    pub fn in_barrier(mut self, barrier: Option<Arc<BarrierSync>>) -> Self {
+        self.barrier = barrier;
         self
     }
 

@@ -140,6 +140,13 @@ pub struct SchedulerConfig {
     /// `spark.files.fetchFailure.unRegisterOutputOnHost`: a failed fetch costs all outputs that the same shuffle service
     /// serves, not only those of the executor that wrote what was asked for.
     pub unregister_output_on_host: bool,
+    /// `spark.barrier.sync.timeout`: how long tasks of a barrier stage wait for one another at a call.
+    pub barrier_sync_timeout: Duration,
+    /// `spark.scheduler.barrier.maxConcurrentTasksCheck.interval`: how often it is looked whether there are enough slots
+    /// for a barrier stage of a new job.
+    pub barrier_check_interval: Duration,
+    /// `spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures`: after so many such looks the job fails.
+    pub barrier_check_failures: u32,
     /// How long fetch failures are gathered before the lost outputs are computed again.
     pub resubmit_delay: Duration,
     /// How long the reason for the loss of a disconnected executor is awaited.
@@ -168,6 +175,9 @@ impl Default for SchedulerConfig {
             racks: BTreeMap::new(),
             max_result_size: 1 << 30,
             unregister_output_on_host: false,
+            barrier_sync_timeout: Duration::from_secs(365 * 24 * 3600),
+            barrier_check_interval: Duration::from_secs(15),
+            barrier_check_failures: 40,
             resubmit_delay: Duration::from_millis(100),
             loss_reason_wait: Duration::from_secs(2),
             starvation_timeout: Duration::from_secs(15),

@@ -7,6 +7,7 @@ use firesteel_common::{ExecutorId, Tick};
 
 use crate::{
     allocation::{ExecutorAllocation, ExecutorLoad, Load},
+    barrier::Barriers,
     block_locations::BlockLocations,
     config::SchedulerConfig,
     dag::DagScheduler,
@@ -28,6 +29,7 @@ pub struct DriverCore {
     pub(crate) tasks: TaskScheduler,
     pub(crate) outputs: MapOutputTracker,
     pub(crate) blocks: BlockLocations,
+    pub(crate) barriers: Barriers,
     /// Outputs that were there when a task's success was counted for them; none ever is.
     pub(crate) doubles: u32,
     allocation: Option<ExecutorAllocation>,
@@ -41,6 +43,7 @@ impl DriverCore {
             tasks: TaskScheduler::new(&config),
             outputs: MapOutputTracker::default(),
             blocks: BlockLocations::default(),
+            barriers: Barriers::default(),
             doubles: 0,
             allocation: config.allocation.clone().map(ExecutorAllocation::new),
             config,
@@ -65,6 +68,8 @@ impl DriverCore {
         self.remove_overdue(now, out);
         self.release_due(out);
         self.resubmit_due(now, out);
+        self.barriers.expire(now, self.config.barrier_sync_timeout, out);
+        self.check_held(now, false, out);
         self.tasks.expire_exclusion(now);
         self.tasks.offer(now, out);
         self.fail_unschedulable(now, out);
@@ -106,7 +111,7 @@ impl DriverCore {
                 self.abort_stage(stage, &JobError::Cancelled { reason }, out);
             }
             DriverEvent::ExecutorRegistered { executor, host, block_address, shuffle_service, cores } => {
-                self.executor_registered(executor, &host, &block_address, shuffle_service.as_deref(), cores, out);
+                self.executor_registered(now, executor, &host, &block_address, shuffle_service.as_deref(), cores, out);
             }
             DriverEvent::ExecutorDisconnected { executor } => self.executor_disconnected(now, executor),
             DriverEvent::ExecutorRemoved { executor, message, by_application, worker_lost } => {
@@ -116,6 +121,9 @@ impl DriverCore {
                 for update in updates {
                     self.task_updated(now, executor, update, out);
                 }
+            }
+            DriverEvent::BarrierSync { executor, task, call, gathers, message } => {
+                self.barrier_sync(now, executor, task, call, gathers, message, out);
             }
             DriverEvent::ResultFetched { task, result } => self.result_fetched(now, task, result, out),
             DriverEvent::RddUnpersisted { rdd } => self.rdd_unpersisted(rdd, out),
@@ -130,11 +138,12 @@ impl DriverCore {
     /// When `handle` must be called at the latest, with [`DriverEvent::Wake`] if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Tick> {
         let allocation = self.allocation.as_ref().and_then(ExecutorAllocation::next_deadline);
-        min_some(min_some(self.tasks.next_deadline(), self.next_resubmission()), allocation)
+        let barriers = min_some(self.barriers.next_deadline(), self.next_held());
+        min_some(min_some(min_some(self.tasks.next_deadline(), self.next_resubmission()), allocation), barriers)
     }
 
     /// Jobs that are not over.
     pub fn active_jobs(&self) -> usize {
-        self.dag.jobs.len()
+        self.dag.jobs.len() + self.dag.held.len()
     }
 }

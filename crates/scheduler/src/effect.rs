@@ -38,6 +38,24 @@ pub enum DriverEffect {
         /// Which.
         tasks: Vec<TaskSpec>,
     },
+    /// All tasks of a barrier stage attempt are launched by the effects that follow.
+    BarrierStarted {
+        /// Which attempt.
+        attempt: StageAttempt,
+        /// Where each of its tasks runs, in the order of the partitions.
+        places: Vec<BarrierPlace>,
+    },
+    /// Let a task go on that waits at a barrier.
+    AnswerBarrier {
+        /// Where it runs.
+        executor: ExecutorId,
+        /// Which.
+        task: TaskId,
+        /// Which of its calls it waits at.
+        call: u32,
+        /// The messages of all tasks in the order of the partitions, none if nobody wants them; or why it must not go on.
+        result: Result<Arc<Vec<Bytes>>, String>,
+    },
     /// Ask for those of these tasks that have not begun; each one that comes back is a `TaskOutcome::GivenBack`.
     RecallTasks {
         /// Where they wait.
@@ -165,6 +183,17 @@ pub enum StageKind {
         /// Of which job.
         job: JobId,
     },
+}
+
+/// Where a task of a barrier stage runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BarrierPlace {
+    /// Its executor.
+    pub executor: ExecutorId,
+    /// That executor's host.
+    pub host: Arc<str>,
+    /// host:port of that executor's block server.
+    pub block_address: Arc<str>,
 }
 
 /// One task to launch.

@@ -49,6 +49,33 @@ pub enum JobError {
         /// Its partition.
         partition: u32,
     },
+    /// Something that barrier stages cannot do.
+    #[error("a barrier stage cannot run like this: {message}")]
+    BarrierUnsupported {
+        /// What.
+        message: String,
+    },
+    /// A barrier stage needs more slots at once than the cluster has.
+    #[error(
+        "a barrier stage needs {needed} slots at once and the cluster has {slots}: repartition its input to fewer \
+         partitions, or give the application more cores (spark.scheduler.barrier.maxConcurrentTasksCheck.*)"
+    )]
+    BarrierSlots {
+        /// Slots that its tasks need.
+        needed: u32,
+        /// Slots of all executors.
+        slots: u32,
+    },
+    /// A barrier stage failed in `spark.stage.maxConsecutiveAttempts` attempts.
+    #[error("the barrier stage {stage} failed in {attempts} attempts in a row; the last failure: {failure}")]
+    BarrierFailed {
+        /// Which.
+        stage: StageId,
+        /// How many attempts.
+        attempts: u32,
+        /// The failure that ended the last one.
+        failure: TaskFailure,
+    },
     /// The results together exceed `spark.driver.maxResultSize`.
     #[error(
         "the results of {tasks} tasks take {total} bytes, more than spark.driver.maxResultSize ({limit} bytes); \

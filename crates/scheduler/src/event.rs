@@ -77,6 +77,19 @@ pub enum DriverEvent {
         /// What.
         updates: Vec<TaskUpdate>,
     },
+    /// A task of a barrier stage waits for the others.
+    BarrierSync {
+        /// Where it runs.
+        executor: ExecutorId,
+        /// Which.
+        task: TaskId,
+        /// Which of its calls it is, from 0.
+        call: u32,
+        /// It wants the others' messages.
+        gathers: bool,
+        /// What it hands them.
+        message: Bytes,
+    },
     /// The answer to a `FetchResult` effect; every one must be answered.
     ResultFetched {
         /// Whose result.

@@ -25,6 +25,8 @@ pub struct GraphNode {
     pub indeterminate: bool,
     /// Its partitions are kept once computed, so executors that hold them are preferred.
     pub cached: bool,
+    /// Its partitions are computed by tasks that wait for one another: all of its stage's tasks run at once.
+    pub barrier: bool,
     /// Hosts on which a partition is read best, by partition; empty, or one list a partition.
     pub preferred: Vec<Vec<String>>,
 }

@@ -27,6 +27,7 @@ impl DriverCore {
         hold!(self.doubles == 0, "{} outputs were counted twice", self.doubles);
         self.check_slots()?;
         self.check_task_sets()?;
+        self.check_barriers()?;
         self.check_stages()?;
         self.check_jobs()?;
         let executors: BTreeSet<_> = self.tasks.executors.known.keys().copied().collect();
@@ -96,6 +97,20 @@ impl DriverCore {
         Ok(())
     }
 
+    /// Tasks of a barrier stage run all or none, and meet while they do.
+    fn check_barriers(&self) -> Result<(), String> {
+        for (key, set) in self.tasks.sets.iter().filter(|(_, set)| set.barrier) {
+            let none = set.waiting as usize == set.tasks.len();
+            hold!(none || set.waiting == 0, "{}: some tasks of a barrier stage run and others wait", key.1);
+            hold!(set.tasks.iter().all(|t| t.launches <= 1), "{}: a task of a barrier stage runs again", key.1);
+        }
+        for attempt in self.barriers.attempts() {
+            let running = self.dag.stages.get(&attempt.stage).and_then(|s| s.running_attempt());
+            hold!(running == Some(attempt.attempt), "{attempt} is over and its barrier is not");
+        }
+        Ok(())
+    }
+
     /// Nothing waits for what can never come.
     fn check_stages(&self) -> Result<(), String> {
         for (id, stage) in &self.dag.stages {
@@ -111,6 +126,9 @@ impl DriverCore {
                     let set = self.tasks.sets.get(&stage.key(attempt));
                     hold!(set.is_some_and(|s| !s.zombie && !s.all_over()), "{id} runs without tasks to do");
                     let covered = |index: &u32| {
+                        if stage.held.contains_key(index) {
+                            return true;
+                        }
                         let state = set.and_then(|s| Some(s.tasks[s.position_of(*index)? as usize].state));
                         state.is_some_and(|s| s != TaskState::Over)
                     };

@@ -20,6 +20,7 @@ pub mod graph;
 pub mod properties;
 
 mod allocation;
+mod barrier;
 mod block_locations;
 mod cached_places;
 mod dag;
@@ -32,7 +33,7 @@ pub use allocation::AllocationConfig;
 pub use cached_places::BlockPeer;
 pub use config::{ExclusionConfig, PoolConfig, SchedulerConfig, SchedulingMode, SpeculationConfig};
 pub use driver_core::DriverCore;
-pub use effect::{DriverEffect, MapLocation, StageKind, TaskSpec};
+pub use effect::{BarrierPlace, DriverEffect, MapLocation, StageKind, TaskSpec};
 pub use error::JobError;
 pub use event::{BlockUpdate, DriverEvent, JobSelection, MapOutput, TaskOutcome, TaskUpdate};
 pub use graph::{GraphDep, GraphNode, JobGraph, NarrowMap};

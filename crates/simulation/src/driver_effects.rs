@@ -110,6 +110,8 @@ impl Cluster {
                     self.close(link, Side::Listener);
                 }
             }
+            // Its jobs have no barrier stages.
+            DriverEffect::BarrierStarted { .. } | DriverEffect::AnswerBarrier { .. } => {}
             DriverEffect::RequestExecutors { .. } | DriverEffect::RetireExecutors { .. } => {}
             DriverEffect::NoResources { waited, .. } => {
                 self.note(format_args!("driver {d} warns: no resources for {waited:?}"));

@@ -12,7 +12,6 @@ static SPARK_ONLY: &[&str] = &[
     "spark.app.id",
     "spark.appStateStore.",
     "spark.archives",
-    "spark.barrier.",
     "spark.block.",
     "spark.broadcast.UDFCompressionThreshold",
     "spark.buffer.",

@@ -136,6 +136,13 @@ table! {
     EXCLUDE_FETCH_FAILURE: bool = "spark.excludeOnFailure.application.fetchFailure.enabled", Some("false"), spark("2.3.0")
     /// How long tasks that are excluded everywhere wait where other executors may come; elsewhere their job fails at once.
     EXCLUDE_UNSCHEDULABLE_TIMEOUT: Duration = "spark.scheduler.excludeOnFailure.unschedulableTaskSetTimeout", Some("120s"), spark("2.4.1"); unit(Unit::Seconds); at_least(1)
+    /// How long tasks of a barrier stage wait for one another at a call.
+    BARRIER_SYNC_TIMEOUT: Duration = "spark.barrier.sync.timeout", Some("365d"), spark("2.4.0"); unit(Unit::Seconds); at_least(1)
+    /// How often it is looked whether there are enough slots for a barrier stage of a new job. It is looked, too, whenever an
+    /// executor registers.
+    BARRIER_CHECK_INTERVAL: Duration = "spark.scheduler.barrier.maxConcurrentTasksCheck.interval", Some("15s"), spark("2.4.0"); unit(Unit::Seconds); at_least(1)
+    /// Looks without enough slots that a job with a barrier stage survives; with the next one it fails.
+    BARRIER_CHECK_FAILURES: u32 = "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures", Some("40"), spark("2.4.0"); at_least(1)
     /// Whether an executor watches over tasks that were killed until they have ended.
     REAPER: bool = "spark.task.reaper.enabled", Some("false"), spark("2.0.3")
     /// How often a killed task that still runs is logged.

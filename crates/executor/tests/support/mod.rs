@@ -139,6 +139,10 @@ pub fn end_of(update: &StatusUpdate) -> Option<End> {
 struct Collect(Mutex<mpsc::Sender<StatusUpdate>>);
 
 impl StatusSink for Collect {
+    fn barrier(&self, _: firesteel_rpc::proto::executor::BarrierSync) -> Result<(), String> {
+        Err("no driver".to_owned())
+    }
+
     fn send(&self, updates: Vec<StatusUpdate>) {
         for update in updates {
             // The test may be over.

@@ -29,6 +29,15 @@ impl EventLoop {
                 self.send(executor, proto::to_executor::Message::LaunchTasks(message));
                 self.refuse(executor, refused);
             }
+            DriverEffect::BarrierStarted { attempt, places } => self.stages.start_barrier(attempt, &places),
+            DriverEffect::AnswerBarrier { executor, task, call, result } => {
+                let (messages, error) = match result {
+                    Ok(messages) => (messages.iter().map(|m| m.to_vec()).collect(), String::new()),
+                    Err(error) => (Vec::new(), error),
+                };
+                let answer = proto::BarrierAnswer { task_id: task.0, call, messages, error };
+                self.send(executor, proto::to_executor::Message::BarrierAnswer(answer));
+            }
             DriverEffect::RecallTasks { executor, tasks } => {
                 let recall = proto::RecallTasks { task_ids: tasks.iter().map(|t| t.0).collect() };
                 self.send(executor, proto::to_executor::Message::RecallTasks(recall));

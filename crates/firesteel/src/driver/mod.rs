@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use firesteel_common::{BroadcastId, ExecutorId, JobId, RddId, ShuffleId, Tick};
+use firesteel_common::{BroadcastId, ExecutorId, JobId, RddId, ShuffleId, TaskId, Tick};
 use firesteel_rdd::{
     broadcast::{BroadcastSettings, BroadcastSource, BroadcastValues},
     node::{AnyRdd, AnyShuffle, EncodedOp},
@@ -83,6 +83,13 @@ pub enum Message {
         executor: ExecutorId,
         /// What.
         updates: Vec<proto::StatusUpdate>,
+    },
+    /// A task waits for the others of its barrier stage.
+    Barrier {
+        /// Where it runs.
+        executor: ExecutorId,
+        /// Its call.
+        sync: proto::BarrierSync,
     },
     /// Anything else that the schedulers should know.
     Event(DriverEvent),
@@ -305,6 +312,11 @@ impl EventLoop {
                 self.copies_made(&updates);
                 let updates = updates.into_iter().map(|u| effects::update_of(executor, u)).collect();
                 DriverEvent::TasksUpdated { executor, updates }
+            }
+            Message::Barrier { executor, sync } => {
+                let proto::BarrierSync { task_id, call, gathers, message } = sync;
+                let (task, message) = (TaskId(task_id), message.into());
+                DriverEvent::BarrierSync { executor, task, call, gathers, message }
             }
             Message::Event(event) => {
                 match &event {

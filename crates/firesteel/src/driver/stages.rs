@@ -14,7 +14,7 @@ use firesteel_rdd::{
     node::{AnyRdd, EncodedOp},
 };
 use firesteel_rpc::proto::executor as proto;
-use firesteel_scheduler::{DriverCore, MapLocation, TaskSpec};
+use firesteel_scheduler::{BarrierPlace, DriverCore, MapLocation, TaskSpec};
 use firesteel_storage::BroadcastMeta;
 use prost::Message as _;
 
@@ -41,6 +41,8 @@ struct Attempt {
     keeps: bool,
     /// The most copies that are wanted of a partition.
     copies: u32,
+    /// Where the tasks of a barrier stage run.
+    barrier: Vec<proto::BarrierTask>,
 }
 
 /// All stage attempts that run.
@@ -104,13 +106,25 @@ impl Stages {
         let copies = kept.values().map(|level| level.replication()).max().unwrap_or(0);
         self.replicated.extend(kept.iter().filter(|(_, level)| level.replication() > 1).map(|(rdd, l)| (*rdd, *l)));
         let keeps = !kept.is_empty();
-        self.attempts.insert(attempt, Attempt { root, data, sent_to, inputs, broadcasts, keeps, copies });
+        self.attempts
+            .insert(attempt, Attempt { root, data, sent_to, inputs, broadcasts, keeps, copies, barrier: Vec::new() });
         Ok(())
     }
 
     /// The RDDs that are kept with copies.
     pub fn replicated(&self) -> &BTreeMap<RddId, StorageLevel> {
         &self.replicated
+    }
+
+    /// All tasks of a barrier stage attempt are launched next.
+    pub fn start_barrier(&mut self, attempt: StageAttempt, places: &[BarrierPlace]) {
+        if let Some(attempt) = self.attempts.get_mut(&attempt) {
+            let task = |p: &BarrierPlace| proto::BarrierTask {
+                host: p.host.to_string(),
+                address: p.block_address.to_string(),
+            };
+            attempt.barrier = places.iter().map(task).collect();
+        }
     }
 
     /// Remembers that an attempt has no data, for the error of its tasks.
@@ -188,6 +202,7 @@ impl Stages {
             inputs,
             cached,
             peers,
+            barrier: attempt.barrier.clone(),
         });
         Ok(())
     }

@@ -122,6 +122,11 @@ async fn receive(
                     return stream.give_up("the driver has ended");
                 }
             }
+            Some(to_driver::Message::BarrierSync(sync)) => {
+                if !executors.tell(Message::Barrier { executor, sync }) {
+                    return stream.give_up("the driver has ended");
+                }
+            }
             Some(to_driver::Message::Heartbeat(_)) => {}
             other => tracing::warn!(executor_id = executor.0, ?other, "an executor sent what makes no sense here"),
         }

@@ -103,7 +103,9 @@ impl DriverCore {
             todo.push(id);
             return;
         }
+        self.forget_part(id);
         let Some(stage) = self.dag.stages.get(&id) else { return };
+        let barrier = stage.barrier;
         let missing = self.missing_outputs(stage);
         let (kind, rdd, number) = (stage.kind, stage.rdd, stage.next_attempt);
         let attempt = stage.attempt_id(number);
@@ -134,6 +136,9 @@ impl DriverCore {
         self.set_state(id, StageState::Running { attempt: number });
         out.push(DriverEffect::StageStarted { attempt, kind, rdd, tasks: tasks.len() as u32, shuffles });
         let pool = self.active_job(id).and_then(|job| job.properties.pool.clone());
-        self.tasks.submit(now, key, pool.as_deref(), tasks);
+        if barrier {
+            self.barriers.open(attempt, tasks.len() as u32);
+        }
+        self.tasks.submit(now, key, pool.as_deref(), tasks, barrier);
     }
 }

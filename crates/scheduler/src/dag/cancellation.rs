@@ -2,12 +2,12 @@
 
 use firesteel_common::{JobId, StageId};
 
-use super::Job;
 use crate::{
     driver_core::DriverCore,
     effect::{DriverEffect, StageKind},
     error::JobError,
     event::JobSelection,
+    properties::JobProperties,
 };
 
 /// Of so many groups it is known that their future jobs are cancelled, as in Spark.
@@ -19,12 +19,14 @@ impl DriverCore {
     }
 
     pub(crate) fn cancel_jobs(&mut self, which: &JobSelection, reason: &str, out: &mut Vec<DriverEffect>) {
-        let chosen = |job: &Job| match which {
+        let chosen = |properties: &JobProperties| match which {
             JobSelection::All => true,
-            JobSelection::Group { group, .. } => job.properties.group.as_ref() == Some(group),
-            JobSelection::Tag(tag) => job.properties.tags.contains(tag),
+            JobSelection::Group { group, .. } => properties.group.as_ref() == Some(group),
+            JobSelection::Tag(tag) => properties.tags.contains(tag),
         };
-        let jobs: Vec<JobId> = self.dag.jobs.iter().filter(|(_, job)| chosen(job)).map(|(id, _)| *id).collect();
+        let running = self.dag.jobs.iter().map(|(id, job)| (*id, &job.properties));
+        let held = self.dag.held.iter().map(|(id, held)| (*id, &held.properties));
+        let jobs: Vec<JobId> = running.chain(held).filter(|(_, p)| chosen(p)).map(|(id, _)| id).collect();
         for job in jobs {
             self.cancel_job(job, reason.to_owned(), out);
         }
@@ -40,7 +42,7 @@ impl DriverCore {
 
     /// Fails every job, and every one that will be submitted.
     pub(crate) fn close(&mut self, error: JobError, out: &mut Vec<DriverEffect>) {
-        let jobs: Vec<JobId> = self.dag.jobs.keys().copied().collect();
+        let jobs: Vec<JobId> = self.dag.jobs.keys().chain(self.dag.held.keys()).copied().collect();
         for job in jobs {
             self.fail_job(job, error.clone(), out);
         }
@@ -56,7 +58,9 @@ impl DriverCore {
     }
 
     pub(crate) fn fail_job(&mut self, job: JobId, error: JobError, out: &mut Vec<DriverEffect>) {
-        if self.dag.jobs.contains_key(&job) {
+        if self.dag.held.remove(&job).is_some() {
+            out.push(DriverEffect::JobFailed { job, error });
+        } else if self.dag.jobs.contains_key(&job) {
             let reason = error.to_string();
             out.push(DriverEffect::JobFailed { job, error });
             self.remove_job(job, &reason, out);

@@ -110,6 +110,7 @@ impl DriverCore {
         let Some(ended) = self.tasks.end(task).filter(|e| e.wanted) else { return };
         let attempt = ended.set.1;
         let Some(stage) = self.dag.stages.get(&attempt.stage) else { return };
+        let barrier = stage.barrier;
         let (id, kind, current) = (stage.id, stage.kind, stage.running_attempt() == Some(attempt.attempt));
         let info = stage.attempts.get(&attempt.attempt);
         let reads = info.map(|a| a.reads.clone()).unwrap_or_default();
@@ -141,22 +142,37 @@ impl DriverCore {
                 if ended.result_size == 0 && !self.account_result(id, bytes.len() as u64, out) {
                     return;
                 }
-                if self.dag.jobs.get(&job).is_some_and(|j| j.remaining == 1) {
-                    self.set_succeeded(now, ended.set, out);
-                }
-                if !self.take_result(job, ended.index, bytes, &reads, out) {
-                    return;
+                if barrier {
+                    let results = self.hold_result(id, ended.index, bytes);
+                    if !results.is_empty() {
+                        self.set_succeeded(now, ended.set, out);
+                    }
+                    for (index, bytes) in results {
+                        if !self.take_result(job, index, bytes, &reads, out) {
+                            return;
+                        }
+                    }
+                } else {
+                    if self.dag.jobs.get(&job).is_some_and(|j| j.remaining == 1) {
+                        self.set_succeeded(now, ended.set, out);
+                    }
+                    if !self.take_result(job, ended.index, bytes, &reads, out) {
+                        return;
+                    }
                 }
             }
             (StageKind::ShuffleMap { .. }, Output::Result(_)) | (StageKind::Result { .. }, Output::Map(_)) => {
                 let message = "the executor reported an output of the wrong kind".to_owned();
                 let failure = TaskFailure::Exception { message, location: String::new(), panic: false };
-                self.task_ended_badly(ended, task, failure, out);
+                self.task_ended_badly(now, ended, task, failure, out);
                 return;
             }
         }
         self.tasks.note_success(now, &ended);
         self.tasks.complete(ended.set.0, id, ended.index, out);
+        if barrier {
+            self.barriers.leave(attempt, ended.position, out);
+        }
         self.check_stage_end(now, id, out);
     }
 
@@ -226,8 +242,13 @@ impl DriverCore {
     pub(crate) fn end_attempt(&mut self, id: StageId, out: &mut Vec<DriverEffect>) {
         let Some(stage) = self.dag.stages.get(&id) else { return };
         if let Some(attempt) = stage.running_attempt() {
-            self.tasks.retire(stage.key(attempt));
-            out.push(DriverEffect::StageEnded { attempt: stage.attempt_id(attempt) });
+            let (key, ended) = (stage.key(attempt), stage.attempt_id(attempt));
+            if stage.barrier {
+                self.end_barrier(key, out);
+            } else {
+                self.tasks.retire(key);
+            }
+            out.push(DriverEffect::StageEnded { attempt: ended });
         }
         self.set_state(id, StageState::Idle);
     }

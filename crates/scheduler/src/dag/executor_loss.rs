@@ -8,6 +8,7 @@ use crate::{driver_core::DriverCore, effect::DriverEffect};
 impl DriverCore {
     pub(crate) fn executor_registered(
         &mut self,
+        now: Tick,
         executor: ExecutorId,
         host: &str,
         block_address: &str,
@@ -26,6 +27,7 @@ impl DriverCore {
             self.outputs.add_service(executor, service);
         }
         self.tasks.apply_health();
+        self.check_held(now, true, out);
     }
 
     pub(crate) fn executor_disconnected(&mut self, now: Tick, executor: ExecutorId) {
@@ -55,7 +57,8 @@ impl DriverCore {
             let failure = TaskFailure::ExecutorLost { executor, by_application, message: message.to_owned() };
             self.task_failed(now, task, failure, out);
         }
-        self.redo_lost(&dropped);
+        let failure = TaskFailure::ExecutorLost { executor, by_application, message: message.to_owned() };
+        self.redo_lost(now, &dropped, failure, out);
     }
 
     /// Removes executors that disconnected and whose reason did not come in time.
@@ -66,11 +69,20 @@ impl DriverCore {
     }
 
     /// Map stages that run make lost outputs again at once; others when somebody needs them.
-    pub(crate) fn redo_lost(&mut self, lost: &[(ShuffleId, u32)]) {
+    pub(crate) fn redo_lost(
+        &mut self,
+        now: Tick,
+        lost: &[(ShuffleId, u32)],
+        failure: TaskFailure,
+        out: &mut Vec<DriverEffect>,
+    ) {
         for (shuffle, map) in lost {
             let stage = self.dag.map_stages.get(shuffle).and_then(|id| self.dag.stages.get(id));
             let Some(stage) = stage else { continue };
-            if let Some(attempt) = stage.running_attempt() {
+            if stage.barrier {
+                // Tasks of it that run may wait for the one that is to run again.
+                self.restart_barrier(now, stage.id, failure.clone(), out);
+            } else if let Some(attempt) = stage.running_attempt() {
                 self.tasks.redo(stage.key(attempt), *map);
             }
         }

@@ -16,13 +16,14 @@ impl DriverCore {
         if let TaskFailure::FetchFailed { .. } = failure {
             self.fetch_failed(now, ended, task, failure, out);
         } else {
-            self.task_ended_badly(ended, task, failure, out);
+            self.task_ended_badly(now, ended, task, failure, out);
         }
     }
 
     /// Tries the task again, or fails the jobs of its stage after the last allowed failure.
     pub(crate) fn task_ended_badly(
         &mut self,
+        now: Tick,
         ended: EndedTask,
         task: TaskId,
         failure: TaskFailure,
@@ -36,6 +37,8 @@ impl DriverCore {
         if counts && failures >= self.config.max_task_failures {
             let (stage, partition) = (ended.set.1.stage, ended.partition);
             self.abort_stage(stage, &JobError::TaskFailed { stage, partition, attempts: failures, failure }, out);
+        } else if !ended.zombie {
+            self.restart_barrier(now, ended.set.1.stage, failure, out);
         }
     }
 
@@ -59,7 +62,8 @@ impl DriverCore {
         failure: TaskFailure,
         out: &mut Vec<DriverEffect>,
     ) {
-        let TaskFailure::FetchFailed { shuffle, map_index, map_task, executor, .. } = failure else { return };
+        let TaskFailure::FetchFailed { shuffle, map_index, map_task, executor, .. } = &failure else { return };
+        let (shuffle, map_index, map_task, executor) = (*shuffle, *map_index, *map_task, *executor);
         tell(&ended, task, 0, &failure, out);
         let attempt = ended.set.1;
         let Some(stage) = self.dag.stages.get_mut(&attempt.stage) else { return };
@@ -78,7 +82,7 @@ impl DriverCore {
             } else {
                 self.outputs.unregister_executor(executor, epoch)
             };
-            self.redo_lost(&dropped);
+            self.redo_lost(now, &dropped, failure.clone(), out);
         }
         if self.reader_failed(id, shuffle, out) {
             return;

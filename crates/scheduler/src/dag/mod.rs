@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `submission` | a job arrives and is cut into stages |
 //! | `attempts` | stages start when their parents are there |
+//! | `barrier` | stages whose tasks run all at once |
 //! | `indeterminate` | what must not be mixed after a loss |
 //! | `completion` | task success, results, the end of stages and jobs |
 //! | `failure` | tasks that fail, fetch failures, resubmission |
@@ -17,6 +18,7 @@
 //! locations; the tables of stages and jobs are here.
 
 mod attempts;
+mod barrier;
 mod cancellation;
 mod completion;
 mod executor_loss;
@@ -33,6 +35,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use firesteel_common::{JobId, ShuffleId, StageId};
 
 use self::{
+    barrier::HeldJob,
     release::{Leftover, Release},
     stage::Stage,
 };
@@ -62,6 +65,8 @@ pub(crate) struct DagScheduler {
     /// The stage that writes a shuffle, while some job needs it.
     pub(crate) map_stages: BTreeMap<ShuffleId, StageId>,
     pub(crate) next_stage: u32,
+    /// Jobs with barrier stages for which there are too few slots.
+    pub(crate) held: BTreeMap<JobId, HeldJob>,
     /// Stages to submit again, by the time of `StageState::Failed`.
     pub(crate) failed: BTreeSet<StageId>,
     /// Shuffles that the user let go while a job still needs them.

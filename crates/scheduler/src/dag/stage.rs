@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use firesteel_common::{JobId, RddId, ShuffleId, StageAttempt, StageId, Tick};
 
 use crate::{effect::StageKind, graph::JobGraph, map_outputs::Generations, tasks::SetKey};
@@ -63,6 +64,10 @@ pub(crate) struct Stage {
     pub(crate) required: BTreeSet<ShuffleId>,
     /// Indexes of the cached nodes of this stage.
     pub(crate) cached_nodes: Vec<usize>,
+    /// Its tasks wait for one another: all run at once, or none.
+    pub(crate) barrier: bool,
+    /// Results of a barrier stage's attempt that runs.
+    pub(crate) held: BTreeMap<u32, Bytes>,
     /// Some node has preferred hosts or is cached.
     pub(crate) has_places: bool,
 }

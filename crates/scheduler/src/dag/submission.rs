@@ -20,31 +20,45 @@ use crate::{
 type ShuffleEdge = (ShuffleId, usize, u32);
 
 /// Finds the nodes of one stage after another without visiting a node of the same stage twice.
-struct Walker<'a> {
+pub(super) struct Walker<'a> {
     graph: &'a JobGraph,
     seen: Vec<u32>,
     round: u32,
 }
 
 /// What lies between a stage's RDD and the shuffles that it reads.
-struct StageNodes {
-    shuffles: Vec<ShuffleEdge>,
+pub(super) struct StageNodes {
+    pub(super) shuffles: Vec<ShuffleEdge>,
+    pub(super) nodes: Vec<usize>,
+    pub(super) barrier: bool,
     cached: Vec<usize>,
     indeterminate: bool,
     has_places: bool,
 }
 
-impl Walker<'_> {
-    fn stage(&mut self, from: usize) -> StageNodes {
+impl<'a> Walker<'a> {
+    pub(super) fn new(graph: &'a JobGraph) -> Self {
+        Walker { graph, seen: vec![0; graph.nodes.len()], round: 0 }
+    }
+
+    pub(super) fn stage(&mut self, from: usize) -> StageNodes {
         self.round += 1;
-        let mut found =
-            StageNodes { shuffles: Vec::new(), cached: Vec::new(), indeterminate: false, has_places: false };
+        let mut found = StageNodes {
+            shuffles: Vec::new(),
+            nodes: Vec::new(),
+            barrier: false,
+            cached: Vec::new(),
+            indeterminate: false,
+            has_places: false,
+        };
         let mut stack = vec![from];
         while let Some(i) = stack.pop() {
             if std::mem::replace(&mut self.seen[i], self.round) == self.round {
                 continue;
             }
             let node = &self.graph.nodes[i];
+            found.nodes.push(i);
+            found.barrier |= node.barrier;
             found.indeterminate |= node.indeterminate;
             found.has_places |= node.cached || !node.preferred.is_empty();
             if node.cached {
@@ -83,6 +97,23 @@ impl DriverCore {
             out.push(DriverEffect::JobSucceeded { job });
             return;
         }
+        self.plan_job(now, job, graph, partitions, properties, 0, out);
+    }
+
+    /// Cuts a job into stages and starts it, unless it has to wait for slots.
+    #[expect(clippy::too_many_arguments, reason = "what makes a job")]
+    pub(super) fn plan_job(
+        &mut self,
+        now: Tick,
+        job: JobId,
+        graph: JobGraph,
+        partitions: Vec<u32>,
+        properties: JobProperties,
+        failed_checks: u32,
+        out: &mut Vec<DriverEffect>,
+    ) {
+        let admitted = self.admit_barrier(now, job, graph, partitions, properties, failed_checks, out);
+        let Some((graph, partitions, properties)) = admitted else { return };
         let graph = Arc::new(graph);
         let (result_stage, stages) = self.cut_stages(job, &graph, out);
         let count = partitions.len();
@@ -116,7 +147,7 @@ impl DriverCore {
             return Err(JobError::Cancelled { reason: format!("its group {group} was cancelled, with all to come") });
         }
         let invalid = |message| Err(JobError::InvalidGraph { message });
-        if self.dag.jobs.contains_key(&job) {
+        if self.dag.jobs.contains_key(&job) || self.dag.held.contains_key(&job) {
             return invalid(format!("{job} runs already"));
         }
         if let Err(message) = graph.validate() {
@@ -136,7 +167,7 @@ impl DriverCore {
         graph: &Arc<JobGraph>,
         out: &mut Vec<DriverEffect>,
     ) -> (StageId, BTreeSet<StageId>) {
-        let mut walker = Walker { graph, seen: vec![0; graph.nodes.len()], round: 0 };
+        let mut walker = Walker::new(graph);
         let result = walker.stage(graph.root);
         let mut to_walk: Vec<ShuffleEdge> = result.shuffles.clone();
         let mut maps: Vec<(ShuffleEdge, StageNodes)> = Vec::new();
@@ -213,6 +244,8 @@ impl DriverCore {
             attempts: Default::default(),
             required: BTreeSet::new(),
             cached_nodes: nodes.cached,
+            barrier: nodes.barrier,
+            held: Default::default(),
             has_places: nodes.has_places,
         };
         self.dag.stages.insert(id, stage);

@@ -209,6 +209,16 @@ impl Executors {
         if ahead { &self.roomy } else { &self.free }
     }
 
+    /// Slots of the executors that get tasks, taken or not.
+    pub(crate) fn slots(&self) -> u32 {
+        self.known.values().filter(|e| e.lost_at.is_none() && !e.excluded).map(|e| e.cores).sum()
+    }
+
+    /// Slots that nobody has taken.
+    pub(crate) fn free_slots(&self) -> u32 {
+        self.free.iter().filter_map(|id| self.known.get(id)).map(|e| e.cores.saturating_sub(e.used)).sum()
+    }
+
     /// Whether a connected executor has no tasks.
     pub(crate) fn any_idle(&self) -> bool {
         self.known.values().any(|e| e.lost_at.is_none() && e.tasks.is_empty())

@@ -85,6 +85,8 @@ pub(crate) struct TaskScheduler {
     pub(crate) pools: Pools,
     pub(crate) running: BTreeMap<TaskId, RunningTask>,
     next_task: u64,
+    /// Barrier sets all of whose tasks were launched just now, with their executors by position.
+    barriers: Vec<(StageAttempt, Vec<ExecutorId>)>,
     waits: LocalityWaits,
     speculation: Option<SpeculationConfig>,
     /// When to look for slow tasks.
@@ -115,6 +117,7 @@ impl TaskScheduler {
             pools: Pools::new(config.mode, &config.pools),
             running: BTreeMap::new(),
             next_task: 0,
+            barriers: Vec::new(),
             waits,
             speculation: config.speculation.clone(),
             look_at: None,
@@ -128,10 +131,11 @@ impl TaskScheduler {
     }
 
     /// Adds the tasks of a stage attempt, ascending by index, to a pool.
-    pub(crate) fn submit(&mut self, now: Tick, key: SetKey, pool: Option<&str>, tasks: Vec<NewTask>) {
+    pub(crate) fn submit(&mut self, now: Tick, key: SetKey, pool: Option<&str>, tasks: Vec<NewTask>, barrier: bool) {
         let pool = self.pools.add(key, pool);
         let mut set = TaskSetManager::new(key.1, tasks, pool, self.waits, now);
         set.exclusion = self.health.as_ref().map(|h| Box::new(SetExclusion::new(h.config.clone())));
+        set.barrier = barrier;
         self.sets.insert(key, set);
         self.note_waiting(key);
     }
@@ -273,10 +277,15 @@ impl TaskScheduler {
     pub(crate) fn cancel(&mut self, job: JobId, stage: StageId, reason: &str, out: &mut Vec<DriverEffect>) {
         let keys: Vec<SetKey> = self.sets.range(all_attempts(job, stage)).map(|(key, _)| *key).collect();
         for key in keys {
-            let Some(set) = self.drop_set(key) else { continue };
-            for task in set.tasks.iter().flat_map(|t| t.attempts.iter().flatten()) {
-                kill(&self.running, &self.executors, *task, reason, out);
-            }
+            self.cancel_set(key, reason, out);
+        }
+    }
+
+    /// Forgets a set and kills its running tasks, whose slots are free when they have ended.
+    pub(crate) fn cancel_set(&mut self, key: SetKey, reason: &str, out: &mut Vec<DriverEffect>) {
+        let Some(set) = self.drop_set(key) else { return };
+        for task in set.tasks.iter().flat_map(|t| t.attempts.iter().flatten()) {
+            kill(&self.running, &self.executors, *task, reason, out);
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
     RunningTask, SetKey, TaskScheduler, min_some,
     task_set::{Locality, Place, TaskSetManager, TaskState},
 };
-use crate::effect::{DriverEffect, TaskSpec};
+use crate::effect::{BarrierPlace, DriverEffect, TaskSpec};
 
 /// How far a set has come in a round of offers.
 #[derive(Debug)]
@@ -37,6 +37,7 @@ impl TaskScheduler {
         for ahead in [false, true] {
             self.offer_round(now, ahead, &mut launches);
         }
+        self.tell_barriers(out);
         out.extend(launches.into_iter().map(|(executor, tasks)| DriverEffect::LaunchTasks { executor, tasks }));
         self.watch_starvation(now, out);
     }
@@ -76,6 +77,13 @@ impl TaskScheduler {
         launches: &mut Launches,
     ) -> bool {
         let Some(mut set) = self.sets.remove(&key) else { return false };
+        if set.barrier {
+            if !ahead {
+                self.offer_barrier(now, key, &mut set, launches);
+            }
+            self.sets.insert(key, set);
+            return false;
+        }
         let visit = visits.entry(key).or_insert_with(|| Visit {
             allowed: set.allowed(now, &self.executors),
             level: (!ahead || !set.one_by_one).then_some(Locality::Process),
@@ -105,6 +113,39 @@ impl TaskScheduler {
         }
         self.sets.insert(key, set);
         most == 0
+    }
+
+    /// Launches all tasks of a barrier set, if there is a slot for each.
+    fn offer_barrier(&mut self, now: Tick, key: SetKey, set: &mut TaskSetManager, launches: &mut Launches) {
+        if set.waiting == 0 || self.executors.free_slots() < set.waiting {
+            return;
+        }
+        let mut places = BTreeMap::new();
+        let mut level = Some(Locality::Process);
+        // Nobody waits for a better place: that would hold back all of them.
+        while let Some(at) = level.filter(|_| set.waiting > 0) {
+            let found = if set.has_any_at(at) { self.find_task(set, false, at) } else { None };
+            let Some((place, position)) = found else {
+                level = at.farther();
+                continue;
+            };
+            places.insert(position, place.executor);
+            self.launch(now, key, set, position, place.executor, launches);
+        }
+        self.barriers.push((set.attempt, places.into_values().collect()));
+    }
+
+    /// What is to be known of the barrier sets that were launched, before their tasks are.
+    fn tell_barriers(&mut self, out: &mut Vec<DriverEffect>) {
+        for (attempt, executors) in std::mem::take(&mut self.barriers) {
+            let known = executors.iter().filter_map(|id| Some((*id, self.executors.known.get(id)?)));
+            let places = known.map(|(executor, e)| BarrierPlace {
+                executor,
+                host: e.host.clone(),
+                block_address: e.block_address.clone(),
+            });
+            out.push(DriverEffect::BarrierStarted { attempt, places: places.collect() });
+        }
     }
 
     fn find_task(&mut self, set: &mut TaskSetManager, ahead: bool, level: Locality) -> Option<(Place, u32)> {

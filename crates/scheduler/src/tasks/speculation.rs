@@ -106,7 +106,7 @@ impl TaskScheduler {
 
 /// How long a task of the set may run before it is slow; None while that cannot be said.
 fn limit(config: &SpeculationConfig, set: &TaskSetManager, slots: u32) -> Option<Duration> {
-    if set.zombie {
+    if set.zombie || set.barrier {
         return None;
     }
     let tasks = set.tasks.len();

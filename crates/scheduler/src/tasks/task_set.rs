@@ -112,6 +112,8 @@ pub(crate) struct TaskSetManager {
     pub(crate) over: u32,
     /// Launches nothing more; its running tasks may still succeed.
     pub(crate) zombie: bool,
+    /// All of its tasks are launched at once, and never a copy of one.
+    pub(crate) barrier: bool,
     /// Nothing of it is launched ahead of a free slot.
     pub(crate) one_by_one: bool,
     pub(crate) pool: PoolId,
@@ -146,6 +148,7 @@ impl TaskSetManager {
             running: 0,
             over: 0,
             zombie: false,
+            barrier: false,
             one_by_one: false,
             pool,
             slow: BTreeSet::new(),

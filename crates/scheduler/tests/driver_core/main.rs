@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod ahead;
+mod barrier;
 mod cancellation;
 mod exclusion;
 mod executors;

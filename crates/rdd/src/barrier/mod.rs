@@ -1,0 +1,112 @@
+//! Barrier execution: all tasks of a stage run at once and may wait for one another. Spark: `RDDBarrier`,
+//! `BarrierTaskContext`.
+//!
+//! `operators` is what users call; [`BarrierSync`] is where a task waits, and what its executor lets it go on with.
+
+mod operators;
+mod sync;
+
+use std::{fmt, panic::resume_unwind, sync::Arc};
+
+use bytes::Bytes;
+use firesteel_common::TaskFailure;
+
+pub use self::{
+    operators::{BarrierWith, RddBarrier},
+    sync::{BarrierCall, BarrierSync},
+};
+use crate::task::{TaskAbort, TaskContext, TaskError};
+
+/// Why tasks of a barrier stage did not meet: one ended early, made another call, or did not come in time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BarrierError(String);
+
+impl fmt::Display for BarrierError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BarrierError {}
+
+impl BarrierError {
+    pub(crate) fn new(reason: impl fmt::Display) -> Self {
+        BarrierError(reason.to_string())
+    }
+}
+
+/// Where a task of a barrier stage runs. Spark: `BarrierTaskInfo`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BarrierTaskInfo {
+    /// Its executor's host.
+    pub host: String,
+    /// host:port of its executor's block server; `in-process` with `local[N]`.
+    pub address: String,
+}
+
+/// What a task of a barrier stage knows of itself and the others. Spark: `BarrierTaskContext`.
+///
+/// Every task of the stage must make the same calls of [`barrier`](Self::barrier) and [`all_gather`](Self::all_gather),
+/// in the same order. When the task is killed while it waits, the call unwinds.
+#[derive(Clone)]
+pub struct BarrierTaskContext {
+    ctx: Arc<TaskContext>,
+    sync: Arc<BarrierSync>,
+}
+
+impl BarrierTaskContext {
+    /// The context of a task; an error when it was not launched as one of a barrier stage.
+    pub(crate) fn of(ctx: &Arc<TaskContext>) -> Result<Self, TaskError> {
+        match &ctx.barrier {
+            Some(sync) => Ok(BarrierTaskContext { ctx: ctx.clone(), sync: sync.clone() }),
+            None => Err(TaskError::failed(format!("{} was not launched as a task of a barrier stage", ctx.task))),
+        }
+    }
+
+    /// Waits until all tasks of the stage are here. The error says who did not come, or ended before
+    /// (`spark.barrier.sync.timeout`).
+    pub fn barrier(&self) -> Result<(), BarrierError> {
+        self.call(false, Bytes::new()).map(|_| ())
+    }
+
+    /// Hands a text to all tasks of the stage and waits for theirs, which are returned in the order of the partitions.
+    #[doc(alias = "allGather")]
+    pub fn all_gather(&self, message: impl Into<String>) -> Result<Vec<String>, BarrierError> {
+        let messages = self.call(true, Bytes::from(message.into()))?;
+        messages.into_iter().map(|m| String::from_utf8(m.into()).map_err(BarrierError::new)).collect()
+    }
+
+    /// As [`all_gather`](Self::all_gather), with bytes.
+    pub fn all_gather_bytes(&self, message: impl Into<Bytes>) -> Result<Vec<Bytes>, BarrierError> {
+        self.call(true, message.into())
+    }
+
+    fn call(&self, gathers: bool, message: Bytes) -> Result<Vec<Bytes>, BarrierError> {
+        let Some(result) = self.sync.call(&self.ctx.kill, gathers, message) else {
+            let reason = self.ctx.kill.reason().unwrap_or_default();
+            resume_unwind(Box::new(TaskAbort(TaskFailure::Killed { reason }.into())));
+        };
+        result.map_err(BarrierError)
+    }
+
+    /// The partition that this task computes, from 0.
+    pub fn partition_id(&self) -> u32 {
+        self.ctx.partition
+    }
+
+    /// How often this task was tried before in this attempt of its stage: always 0, as the stage starts again as a whole.
+    pub fn attempt_number(&self) -> u32 {
+        self.ctx.attempt_number
+    }
+
+    /// How often the stage was tried before.
+    pub fn stage_attempt_number(&self) -> u32 {
+        self.ctx.stage.attempt
+    }
+
+    /// Where the tasks of the stage run, in the order of the partitions. Spark: `getTaskInfos`.
+    #[doc(alias = "getTaskInfos")]
+    pub fn task_infos(&self) -> &[BarrierTaskInfo] {
+        self.sync.tasks()
+    }
+}
