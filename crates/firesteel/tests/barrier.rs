@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use firesteel::{BarrierError, Context, ContextBuilder, prelude::*};
+use firesteel::{BarrierError, Context, ContextBuilder};
 
 /// Lets the task go on that has kept another one waiting.
 static RELEASED: AtomicBool = AtomicBool::new(false);

@@ -111,7 +111,8 @@ impl DriverCore {
                 self.abort_stage(stage, &JobError::Cancelled { reason }, out);
             }
             DriverEvent::ExecutorRegistered { executor, host, block_address, shuffle_service, cores } => {
-                self.executor_registered(now, executor, &host, &block_address, shuffle_service.as_deref(), cores, out);
+                self.executor_registered(executor, &host, &block_address, shuffle_service.as_deref(), cores, out);
+                self.check_held(now, true, out);
             }
             DriverEvent::ExecutorDisconnected { executor } => self.executor_disconnected(now, executor),
             DriverEvent::ExecutorRemoved { executor, message, by_application, worker_lost } => {

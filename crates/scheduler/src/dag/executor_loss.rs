@@ -8,7 +8,6 @@ use crate::{driver_core::DriverCore, effect::DriverEffect};
 impl DriverCore {
     pub(crate) fn executor_registered(
         &mut self,
-        now: Tick,
         executor: ExecutorId,
         host: &str,
         block_address: &str,
@@ -27,7 +26,6 @@ impl DriverCore {
             self.outputs.add_service(executor, service);
         }
         self.tasks.apply_health();
-        self.check_held(now, true, out);
     }
 
     pub(crate) fn executor_disconnected(&mut self, now: Tick, executor: ExecutorId) {
