@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read, Write},
+    io::{self, Write},
     net::{TcpStream, ToSocketAddrs},
     path::Path,
     time::{Duration, Instant},
@@ -16,6 +16,7 @@ use firesteel_rpc::{
 
 use crate::{
     Abort, BlockBuffer, BlockError, BlockId, ClientConfig, ScratchFile, StorageLevel,
+    input::Input,
     wire::{self, HEADER_BYTES, Header, Status},
 };
 
@@ -39,19 +40,23 @@ pub(crate) struct Target<'a> {
     pub large: Option<(u64, MakeFile<'a>)>,
     /// Where the block is, when it is not in `memory`.
     pub in_file: Option<ScratchFile>,
+    /// Whether `crc32c` is wanted also of a block that comes without.
+    pub sum: bool,
+    /// CRC-32C of the bytes that came, when it was computed.
+    pub crc32c: u32,
 }
 
 impl<'a> Target<'a> {
     /// Memory, whatever the size.
     pub fn memory(memory: &'a mut BlockBuffer) -> Target<'a> {
-        Target { memory, large: None, in_file: None }
+        Target { memory, large: None, in_file: None, sum: false, crc32c: 0 }
     }
 }
 
 /// A connection past its handshake.
 pub(crate) struct Connection {
     address: String,
-    input: BufReader<TcpStream>,
+    input: Input,
     timeout: Duration,
 }
 
@@ -79,14 +84,13 @@ impl Connection {
             e => BlockError::Handshake { address: address.to_owned(), message: e.to_string() },
         })?;
         stream.set_read_timeout(Some(LOOK_AROUND)).map_err(failed)?;
-        let input = BufReader::with_capacity(64 * 1024, stream);
-        Ok(Connection { address: address.to_owned(), input, timeout: config.network_timeout })
+        Ok(Connection { address: address.to_owned(), input: Input::new(stream), timeout: config.network_timeout })
     }
 
     /// Whether an idle connection may still be used: the peer has neither closed it nor sent what nobody asked for.
     pub fn is_alive(&self) -> bool {
-        let stream = self.input.get_ref();
-        if !self.input.buffer().is_empty() || stream.set_nonblocking(true).is_err() {
+        let stream = self.input.stream();
+        if !self.input.is_empty() || stream.set_nonblocking(true).is_err() {
             return false;
         }
         let idle = matches!(stream.peek(&mut [0]), Err(e) if e.kind() == io::ErrorKind::WouldBlock);
@@ -98,7 +102,7 @@ impl Connection {
     }
 
     pub fn write(&mut self, requests: &[u8]) -> Result<(), BlockError> {
-        self.input.get_mut().write_all(requests).map_err(|e| self.lost(e))
+        self.input.stream().write_all(requests).map_err(|e| self.lost(e))
     }
 
     /// Decides after a read that brought nothing: go on, or give up. `since` is when bytes last came.
@@ -119,24 +123,39 @@ impl Connection {
     }
 
     pub fn read_header(&mut self, abort: &Abort) -> Result<Header, BlockError> {
-        let mut bytes = [0; HEADER_BYTES];
+        let header = Header::decode(self.read_bytes::<HEADER_BYTES>(abort)?).ok_or_else(|| BlockError::Protocol {
+            address: self.address.clone(),
+            message: "an answer of unknown kind".to_owned(),
+        })?;
+        self.input.expect(header.len);
+        Ok(header)
+    }
+
+    fn read_bytes<const N: usize>(&mut self, abort: &Abort) -> Result<[u8; N], BlockError> {
+        let mut bytes = [0; N];
         let mut filled = 0;
         let since = Instant::now();
-        while filled < HEADER_BYTES {
-            match self.input.read(&mut bytes[filled..]) {
+        while filled < N {
+            match self.input.read_and_ahead(&mut bytes[filled..]) {
                 Ok(0) => return Err(self.lost("closed by the peer")),
                 Ok(n) => filled += n,
                 Err(e) => self.waited(&e, since, abort)?,
             }
         }
-        Header::decode(bytes).ok_or_else(|| BlockError::Protocol {
-            address: self.address.clone(),
-            message: "an answer of unknown kind".to_owned(),
+        Ok(bytes)
+    }
+
+    /// What the payload's CRC-32C has to be, if that is known; read after the payload.
+    pub fn read_checksum(&mut self, header: Header, abort: &Abort) -> Result<Option<u32>, BlockError> {
+        Ok(match header.status {
+            Status::Checked => Some(header.crc32c),
+            Status::CheckedAfter => Some(u32::from_le_bytes(self.read_bytes(abort)?)),
+            Status::Unchecked | Status::Failed => None,
         })
     }
 
-    /// Reads so many bytes into `out`, which it overwrites, and returns their CRC-32C.
-    fn read_payload(&mut self, len: u64, out: &mut BlockBuffer, abort: &Abort) -> Result<u32, BlockError> {
+    /// Reads so many bytes into `out`, which it overwrites, and returns their CRC-32C if it is to `sum` them.
+    fn read_payload(&mut self, len: u64, out: &mut BlockBuffer, sum: bool, abort: &Abort) -> Result<u32, BlockError> {
         let in_memory = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         out.start(in_memory(len).min(MAX_RESERVED));
         let (mut filled, mut crc) = (0, 0);
@@ -148,11 +167,17 @@ impl Connection {
             };
             let room = out.extend(filled, room);
             let piece = room.len().min(PIECE);
-            match self.input.read(&mut room[..piece]) {
+            let room = &mut room[..piece];
+            // What follows the block comes with its last bytes.
+            let is_last = (filled + piece) as u64 == len;
+            let read = if is_last { self.input.read_and_ahead(room) } else { self.input.read(room) };
+            match read {
                 Ok(0) => return Err(self.lost("closed by the peer within a block")),
                 Ok(n) => {
-                    // While it is in the processor's cache.
-                    crc = crc32c::crc32c_append(crc, &room[..n]);
+                    if sum {
+                        // While it is in the processor's cache.
+                        crc = crc32c::crc32c_append(crc, &room[..n]);
+                    }
                     filled += n;
                     since = Instant::now();
                 }
@@ -177,13 +202,19 @@ impl Connection {
                 target.in_file = Some(file);
                 crc
             }
-            _ => self.read_payload(header.len, target.memory, abort)?,
+            _ => {
+                let sum = target.sum || header.status != Status::Unchecked;
+                self.read_payload(header.len, target.memory, sum, abort)?
+            }
         };
-        if header.status == Status::Checked && actual != header.crc32c {
-            let address = self.address.clone();
-            return Err(BlockError::Corrupt { address, id, expected: header.crc32c, actual });
+        target.crc32c = actual;
+        match self.read_checksum(header, abort)? {
+            Some(expected) if expected != actual => {
+                let address = self.address.clone();
+                Err(BlockError::Corrupt { address, id, expected, actual })
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// The peer's reason as an error in `Ok`; `Err` when even that could not be read.
@@ -194,7 +225,7 @@ impl Connection {
             return Err(BlockError::Protocol { address, message });
         }
         let mut text = BlockBuffer::new();
-        self.read_payload(header.len, &mut text, abort)?;
+        self.read_payload(header.len, &mut text, false, abort)?;
         Ok(BlockError::Remote { address, id, message: String::from_utf8_lossy(&text).into_owned() })
     }
 
@@ -230,7 +261,7 @@ impl Connection {
             (Status::Checked | Status::Unchecked, 0) => return Ok(Ok(())),
             (Status::Failed, len) if len <= MAX_REFUSAL => {
                 let mut text = BlockBuffer::new();
-                self.read_payload(len, &mut text, abort)?;
+                self.read_payload(len, &mut text, false, abort)?;
                 String::from_utf8_lossy(&text).into_owned()
             }
             (_, len) => format!("an answer of {len} bytes where none is due"),

@@ -26,6 +26,7 @@ mod connection;
 pub mod disk_store;
 pub mod error;
 pub mod frame;
+mod input;
 pub mod memory_manager;
 pub mod memory_store;
 pub mod replication;

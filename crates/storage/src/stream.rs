@@ -81,6 +81,15 @@ impl BlockStream {
         self.next_into(&mut out).map(|()| Bytes::from(out.into_vec()))
     }
 
+    /// As [`BlockStream::next_block`]; with `sum` also the block's CRC-32C as it came.
+    pub(crate) fn next_summed(&mut self, sum: bool) -> Result<(Bytes, u32), BlockError> {
+        let mut out = BlockBuffer::new();
+        let mut target = Target { sum, ..Target::memory(&mut out) };
+        self.next_to(&mut target)?;
+        let crc32c = target.crc32c;
+        Ok((Bytes::from(out.into_vec()), crc32c))
+    }
+
     /// As [`BlockStream::next_block`], into a buffer that serves block after block and is overwritten.
     pub fn next_into(&mut self, out: &mut BlockBuffer) -> Result<(), BlockError> {
         self.next_to(&mut Target::memory(out))
@@ -94,7 +103,7 @@ impl BlockStream {
         limit: u64,
         make: &mut dyn FnMut(u64) -> Result<ScratchFile, BlockError>,
     ) -> Result<Option<ScratchFile>, BlockError> {
-        let mut target = Target { memory: out, large: Some((limit, make)), in_file: None };
+        let mut target = Target { large: Some((limit, make)), ..Target::memory(out) };
         self.next_to(&mut target)?;
         Ok(target.in_file)
     }
@@ -158,6 +167,8 @@ impl BlockStream {
             return Err(connection.read_refusal(header, id, &abort)?);
         }
         connection.copy_payload(header.len, &abort, out, path)?;
+        // Read, so that the next answer can be; the caller has a check of its own.
+        connection.read_checksum(header, &abort)?;
         Ok(header.len)
     }
 

@@ -4,6 +4,7 @@
 //!  request:   kind u8, the block id's fields                     (its length follows from the kind)
 //!             128, shuffle u32: remove what is served of this shuffle; the answer is empty
 //!  response:  status u8, length u64, crc32c u32, payload         (one a request, in order)
+//!             with status 3 the payload's crc32c u32 follows it, and that in the header is nothing
 //! ```
 
 use std::io::{self, Read};
@@ -27,6 +28,8 @@ pub(crate) enum Status {
     Unchecked,
     /// A text that says why not.
     Failed,
+    /// The block, and after it its checksum, which was not known before.
+    CheckedAfter,
 }
 
 /// What precedes a payload.
@@ -44,6 +47,7 @@ impl Header {
             Status::Checked => 0,
             Status::Unchecked => 1,
             Status::Failed => 2,
+            Status::CheckedAfter => 3,
         };
         out[1..9].copy_from_slice(&self.len.to_le_bytes());
         out[9..].copy_from_slice(&self.crc32c.to_le_bytes());
@@ -56,6 +60,7 @@ impl Header {
             0 => Status::Checked,
             1 => Status::Unchecked,
             2 => Status::Failed,
+            3 => Status::CheckedAfter,
             _ => return None,
         };
         let len = u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]);
@@ -213,6 +218,8 @@ mod tests {
 
         let header = Header { status: Status::Unchecked, len: 1 << 40, crc32c: 77 };
         assert_eq!(Header::decode(header.encode()), Some(header));
-        assert_eq!(Header::decode([3; HEADER_BYTES]), None);
+        let header = Header { status: Status::CheckedAfter, len: 1, crc32c: 0 };
+        assert_eq!(Header::decode(header.encode()), Some(header));
+        assert_eq!(Header::decode([4; HEADER_BYTES]), None);
     }
 }

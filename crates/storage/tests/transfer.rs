@@ -356,3 +356,47 @@ fn a_large_block_that_comes_corrupt_is_fetched_once_more_into_a_new_file() {
     assert_eq!(std::fs::read(file.path).unwrap(), payload);
     assert_eq!((made, connections.load(Ordering::SeqCst)), (2, 2));
 }
+
+#[test]
+fn blocks_of_all_sizes_follow_each_other_from_memory_and_from_files() {
+    let sizes = [1, 16 << 10, 3 << 20, 0, (16 << 10) + 1, 256 << 10, 13, (256 << 10) + 1, 65_536, (1 << 20) + 7, 5];
+    let blocks = Arc::new(BlockManager::new(1 << 30));
+    let mut files = Vec::new();
+    let mut expected = Vec::new();
+    for (n, size) in (0u64..).zip(sizes) {
+        let bytes: Vec<u8> = (0..size as u64).map(|i| (i * (n + 3) / 7) as u8).collect();
+        blocks.put_bytes(result(n), Bytes::from(bytes.clone())).unwrap();
+        let (dir, _, in_file, id) = serve_file(&bytes, size as u64);
+        files.push((dir, serve(&in_file, None), id));
+        expected.push(bytes);
+    }
+    let (_server, address) = serve(&blocks, None);
+    let ids: Vec<BlockId> = (0..3).flat_map(|_| (0..sizes.len() as u64).map(result)).collect();
+    let mut came = 0;
+    client(None).fetch(&address, &ids, &Abort::never(), &mut |at, bytes| {
+        assert!(bytes.unwrap() == expected[at % sizes.len()], "block {at}");
+        came += 1;
+    });
+    assert_eq!(came, ids.len());
+    for ((_dir, (_server, address), id), expected) in files.iter().zip(&expected) {
+        client(None).fetch(address, &[*id; 3], &Abort::never(), &mut |_, bytes| assert!(bytes.unwrap() == *expected));
+    }
+}
+
+#[test]
+fn a_block_that_does_not_fit_the_checksum_after_it_is_fetched_once_more() {
+    let payload = vec![7; 100_000];
+    let right = crc32c::crc32c(&payload);
+    let sent = payload.clone();
+    let (address, connections) = peer(move |number, mut stream| {
+        let mut text = vec![3];
+        text.extend_from_slice(&(sent.len() as u64).to_le_bytes());
+        text.extend_from_slice(&[0; 4]);
+        text.extend_from_slice(&sent);
+        text.extend_from_slice(&if number == 0 { !right } else { right }.to_le_bytes());
+        stream.write_all(&text).unwrap();
+        wait_for_close(stream);
+    });
+    assert!(client(None).fetch_one(&address, result(1), &Abort::never()).unwrap() == payload);
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}

@@ -204,8 +204,8 @@ impl BroadcastFetcher {
                     }
                     Err(e) => return Err(lost(meta, None, e)),
                 },
-                Some(Some(piece)) => match driver.next_block() {
-                    Ok(bytes) => match meta.check(piece, &bytes) {
+                Some(Some(piece)) => match driver.next_summed(meta.has_checksums()) {
+                    Ok((bytes, crc32c)) => match meta.check(piece, crc32c) {
                         Ok(()) => shared.arrive(piece, bytes),
                         Err(message) if failed > 0 => return Err(failure(meta, piece, &meta.source, &message)),
                         Err(_) => {
@@ -346,8 +346,8 @@ impl Shared {
                     asked.push_back(piece);
                 }
                 let Some(piece) = asked.front().copied() else { break };
-                let came = peer.next_block().map_err(|e| e.to_string());
-                match came.and_then(|bytes| self.meta.check(piece, &bytes).map(|()| bytes)) {
+                let came = peer.next_summed(self.meta.has_checksums()).map_err(|e| e.to_string());
+                match came.and_then(|(bytes, crc32c)| self.meta.check(piece, crc32c).map(|()| bytes)) {
                     Ok(bytes) => {
                         asked.pop_front();
                         self.arrive(piece, bytes);
