@@ -30,7 +30,7 @@ fn default_file(environment: &Environment) -> Option<PathBuf> {
 
 /// The pools of a document; the error says what is wrong and where.
 fn parse(text: &str) -> std::result::Result<Vec<PoolConfig>, String> {
-    let document = roxmltree::Document::parse(text).map_err(|e| e.to_string())?;
+    let document = roxmltree::Document::parse(text).map_err(|e| format!("not well formed at {}: {e}", e.pos()))?;
     let mut pools: Vec<PoolConfig> = Vec::new();
     for node in document.root_element().children().filter(|n| n.has_tag_name("pool")) {
         let at = |e: &str| format!("pool at line {}: {e}", document.text_pos_at(node.range().start).row);
