@@ -110,8 +110,8 @@ impl DriverCore {
         let Some(ended) = self.tasks.end(task).filter(|e| e.wanted) else { return };
         let attempt = ended.set.1;
         let Some(stage) = self.dag.stages.get(&attempt.stage) else { return };
-        let barrier = stage.barrier;
         let (id, kind, current) = (stage.id, stage.kind, stage.running_attempt() == Some(attempt.attempt));
+        let barrier = stage.barrier;
         let info = stage.attempts.get(&attempt.attempt);
         let reads = info.map(|a| a.reads.clone()).unwrap_or_default();
         if let Some(direct) = info.map(|a| &a.direct).filter(|direct| !direct.is_empty()) {
