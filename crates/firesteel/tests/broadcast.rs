@@ -174,7 +174,7 @@ fn large_environments_and_partitions_travel_in_pieces_and_leave_nothing() {
     let sc = context("local-cluster[2,1,512]");
     let noise =
         |seed: u64| -> Vec<u64> { (0..1_500_000u64).map(|x| (x + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect() };
-    for round in 0..12 {
+    for round in 0..30 {
         let table = noise(round);
         let expected: Vec<u64> = (0..6).map(|x| table[x * 1000]).collect();
         let looked_up = sc.range_n(0..6u64, 6).with(table).map(|table, x| table[x as usize * 1000]);
@@ -185,8 +185,8 @@ fn large_environments_and_partitions_travel_in_pieces_and_leave_nothing() {
     assert_eq!(sc.parallelize_n(elements, 2).reduce(|a, b| a.wrapping_add(b)).unwrap(), sum);
     let pids: BTreeSet<u32> =
         sc.range_n(0..16u64, 16).map(|_| std::process::id()).collect().unwrap().into_iter().collect();
-    // Each of the stages has 12 MiB.
-    until("executors hold at most a few", || pids.iter().all(|pid| resident(*pid) < 100 << 20));
+    // The stages have 12 MiB each, 360 together; the allocator keeps some of what was freed.
+    until("executors hold at most a few", || pids.iter().all(|pid| resident(*pid) < 200 << 20));
 }
 
 #[test]

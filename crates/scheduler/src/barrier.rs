@@ -43,6 +43,8 @@ struct Meeting {
     /// Partitions whose task has succeeded.
     left: BTreeSet<u32>,
     deadline: Option<Tick>,
+    /// The last call that ended with an error, and the error.
+    failed: Option<(u32, String)>,
 }
 
 /// The meetings of all barrier stage attempts that run.
@@ -55,7 +57,7 @@ impl Barriers {
     /// An attempt of so many tasks starts.
     pub(crate) fn open(&mut self, attempt: StageAttempt, tasks: u32) {
         let (waiting, left) = (BTreeMap::new(), BTreeSet::new());
-        self.meetings.insert(attempt, Meeting { tasks, call: 0, waiting, left, deadline: None });
+        self.meetings.insert(attempt, Meeting { tasks, call: 0, waiting, left, deadline: None, failed: None });
     }
 
     /// An attempt is over; its tasks have ended or are killed.
@@ -75,8 +77,11 @@ impl Barriers {
     ) {
         let Some(meeting) = self.meetings.get_mut(&attempt) else { return };
         if call != meeting.call {
-            // Repeated, or late after an error.
-            let reason = format!("call {call} of {attempt} is over; the tasks are at call {}", meeting.call);
+            // Repeated, or late after an error: then it hears what the others have heard.
+            let reason = match &meeting.failed {
+                Some((failed, reason)) if *failed == call => reason.clone(),
+                _ => format!("call {call} of {attempt} is over; the tasks are at call {}", meeting.call),
+            };
             return answer(&arrival, call, Err(reason), out);
         }
         meeting.deadline.get_or_insert(now + timeout);
@@ -157,6 +162,9 @@ impl Meeting {
     fn end_call(&mut self, result: Result<Arc<Vec<Bytes>>, String>, out: &mut Vec<DriverEffect>) {
         for arrival in std::mem::take(&mut self.waiting).values() {
             answer(arrival, self.call, result.clone(), out);
+        }
+        if let Err(reason) = result {
+            self.failed = Some((self.call, reason));
         }
         self.call += 1;
         self.deadline = None;

@@ -70,6 +70,14 @@ impl<K: Eq, C> Entries<K, C> {
         (self.keys.capacity() * size_of::<(u64, K)>() + self.values.capacity() * size_of::<C>()) as u64
     }
 
+    /// Gives back room for more than a few entries.
+    pub fn shrink(&mut self) {
+        if self.keys.capacity() > self.keys.len() + self.keys.len() / 4 {
+            self.keys.shrink_to_fit();
+            self.values.shrink_to_fit();
+        }
+    }
+
     #[inline]
     pub fn push(&mut self, hash: u64, key: K, value: C) {
         self.keys.push((hash, key));
@@ -157,6 +165,13 @@ struct Part<A: Combine> {
     combined_heap: u64,
     /// In chunks of equal size, all but the last one full.
     rows: Vec<Vec<Row<A>>>,
+}
+
+impl<A: Combine> Part<A> {
+    /// Rows and entries.
+    fn entries(&self) -> usize {
+        self.combined.keys.len() + self.rows.iter().map(Vec::len).sum::<usize>()
+    }
 }
 
 /// The frequent keys' table holds so many at most.
@@ -418,9 +433,19 @@ impl<A: Combine> Aggregation<A> {
         // Combining first: where rows have much in common that is enough.
         let before = self.used();
         self.measure_now();
-        (0..self.parts.len()).for_each(|p| self.combine(p));
-        self.chunks -= self.pool.len();
-        self.pool = Vec::new();
+        // A few parts tell whether they have. What was combined gives its chunks back at once: beside all the rows there
+        // is no room for all the entries.
+        const FEW: usize = 16;
+        let entries = |parts: &[Part<A>]| parts.iter().take(FEW).map(Part::entries).sum::<usize>();
+        let of_few = entries(&self.parts);
+        for p in 0..self.parts.len() {
+            if p == FEW && entries(&self.parts) > of_few / 4 * 3 {
+                break;
+            }
+            self.combine(p);
+            self.chunks -= self.pool.len();
+            self.pool = Vec::new();
+        }
         let used = self.used();
         if !asked && used <= before / 4 * 3 && self.may_hold(used) {
             return Ok(());
@@ -471,6 +496,7 @@ impl<A: Combine> Aggregation<A> {
             }
             self.pool.push(chunk);
         }
+        part.combined.shrink();
         part.combined_heap = part.combined.heap(64);
         self.combined_bytes = (self.combined_bytes + part.combined.bytes() + part.combined_heap).saturating_sub(before);
     }

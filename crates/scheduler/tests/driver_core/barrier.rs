@@ -105,9 +105,13 @@ fn a_task_that_ended_or_calls_something_else_is_an_error_of_those_that_wait() {
     d.succeed(t[1]);
     let got = answers(&mut d);
     assert!(matches!(&got[..], [(task, 0, Err(e))] if *task == t[0] && e.contains("ended without call 0")), "{got:?}");
+    sync(&mut d, t[2], 0, false, "");
+    let got = answers(&mut d);
+    let late = |e: &str| e.contains("ended without call 0");
+    assert!(matches!(&got[..], [(task, 0, Err(e))] if *task == t[2] && late(e)), "who comes late hears why: {got:?}");
     sync(&mut d, t[2], 1, false, "");
     let got = answers(&mut d);
-    assert!(matches!(&got[..], [(task, 1, Err(_))] if *task == t[2]), "late as well: {got:?}");
+    assert!(matches!(&got[..], [(task, 1, Err(_))] if *task == t[2]), "the next call as well: {got:?}");
 
     let mut d = Driver::with_executors(&[2]);
     d.submit(0, one_barrier(2));
