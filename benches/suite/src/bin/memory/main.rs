@@ -23,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// What an executor's process may take beyond its memory: stacks and code data of its threads (a few MiB), buffers of
 /// connections and of files being written, one chunk of records for each operator of each task that is underway, and
 /// what the allocator holds back of freed pages (it gives them back after some milliseconds) and loses to fragments.
-const OVERHEAD_MIB: u64 = 64;
+const OVERHEAD_MIB: u64 = 96;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
