@@ -43,6 +43,7 @@ pub(crate) fn scheduler_config(conf: &Conf, master: &Master) -> Result<Scheduler
         proactive_replication: get(conf, &keys::STORAGE_REPLICATION_PROACTIVE)?,
         allocation: allocation_config(conf, master)?,
         unregister_output_on_host: get(conf, &keys::FETCH_FAILURE_UNREGISTER_OUTPUT_ON_HOST)?,
+        ..SchedulerConfig::default()
     })
 }
 

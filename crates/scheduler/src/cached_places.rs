@@ -23,12 +23,12 @@ impl DriverCore {
         self.blocks.holders(rdd, partition).iter().filter_map(|e| self.peer(*e)).collect()
     }
 
-    /// The executors that can keep copies for `executor`, best first: those of other hosts come first, and which is the
+    /// The executors that stay and can keep copies for `executor`, best first: those of other hosts come first, and which is the
     /// first turns with `turn`.
     pub fn peers_of(&self, executor: ExecutorId, turn: u32) -> Vec<BlockPeer> {
         let here = self.tasks.executors.known.get(&executor).map(|e| e.host.clone());
-        let others = self.tasks.executors.known.keys().filter(|e| **e != executor);
-        let mut peers: Vec<BlockPeer> = others.filter_map(|e| self.peer(*e)).collect();
+        let others = self.tasks.executors.known.iter().filter(|(e, known)| **e != executor && known.stays());
+        let mut peers: Vec<BlockPeer> = others.filter_map(|(e, _)| self.peer(*e)).collect();
         let len = peers.len().max(1);
         peers.rotate_left(turn as usize % len);
         peers.sort_by_key(|peer| here.as_ref() == Some(&peer.host));
@@ -38,6 +38,12 @@ impl DriverCore {
     /// The partitions of an RDD that are held somewhere.
     pub fn cached_partitions(&self, rdd: RddId) -> Vec<u32> {
         self.blocks.partitions(rdd)
+    }
+
+    /// The connected executors that leave.
+    pub fn leaving(&self) -> Vec<ExecutorId> {
+        let known = self.tasks.executors.known.iter();
+        known.filter(|(_, e)| e.lost_at.is_none() && e.leaving.is_some()).map(|(id, _)| *id).collect()
     }
 
     fn peer(&self, executor: ExecutorId) -> Option<BlockPeer> {

@@ -157,6 +157,10 @@ pub struct SchedulerConfig {
     pub proactive_replication: bool,
     /// Dynamic allocation, where it is on.
     pub allocation: Option<AllocationConfig>,
+    /// `spark.decommission.enabled`: executors that dynamic allocation gives back move what they hold to others first.
+    pub decommission_idle: bool,
+    /// `spark.executor.decommission.forceKillTimeout`: a decommissioned executor that is still there then is killed.
+    pub decommission_kill_timeout: Option<Duration>,
 }
 
 impl Default for SchedulerConfig {
@@ -183,6 +187,8 @@ impl Default for SchedulerConfig {
             starvation_timeout: Duration::from_secs(15),
             proactive_replication: true,
             allocation: None,
+            decommission_idle: false,
+            decommission_kill_timeout: None,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// An executor that was given back has this long to end; then it counts as gone, whatever became of it.
-const RETIREMENT: Duration = Duration::from_secs(30);
+pub(crate) const RETIREMENT: Duration = Duration::from_secs(30);
 
 /// DAGScheduler, TaskScheduler, MapOutputTracker and block locations of one Context.
 #[derive(Debug)]
@@ -65,6 +65,7 @@ impl DriverCore {
         for event in events {
             self.take(now, event, out);
         }
+        self.kill_leaving(now, out);
         self.remove_overdue(now, out);
         self.release_due(out);
         self.resubmit_due(now, out);
@@ -80,7 +81,7 @@ impl DriverCore {
     fn allocate(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
         let Some(allocation) = self.allocation.as_mut().filter(|a| a.is_due(now)) else { return };
         let (waiting, running) = self.tasks.load();
-        let executors = self.tasks.executors.known.iter().filter(|(_, e)| e.lost_at.is_none());
+        let executors = self.tasks.executors.known.iter().filter(|(_, e)| e.stays());
         let servers = if self.tasks.executors.any_idle() { self.outputs.servers() } else { BTreeSet::new() };
         let load = |(&id, e): (&ExecutorId, &Executor)| ExecutorLoad {
             id,
@@ -92,7 +93,11 @@ impl DriverCore {
         };
         let decision = allocation.check(now, &Load { waiting, running, executors: executors.map(load).collect() });
         out.extend(decision.total.map(|total| DriverEffect::RequestExecutors { total }));
-        if !decision.retire.is_empty() {
+        if self.config.decommission_idle {
+            for (executor, _) in decision.retire {
+                self.executor_decommissioning(now, executor, false, out);
+            }
+        } else if !decision.retire.is_empty() {
             for (executor, _) in &decision.retire {
                 self.tasks.executors.disconnect(*executor, now + RETIREMENT);
             }
@@ -112,11 +117,18 @@ impl DriverCore {
             }
             DriverEvent::ExecutorRegistered { executor, host, block_address, shuffle_service, cores } => {
                 self.executor_registered(executor, &host, &block_address, shuffle_service.as_deref(), cores, out);
+                self.decommission_early(now, executor, out);
                 self.check_held(now, true, out);
             }
             DriverEvent::ExecutorDisconnected { executor } => self.executor_disconnected(now, executor),
             DriverEvent::ExecutorRemoved { executor, message, by_application, worker_lost } => {
                 self.executor_removed(now, executor, &message, by_application, worker_lost, out);
+            }
+            DriverEvent::ExecutorDecommissioning { executor, worker_leaves, .. } => {
+                self.executor_decommissioning(now, executor, worker_leaves, out);
+            }
+            DriverEvent::MapOutputMoved { executor, shuffle, map_task, to } => {
+                self.map_output_moved(executor, shuffle, map_task, to, out);
             }
             DriverEvent::TasksUpdated { executor, updates } => {
                 for update in updates {
@@ -140,6 +152,7 @@ impl DriverCore {
     pub fn next_deadline(&self) -> Option<Tick> {
         let allocation = self.allocation.as_ref().and_then(ExecutorAllocation::next_deadline);
         let barriers = min_some(self.barriers.next_deadline(), self.next_held());
+        let barriers = min_some(barriers, self.tasks.executors.next_kill());
         min_some(min_some(min_some(self.tasks.next_deadline(), self.next_resubmission()), allocation), barriers)
     }
 

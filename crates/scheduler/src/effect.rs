@@ -152,11 +152,17 @@ pub enum DriverEffect {
         /// How many; those that there are count.
         total: u32,
     },
-    /// Give these executors back to the cluster. They have no tasks and get none any more; their removal is reported as
-    /// any other.
+    /// Give these executors back to the cluster. They get no tasks any more and have none, except those that had long
+    /// enough to end by themselves; their removal is reported as any other.
     RetireExecutors {
         /// Which, and why.
         executors: Vec<(ExecutorId, String)>,
+    },
+    /// Tell the executor to end when its tasks have, and to have others take what it holds before that; once each. It gets
+    /// no tasks any more.
+    DecommissionExecutor {
+        /// Which.
+        executor: ExecutorId,
     },
     /// Tasks have waited all this time and none could be launched. Warn the user: "the job has not accepted any
     /// resources; check that workers are registered and have enough cores and memory".

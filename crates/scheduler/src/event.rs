@@ -70,6 +70,27 @@ pub enum DriverEvent {
         /// The whole worker is gone.
         worker_lost: bool,
     },
+    /// Its worker goes, or it is to go by itself: it gets no more tasks, ends those that it has, and moves what it holds to
+    /// others before it ends. Repeating it is no news; it may come before the registration. Spark: `decommissionExecutor`.
+    ExecutorDecommissioning {
+        /// Which.
+        executor: ExecutorId,
+        /// Why.
+        message: String,
+        /// Its whole worker goes, and with it the shuffle service there.
+        worker_leaves: bool,
+    },
+    /// A decommissioned executor has had another one take the output of a map task.
+    MapOutputMoved {
+        /// Whose it was.
+        executor: ExecutorId,
+        /// Of which shuffle.
+        shuffle: ShuffleId,
+        /// The task that wrote it.
+        map_task: TaskId,
+        /// Who has it now, too.
+        to: ExecutorId,
+    },
     /// News of tasks, in the order in which the executor sent them.
     TasksUpdated {
         /// Who says so.

@@ -26,6 +26,7 @@ impl DriverCore {
     pub fn check_invariants(&self) -> Result<(), String> {
         hold!(self.doubles == 0, "{} outputs were counted twice", self.doubles);
         self.check_slots()?;
+        self.check_leaving()?;
         self.check_task_sets()?;
         self.check_barriers()?;
         self.check_stages()?;
@@ -46,9 +47,10 @@ impl DriverCore {
             let kept = waits.iter().filter(|t| self.tasks.running.get(t).is_some_and(|r| !r.recalled)).count();
             let most = e.pace.ahead() as usize * 4;
             hold!(e.lost_at.is_some() || kept <= most, "{kept} tasks wait at {id}, where {} may", e.pace.ahead());
-            let roomy = e.lost_at.is_none() && !e.excluded && e.room() > 0;
+            hold!(e.lost_at.is_some() || e.leaving.is_none() || kept == 0, "{kept} tasks wait at {id}, which leaves");
+            let roomy = e.stays() && !e.excluded && e.room() > 0;
             hold!(roomy == self.tasks.executors.roomy.contains(id), "{id} is offered wrongly for tasks that wait");
-            let offered = e.lost_at.is_none() && !e.excluded && e.used < e.cores;
+            let offered = e.stays() && !e.excluded && e.used < e.cores;
             hold!(offered == self.tasks.executors.free.contains(id), "{id} is offered wrongly");
             for t in &e.tasks {
                 hold!(self.tasks.running.get(t).is_some_and(|r| r.executor == *id), "{t} of {id} is not known");
@@ -58,6 +60,28 @@ impl DriverCore {
             let known = self.tasks.executors.known.get(&r.executor);
             hold!(known.is_some_and(|e| e.tasks.contains(task)), "{task} runs on {}, which lacks it", r.executor);
         }
+        Ok(())
+    }
+
+    /// Whoever leaves is known as decommissioned, goes in time, and is counted where it may get tasks nowhere.
+    fn check_leaving(&self) -> Result<(), String> {
+        let executors = &self.tasks.executors;
+        for (id, e) in executors.known.iter().filter(|(_, e)| e.leaving.is_some()) {
+            hold!(executors.was_decommissioned(*id), "{id} leaves and is not known to be decommissioned");
+            hold!(!executors.takes_tasks(*id), "{id} leaves and takes tasks");
+            let kill_at = e.leaving.and_then(|l| l.kill_at).filter(|_| e.lost_at.is_none());
+            let next = self.next_deadline();
+            hold!(
+                kill_at.is_none_or(|at| next.is_some_and(|n| n <= at)),
+                "{id} is not looked at when its time is over"
+            );
+        }
+        let staying = executors.known.values().filter(|e| e.stays()).count();
+        hold!(
+            staying == executors.on_hosts() as usize,
+            "{staying} executors stay, {} are counted",
+            executors.on_hosts()
+        );
         Ok(())
     }
 

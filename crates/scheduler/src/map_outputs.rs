@@ -110,11 +110,12 @@ impl MapOutputTracker {
         true
     }
 
-    /// Drops one output if it is still the one that `map_task` wrote.
-    pub(crate) fn unregister(&mut self, shuffle: ShuffleId, map: u32, map_task: TaskId) -> bool {
+    /// Drops one output if it is still the one that `map_task` wrote, and still where `executor` is: one that was moved is
+    /// not lost when it cannot be read at its old place.
+    pub(crate) fn unregister(&mut self, shuffle: ShuffleId, map: u32, map_task: TaskId, executor: ExecutorId) -> bool {
         let Some(s) = self.shuffles.get_mut(&shuffle) else { return false };
         let Some(slot) = s.outputs.get_mut(map as usize) else { return false };
-        if slot.as_ref().is_none_or(|l| l.map_task != map_task) {
+        if slot.as_ref().is_none_or(|l| l.map_task != map_task || l.executor != executor) {
             return false;
         }
         *slot = None;
@@ -122,6 +123,30 @@ impl MapOutputTracker {
         s.snapshot = None;
         self.epoch += 1;
         true
+    }
+
+    /// An output is also with `to` now, at `address`, and read there from now on, if `map_task` wrote it and it is still
+    /// registered as one of `from`. Whether it is.
+    pub(crate) fn moved(
+        &mut self,
+        shuffle: ShuffleId,
+        map_task: TaskId,
+        from: ExecutorId,
+        to: ExecutorId,
+        address: Arc<str>,
+    ) -> bool {
+        let Some(s) = self.shuffles.get_mut(&shuffle) else { return false };
+        let is_it = |l: &&mut MapLocation| l.map_task == map_task && l.executor == from;
+        let Some(location) = s.outputs.iter_mut().flatten().find(is_it) else { return false };
+        location.executor = to;
+        location.block_address = address;
+        s.snapshot = None;
+        true
+    }
+
+    /// Whether the shuffle is one that somebody may read.
+    pub(crate) fn knows(&self, shuffle: ShuffleId) -> bool {
+        self.shuffles.contains_key(&shuffle)
     }
 
     /// Drops all outputs of a shuffle; what is computed in their place is something else.
@@ -336,9 +361,9 @@ mod tests {
     #[test]
     fn a_late_failure_does_not_drop_a_newer_output() {
         let mut t = tracker(false);
-        assert!(t.unregister(S, 0, TaskId(10)));
+        assert!(t.unregister(S, 0, TaskId(10), ExecutorId(1)));
         assert!(t.register(S, 0, at(1, 20), &Generations::new()));
-        assert!(!t.unregister(S, 0, TaskId(10)));
+        assert!(!t.unregister(S, 0, TaskId(10), ExecutorId(1)));
         assert!(t.is_available(S));
     }
 
@@ -367,6 +392,24 @@ mod tests {
     }
 
     #[test]
+    fn a_moved_output_is_read_at_its_new_place_and_not_lost_with_the_old_one() {
+        let mut t = tracker(false);
+        let before = t.locations(S).unwrap();
+        let (from, to, there) = (ExecutorId(1), ExecutorId(2), Arc::<str>::from("h:2"));
+        assert!(!t.moved(S, TaskId(9), from, to, there.clone()), "another attempt's");
+        assert!(t.moved(S, TaskId(10), from, to, there.clone()));
+        assert!(!t.moved(S, TaskId(10), from, ExecutorId(3), there), "it is not there any more");
+        assert_eq!(before[0].executor, from, "who has the old locations keeps them");
+        let after = t.locations(S).unwrap();
+        assert_eq!((after[0].executor, &*after[0].block_address), (to, "h:2"));
+        assert!(!t.unregister(S, 0, TaskId(10), from));
+        assert!(t.remove_executor(from, false).is_empty());
+        assert!(t.is_available(S));
+        assert_eq!(t.generations([S]), Generations::new(), "it is the same output");
+        assert_eq!(t.remove_executor(to, false), [(S, 0), (S, 1)]);
+    }
+
+    #[test]
     fn replacing_indeterminate_output_makes_a_new_generation_and_first_output_does_not() {
         let mut t = tracker(true);
         assert_eq!(t.generations([S]), Generations::from([(S, 0)]));
@@ -386,10 +429,10 @@ mod tests {
         let (old, new) = (Generations::from([(ShuffleId(0), 0)]), Generations::from([(ShuffleId(0), 1)]));
         t.register(S, 0, at(1, 10), &old);
         assert_eq!(t.generations([S]), Generations::from([(S, 0)]));
-        t.unregister(S, 0, TaskId(10));
+        t.unregister(S, 0, TaskId(10), ExecutorId(1));
         t.register(S, 0, at(1, 11), &old);
         assert_eq!(t.generations([S]), Generations::from([(S, 0)]));
-        t.unregister(S, 0, TaskId(11));
+        t.unregister(S, 0, TaskId(11), ExecutorId(1));
         t.register(S, 0, at(1, 12), &new);
         assert_eq!(t.generations([S]), Generations::from([(S, 1)]));
     }

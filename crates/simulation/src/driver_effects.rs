@@ -113,6 +113,7 @@ impl Cluster {
             // Its jobs have no barrier stages.
             DriverEffect::BarrierStarted { .. } | DriverEffect::AnswerBarrier { .. } => {}
             DriverEffect::RequestExecutors { .. } | DriverEffect::RetireExecutors { .. } => {}
+            DriverEffect::DecommissionExecutor { .. } => {}
             DriverEffect::NoResources { waited, .. } => {
                 self.note(format_args!("driver {d} warns: no resources for {waited:?}"));
             }

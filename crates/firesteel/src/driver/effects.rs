@@ -84,6 +84,9 @@ impl EventLoop {
                     self.ask(ExecutorRequest::Retire { executor, reason });
                 }
             }
+            DriverEffect::DecommissionExecutor { executor } => {
+                tracing::info!(executor_id = executor.0, "an executor is decommissioned; it gets no more tasks");
+            }
             DriverEffect::NoResources { waited, executors } => tracing::warn!(
                 waited_s = waited.as_secs(),
                 executors,

@@ -79,12 +79,15 @@ impl DriverCore {
         }
         let none = Generations::new();
         let set = self.tasks.find(executor, task).map(|r| r.set);
+        let is_copy = set.is_none();
         let attempt = set.and_then(|s| self.dag.stages.get(&s.1.stage)?.attempts.get(&s.1.attempt));
         let reads = attempt.map_or(&none, |a| &a.reads);
         for u in updates {
-            if u.stored {
+            // A copy counts while what it was made from is known: otherwise nobody knows what it was computed from.
+            let counts = !is_copy || !self.blocks.holders(u.rdd, u.partition).is_empty();
+            if u.stored && counts {
                 self.blocks.stored(executor, u.rdd, u.partition, reads);
-            } else {
+            } else if !u.stored {
                 self.blocks.dropped(executor, u.rdd, u.partition);
             }
         }

@@ -42,6 +42,8 @@ impl DriverCore {
         out: &mut Vec<DriverEffect>,
     ) {
         let not_begun = self.tasks.not_begun(executor);
+        let by_application = by_application && !self.tasks.executors.was_decommissioned(executor);
+        let worker_lost = worker_lost || self.service_leaves_with(executor);
         let Some(tasks) = self.tasks.executors.remove(executor) else { return };
         self.tasks.forget_health(executor);
         if by_application {

@@ -30,8 +30,10 @@ impl DriverCore {
         out: &mut Vec<DriverEffect>,
     ) {
         self.discount_result(&ended);
-        let counts = failure.counts() && !ended.zombie;
-        self.blame(&ended, &failure);
+        let counts = self.counts(&ended, &failure);
+        if counts {
+            self.tasks.blame(&ended);
+        }
         let failures = self.tasks.retry(&ended, counts);
         tell(&ended, task, failures, &failure, out);
         if counts && failures >= self.config.max_task_failures {
@@ -72,11 +74,14 @@ impl DriverCore {
             return;
         }
         let id = stage.id;
+        let left = self.tasks.executors.was_decommissioned(executor);
         let epoch = stage.attempts.get(&attempt.attempt).map_or(0, |a| a.epoch);
         stage.required.insert(shuffle);
-        self.outputs.unregister(shuffle, map_index, map_task);
+        self.outputs.unregister(shuffle, map_index, map_task, executor);
         if map_index != u32::MAX {
-            self.blame_for_fetch(now, executor, out);
+            if !left {
+                self.blame_for_fetch(now, executor, out);
+            }
             let dropped = if self.config.unregister_output_on_host {
                 self.outputs.unregister_beside(executor, epoch)
             } else {
@@ -91,8 +96,9 @@ impl DriverCore {
         if stage.running_attempt() != Some(attempt.attempt) {
             return;
         }
-        stage.failed_attempts += 1;
-        if stage.failed_attempts >= self.config.max_stage_attempts {
+        // What was on its way elsewhere is there the next time, or computed; nothing can leave for ever.
+        stage.failed_attempts += u32::from(!left);
+        if !left && stage.failed_attempts >= self.config.max_stage_attempts {
             let attempts = stage.failed_attempts;
             self.abort_stage(id, &JobError::FetchFailedTooOften { stage: id, attempts, failure }, out);
         } else {

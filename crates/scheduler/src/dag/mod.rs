@@ -21,6 +21,7 @@ mod attempts;
 mod barrier;
 mod cancellation;
 mod completion;
+mod decommission;
 mod executor_loss;
 mod failure;
 mod indeterminate;

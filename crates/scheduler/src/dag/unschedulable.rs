@@ -2,26 +2,14 @@
 
 use std::sync::Arc;
 
-use firesteel_common::{ExecutorId, TaskFailure, Tick};
+use firesteel_common::{ExecutorId, Tick};
 
-use crate::{
-    driver_core::DriverCore,
-    effect::DriverEffect,
-    error::JobError,
-    tasks::{EndedTask, SetKey},
-};
+use crate::{driver_core::DriverCore, effect::DriverEffect, error::JobError, tasks::SetKey};
 
 /// An excluded executor that is told to end has this long for it.
 const END: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl DriverCore {
-    /// A failure that counts is held against the executor.
-    pub(crate) fn blame(&mut self, ended: &EndedTask, failure: &TaskFailure) {
-        if failure.counts() && !ended.zombie {
-            self.tasks.blame(ended);
-        }
-    }
-
     /// A set has nothing left to do: what failed in it on the way is held against executors for a time.
     pub(crate) fn set_succeeded(&mut self, now: Tick, key: SetKey, out: &mut Vec<DriverEffect>) {
         let news = self.tasks.set_succeeded(now, key);

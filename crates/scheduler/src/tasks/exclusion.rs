@@ -17,7 +17,7 @@ use std::{
 
 use firesteel_common::{ExecutorId, StageAttempt, Tick};
 
-use super::{SetKey, TaskScheduler, min_some, task_set::Place};
+use super::{SetKey, TaskScheduler, executors::Executor, min_some, task_set::Place};
 use crate::config::ExclusionConfig;
 
 /// What failed where in one task set.
@@ -206,7 +206,7 @@ impl TaskScheduler {
     /// partition. Without any executor nobody is to blame.
     pub(crate) fn unschedulable(&mut self, now: Tick, patience: Duration) -> Vec<(SetKey, u32)> {
         self.stuck_until = None;
-        let any_there = self.executors.known.values().any(|e| e.lost_at.is_none());
+        let any_there = self.executors.known.values().any(Executor::stays);
         let suspects = self.sets.iter().filter(|(_, set)| {
             any_there && set.exclusion.as_deref().is_some_and(|e| !e.is_empty() || self.executors.any_excluded())
         });

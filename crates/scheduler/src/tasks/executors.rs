@@ -9,7 +9,7 @@ use std::{
 
 use firesteel_common::{ExecutorId, TaskId, Tick};
 
-use super::{min_some, pace::Pace, task_set::Place};
+use super::{leaving::Leaving, min_some, pace::Pace, task_set::Place};
 
 #[derive(Debug)]
 pub(crate) struct Executor {
@@ -26,6 +26,8 @@ pub(crate) struct Executor {
     pub(crate) excluded: bool,
     /// Its stream closed; until then its loss reason is awaited.
     pub(crate) lost_at: Option<Tick>,
+    /// It is decommissioned: it ends its tasks and gets no more.
+    pub(crate) leaving: Option<Leaving>,
     pub(crate) pace: Pace,
     /// Tasks ended since the pace was last measured.
     news: bool,
@@ -34,6 +36,11 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
+    /// It is connected and stays: it may get tasks, unless it is excluded.
+    pub(crate) fn stays(&self) -> bool {
+        self.lost_at.is_none() && self.leaving.is_none()
+    }
+
     /// Tasks that wait there for a slot.
     pub(crate) fn waiting(&self) -> u32 {
         self.used.saturating_sub(self.cores)
@@ -54,18 +61,22 @@ impl Executor {
 #[derive(Debug, Default)]
 pub(crate) struct Executors {
     pub(crate) known: BTreeMap<ExecutorId, Executor>,
-    /// Connected executors with a free slot.
+    /// Connected executors that stay, with a free slot.
     pub(crate) free: BTreeSet<ExecutorId>,
-    /// Connected executors without a free slot that end tasks so fast that more may wait there.
+    /// Connected executors that stay, without a free slot, that end tasks so fast that more may wait there.
     pub(crate) roomy: BTreeSet<ExecutorId>,
-    /// Connected executors by host.
+    /// Connected executors that stay, by host.
     hosts: BTreeMap<Arc<str>, u32>,
-    /// Connected executors by rack.
+    /// Connected executors that stay, by rack.
     racks: BTreeMap<Arc<str>, u32>,
     /// The rack of each host of which it is known.
     rack_of: BTreeMap<Arc<str>, Arc<str>>,
     /// Ids that are over; an executor never comes back.
     gone: BTreeSet<ExecutorId>,
+    /// Those that were decommissioned before they had registered, and whether with their worker.
+    pub(super) leave_at_once: BTreeMap<ExecutorId, bool>,
+    /// All that were ever decommissioned.
+    pub(super) decommissioned: BTreeSet<ExecutorId>,
     /// Whose turn it is to get a task.
     cursor: ExecutorId,
 }
@@ -106,6 +117,7 @@ impl Executors {
                 tasks: BTreeSet::new(),
                 excluded: false,
                 lost_at: None,
+                leaving: None,
                 pace: Pace::new(),
                 news: false,
                 launches: 0,
@@ -119,19 +131,28 @@ impl Executors {
     pub(crate) fn disconnect(&mut self, id: ExecutorId, reason_awaited_until: Tick) -> bool {
         let Some(e) = self.known.get_mut(&id).filter(|e| e.lost_at.is_none()) else { return false };
         e.lost_at = Some(reason_awaited_until);
+        if e.leaving.is_none() {
+            self.close(id);
+        }
+        true
+    }
+
+    /// Counts an executor, which takes tasks no more, out.
+    pub(super) fn close(&mut self, id: ExecutorId) {
+        let Some(e) = self.known.get(&id) else { return };
         let (host, rack) = (e.host.clone(), e.rack.clone());
         self.note_room(id);
         one_less(&mut self.hosts, &host);
         if let Some(rack) = rack {
             one_less(&mut self.racks, &rack);
         }
-        true
     }
 
     /// Forgets an executor; its id is never taken again. Returns the tasks it had, if it was known.
     pub(crate) fn remove(&mut self, id: ExecutorId) -> Option<BTreeSet<TaskId>> {
         self.disconnect(id, Tick::ZERO);
         self.gone.insert(id);
+        self.leave_at_once.remove(&id);
         self.known.remove(&id).map(|e| e.tasks)
     }
 
@@ -144,8 +165,18 @@ impl Executors {
         self.known.values().filter_map(|e| e.lost_at).min()
     }
 
-    pub(crate) fn takes_tasks(&self, id: ExecutorId) -> bool {
+    /// Whether its stream is open.
+    pub(crate) fn is_connected(&self, id: ExecutorId) -> bool {
         self.known.get(&id).is_some_and(|e| e.lost_at.is_none())
+    }
+
+    pub(crate) fn takes_tasks(&self, id: ExecutorId) -> bool {
+        self.known.get(&id).is_some_and(Executor::stays)
+    }
+
+    /// Whether it will never come, or never come back.
+    pub(super) fn is_gone(&self, id: ExecutorId) -> bool {
+        self.gone.contains(&id)
     }
 
     pub(crate) fn on_host(&self, host: &str) -> bool {
@@ -159,7 +190,7 @@ impl Executors {
 
     /// Connected executors that get tasks.
     pub(crate) fn places(&self) -> Vec<Place> {
-        let there = self.known.iter().filter(|(_, e)| e.lost_at.is_none() && !e.excluded);
+        let there = self.known.iter().filter(|(_, e)| e.stays() && !e.excluded);
         there.map(|(id, e)| Place { executor: *id, host: e.host.clone(), rack: e.rack.clone() }).collect()
     }
 
@@ -183,6 +214,11 @@ impl Executors {
     /// Whether a connected executor runs on a host of this rack.
     pub(crate) fn on_rack(&self, rack: &str) -> bool {
         self.racks.contains_key(rack)
+    }
+
+    /// Connected executors that stay, as they are counted by host.
+    pub(crate) fn on_hosts(&self) -> u32 {
+        self.hosts.values().sum()
     }
 
     /// Hosts with connected executors.
@@ -211,7 +247,7 @@ impl Executors {
 
     /// Slots of the executors that get tasks, taken or not.
     pub(crate) fn slots(&self) -> u32 {
-        self.known.values().filter(|e| e.lost_at.is_none() && !e.excluded).map(|e| e.cores).sum()
+        self.known.values().filter(|e| e.stays() && !e.excluded).map(|e| e.cores).sum()
     }
 
     /// Slots that nobody has taken.
@@ -219,9 +255,9 @@ impl Executors {
         self.free.iter().filter_map(|id| self.known.get(id)).map(|e| e.cores.saturating_sub(e.used)).sum()
     }
 
-    /// Whether a connected executor has no tasks.
+    /// Whether a connected executor that stays has no tasks.
     pub(crate) fn any_idle(&self) -> bool {
-        self.known.values().any(|e| e.lost_at.is_none() && e.tasks.is_empty())
+        self.known.values().any(|e| e.stays() && e.tasks.is_empty())
     }
 
     /// Launches `task` there.
@@ -291,7 +327,7 @@ impl Executors {
     }
 
     fn note_room(&mut self, id: ExecutorId) {
-        let e = self.known.get(&id).filter(|e| e.lost_at.is_none() && !e.excluded);
+        let e = self.known.get(&id).filter(|e| e.stays() && !e.excluded);
         let (free, roomy) = e.map_or((false, false), |e| (e.used < e.cores, e.room() > 0));
         let mut note = |set: fn(&mut Self) -> &mut BTreeSet<ExecutorId>, offered: bool| {
             if offered {

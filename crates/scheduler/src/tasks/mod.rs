@@ -17,6 +17,7 @@
 mod ahead;
 mod exclusion;
 pub(crate) mod executors;
+pub(crate) mod leaving;
 mod offers;
 pub(crate) mod pace;
 pub(crate) mod pools;
@@ -312,7 +313,7 @@ fn kill(
 ) {
     if let Some(r) = running.get(&task)
         && r.has_slot
-        && executors.takes_tasks(r.executor)
+        && executors.is_connected(r.executor)
     {
         out.push(DriverEffect::KillTask { executor: r.executor, task, reason: reason.to_owned() });
     }

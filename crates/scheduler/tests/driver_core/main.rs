@@ -5,6 +5,7 @@
 mod ahead;
 mod barrier;
 mod cancellation;
+mod decommission;
 mod exclusion;
 mod executors;
 mod fetch_failures;

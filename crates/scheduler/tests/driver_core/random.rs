@@ -53,6 +53,10 @@ struct Chaos {
     excludes: bool,
     /// Copies of slow tasks.
     copies: usize,
+    /// Decommissioned and not yet gone.
+    leaving: Vec<ExecutorId>,
+    /// Map outputs that were moved.
+    moved: usize,
 }
 
 /// Every way to schedule, by chance.
@@ -160,6 +164,8 @@ impl Chaos {
             faults: true,
             excludes,
             copies: 0,
+            leaving: Vec::new(),
+            moved: 0,
         };
         (0..EXECUTORS).for_each(|_| c.add_executor());
         c
@@ -239,6 +245,8 @@ impl Chaos {
                 }
             }
             28..=36 => self.deliver_result(),
+            46 => self.decommission(),
+            47..=52 => self.leave(),
             37..=45 => self.deliver_recall(),
             _ => {
                 if let Some(task) = self.rng.pick(&running).copied() {
@@ -316,6 +324,46 @@ impl Chaos {
         self.add_executor();
     }
 
+    /// An executor is to leave; another one takes its place.
+    fn decommission(&mut self) {
+        let all: Vec<ExecutorId> = self.stores.keys().copied().collect();
+        let Some(executor) = self.rng.pick(&all).copied() else { return };
+        let worker_leaves = self.rng.chance(50);
+        let message = "chance".to_owned();
+        self.d.handle(DriverEvent::ExecutorDecommissioning { executor, message, worker_leaves });
+        self.obey();
+        self.add_executor();
+    }
+
+    /// One that leaves moves a file or a cached partition to one that stays, or goes.
+    fn leave(&mut self) {
+        self.leaving.retain(|e| self.stores.contains_key(e));
+        let Some(from) = self.rng.pick(&self.leaving).copied() else { return };
+        let stay: Vec<ExecutorId> = self.stores.keys().filter(|e| !self.leaving.contains(e)).copied().collect();
+        let files: Vec<_> = self.stores[&from].files.keys().copied().collect();
+        let held: Vec<_> = self.stores[&from].cache.keys().copied().collect();
+        let (file, block) = (self.rng.pick(&files).copied(), self.rng.pick(&held).copied());
+        match (self.rng.pick(&stay).copied(), file, block) {
+            (Some(to), Some((shuffle, map_task)), _) if self.rng.chance(60) => {
+                let content = self.stores[&from].files[&(shuffle, map_task)].clone();
+                self.stores.get_mut(&to).unwrap().files.insert((shuffle, map_task), content);
+                self.moved += 1;
+                self.d.handle(DriverEvent::MapOutputMoved { executor: from, shuffle, map_task, to });
+            }
+            (Some(to), _, Some(block)) if self.rng.chance(60) => {
+                let content = self.stores[&from].cache[&block].clone();
+                self.stores.get_mut(&to).unwrap().cache.insert(block, content);
+                let blocks = vec![BlockUpdate { rdd: block.0, partition: block.1, stored: true, bytes: 1 }];
+                self.d.report(to.0, TaskId(u64::MAX), TaskOutcome::Running, blocks);
+            }
+            _ if self.d.running.values().all(|(e, _)| *e != from) => {
+                self.stores.remove(&from);
+                self.d.remove(from.0, self.rng.chance(50));
+            }
+            _ => {}
+        }
+    }
+
     fn lose_file(&mut self) {
         let files: Vec<_> = self.stores.iter().flat_map(|(e, s)| s.files.keys().map(|f| (*e, *f))).collect();
         if let Some((e, file)) = self.rng.pick(&files) {
@@ -356,6 +404,10 @@ impl Chaos {
                         self.d.remove(e.0, false);
                         self.add_executor();
                     }
+                }
+                DriverEffect::DecommissionExecutor { executor } => {
+                    assert!(!self.leaving.contains(&executor), "{executor} is told twice");
+                    self.leaving.push(executor);
                 }
                 DriverEffect::DropRdd { rdd } => {
                     self.stores.values_mut().for_each(|s| s.cache.retain(|(r, _), _| *r != rdd));
@@ -415,11 +467,11 @@ impl Chaos {
     }
 }
 
-fn run(seed: u64) -> (usize, usize, usize, usize) {
+fn run(seed: u64) -> [usize; 5] {
     let mut chaos = Chaos::new(seed);
     (0..STEPS).for_each(|_| chaos.step());
     chaos.settle();
-    (chaos.verify(), chaos.jobs.len(), chaos.recalled, chaos.copies)
+    [chaos.verify(), chaos.jobs.len(), chaos.recalled, chaos.copies, chaos.moved]
 }
 
 #[test]
@@ -428,19 +480,17 @@ fn jobs_end_with_exact_results_whatever_fails() {
         run(seed.parse().unwrap());
         return;
     }
-    let (mut good, mut all, mut recalled, mut copies) = (0, 0, 0, 0);
+    let mut sums = [0; 5];
     let seeds = std::env::var("FIRESTEEL_SEEDS").map_or(400, |n| n.parse().unwrap());
     for seed in 0..seeds {
         let outcome = std::panic::catch_unwind(|| run(seed));
-        let (g, a, r, c) =
-            outcome.unwrap_or_else(|_| panic!("seed {seed} fails; replay it with FIRESTEEL_SEED={seed}"));
-        good += g;
-        all += a;
-        recalled += r;
-        copies += c;
+        let counts = outcome.unwrap_or_else(|_| panic!("seed {seed} fails; replay it with FIRESTEEL_SEED={seed}"));
+        sums.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
     }
-    println!("{good} of {all} jobs succeeded, {recalled} tasks were recalled, {copies} copied");
+    let [good, all, recalled, copies, moved] = sums;
+    println!("{good} of {all} jobs succeeded, {recalled} tasks were recalled, {copies} copied, {moved} outputs moved");
     assert!(seeds < 400 || recalled > 0, "nothing was ever recalled: the test tests little");
     assert!(seeds < 400 || copies > 0, "nothing ever ran twice: the test tests little");
+    assert!(seeds < 400 || moved > 0, "nothing was ever moved: the test tests little");
     assert!(good * 2 > all, "of {all} jobs only {good} succeeded: the test tests little");
 }
