@@ -4,7 +4,7 @@ use firesteel_common::hash::fixed_hash;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Spills, test_support::spills};
+use crate::{ShuffleError, Spills, test_support::spills};
 
 /// All values of a key, in their order.
 struct Group;
