@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Starts, stops or looks at one daemon of this host:
+# Starts, stops, decommissions or looks at one daemon of this host:
 #   spark-daemon.sh start  PROGRAM INSTANCE [ARGUMENT...]   returns when the daemon is ready, or fails with the end of its log
 #   spark-daemon.sh stop   PROGRAM INSTANCE                 returns when its process is gone
 #   spark-daemon.sh status PROGRAM INSTANCE                 exit status 0 while it runs
+#   spark-daemon.sh decommission PROGRAM INSTANCE           tells it to leave the cluster, and returns at once
+#   spark-daemon.sh wait   PROGRAM INSTANCE                 returns when it has ended by itself
 # The pid file holds the process id and the process's start time, so that a number that the system has given to another
 # process since is never taken for the daemon.
 set -u
 . "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/spark-config.sh"
 
-[ $# -ge 3 ] || fail "usage: spark-daemon.sh start|stop|status PROGRAM INSTANCE [ARGUMENT...]"
+[ $# -ge 3 ] || fail "usage: spark-daemon.sh start|stop|status|decommission|wait PROGRAM INSTANCE [ARGUMENT...]"
 action=$1
 program=$2
 instance=$3
@@ -133,9 +135,32 @@ stop() {
   rm -f "$pid_file" "$ready_file"
 }
 
+decommission() {
+  local pid
+  pid="$(running_pid)"
+  if [ -z "$pid" ]; then
+    echo "no $name to decommission"
+    rm -f "$pid_file" "$ready_file"
+    return
+  fi
+  echo "decommissioning $name ($pid)"
+  kill -PWR "$pid" || fail "$name ($pid) cannot be told to leave"
+}
+
+# However long it takes: what its executors hold has to be moved.
+wait_until_ended() {
+  while [ -n "$(running_pid)" ]; do
+    sleep 0.1
+  done
+  echo "$name has ended"
+  rm -f "$pid_file" "$ready_file"
+}
+
 case "$action" in
   start) start "$@" ;;
   stop) stop ;;
+  decommission) decommission ;;
+  wait) wait_until_ended ;;
   status)
     pid="$(running_pid)"
     if [ -z "$pid" ]; then
@@ -144,5 +169,5 @@ case "$action" in
     fi
     echo "$name runs as process $pid"
     ;;
-  *) fail "unknown action $action: start, stop or status" ;;
+  *) fail "unknown action $action: start, stop, status, decommission or wait" ;;
 esac

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -59,6 +59,17 @@ impl Daemon {
             fs::read_to_string(&ready).ok()
         });
         (daemon, said.trim().to_owned())
+    }
+
+    /// Sends it a signal, such as PWR.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        wait_for("the end of a daemon", || self.0.try_wait().unwrap())
     }
 
     /// `kill -9`, and collected.
@@ -119,6 +130,14 @@ impl Cluster {
             fs::remove_file(self.dir.path().join(name)).unwrap();
         }
         self.workers[i] = worker(i, cores, &self.url, self.dir.path());
+    }
+
+    /// Waits until the log of a daemon (`master`, `worker-0`, ..) says something.
+    pub fn logged(&self, daemon: &str, text: &str) {
+        let log = self.dir.path().join(format!("{daemon}.log"));
+        wait_for(&format!("{text:?} in the log of {daemon}"), || {
+            fs::read_to_string(&log).unwrap().contains(text).then_some(())
+        });
     }
 
     /// All files below the workers' block directories.

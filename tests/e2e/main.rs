@@ -6,6 +6,7 @@
 mod abort;
 mod bad_input;
 mod cluster;
+mod decommission;
 mod examples;
 mod faults;
 mod jobs;

@@ -1,14 +1,16 @@
 //! What a daemon's process does around the library's `run`: threads, signals, and the word that it is ready.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::DeployError;
 
@@ -59,6 +61,33 @@ where
 pub async fn asked(mut shutdown: watch::Receiver<bool>) {
     // An error means that the sender is gone, with the daemon's process.
     let _ = shutdown.wait_for(|asked| *asked).await;
+}
+
+/// SIGPWR, by which a worker is told to leave the cluster.
+pub struct PowerSignal(tokio::signal::unix::Signal);
+
+impl PowerSignal {
+    /// From now on the signal does not end the process. Called within a runtime.
+    pub fn listen() -> Result<PowerSignal, DeployError> {
+        let kind = SignalKind::from_raw(Signal::SIGPWR as i32);
+        signal(kind).map(PowerSignal).map_err(DeployError::system("wait for SIGPWR"))
+    }
+
+    /// Turns `decommission` true at the signal; without `enabled` only says so, as often as it comes. Never ends.
+    pub async fn pass_on(mut self, enabled: bool, decommission: watch::Sender<bool>) -> Infallible {
+        while self.0.recv().await.is_some() {
+            if enabled {
+                info!(signal = "SIGPWR", "decommissioning this worker");
+                decommission.send_replace(true);
+            } else {
+                warn!(
+                    signal = "SIGPWR",
+                    "decommissioning is not enabled, nothing changes; set spark.decommission.enabled=true for workers"
+                );
+            }
+        }
+        std::future::pending().await
+    }
 }
 
 /// The file through which a start script learns that the daemon is ready.

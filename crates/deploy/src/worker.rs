@@ -10,7 +10,7 @@ use firesteel_rpc::MasterUrl;
 use firesteel_rpc::master_client::MasterClientConfig;
 use firesteel_worker::{Launcher, WorkerConfig};
 
-use crate::daemon::{self, ReadyFile};
+use crate::daemon::{self, PowerSignal, ReadyFile};
 use crate::{DeployError, settings};
 
 /// Left for the rest of the host when a worker is not told its memory.
@@ -54,7 +54,8 @@ pub struct WorkerCommand {
 }
 
 impl WorkerCommand {
-    /// Runs the worker until SIGTERM or SIGINT, or until it gives up on its master.
+    /// Runs the worker until SIGTERM or SIGINT, until it has been decommissioned by SIGPWR and has no executor left, or
+    /// until it gives up on its master.
     pub fn run(self, environment: &Environment) -> Result<(), DeployError> {
         let conf = settings::daemon("SPARK_WORKER_OPTS", self.properties_file.as_deref(), environment)?;
         if self.webui_port.is_some() {
@@ -68,6 +69,8 @@ impl WorkerCommand {
         let host = self.host(environment, secret.is_some() || open);
         let listener = firesteel_rpc::bind(&host, port, secret.as_ref(), open)?;
         let (ready, registered) = tokio::sync::watch::channel(None);
+        let (decommission, decommissioned) = tokio::sync::watch::channel(false);
+        let may_leave = conf.get(&keys::DECOMMISSION_ENABLED)?;
         let config = WorkerConfig {
             cores: self.cores(environment)?,
             memory_mb: self.memory(environment)?.mib(),
@@ -84,16 +87,20 @@ impl WorkerCommand {
             secret,
             patience: MasterClientConfig::default(),
             registered: Some(ready),
+            decommission: Some(decommissioned),
         };
         let ready_file = ReadyFile::new(self.ready_file);
         daemon::run(|shutdown| async move {
-            let worker = firesteel_worker::run(listener, config, daemon::asked(shutdown));
-            tokio::pin!(worker);
+            let power = PowerSignal::listen()?;
+            let announced = async {
+                announce(&ready_file, registered).await?;
+                std::future::pending().await
+            };
             tokio::select! {
-                result = &mut worker => return Ok(result?),
-                result = announce(&ready_file, registered) => result?,
+                result = firesteel_worker::run(listener, config, daemon::asked(shutdown)) => Ok(result?),
+                result = announced => result,
+                never = power.pass_on(may_leave, decommission) => match never {},
             }
-            Ok(worker.await?)
         })
     }
 
@@ -148,7 +155,7 @@ impl WorkerCommand {
     }
 }
 
-/// Writes the ready file at the first registration, then waits for good.
+/// Writes the ready file at the first registration.
 async fn announce(
     file: &ReadyFile,
     mut registered: tokio::sync::watch::Receiver<Option<String>>,

@@ -73,6 +73,49 @@ fn a_stale_pid_file_is_not_taken_for_a_daemon() {
 }
 
 #[test]
+fn a_daemon_that_has_ended_but_is_not_collected_does_not_run() {
+    let install = Install::new("");
+    fs::create_dir(install.path("pids")).unwrap();
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let pid = child.id();
+    let fields = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let started = fields.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap().to_owned();
+    fs::write(install.path("pids/firesteel-me-firesteel-master-1.pid"), format!("{pid} {started}\n")).unwrap();
+    let ask = |action: &str| {
+        let mut command = install.command("sbin/spark-daemon.sh");
+        let output = command.args([action, "firesteel-master", "1"]).env("SPARK_IDENT_STRING", "me").output();
+        text(&output.unwrap())
+    };
+    let while_it_runs = ask("status");
+    child.kill().unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while alive(pid) && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let (after, stopped) = (ask("status"), ask("stop"));
+    child.wait().unwrap();
+    assert!(while_it_runs.0 && while_it_runs.1.contains(&format!("runs as process {pid}")), "{while_it_runs:?}");
+    assert!(!after.0 && after.1.contains("is not running"), "{after:?}");
+    assert!(stopped.0 && stopped.1.contains("no firesteel-master-1 to stop"), "{stopped:?}");
+}
+
+#[test]
+fn decommissioned_workers_leave_the_cluster_and_the_script_waits_for_them() {
+    let install = Install::new("SPARK_WORKER_INSTANCES=2\nSPARK_WORKER_CORES=1\nSPARK_WORKER_MEMORY=256m\n");
+    install.conf("spark-defaults.conf", "spark.decommission.enabled true\n");
+    let (ok, output) = install.run("sbin/start-all.sh", &[]);
+    assert!(ok, "{output}");
+    let (ok, output) = install.run("sbin/decommission-worker.sh", &["--block-until-exit"]);
+    assert!(ok && output.matches("has ended").count() == 2, "{output}");
+    assert_eq!(install.pids().len(), 1, "the master's");
+    assert_eq!(install.processes().len(), 1, "the master");
+    let (ok, output) = install.run("sbin/decommission-worker.sh", &[]);
+    assert!(ok && output.contains("no firesteel-worker to decommission"), "{output}");
+    let (ok, output) = install.run("sbin/decommission-worker.sh", &["--wait"]);
+    assert!(!ok && output.contains("--block-until-exit"), "{output}");
+}
+
+#[test]
 fn another_host_among_the_workers_needs_two_lines_that_are_told() {
     let install = Install::new("");
     fs::write(install.path("conf/slaves"), "localhost\nanother-host\n").unwrap();

@@ -59,6 +59,7 @@ fn worker(runtime: &Runtime, addr: SocketAddr, work_dir: &Path, secret: Option<&
         shuffle_service: None,
         binary_cache_bytes: 1 << 30,
         registered: None,
+        decommission: None,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let work = async { firesteel_worker::run(listen(), config, async { _ = stopped.await }).await.unwrap() };

@@ -9,6 +9,7 @@ use firesteel_rpc::proto::deploy::{
 };
 use tracing::{info, warn};
 
+use crate::decommission::executor_decommissioned;
 use crate::event::{ConnectionId, MasterEffect};
 use crate::machine::{Master, Party, version_mismatch};
 use crate::state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo};
@@ -81,7 +82,8 @@ impl Master {
         // One that comes back after it was removed may have executors that are still being killed.
         let left = || self.executors.iter().filter(|(key, _)| key.app_id == app_id);
         let executors: BTreeSet<u32> = left().map(|(key, _)| key.executor_id).collect();
-        let cores_granted = left().map(|(_, e)| e.cores).sum();
+        let cores_granted = left().filter(|(_, e)| !e.decommissioned).map(|(_, e)| e.cores).sum();
+        let decommissioned = left().fold(0, |n, (_, e)| n + u32::from(e.decommissioned));
         let spent = self.over.remove(&app_id).map_or(0, |over| over.next_executor_id);
         let next_executor_id = executors.last().map_or(0, |last| last + 1).max(next_executor_id).max(spent);
         self.applications.insert(
@@ -95,6 +97,7 @@ impl Master {
                 next_executor_id,
                 executors,
                 cores_granted,
+                decommissioned,
                 retries: 0,
                 early_ends: BTreeMap::new(),
                 executor_limit: None,
@@ -151,6 +154,9 @@ impl Master {
                 && let Some(worker) = self.workers.get(&executor.worker_id)
             {
                 self.tell_driver(app_id, executor_added(executor_id, executor, worker), out);
+                if executor.decommissioned {
+                    self.tell_driver(app_id, executor_decommissioned(executor_id, worker), out);
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::applications::executor_added;
 use crate::event::{ConnectionId, MasterEffect};
 use crate::machine::{Master, Party};
 use crate::placement::{Demand, WorkerOffer, place};
-use crate::state::{EarlyEnd, ExecutorInfo};
+use crate::state::{EarlyEnd, ExecutorInfo, WorkerState};
 use firesteel_common::ExecutorKey;
 
 /// How an executor ended, as far as the master knows.
@@ -53,10 +53,9 @@ impl Master {
     ) {
         let Some(Party::Worker(worker_id)) = self.parties.get(&from).cloned() else { return };
         let state = m.state();
-        let finished = !matches!(state, ExecutorState::Unspecified | ExecutorState::Launching | ExecutorState::Running);
         let key = ExecutorKey { app_id: m.app_id, executor_id: m.executor_id };
         let ours = self.executors.get(&key).is_some_and(|e| e.worker_id == worker_id);
-        match (ours, finished) {
+        match (ours, state.is_finished()) {
             (true, false) if state == ExecutorState::Running => self.executor_running(&key, out),
             (true, true) => {
                 let end = ExecutorEnd {
@@ -108,7 +107,10 @@ impl Master {
         info!(app_id = key.app_id, executor_id = key.executor_id, state = ?end.state, end.message, "executor ended");
         let Some(application) = self.applications.get_mut(&key.app_id) else { return };
         application.executors.remove(&key.executor_id);
-        application.cores_granted -= executor.cores;
+        match executor.decommissioned {
+            true => application.decommissioned -= 1,
+            false => application.cores_granted -= executor.cores,
+        }
         let update = ExecutorUpdated {
             executor_id: key.executor_id,
             state: end.state.into(),
@@ -120,7 +122,10 @@ impl Master {
         };
         self.tell_driver(&key.app_id, Message::ExecutorUpdated(update), out);
         // An end that somebody wished, or that came with its worker's, says nothing about the application.
-        if executor.killing || !matches!(end.state, ExecutorState::Exited | ExecutorState::Failed) {
+        if executor.killing
+            || executor.decommissioned
+            || !matches!(end.state, ExecutorState::Exited | ExecutorState::Failed)
+        {
             return;
         }
         if let Some(reason) = self.early_end(key, &executor.worker_id, &end).or_else(|| self.retry(key, &end)) {
@@ -215,7 +220,7 @@ impl Master {
             cores_per_executor: application.description.cores_per_executor,
             executors_left: application.executor_limit.map(|limit| {
                 let there = u32::try_from(application.executors.len()).unwrap_or(u32::MAX);
-                limit.saturating_sub(there)
+                limit.saturating_sub(there - application.decommissioned)
             }),
         };
         if demand.executors_left == Some(0) {
@@ -228,7 +233,7 @@ impl Master {
         let mut usable: Vec<_> = self
             .workers
             .values()
-            .filter(|w| w.connection.is_some() && demand.fits(&offer(w.cores_free(), w.memory_free_mb())))
+            .filter(|w| w.state() == WorkerState::Alive && demand.fits(&offer(w.cores_free(), w.memory_free_mb())))
             .collect();
         usable.sort_by_key(|w| (Reverse(w.cores_free()), w.order));
         let offers: Vec<WorkerOffer> = usable.iter().map(|w| offer(w.cores_free(), w.memory_free_mb())).collect();
@@ -266,6 +271,7 @@ impl Master {
             state: ExecutorState::Launching,
             killing: false,
             launched_at: now,
+            decommissioned: false,
         };
         info!(app_id, executor_id, worker_id, cores, memory_mb, "executor launched");
         let added = executor_added(executor_id, &executor, worker);

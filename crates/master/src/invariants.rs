@@ -27,6 +27,9 @@ impl Master {
             ensure(w.connection.is_some() != w.lost_at.is_some(), || {
                 format!("worker {id} has a stream and a deadline, or neither")
             })?;
+            ensure(mine().all(|e| e.decommissioned == w.decommissioning), || {
+                format!("worker {id} is to leave and its executors are not, or the other way about")
+            })?;
             let same_place = self.workers.values().filter(|o| (&o.host, o.port) == (&w.host, w.port)).count();
             ensure(same_place == 1, || format!("two workers at {}:{}", w.host, w.port))?;
         }
@@ -42,9 +45,13 @@ impl Master {
             ensure(mine().map(|(key, _)| key.executor_id).eq(a.executors.iter().copied()), || {
                 format!("{id} lists other executors than it has")
             })?;
-            let cores: u32 = mine().map(|(_, e)| e.cores).sum();
+            let stay = || mine().filter(|(_, e)| !e.decommissioned);
+            ensure(mine().count() - stay().count() == a.decommissioned as usize, || {
+                format!("{id} counts {} decommissioned executors and has others", a.decommissioned)
+            })?;
+            let cores: u32 = stay().map(|(_, e)| e.cores).sum();
             ensure(cores == a.cores_granted, || format!("{id} counts {} cores but has {cores}", a.cores_granted))?;
-            let wanted: u32 = mine().filter(|(_, e)| !e.killing).map(|(_, e)| e.cores).sum();
+            let wanted: u32 = stay().filter(|(_, e)| !e.killing).map(|(_, e)| e.cores).sum();
             ensure(wanted <= a.cores_limit(self.rules.default_cores), || format!("{id} has too many cores: {wanted}"))?;
             ensure(a.executors.iter().all(|e| *e < a.next_executor_id), || {
                 format!("{id} would use an executor id again")

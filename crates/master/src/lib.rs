@@ -8,6 +8,7 @@
 
 mod applications;
 mod config;
+mod decommission;
 mod event;
 mod executors;
 mod invariants;
@@ -21,7 +22,7 @@ pub use config::{MasterConfig, MasterRules};
 pub use event::{ConnectionId, MasterEffect, MasterEvent};
 pub use machine::Master;
 pub use shell::run;
-pub use state::{ApplicationInfo, EarlyEnd, ExecutorInfo, WorkerInfo};
+pub use state::{ApplicationInfo, EarlyEnd, ExecutorInfo, WorkerInfo, WorkerState};
 
 #[cfg(test)]
 mod tests;

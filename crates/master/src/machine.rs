@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  shell or simulation ──handle(now, event)──▶ Master ─┬─ workers.rs        RegisterWorker, heartbeats, loss
-//!                      ◀──────effects──────────────────┼─ applications.rs   RegisterApplication, the driver's loss
+//!                      ◀──────effects──────────────────┼─ decommission.rs   workers that are to leave
+//!                                                      ├─ applications.rs   RegisterApplication, the driver's loss
 //!                                                      ├─ executors.rs      states, retries, scheduling
 //!                                                      │    └─ placement.rs  who gets which cores (pure)
 //!                                                      └─ invariants.rs     what holds after every event
@@ -101,6 +102,7 @@ impl Master {
             Message::Heartbeat(m) => {
                 self.worker_heard(now, from, &m.worker_id, out);
             }
+            Message::WorkerDecommissioning(m) => self.worker_decommissioning(now, from, &m.worker_id, out),
             Message::WorkerLatestState(m) => self.worker_latest_state(now, from, &m, out),
             Message::ExecutorStateChanged(m) => self.executor_state_changed(now, from, m, out),
             Message::RegisterApplication(m) => self.register_application(now, from, m, out),

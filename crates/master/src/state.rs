@@ -7,6 +7,17 @@ use firesteel_rpc::proto::deploy::{ApplicationDescription, ExecutorState};
 
 use crate::event::ConnectionId;
 
+/// What a worker is good for. Spark: `WorkerState`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WorkerState {
+    /// It has a stream and takes executors.
+    Alive,
+    /// Its stream closed; it may come back.
+    Unknown,
+    /// It is to leave: it takes no executors any more, and ends when it has none.
+    Decommissioned,
+}
+
 /// A registered worker. Spark: `WorkerInfo`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct WorkerInfo {
@@ -32,9 +43,20 @@ pub struct WorkerInfo {
     pub lost_at: Option<Tick>,
     /// Position in the order of registration; earlier workers win ties of placement.
     pub order: u64,
+    /// It is to leave; so are its executors.
+    pub decommissioning: bool,
 }
 
 impl WorkerInfo {
+    /// What it is good for now.
+    pub fn state(&self) -> WorkerState {
+        match self.connection {
+            _ if self.decommissioning => WorkerState::Decommissioned,
+            Some(_) => WorkerState::Alive,
+            None => WorkerState::Unknown,
+        }
+    }
+
     /// Cores that no executor has.
     pub fn cores_free(&self) -> u32 {
         self.cores.saturating_sub(self.cores_used)
@@ -63,6 +85,8 @@ pub struct ExecutorInfo {
     pub killing: bool,
     /// When it was launched.
     pub launched_at: Tick,
+    /// Its worker is to leave: it counts no longer as one that the application has, only as one that it must be rid of.
+    pub decommissioned: bool,
 }
 
 /// How an executor ended that had not registered with its driver.
@@ -89,10 +113,12 @@ pub struct ApplicationInfo {
     pub beats: bool,
     /// The number of its next executor.
     pub next_executor_id: u32,
-    /// Its executors, those that are being killed included.
+    /// Its executors, those that are being killed or decommissioned included.
     pub executors: BTreeSet<u32>,
-    /// Cores of its executors.
+    /// Cores of its executors but those that are decommissioned, which are to be replaced.
     pub cores_granted: u32,
+    /// How many of its executors are decommissioned.
+    pub decommissioned: u32,
     /// Executors in a row that ended badly.
     pub retries: i32,
     /// The last early end on each worker, until an executor runs there.

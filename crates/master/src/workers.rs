@@ -36,6 +36,9 @@ impl Master {
         } else {
             self.worker_is_new(now, from, &m, out);
         }
+        if m.decommissioning {
+            self.decommission_worker(&m.worker_id, out);
+        }
         let message = Message::RegisteredWorker(RegisteredWorker {
             master_url: self.rules.url.clone(),
             worker_timeout_ms: u64::try_from(self.rules.worker_timeout.as_millis()).unwrap_or(u64::MAX),
@@ -126,6 +129,7 @@ impl Master {
                 last_heard: now,
                 lost_at: None,
                 order,
+                decommissioning: false,
             },
         );
         info!(worker_id = m.worker_id, cores = m.cores, memory_mb = m.memory_mb, "worker registered");
@@ -159,6 +163,9 @@ impl Master {
     ) {
         if !self.worker_heard(now, from, &m.worker_id, out) {
             return;
+        }
+        if m.decommissioning {
+            self.decommission_worker(&m.worker_id, out);
         }
         self.kill_strangers(now, &m.worker_id, &m.executors, out);
         // It has not heard of their end, and keeps files that nobody will ask for.
@@ -202,8 +209,7 @@ impl Master {
             if !self.applications.contains_key(&d.app_id) {
                 gone.insert(d.app_id.clone());
             }
-            let ended = !matches!(d.state(), ExecutorState::Launching | ExecutorState::Running);
-            if known.is_some_and(|e| !e.killing) || (known.is_none() && ended) {
+            if known.is_some_and(|e| !e.killing) || (known.is_none() && d.state().is_finished()) {
                 continue;
             }
             if known.is_none() {
@@ -228,9 +234,13 @@ impl Master {
         let (cores, memory_mb) = (d.cores.min(worker.cores_free()), d.memory_mb.min(worker.memory_free_mb()));
         worker.cores_used += cores;
         worker.memory_used_mb += memory_mb;
+        let decommissioned = worker.decommissioning;
         if let Some(application) = self.applications.get_mut(&d.app_id) {
             application.executors.insert(d.executor_id);
-            application.cores_granted += cores;
+            match decommissioned {
+                true => application.decommissioned += 1,
+                false => application.cores_granted += cores,
+            }
             application.next_executor_id = application.next_executor_id.max(d.executor_id.saturating_add(1));
         }
         let executor = ExecutorInfo {
@@ -240,12 +250,14 @@ impl Master {
             state: d.state(),
             killing: true,
             launched_at: now,
+            decommissioned,
         };
         self.executors.insert(key, executor);
     }
 
     pub(crate) fn worker_disconnected(&mut self, now: Tick, id: &str) {
-        let lost_at = now + self.rules.worker_grace;
+        // One that was to leave and had nothing left has done so.
+        let lost_at = if self.has_left(id) { now } else { now + self.rules.worker_grace };
         if let Some(worker) = self.workers.get_mut(id) {
             info!(worker_id = id, "worker's stream closed");
             worker.connection = None;
@@ -260,20 +272,29 @@ impl Master {
     }
 
     pub(crate) fn remove_silent_workers(&mut self, now: Tick, out: &mut Vec<MasterEffect>) {
-        let due: Vec<(String, &str)> = self
-            .workers
-            .values()
-            .filter(|w| self.worker_deadline(w) <= now)
-            .map(|w| (w.id.clone(), if w.connection.is_some() { "sent no heartbeat" } else { "closed its stream" }))
-            .collect();
+        let how = |w: &WorkerInfo| match w.connection {
+            Some(_) => "sent no heartbeat and is lost",
+            None if self.has_left(&w.id) => "was decommissioned and has left",
+            None => "closed its stream and is lost",
+        };
+        let due: Vec<(String, &str)> =
+            self.workers.values().filter(|w| self.worker_deadline(w) <= now).map(|w| (w.id.clone(), how(w))).collect();
         for (id, how) in due {
-            self.remove_worker(&id, &format!("worker {id} {how} and is lost"), out);
+            self.remove_worker(&id, &format!("worker {id} {how}"), out);
         }
+    }
+
+    /// Whether an end of this worker is the end of its decommissioning.
+    fn has_left(&self, id: &str) -> bool {
+        self.workers.get(id).is_some_and(|w| w.decommissioning) && self.executors_of_worker(id).is_empty()
     }
 
     /// Forgets a worker; its executors are lost, and so is what its host's disk held for them.
     fn remove_worker(&mut self, id: &str, why: &str, out: &mut Vec<MasterEffect>) {
-        warn!(worker_id = id, why, "worker removed");
+        match self.has_left(id) {
+            true => info!(worker_id = id, why, "worker removed"),
+            false => warn!(worker_id = id, why, "worker removed"),
+        }
         for key in self.executors_of_worker(id) {
             let end = ExecutorEnd { worker_lost: true, ..ExecutorEnd::lost(why) };
             self.executor_ended(&key, end, out);
@@ -286,7 +307,7 @@ impl Master {
         }
     }
 
-    fn executors_of_worker(&self, id: &str) -> Vec<ExecutorKey> {
+    pub(crate) fn executors_of_worker(&self, id: &str) -> Vec<ExecutorKey> {
         self.executors.iter().filter(|(_, e)| e.worker_id == id).map(|(key, _)| key.clone()).collect()
     }
 }

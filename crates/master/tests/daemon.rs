@@ -60,6 +60,7 @@ fn worker(id: &str) -> To {
         cores: 2,
         memory_mb: 1024,
         executors: Vec::new(),
+        decommissioning: false,
     })
 }
 

@@ -11,6 +11,13 @@ pub mod auth {
 pub mod deploy {
     tonic::include_proto!("firesteel.deploy");
 
+    impl ExecutorState {
+        /// Whether the executor's process is gone, or never was.
+        pub fn is_finished(self) -> bool {
+            matches!(self, Self::Killed | Self::Failed | Self::Lost | Self::Exited)
+        }
+    }
+
     /// Leaves out the key.
     impl std::fmt::Debug for ExecutorLaunch {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

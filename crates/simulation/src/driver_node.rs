@@ -252,7 +252,7 @@ impl Cluster {
 
     fn executor_updated(&mut self, d: usize, update: ExecutorUpdated) {
         let state = update.state();
-        if matches!(state, ExecutorState::Unspecified | ExecutorState::Launching | ExecutorState::Running) {
+        if !state.is_finished() {
             return;
         }
         let by_application = state == ExecutorState::Exited && update.exit_code == Some(3);

@@ -149,6 +149,7 @@ impl Cluster {
                 WorkerEffect::RemoveApplication { app_id } => {
                     self.note(format_args!("worker {n} removes the files of {app_id}"));
                 }
+                WorkerEffect::Leave => self.violated(format!("worker {n} leaves and nobody decommissioned it")),
                 WorkerEffect::GiveUp { error } => self.violated(format!("worker {n} gives up: {error}")),
             }
         }

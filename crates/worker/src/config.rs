@@ -44,4 +44,7 @@ pub struct WorkerConfig {
     pub binary_cache_bytes: u64,
     /// Is told the URL of the master that has registered this worker, and `None` when it is lost.
     pub registered: Option<watch::Sender<Option<String>>>,
+    /// Turns true when the worker shall be decommissioned: it then ends by itself, when it has no executor left. None:
+    /// that never happens.
+    pub decommission: Option<watch::Receiver<bool>>,
 }

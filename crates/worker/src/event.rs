@@ -59,6 +59,8 @@ pub enum WorkerEvent {
         /// How.
         end: ExecutorEnd,
     },
+    /// The worker is to leave the cluster: it takes no executors any more, and ends when it has none.
+    Decommission,
     /// The worker is to end: it leaves its master and has its executors killed.
     Stop,
     /// A deadline of [`Worker::next_deadline`](crate::Worker::next_deadline) has come.
@@ -96,6 +98,8 @@ pub enum WorkerEffect {
         /// Which.
         app_id: String,
     },
+    /// It is decommissioned and has no executor left: the worker is to end as after [`WorkerEvent::Stop`]. Said once.
+    Leave,
     /// No master will have this worker, or none can be reached, and trying goes on no longer.
     GiveUp {
         /// What to tell the operator.

@@ -27,10 +27,18 @@ impl Worker {
         if !self.is_registered() {
             return warn!(%key, "a launch from a master that has not registered this worker is ignored");
         }
-        let past = self.past.entry(key.app_id.clone()).or_default();
-        if self.finished.contains(&key.app_id) || !past.insert(key.executor_id) {
+        let known = self.past.get(&key.app_id).is_some_and(|ids| ids.contains(&key.executor_id));
+        if known || self.finished.contains(&key.app_id) {
             return warn!(%key, "launch repeated or too late");
         }
+        if self.decommissioning {
+            // Sent before the master knew.
+            info!(%key, "launch refused: the worker is being decommissioned");
+            let end =
+                ExecutorEnd { message: "its worker is being decommissioned".to_owned(), ..ExecutorEnd::default() };
+            return self.report(changed(&key, ExecutorState::Lost, end, false), out);
+        }
+        self.past.entry(key.app_id.clone()).or_default().insert(key.executor_id);
         info!(%key, cores = launch.cores, memory_mb = launch.memory_mb, "launching executor");
         let executor = Executor { cores: launch.cores, memory_mb: launch.memory_mb, registered: false, killing: false };
         self.executors.insert(key, executor);

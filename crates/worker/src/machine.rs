@@ -11,8 +11,8 @@ use std::time::Duration;
 use firesteel_common::Tick;
 use firesteel_rpc::master_client::{Attempt, Effect as Search, Event as News, MasterClientConfig};
 use firesteel_rpc::proto::deploy::{
-    ExecutorDescription, ExecutorStateChanged, RegisterWorker, RegisteredWorker, WorkerHeartbeat, WorkerLatestState,
-    from_master, to_master,
+    ExecutorDescription, ExecutorStateChanged, RegisterWorker, RegisteredWorker, WorkerDecommissioning,
+    WorkerHeartbeat, WorkerLatestState, from_master, to_master,
 };
 use firesteel_rpc::{MasterClient, MasterUrl, PROTOCOL_VERSION};
 use tracing::{debug, info, warn};
@@ -50,6 +50,10 @@ pub struct Worker {
     pub(crate) finished: BTreeSet<String>,
     /// Ends that no master could be told of.
     pub(crate) unreported: Vec<ExecutorStateChanged>,
+    /// It is to leave the cluster, for good.
+    pub(crate) decommissioning: bool,
+    /// That it may end was said.
+    left: bool,
 }
 
 impl Worker {
@@ -63,6 +67,8 @@ impl Worker {
             past: BTreeMap::new(),
             finished: BTreeSet::new(),
             unreported: Vec::new(),
+            decommissioning: false,
+            left: false,
         }
     }
 
@@ -83,12 +89,14 @@ impl Worker {
             WorkerEvent::Received { .. } => {} // of a stream that was given up
             WorkerEvent::ExecutorRegistered(key) => self.executor_registered(&key, out),
             WorkerEvent::ExecutorEnded { key, end } => self.executor_ended(key, end, out),
+            WorkerEvent::Decommission => self.decommission(out),
             WorkerEvent::Stop => self.stop(now, out),
             WorkerEvent::Wake => {
                 self.search(now, News::Wake, out);
                 self.beat(now, out);
             }
         }
+        self.leave_when_empty(out);
         debug_assert_eq!(self.check_invariants(), Ok(()));
     }
 
@@ -112,6 +120,11 @@ impl Worker {
         self.beats.and_then(|_| self.client.registered_with())
     }
 
+    /// Whether it is to leave the cluster and takes no executors any more.
+    pub fn is_decommissioning(&self) -> bool {
+        self.decommissioning
+    }
+
     /// The executors that have not ended.
     pub fn executors(&self) -> impl Iterator<Item = &ExecutorKey> {
         self.executors.keys()
@@ -128,6 +141,9 @@ impl Worker {
             if !self.executors_of(app_id).all(|(_, e)| e.killing) || self.executors_of(app_id).next().is_none() {
                 return Err(format!("{app_id} is over but its executors are not ending"));
             }
+        }
+        if self.left && (!self.decommissioning || !self.executors.is_empty()) {
+            return Err("the worker leaves without being decommissioned and empty".to_owned());
         }
         if self.is_registered() && !self.unreported.is_empty() {
             return Err("a registered worker keeps the end of an executor to itself".to_owned());
@@ -174,6 +190,7 @@ impl Worker {
             cores,
             memory_mb,
             executors,
+            decommissioning: self.decommissioning,
         });
         out.push(WorkerEffect::Send { attempt, message });
     }
@@ -201,6 +218,10 @@ impl Worker {
         let interval = Duration::from_millis((m.worker_timeout_ms / 4).max(1));
         info!(worker_id = self.identity.worker_id, master = m.master_url, ?interval, "registered");
         self.beats = Some((interval, now + interval));
+        // The registration may have been on its way when the word came.
+        if self.decommissioning {
+            self.tell_decommissioning(out);
+        }
         for end in std::mem::take(&mut self.unreported) {
             self.send(to_master::Message::ExecutorStateChanged(end), out);
         }
@@ -221,8 +242,33 @@ impl Worker {
             worker_id: self.identity.worker_id.clone(),
             executors: self.described(),
             applications: self.past.keys().cloned().collect(),
+            decommissioning: self.decommissioning,
         };
         self.send(to_master::Message::WorkerLatestState(state), out);
+    }
+
+    fn decommission(&mut self, out: &mut Vec<WorkerEffect>) {
+        if std::mem::replace(&mut self.decommissioning, true) {
+            return;
+        }
+        let (worker_id, executors) = (&self.identity.worker_id, self.executors.len());
+        info!(worker_id, executors, "decommissioning: no executors are taken any more");
+        if self.is_registered() {
+            self.tell_decommissioning(out);
+        }
+    }
+
+    fn tell_decommissioning(&self, out: &mut Vec<WorkerEffect>) {
+        let worker_id = self.identity.worker_id.clone();
+        self.send(to_master::Message::WorkerDecommissioning(WorkerDecommissioning { worker_id }), out);
+    }
+
+    /// A launch that is on its way to a worker that has left is, for the master, one on a lost worker, and made up for.
+    fn leave_when_empty(&mut self, out: &mut Vec<WorkerEffect>) {
+        if self.decommissioning && self.executors.is_empty() && !std::mem::replace(&mut self.left, true) {
+            info!(worker_id = self.identity.worker_id, "decommissioned: no executor is left, the worker ends");
+            out.push(WorkerEffect::Leave);
+        }
     }
 
     fn stop(&mut self, now: Tick, out: &mut Vec<WorkerEffect>) {

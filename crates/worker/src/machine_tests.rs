@@ -8,6 +8,9 @@ use firesteel_rpc::proto::deploy::{
 use super::*;
 use crate::event::ExecutorEnd;
 
+#[path = "decommission_tests.rs"]
+mod decommission;
+
 struct Fixture {
     worker: Worker,
     now: Tick,

@@ -3,7 +3,8 @@
 //! ```text
 //!  a task a stream to a master ──┐                          ┌─▶ connect, send, disconnect
 //!  an ExecutorRunner an executor ┼─ inbox ─▶ handle ─effects┼─▶ ExecutorRunner: start, kill
-//!  next_deadline, shutdown ──────┘                          └─▶ WorkDir: remove an application
+//!  next_deadline, shutdown,      │                          └─▶ WorkDir: remove an application
+//!  decommission ─────────────────┘
 //! ```
 
 use std::collections::BTreeMap;
@@ -37,6 +38,9 @@ const INBOX: usize = 1024;
 /// How long a worker that ends waits for its killed executors to be gone.
 const FAREWELL: Duration = Duration::from_secs(10);
 
+/// How long it waits for its master to hear what was said last.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// What arrives from the shell's own tasks.
 pub(crate) enum Input {
     /// For the machine.
@@ -45,7 +49,7 @@ pub(crate) enum Input {
     Stream(Attempt, Duplex<FromMaster, ToMaster>),
 }
 
-/// Runs a worker until `shutdown` completes or no master will have it. `listener` is its place in the cluster: no two
+/// Runs a worker until `shutdown` completes, it is decommissioned and empty, or no master will have it. `listener` is its place in the cluster: no two
 /// workers have the same, and executors' servers bind to the same address.
 ///
 /// When it returns, its executors and all that they started are gone, and so are their block files; their output stays.
@@ -94,6 +98,8 @@ pub async fn run(
         inputs,
         streams: BTreeMap::new(),
         kills: BTreeMap::new(),
+        left: false,
+        closing: None,
     };
     let result = shell.work(shutdown).await;
     shell.end().await;
@@ -110,20 +116,32 @@ struct Shell {
     inputs: mpsc::Receiver<Input>,
     streams: BTreeMap<Attempt, Sender<ToMaster>>,
     kills: BTreeMap<ExecutorKey, watch::Sender<bool>>,
+    /// It is decommissioned and empty.
+    left: bool,
+    /// The stream that was given up last, until its end is seen.
+    closing: Option<Attempt>,
 }
 
 impl Shell {
     async fn work(&mut self, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
         tokio::pin!(shutdown);
+        let decommission = asked(self.config.decommission.take());
+        tokio::pin!(decommission);
+        let mut decommissioned = false;
         self.handle(WorkerEvent::Start)?;
-        loop {
+        while !self.left {
             let deadline = self.worker.next_deadline().map(|tick| self.started + tick.since(Tick::ZERO));
             tokio::select! {
                 () = &mut shutdown => return Ok(()),
+                () = &mut decommission, if !decommissioned => {
+                    decommissioned = true;
+                    self.handle(WorkerEvent::Decommission)?;
+                }
                 Some(input) = self.inputs.recv() => self.take(input)?,
                 () = sleep_until(deadline) => self.handle(WorkerEvent::Wake)?,
             }
         }
+        Ok(())
     }
 
     /// Leaves the master, kills the executors, waits for their end and cleans up.
@@ -134,6 +152,17 @@ impl Shell {
             let Ok(Some(input)) = tokio::time::timeout_at(give_up, self.inputs.recv()).await else {
                 let left = self.worker.executors().count();
                 warn!(left, "executors were killed but did not end; leaving them to the kernel");
+                break;
+            };
+            if let Err(e) = self.take(input) {
+                debug!(error = %e, "while ending");
+            }
+        }
+        // Only then has the master heard of what ended here.
+        let give_up = Instant::now() + GOODBYE;
+        while self.closing.is_some() {
+            let Ok(Some(input)) = tokio::time::timeout_at(give_up, self.inputs.recv()).await else {
+                debug!("the master did not close its side of the stream");
                 break;
             };
             if let Err(e) = self.take(input) {
@@ -159,7 +188,10 @@ impl Shell {
             }
             Input::Event(event) => {
                 match &event {
-                    WorkerEvent::Closed { attempt, .. } => _ = self.streams.remove(attempt),
+                    WorkerEvent::Closed { attempt, .. } => {
+                        self.streams.remove(attempt);
+                        self.closing.take_if(|closing| closing == attempt);
+                    }
                     WorkerEvent::ExecutorEnded { key, .. } => _ = self.kills.remove(key),
                     _ => {}
                 }
@@ -184,6 +216,7 @@ impl Shell {
             WorkerEffect::Disconnect { attempt } => {
                 if let Some(stream) = self.streams.remove(&attempt) {
                     stream.close("the worker left this master");
+                    self.closing = Some(attempt);
                 }
             }
             WorkerEffect::Send { attempt, message } => {
@@ -212,6 +245,7 @@ impl Shell {
                     site.dirs.remove_application(&app_id);
                 });
             }
+            WorkerEffect::Leave => self.left = true,
             WorkerEffect::GiveUp { error } => return Err(error.into()),
         }
         Ok(())
@@ -254,6 +288,16 @@ async fn listen(attempt: Attempt, mut stream: Duplex<FromMaster, ToMaster>, inbo
     let reason = stream.tx.close_reason().unwrap_or_else(|| "the stream ended".to_owned());
     // Fails only when the worker has ended meanwhile.
     let _ = inbox.send(Input::Event(WorkerEvent::Closed { attempt, reason })).await;
+}
+
+/// Completes when the flag is true; never when nobody can turn it any more.
+async fn asked(flag: Option<watch::Receiver<bool>>) {
+    if let Some(mut flag) = flag
+        && flag.wait_for(|on| *on).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

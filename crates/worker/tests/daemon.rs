@@ -124,6 +124,7 @@ fn config(dir: &Path, master: &str, launcher: Launcher) -> WorkerConfig {
         shuffle_service: None,
         binary_cache_bytes: 1 << 30,
         registered: None,
+        decommission: None,
     }
 }
 

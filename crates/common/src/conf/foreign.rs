@@ -20,7 +20,6 @@ static SPARK_ONLY: &[&str] = &[
     "spark.closure.",
     "spark.connect.",
     "spark.dead.worker.persistence",
-    "spark.decommission.",
     "spark.deploy.appNumberModulo",
     "spark.deploy.appIdPattern",
     "spark.deploy.driverIdPattern",

@@ -200,6 +200,26 @@ table! {
     /// Executors are asked for only for this part of the tasks.
     DYNAMIC_ALLOCATION_RATIO: f64 = "spark.dynamicAllocation.executorAllocationRatio", Some("1.0"), spark("2.4.0"); between(0.01, 1.0)
 
+[decommission "Decommissioning"]
+    /// Whether workers may be decommissioned (SIGPWR, sbin/decommission-worker.sh), and executors by their application: they
+    /// get no more work, have others take what they hold, and end when nothing is left. Without it a worker only logs the
+    /// signal.
+    DECOMMISSION_ENABLED: bool = "spark.decommission.enabled", Some("false"), spark("3.1.0")
+    /// An executor that is being decommissioned is ended after this time, whatever it still runs or holds. Without it, it
+    /// has as long as it needs.
+    EXECUTOR_DECOMMISSION_FORCE_KILL_TIMEOUT: Option<Duration> = "spark.executor.decommission.forceKillTimeout", None, spark("3.2.0"); unit(Unit::Seconds)
+    /// Whether an executor that is being decommissioned has other executors fetch what it holds. Otherwise it ends as soon
+    /// as its tasks have, and what is needed again is computed again. Spark's default is false.
+    STORAGE_DECOMMISSION_ENABLED: bool = "spark.storage.decommission.enabled", Some("true"), spark("3.1.0")
+    /// Whether kept partitions are among it.
+    STORAGE_DECOMMISSION_RDD_BLOCKS: bool = "spark.storage.decommission.rddBlocks.enabled", Some("true"), spark("3.1.0")
+    /// Whether map outputs are among it.
+    STORAGE_DECOMMISSION_SHUFFLE_BLOCKS: bool = "spark.storage.decommission.shuffleBlocks.enabled", Some("true"), spark("3.1.0")
+    /// Map outputs that are moved at the same time.
+    STORAGE_DECOMMISSION_SHUFFLE_THREADS: u32 = "spark.storage.decommission.shuffleBlocks.maxThreads", Some("8"), spark("3.1.0"); at_least(1)
+    /// A partition or map output that could not be moved this often is given up and lost with its executor.
+    STORAGE_DECOMMISSION_MAX_FAILURES: u32 = "spark.storage.decommission.maxReplicationFailuresPerBlock", Some("3"), spark("3.1.0"); at_least(1)
+
 [shuffle "Shuffle"]
     /// Whether map outputs are compressed.
     SHUFFLE_COMPRESS: bool = "spark.shuffle.compress", Some("true"), spark("0.6.0")

@@ -210,6 +210,26 @@ async fn an_executor_that_the_driver_dropped_has_not_failed() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_decommissioned_executor_is_nobodys_fault() {
+    let mut driver = driver(Duration::from_secs(60));
+    driver.add(0);
+    driver.add(1);
+    let (client, _) = driver.register(0).await;
+    let _link = driver.link().await;
+    let state = ExecutorState::Decommissioned.into();
+    let leaves = |executor_id| ExecutorUpdated { executor_id, state, ..ExecutorUpdated::default() };
+    driver.executors.updated(&leaves(0));
+    driver.executors.updated(&leaves(0));
+    driver.executors.updated(&leaves(7));
+    assert_eq!(driver.cores.load(Ordering::Relaxed), 3, "its cores are on their way out");
+    drop(client);
+    driver.executors.updated(&ended(0));
+    assert!(matches!(driver.message().await, Message::Event(DriverEvent::ExecutorDisconnected { .. })));
+    let end = driver.message().await;
+    assert!(matches!(end, Message::Event(DriverEvent::ExecutorRemoved { by_application: false, .. })));
+}
+
+#[tokio::test]
 async fn a_launch_larger_than_a_message_goes_in_parts() {
     let mut driver = driver(Duration::from_secs(60));
     driver.add(0);

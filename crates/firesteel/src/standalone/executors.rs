@@ -5,6 +5,8 @@
 //!                               └────────── ExecutorUpdated: it ended ◀───────────────────┘  ─▶ gone for good
 //! ```
 //!
+//! On the way it may be DECOMMISSIONED, because its worker is to leave: it lives on, and its end is nobody's fault.
+//!
 //! Shared by the session, which brings the master's news, and the tasks of the executors' streams. What they find out
 //! goes to the driver's event loop.
 
@@ -23,7 +25,7 @@ use firesteel_common::ExecutorId;
 use firesteel_rpc::{
     PROTOCOL_VERSION, Sender,
     proto::{
-        deploy::{ExecutorAdded, ExecutorUpdated},
+        deploy::{ExecutorAdded, ExecutorState, ExecutorUpdated},
         executor::{RegisterExecutor, ToExecutor},
     },
 };
@@ -71,6 +73,8 @@ impl Stream {
 struct Granted {
     cores: u32,
     stream: Option<Arc<Stream>>,
+    /// It is to go with its worker.
+    decommissioned: bool,
 }
 
 #[derive(Default)]
@@ -110,7 +114,11 @@ impl Executors {
     pub fn added(&self, added: &ExecutorAdded) {
         let mut table = self.table();
         table.next_id = table.next_id.max(added.executor_id.saturating_add(1));
-        table.granted.entry(added.executor_id).or_insert(Granted { cores: added.cores, stream: None });
+        table.granted.entry(added.executor_id).or_insert(Granted {
+            cores: added.cores,
+            stream: None,
+            decommissioned: false,
+        });
         self.count_cores(&table);
         drop(table);
         let (executor_id, worker_id, cores) = (added.executor_id, &added.worker_id, added.cores);
@@ -120,17 +128,23 @@ impl Executors {
 
     /// The master has news of an executor. Its end is passed on when all that it had sent has been.
     pub fn updated(&self, update: &ExecutorUpdated) {
+        if update.state() == ExecutorState::Decommissioned {
+            return self.decommissioned(update);
+        }
         let Some(mut loss) = loss::of(update) else { return };
         let executor_id = update.executor_id;
         let mut table = self.table();
         let granted = table.granted.remove(&executor_id);
         self.count_cores(&table);
         drop(table);
+        let decommissioned = granted.as_ref().is_some_and(|granted| granted.decommissioned);
         let stream = granted.and_then(|granted| granted.stream);
+        // It was to end, however it did.
+        loss.by_application &= !decommissioned;
         if let Some(reason) = stream.as_ref().and_then(|stream| stream.given_up.get()) {
             loss = Loss { message: format!("{reason}; {}", loss.message), by_application: false, ..loss };
         }
-        if stream.as_ref().is_some_and(|stream| stream.retired.get().is_some()) {
+        if decommissioned || stream.as_ref().is_some_and(|stream| stream.retired.get().is_some()) {
             tracing::info!(executor_id, "executor ended: {}", loss.message);
         } else {
             tracing::warn!(executor_id, by_application = loss.by_application, "executor lost: {}", loss.message);
@@ -140,6 +154,17 @@ impl Executors {
             None => report(&messages, executor_id, loss),
             Some(stream) => _ = tokio::spawn(report_after_last_words(stream, messages, executor_id, loss)),
         }
+    }
+
+    /// Its worker is to leave, and it with it; the master may say so again.
+    fn decommissioned(&self, update: &ExecutorUpdated) {
+        let executor_id = update.executor_id;
+        let mut table = self.table();
+        let Some(granted) = table.granted.get_mut(&executor_id).filter(|g| !g.decommissioned) else { return };
+        granted.decommissioned = true;
+        self.count_cores(&table);
+        drop(table);
+        tracing::info!(executor_id, "executor decommissioned: {}", update.message);
     }
 
     /// Takes an executor's registration and returns its number; the error says why it may not come in.
@@ -213,7 +238,7 @@ impl Executors {
     }
 
     fn count_cores(&self, table: &Table) {
-        let sum = table.granted.values().map(|granted| granted.cores).sum::<u32>();
+        let sum = table.granted.values().filter(|g| !g.decommissioned).map(|g| g.cores).sum::<u32>();
         self.cores.store(sum.max(self.floor), Ordering::Relaxed);
     }
 

@@ -76,6 +76,7 @@ impl LocalCluster {
                 shuffle_service: get(conf, &keys::SHUFFLE_SERVICE_ENABLED)?.then_some(0),
                 binary_cache_bytes: get(conf, &keys::BINARY_CACHE_SIZE)?.0,
                 registered: Some(registered),
+                decommission: None,
             };
             members.push(Member { listener: listen()?, config, registered: is_registered });
         }

@@ -23,7 +23,7 @@ pub(super) struct Loss {
 /// What the master's news means; `None` while the executor lives.
 pub(super) fn of(update: &ExecutorUpdated) -> Option<Loss> {
     let state = update.state();
-    if matches!(state, ExecutorState::Unspecified | ExecutorState::Launching | ExecutorState::Running) {
+    if !state.is_finished() {
         return None;
     }
     let end = update.exit_code.map(ProcessEnd::Exited).or_else(|| update.signal.map(ProcessEnd::Signalled));
@@ -75,6 +75,7 @@ mod tests {
     fn an_executor_that_lives_is_not_lost() {
         assert_eq!(of(&update(ExecutorState::Running, None, None)), None);
         assert_eq!(of(&update(ExecutorState::Launching, None, None)), None);
+        assert_eq!(of(&update(ExecutorState::Decommissioned, None, None)), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ enum Step {
     Kill { connection: u64, app: u32, executor: u32 },
     Unregister { connection: u64, app: u32 },
     Beat { connection: u64, app: u32, id: u32 },
+    Leaves { connection: u64, id: u32 },
     Close { connection: u64 },
     Pass { ms: u64 },
 }
@@ -31,7 +32,7 @@ fn any_step() -> impl Strategy<Value = Step> {
             .prop_map(|(connection, id, port, cores, lists)| Step::Worker { connection, id, port, cores, lists }),
         3 => (connection(), small(), small(), small())
             .prop_map(|(connection, cores, each, old)| Step::Application { connection, cores, each, old }),
-        6 => (connection(), 0u32..3, 0u32..6, 0i32..7, prop::option::of(0i32..2), any::<bool>()).prop_map(
+        6 => (connection(), 0u32..3, 0u32..6, 0i32..8, prop::option::of(0i32..2), any::<bool>()).prop_map(
             |(connection, app, executor, state, code, registered)| {
                 Step::State { connection, app, executor, state, code, registered }
             }
@@ -40,6 +41,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (connection(), 0u32..3, 0u32..6).prop_map(|(connection, app, executor)| Step::Kill { connection, app, executor }),
         1 => (connection(), 0u32..3).prop_map(|(connection, app)| Step::Unregister { connection, app }),
         1 => (connection(), 0u32..3, 0u32..3).prop_map(|(connection, app, id)| Step::Beat { connection, app, id }),
+        1 => (connection(), 0u32..3).prop_map(|(connection, id)| Step::Leaves { connection, id }),
         2 => connection().prop_map(|connection| Step::Close { connection }),
         2 => (0u64..40_000).prop_map(|ms| Step::Pass { ms }),
     ]
@@ -86,6 +88,7 @@ fn run(steps: &[Step]) -> (Master, Vec<MasterEffect>) {
                 c.say(connection, to_master::Message::ApplicationHeartbeat(ApplicationHeartbeat { app_id: name(app) }));
                 c.say(connection, beat(&format!("w{id}")));
             }
+            Step::Leaves { connection, id } => c.say(connection, leaves(&format!("w{id}"))),
             Step::Close { connection } => c.close(connection),
             Step::Pass { ms } => c.pass(Duration::from_millis(ms)),
         }

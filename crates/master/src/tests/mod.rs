@@ -2,6 +2,7 @@
 
 mod applications;
 mod chaos;
+mod decommission;
 mod executors;
 mod workers;
 
@@ -11,7 +12,7 @@ use firesteel_common::Tick;
 use firesteel_rpc::PROTOCOL_VERSION;
 use firesteel_rpc::proto::deploy::{
     ApplicationDescription, ExecutorDescription, ExecutorState, ExecutorStateChanged, LaunchExecutor,
-    RegisterApplication, RegisterWorker, WorkerHeartbeat, from_master, to_master,
+    RegisterApplication, RegisterWorker, WorkerDecommissioning, WorkerHeartbeat, from_master, to_master,
 };
 
 use crate::{ConnectionId, Master, MasterEffect, MasterEvent, MasterRules};
@@ -114,6 +115,7 @@ fn register_worker(
         cores,
         memory_mb,
         executors,
+        decommissioning: false,
     })
 }
 
@@ -158,6 +160,10 @@ fn ended(
 
 fn beat(id: &str) -> to_master::Message {
     to_master::Message::Heartbeat(WorkerHeartbeat { worker_id: id.to_owned() })
+}
+
+fn leaves(id: &str) -> to_master::Message {
+    to_master::Message::WorkerDecommissioning(WorkerDecommissioning { worker_id: id.to_owned() })
 }
 
 fn described(app_id: &str, executor_id: u32, state: ExecutorState) -> ExecutorDescription {
