@@ -8,4 +8,4 @@ mod data;
 mod protocol;
 
 pub use data::{DIMENSIONS, Point, edge, mix};
-pub use protocol::{Outcome, Timed, argument, number, serve, timed};
+pub use protocol::{Outcome, Timed, argument, number, run_work, serve, timed};

@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     io::{BufRead, Write},
+    process::ExitCode,
     str::FromStr,
     time::Instant,
 };
@@ -16,6 +17,22 @@ pub struct Timed {
     pub seconds: f64,
     /// What came out, as words; decimal fractions are compared with a tolerance.
     pub answer: String,
+}
+
+/// The `main` of `program WORK [ARGUMENT...]`: `run` gets the work's name and its arguments.
+pub fn run_work(program: &str, run: impl FnOnce(&str, &[String]) -> Outcome<()>) -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match args.split_first() {
+        Some((name, args)) => run(name, args),
+        None => Err(format!("usage: {program} WORK [ARGUMENT...]").into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{program}: {e}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Times the whole of `work`, which gives the answer.

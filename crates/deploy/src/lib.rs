@@ -11,6 +11,7 @@
 //! * [`documentation`]: `docs/configuration.md`, made from the key table.
 
 pub mod application;
+mod arguments;
 pub mod daemon;
 pub mod documentation;
 mod error;

@@ -1,12 +1,11 @@
 //! `firesteel-master`: from arguments, environment and files to `master::run`.
 
-use std::path::PathBuf;
-
-use clap::{ArgAction, Parser};
+use clap::Parser;
 use firesteel_common::conf::{Conf, ConfError, Environment, keys};
 use firesteel_master::{MasterConfig, MasterRules};
 use firesteel_rpc::bind::host_port;
 
+use crate::arguments::DaemonArguments;
 use crate::daemon::{self, ReadyFile};
 use crate::{DeployError, settings};
 
@@ -23,27 +22,14 @@ pub struct MasterCommand {
     /// Port to listen on [default: SPARK_MASTER_PORT, 7077]
     #[arg(short, long)]
     port: Option<u16>,
-    /// Properties file to read instead of conf/spark-defaults.conf
-    #[arg(long)]
-    properties_file: Option<PathBuf>,
-    /// Accepted for Spark's sake: there is no web page yet
-    #[arg(long)]
-    webui_port: Option<u16>,
-    /// Written when the master listens
-    #[arg(long, hide = true)]
-    ready_file: Option<PathBuf>,
-    /// Prints this help
-    #[arg(long, action = ArgAction::Help)]
-    help: Option<bool>,
+    #[command(flatten)]
+    daemon: DaemonArguments,
 }
 
 impl MasterCommand {
     /// Runs the master until SIGTERM or SIGINT.
     pub fn run(self, environment: &Environment) -> Result<(), DeployError> {
-        let conf = settings::daemon("SPARK_MASTER_OPTS", self.properties_file.as_deref(), environment)?;
-        if self.webui_port.is_some() {
-            tracing::warn!("--webui-port has no effect: there is no web page yet");
-        }
+        let conf = self.daemon.conf("SPARK_MASTER_OPTS", environment)?;
         let host = self.host.as_deref();
         let host = host.or_else(|| environment.get("SPARK_MASTER_HOST")).or_else(|| environment.get("SPARK_LOCAL_IP"));
         let host = host.unwrap_or("127.0.0.1");
@@ -63,7 +49,7 @@ impl MasterCommand {
         };
         let url = format!("spark://{}", host_port(&name, address.port()));
         let config = MasterConfig { rules: rules(&conf, url.clone())?, secret };
-        let ready = ReadyFile::new(self.ready_file);
+        let ready = ReadyFile::new(self.daemon.ready_file);
         daemon::run(|shutdown| async move {
             ready.write(&url)?;
             Ok(firesteel_master::run(listener, config, daemon::asked(shutdown)).await?)

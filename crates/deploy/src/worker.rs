@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, Parser, value_parser};
+use clap::{Parser, value_parser};
 use firesteel_common::conf::{ByteSize, Conf, ConfError, Environment, environment, keys};
 use firesteel_os::host;
 use firesteel_rpc::MasterUrl;
 use firesteel_rpc::master_client::MasterClientConfig;
 use firesteel_worker::{Launcher, WorkerConfig};
 
+use crate::arguments::DaemonArguments;
 use crate::daemon::{self, PowerSignal, ReadyFile};
 use crate::{DeployError, settings};
 
@@ -39,28 +40,15 @@ pub struct WorkerCommand {
     /// Port to listen on [default: SPARK_WORKER_PORT, a free one]
     #[arg(short, long)]
     port: Option<u16>,
-    /// Properties file to read instead of conf/spark-defaults.conf
-    #[arg(long)]
-    properties_file: Option<PathBuf>,
-    /// Accepted for Spark's sake: there is no web page yet
-    #[arg(long)]
-    webui_port: Option<u16>,
-    /// Written when the worker is registered
-    #[arg(long, hide = true)]
-    ready_file: Option<PathBuf>,
-    /// Prints this help
-    #[arg(long, action = ArgAction::Help)]
-    help: Option<bool>,
+    #[command(flatten)]
+    daemon: DaemonArguments,
 }
 
 impl WorkerCommand {
     /// Runs the worker until SIGTERM or SIGINT, until it has been decommissioned by SIGPWR and has no executor left, or
     /// until it gives up on its master.
     pub fn run(self, environment: &Environment) -> Result<(), DeployError> {
-        let conf = settings::daemon("SPARK_WORKER_OPTS", self.properties_file.as_deref(), environment)?;
-        if self.webui_port.is_some() {
-            tracing::warn!("--webui-port has no effect: there is no web page yet");
-        }
+        let conf = self.daemon.conf("SPARK_WORKER_OPTS", environment)?;
         let port = match self.port {
             Some(port) => port,
             None => environment.parsed("SPARK_WORKER_PORT")?.unwrap_or(0),
@@ -89,7 +77,7 @@ impl WorkerCommand {
             registered: Some(ready),
             decommission: Some(decommissioned),
         };
-        let ready_file = ReadyFile::new(self.ready_file);
+        let ready_file = ReadyFile::new(self.daemon.ready_file);
         daemon::run(|shutdown| async move {
             let power = PowerSignal::listen()?;
             let announced = async {

@@ -99,13 +99,7 @@ operators! {
 
 struct FilterLines<E, F>(F, PhantomData<fn(E)>);
 
-impl<E, F: Copy> Clone for FilterLines<E, F> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<E, F: Copy> Copy for FilterLines<E, F> {}
+copy_as_functions!(FilterLines<E; F>);
 
 impl<E: Env, F: Fn(&E, &str) -> bool + Copy + Send + Sync + 'static> PipeOp for FilterLines<E, F> {
     type In = LineBlock;
@@ -130,13 +124,7 @@ impl<E: Env, F: Fn(&E, &str) -> bool + Copy + Send + Sync + 'static> PipeOp for 
 
 struct EmitLines<U, E, F>(F, PhantomData<fn(E) -> U>);
 
-impl<U, E, F: Copy> Clone for EmitLines<U, E, F> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<U, E, F: Copy> Copy for EmitLines<U, E, F> {}
+copy_as_functions!(EmitLines<U, E; F>);
 
 impl<U: Data, E: Env, F> PipeOp for EmitLines<U, E, F>
 where

@@ -36,12 +36,12 @@ fn first_bytes(bytes: &[u8]) -> u64 {
     }
 }
 
-macro_rules! by_ord {
-    ($($t:ty => $prefix:expr),* $(,)?) => {$(
+macro_rules! by {
+    ($cmp:ident: $($t:ty => $prefix:expr),* $(,)?) => {$(
         impl SortKey for $t {
             #[inline]
             fn cmp_key(&self, other: &Self) -> Ordering {
-                self.cmp(other)
+                self.$cmp(other)
             }
 
             #[inline]
@@ -55,7 +55,7 @@ macro_rules! by_ord {
 
 const SIGN: u64 = 1 << 63;
 
-by_ord!(
+by!(cmp:
     i8 => |x| i64::from(*x) as u64 ^ SIGN,
     i16 => |x| i64::from(*x) as u64 ^ SIGN,
     i32 => |x| i64::from(*x) as u64 ^ SIGN,
@@ -75,6 +75,18 @@ by_ord!(
     () => |_| 0,
     std::time::Duration => |x| x.as_secs(),
 );
+by!(total_cmp:
+    // Negative ones fall as their bits rise.
+    f64 => |x| {
+        let bits = x.to_bits();
+        if bits & SIGN == 0 { bits | SIGN } else { !bits }
+    },
+    // Not by way of f64, which changes some NaNs.
+    f32 => |x| {
+        let bits = x.to_bits();
+        u64::from(if bits >> 31 == 0 { bits | 1 << 31 } else { !bits })
+    },
+);
 
 impl SortKey for u8 {
     #[inline]
@@ -90,34 +102,6 @@ impl SortKey for u8 {
     #[inline]
     fn prefix_of(keys: &[u8]) -> u64 {
         first_bytes(keys)
-    }
-}
-
-impl SortKey for f64 {
-    #[inline]
-    fn cmp_key(&self, other: &Self) -> Ordering {
-        self.total_cmp(other)
-    }
-
-    #[inline]
-    fn prefix(&self) -> u64 {
-        // Negative ones fall as their bits rise.
-        let bits = self.to_bits();
-        if bits & SIGN == 0 { bits | SIGN } else { !bits }
-    }
-}
-
-impl SortKey for f32 {
-    #[inline]
-    fn cmp_key(&self, other: &Self) -> Ordering {
-        self.total_cmp(other)
-    }
-
-    #[inline]
-    fn prefix(&self) -> u64 {
-        // Not by way of f64, which changes some NaNs.
-        let bits = self.to_bits();
-        u64::from(if bits >> 31 == 0 { bits | 1 << 31 } else { !bits })
     }
 }
 

@@ -26,13 +26,7 @@ pub use save::TextRecord;
 /// An output operator whose tasks turn the stream of their partition into one value.
 pub(crate) struct OverStream<T, U, E, F>(F, PhantomData<fn(T, E) -> U>);
 
-impl<T, U, E, F: Copy> Clone for OverStream<T, U, E, F> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T, U, E, F: Copy> Copy for OverStream<T, U, E, F> {}
+copy_as_functions!(OverStream<T, U, E; F>);
 
 impl<T: Data, U: Serialize + 'static, E: Env, F> OutputOp for OverStream<T, U, E, F>
 where

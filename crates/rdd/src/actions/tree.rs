@@ -16,13 +16,7 @@ use crate::{
 /// Turns a partition into at most one element.
 struct ToOne<T, U, E, F>(F, PhantomData<fn(T, E) -> U>);
 
-impl<T, U, E, F: Copy> Clone for ToOne<T, U, E, F> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T, U, E, F: Copy> Copy for ToOne<T, U, E, F> {}
+copy_as_functions!(ToOne<T, U, E; F>);
 
 impl<T: Data, U: Data, E: Env, F> PipeOp for ToOne<T, U, E, F>
 where

@@ -62,13 +62,7 @@ impl<T: Data, E: Env> With<T, E> {
 
 struct BarrierPartitions<T, U, I, X, E, F>(F, PhantomData<fn(T, U, I, X, E)>);
 
-impl<T, U, I, X, E, F: Copy> Clone for BarrierPartitions<T, U, I, X, E, F> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T, U, I, X, E, F: Copy> Copy for BarrierPartitions<T, U, I, X, E, F> {}
+copy_as_functions!(BarrierPartitions<T, U, I, X, E; F>);
 
 impl<T: Data, U: Data, I, X, E: Env, F> PipeOp for BarrierPartitions<T, U, I, X, E, F>
 where

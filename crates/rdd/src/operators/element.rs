@@ -19,17 +19,11 @@ macro_rules! per_chunk {
         ($f:ident: Fn($($arg:ty),*) -> $r:ty) |$env:ident, $chunk:ident| $body:expr
     ) => {
         $(#[$meta])*
-        struct $Op<$T, $U, E, F $(, $extra)*>(F, PhantomData<fn($T, E $(, $extra)*) -> $U>);
+        struct $Op<$T, $U, $($extra,)* E, F>(F, PhantomData<fn($T, E $(, $extra)*) -> $U>);
 
-        impl<$T, $U, E, F: Copy $(, $extra)*> Clone for $Op<$T, $U, E, F $(, $extra)*> {
-            fn clone(&self) -> Self {
-                *self
-            }
-        }
+        copy_as_functions!($Op<$T, $U, $($extra,)* E; F>);
 
-        impl<$T, $U, E, F: Copy $(, $extra)*> Copy for $Op<$T, $U, E, F $(, $extra)*> {}
-
-        impl<$T: Data, $U: Data, E: Env, F $(, $extra: $bound + 'static)*> PipeOp for $Op<$T, $U, E, F $(, $extra)*>
+        impl<$T: Data, $U: Data, $($extra: $bound + 'static,)* E: Env, F> PipeOp for $Op<$T, $U, $($extra,)* E, F>
         where
             F: Fn(&E, $($arg),*) -> $r + Copy + Send + Sync + 'static,
         {
@@ -59,13 +53,7 @@ per_chunk!(
 /// `flat_map` and its relatives. Results leave in chunks of bounded size, however many an element has.
 struct FlatMap<T, U, I, X, E, F>(F, PhantomData<fn(T, U, I, X, E)>);
 
-impl<T, U, I, X, E, F: Copy> Clone for FlatMap<T, U, I, X, E, F> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T, U, I, X, E, F: Copy> Copy for FlatMap<T, U, I, X, E, F> {}
+copy_as_functions!(FlatMap<T, U, I, X, E; F>);
 
 impl<T: Data, U: Data, I, X: Display + 'static, E: Env, F> PipeOp for FlatMap<T, U, I, X, E, F>
 where
@@ -84,17 +72,11 @@ where
 }
 
 /// `filter` and `try_filter`: elements of an owned chunk stay where they are, of a shared one only those kept are cloned.
-struct Filter<T, E, F, X>(F, PhantomData<fn(T, E, X)>);
+struct Filter<T, X, E, F>(F, PhantomData<fn(T, X, E)>);
 
-impl<T, E, F: Copy, X> Clone for Filter<T, E, F, X> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
+copy_as_functions!(Filter<T, X, E; F>);
 
-impl<T, E, F: Copy, X> Copy for Filter<T, E, F, X> {}
-
-impl<T: Data, E: Env, X: Display + 'static, F> PipeOp for Filter<T, E, F, X>
+impl<T: Data, E: Env, X: Display + 'static, F> PipeOp for Filter<T, X, E, F>
 where
     F: Fn(&E, &T) -> Result<bool, X> + Copy + Send + Sync + 'static,
 {

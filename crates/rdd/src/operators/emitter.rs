@@ -40,13 +40,7 @@ impl<U> Emitter<U> {
 /// `flat_map_to` over elements.
 pub(super) struct FlatMapTo<T, U, E, F>(pub(super) F, pub(super) PhantomData<fn(T, E) -> U>);
 
-impl<T, U, E, F: Copy> Clone for FlatMapTo<T, U, E, F> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T, U, E, F: Copy> Copy for FlatMapTo<T, U, E, F> {}
+copy_as_functions!(FlatMapTo<T, U, E; F>);
 
 impl<T: Data, U: Data, E: Env, F> PipeOp for FlatMapTo<T, U, E, F>
 where

@@ -58,6 +58,20 @@ macro_rules! operators {
     };
 }
 
+/// Makes a wrapper of the user's functions, its last parameters, `Copy` as they are. A derive would ask it of the other
+/// parameters, too.
+macro_rules! copy_as_functions {
+    ($Op:ident<$($other:ident),*; $($F:ident),+>) => {
+        impl<$($other,)* $($F: Copy),+> Clone for $Op<$($other,)* $($F),+> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<$($other,)* $($F: Copy),+> Copy for $Op<$($other,)* $($F),+> {}
+    };
+}
+
 mod element;
 mod emitter;
 mod mem_sized;

@@ -13,13 +13,7 @@ use crate::{
 
 struct MapPartitions<T, U, I, X, E, F>(F, PhantomData<fn(T, U, I, X, E)>);
 
-impl<T, U, I, X, E, F: Copy> Clone for MapPartitions<T, U, I, X, E, F> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T, U, I, X, E, F: Copy> Copy for MapPartitions<T, U, I, X, E, F> {}
+copy_as_functions!(MapPartitions<T, U, I, X, E; F>);
 
 impl<T: Data, U: Data, I, X, E: Env, F> PipeOp for MapPartitions<T, U, I, X, E, F>
 where

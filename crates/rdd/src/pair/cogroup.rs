@@ -58,7 +58,7 @@ impl<K: Key, V: Data> Side<K, V> {
         }
     }
 
-    pub(super) fn shuffle(&self) -> Option<ShuffleId> {
+    fn shuffle(&self) -> Option<ShuffleId> {
         match self {
             Side::Narrow(_) => None,
             Side::Shuffled(read) => Some(read.shuffle.id),
@@ -73,11 +73,7 @@ impl<K: Key, V: Data> Side<K, V> {
     }
 
     /// Takes the next parent when the side is narrow.
-    pub(super) fn decode(
-        shuffle: Option<ShuffleId>,
-        parents: &[AnyNode],
-        next: &mut usize,
-    ) -> Result<Self, DecodeError> {
+    fn decode(shuffle: Option<ShuffleId>, parents: &[AnyNode], next: &mut usize) -> Result<Self, DecodeError> {
         match shuffle {
             Some(id) => Ok(Side::Shuffled(ReadRecords { shuffle: ShuffleRead::decoded(id), records: PhantomData })),
             None => {
@@ -164,14 +160,12 @@ impl<K: Key, V: Data, W: Data> Body for CoGroup<K, V, W> {
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        codec::encode_into(&(self.left.shuffle(), self.right.shuffle()), out)
+        encode_sides(&self.left, &self.right, out)
     }
 
     fn decode(_: Func<()>, parents: &[AnyNode], env: &[u8]) -> Result<Self, DecodeError> {
-        let (left, right): (Option<ShuffleId>, Option<ShuffleId>) = codec::decode(env)?;
-        let mut next = 0;
-        let left = Side::decode(left, parents, &mut next)?;
-        Ok(CoGroup { left, right: Side::decode(right, parents, &mut next)? })
+        let (left, right) = decode_sides(parents, env)?;
+        Ok(CoGroup { left, right })
     }
 }
 
@@ -191,6 +185,26 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         let (left, right, partitions, key) = sides(self, other, partitions);
         Rdd::from_body(self.scope(), partitions, "cogroup", key, CoGroup { left, right })
     }
+}
+
+/// What [`decode_sides`] needs beside the parents.
+pub(super) fn encode_sides<K: Key, V: Data, W: Data>(
+    left: &Side<K, V>,
+    right: &Side<K, W>,
+    out: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    codec::encode_into(&(left.shuffle(), right.shuffle()), out)
+}
+
+/// The two sides of a node that has arrived.
+pub(super) fn decode_sides<K: Key, V: Data, W: Data>(
+    parents: &[AnyNode],
+    env: &[u8],
+) -> Result<(Side<K, V>, Side<K, W>), DecodeError> {
+    let (left, right): (Option<ShuffleId>, Option<ShuffleId>) = codec::decode(env)?;
+    let mut next = 0;
+    let left = Side::decode(left, parents, &mut next)?;
+    Ok((left, Side::decode(right, parents, &mut next)?))
 }
 
 /// How the two inputs of a cogroup or join come together: both sides, and the partitions and partitioner of the result.

@@ -42,13 +42,7 @@ impl<K, V, C, E, F, G, H> Agg<K, V, C, E, F, G, H> {
     }
 }
 
-impl<K, V, C, E, F: Copy, G: Copy, H: Copy> Clone for Agg<K, V, C, E, F, G, H> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<K, V, C, E, F: Copy, G: Copy, H: Copy> Copy for Agg<K, V, C, E, F, G, H> {}
+copy_as_functions!(Agg<K, V, C, E; F, G, H>);
 
 impl<K: Key, V: Data, C: Data, E: Env, F, G, H> Aggregator for Agg<K, V, C, E, F, G, H>
 where

@@ -3,13 +3,10 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use firesteel_closure::{AnyNode, DecodeError, Func};
-use firesteel_common::{
-    Data, Key, RddId, ShuffleId, TaskFailure,
-    codec::{self, CodecError},
-};
+use firesteel_common::{Data, Key, RddId, TaskFailure, codec::CodecError};
 use firesteel_shuffle::{HashJoin, JoinShape, Rows, Spills};
 
-use super::cogroup::{Side, sides};
+use super::cogroup::{Side, decode_sides, encode_sides, sides};
 use crate::{
     Rdd,
     chunk::{CHUNK, Chunk, ChunkStream, Stream},
@@ -197,14 +194,12 @@ impl<K: Key, V: Data, W: Data, T: Kind<K, V, W>> Body for Join<T, K, V, W> {
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        codec::encode_into(&(self.left.shuffle(), self.right.shuffle()), out)
+        encode_sides(&self.left, &self.right, out)
     }
 
     fn decode(_: Func<()>, parents: &[AnyNode], env: &[u8]) -> Result<Self, DecodeError> {
-        let (left, right): (Option<ShuffleId>, Option<ShuffleId>) = codec::decode(env)?;
-        let mut next = 0;
-        let left = Side::decode(left, parents, &mut next)?;
-        Ok(Join { left, right: Side::decode(right, parents, &mut next)?, kind: PhantomData })
+        let (left, right) = decode_sides(parents, env)?;
+        Ok(Join { left, right, kind: PhantomData })
     }
 }
 

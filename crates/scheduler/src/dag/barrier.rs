@@ -8,23 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, JobId, ShuffleId, StageId, TaskFailure, TaskId, Tick};
 
-use super::submission::Walker;
+use super::submission::{Walker, WantedJob};
 use crate::{
     barrier::Arrival,
     driver_core::DriverCore,
     effect::{DriverEffect, StageKind},
     error::JobError,
     graph::JobGraph,
-    properties::JobProperties,
     tasks::SetKey,
 };
 
 /// A job that waits for slots before it is planned.
 #[derive(Debug)]
 pub(crate) struct HeldJob {
-    graph: JobGraph,
-    partitions: Vec<u32>,
-    pub(crate) properties: JobProperties,
+    pub(crate) wanted: WantedJob,
     failed_checks: u32,
     check_at: Tick,
 }
@@ -75,18 +72,15 @@ impl DriverCore {
 
     /// Holds a job back that needs more slots at once than there are, or fails it. None when it is; otherwise it is to be
     /// planned now.
-    #[expect(clippy::too_many_arguments, reason = "what makes a job")]
     pub(super) fn admit_barrier(
         &mut self,
         now: Tick,
         job: JobId,
-        graph: JobGraph,
-        partitions: Vec<u32>,
-        properties: JobProperties,
+        wanted: WantedJob,
         failed_checks: u32,
         out: &mut Vec<DriverEffect>,
-    ) -> Option<(JobGraph, Vec<u32>, JobProperties)> {
-        let needed = match self.barrier_needs(&graph, &partitions) {
+    ) -> Option<WantedJob> {
+        let needed = match self.barrier_needs(&wanted.graph, &wanted.partitions) {
             Ok(needed) => needed,
             Err(error) => {
                 out.push(DriverEffect::JobFailed { job, error });
@@ -95,7 +89,7 @@ impl DriverCore {
         };
         let slots = if needed == 0 { 0 } else { self.tasks.executors.slots() };
         if needed <= slots {
-            return Some((graph, partitions, properties));
+            return Some(wanted);
         }
         if failed_checks >= self.config.barrier_check_failures {
             out.push(DriverEffect::JobFailed { job, error: JobError::BarrierSlots { needed, slots } });
@@ -103,7 +97,7 @@ impl DriverCore {
         }
         let check_at = now + self.config.barrier_check_interval;
         let failed_checks = failed_checks + 1;
-        self.dag.held.insert(job, HeldJob { graph, partitions, properties, failed_checks, check_at });
+        self.dag.held.insert(job, HeldJob { wanted, failed_checks, check_at });
         None
     }
 
@@ -116,7 +110,7 @@ impl DriverCore {
             let Some(held) = self.dag.held.remove(&job) else { continue };
             let in_time = held.check_at > now;
             let (at, failed) = (held.check_at, held.failed_checks - u32::from(in_time));
-            self.plan_job(now, job, held.graph, held.partitions, held.properties, failed, out);
+            self.plan_job(now, job, held.wanted, failed, out);
             if in_time && let Some(again) = self.dag.held.get_mut(&job) {
                 again.check_at = at;
             }

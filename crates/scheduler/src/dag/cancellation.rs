@@ -25,7 +25,7 @@ impl DriverCore {
             JobSelection::Tag(tag) => properties.tags.contains(tag),
         };
         let running = self.dag.jobs.iter().map(|(id, job)| (*id, &job.properties));
-        let held = self.dag.held.iter().map(|(id, held)| (*id, &held.properties));
+        let held = self.dag.held.iter().map(|(id, held)| (*id, &held.wanted.properties));
         let jobs: Vec<JobId> = running.chain(held).filter(|(_, p)| chosen(p)).map(|(id, _)| id).collect();
         for job in jobs {
             self.cancel_job(job, reason.to_owned(), out);

@@ -16,6 +16,14 @@ use crate::{
     properties::JobProperties,
 };
 
+/// A job that is valid and not planned yet.
+#[derive(Debug)]
+pub(crate) struct WantedJob {
+    pub(crate) graph: JobGraph,
+    pub(crate) partitions: Vec<u32>,
+    pub(crate) properties: JobProperties,
+}
+
 /// A shuffle that is read somewhere: its id, the index of the RDD that is shuffled, and its reducers.
 type ShuffleEdge = (ShuffleId, usize, u32);
 
@@ -97,23 +105,20 @@ impl DriverCore {
             out.push(DriverEffect::JobSucceeded { job });
             return;
         }
-        self.plan_job(now, job, graph, partitions, properties, 0, out);
+        self.plan_job(now, job, WantedJob { graph, partitions, properties }, 0, out);
     }
 
     /// Cuts a job into stages and starts it, unless it has to wait for slots.
-    #[expect(clippy::too_many_arguments, reason = "what makes a job")]
     pub(super) fn plan_job(
         &mut self,
         now: Tick,
         job: JobId,
-        graph: JobGraph,
-        partitions: Vec<u32>,
-        properties: JobProperties,
+        wanted: WantedJob,
         failed_checks: u32,
         out: &mut Vec<DriverEffect>,
     ) {
-        let admitted = self.admit_barrier(now, job, graph, partitions, properties, failed_checks, out);
-        let Some((graph, partitions, properties)) = admitted else { return };
+        let admitted = self.admit_barrier(now, job, wanted, failed_checks, out);
+        let Some(WantedJob { graph, partitions, properties }) = admitted else { return };
         let graph = Arc::new(graph);
         let (result_stage, stages) = self.cut_stages(job, &graph, out);
         let count = partitions.len();

@@ -9,25 +9,17 @@ mod text;
 
 use std::process::ExitCode;
 
-use firesteel_bench::{Outcome, argument, number, serve, timed};
+use firesteel_bench::{Outcome, argument, number, run_work, serve, timed};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("bench-plain: {e}");
-            ExitCode::FAILURE
-        }
-    }
+    run_work("bench-plain", run)
 }
 
-fn run(args: &[String]) -> Outcome<()> {
-    let Some((name, args)) = args.split_first() else { return Err("usage: bench-plain WORK [ARGUMENT...]".into()) };
-    match name.as_str() {
+fn run(name: &str, args: &[String]) -> Outcome<()> {
+    match name {
         "word-count" => {
             let file = argument(args, 0)?;
             serve(|| timed(|| text::word_count(file)))

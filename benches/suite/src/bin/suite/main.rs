@@ -9,28 +9,20 @@ mod works;
 use std::process::ExitCode;
 
 use firesteel::prelude::*;
-use firesteel_bench::{Outcome, argument, mix, number, serve, timed};
+use firesteel_bench::{Outcome, argument, mix, number, run_work, serve, timed};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("bench-suite: {e}");
-            ExitCode::FAILURE
-        }
-    }
+    run_work("bench-suite", run)
 }
 
-fn run(args: &[String]) -> Outcome<()> {
-    let Some((name, args)) = args.split_first() else { return Err("usage: bench-suite WORK [ARGUMENT...]".into()) };
+fn run(name: &str, args: &[String]) -> Outcome<()> {
     let sc = Context::builder().app_name("bench").build()?;
     // Lets both executors run tasks, so that what is measured is not their start.
     sc.range_n(0..200u64, 200).count()?;
-    match name.as_str() {
+    match name {
         "word-count" => {
             let file = argument(args, 0)?;
             serve(|| timed(|| works::word_count(&sc, file)))
