@@ -92,6 +92,7 @@ fn an_executor_that_goes_on_in_time_loses_nothing() {
     assert_eq!(sorted(job.wait().unwrap()), expected());
     assert_eq!(board.names("reduce-").len(), 4, "each task ran once");
     let mut after = executor_pids(&sc, &cluster.board("after"), 2);
-    (before.sort_unstable(), after.sort_unstable());
+    before.sort_unstable();
+    after.sort_unstable();
     assert_eq!(before, after, "the same executors");
 }

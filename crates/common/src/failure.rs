@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ids::{ExecutorId, ShuffleId, TaskId};
+use crate::ids::{BroadcastId, ExecutorId, RddId, ShuffleId, TaskId};
 
 /// The end of a task attempt that is no success. Spark: `TaskFailedReason`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,6 +51,25 @@ pub enum TaskFailure {
         /// What went wrong.
         message: String,
     },
+    /// A broadcast value, or a large closure that travels as one does, could not be fetched.
+    BroadcastLost {
+        /// Which.
+        broadcast: BroadcastId,
+        /// Who was asked for which piece, and what went wrong there.
+        message: String,
+    },
+    /// A kept partition turned out to be damaged while it was read. That copy is not used any more: another attempt reads
+    /// another one, or computes the partition.
+    CachedPartitionDamaged {
+        /// The RDD.
+        rdd: RddId,
+        /// Its partition.
+        partition: u32,
+        /// The block server that it came from; empty when it lay at the task's own executor, which has dropped it.
+        address: String,
+        /// What does not fit.
+        message: String,
+    },
 }
 
 impl TaskFailure {
@@ -59,7 +78,10 @@ impl TaskFailure {
         match self {
             TaskFailure::FetchFailed { .. } | TaskFailure::Killed { .. } => false,
             TaskFailure::ExecutorLost { by_application, .. } => *by_application,
-            TaskFailure::Exception { .. } | TaskFailure::ResultLost { .. } => true,
+            TaskFailure::Exception { .. }
+            | TaskFailure::ResultLost { .. }
+            | TaskFailure::BroadcastLost { .. }
+            | TaskFailure::CachedPartitionDamaged { .. } => true,
         }
     }
 }
@@ -75,6 +97,11 @@ impl fmt::Display for TaskFailure {
             TaskFailure::Killed { reason } => write!(f, "killed: {reason}"),
             TaskFailure::ExecutorLost { executor, message, .. } => write!(f, "{executor} was lost: {message}"),
             TaskFailure::ResultLost { message } => write!(f, "result lost: {message}"),
+            TaskFailure::BroadcastLost { broadcast, message } => write!(f, "could not fetch {broadcast}: {message}"),
+            TaskFailure::CachedPartitionDamaged { rdd, partition, address, message } => {
+                let place = if address.is_empty() { "its own executor" } else { address };
+                write!(f, "partition {partition} of {rdd}, kept at {place}, is damaged: {message}; it is used no more")
+            }
         }
     }
 }

@@ -131,7 +131,9 @@ pub(crate) fn failed(mut failure: TaskFailure) -> State {
         }
         TaskFailure::FetchFailed { message, .. }
         | TaskFailure::ExecutorLost { message, .. }
-        | TaskFailure::ResultLost { message } => cut(message),
+        | TaskFailure::ResultLost { message }
+        | TaskFailure::BroadcastLost { message, .. }
+        | TaskFailure::CachedPartitionDamaged { message, .. } => cut(message),
         TaskFailure::Killed { reason } => cut(reason),
     }
     State::Failure(failure_to_proto(&failure))

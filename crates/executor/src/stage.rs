@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use firesteel_common::{BroadcastId, ExecutorId, ShuffleId, TaskId};
+use firesteel_common::{BroadcastId, ExecutorId, ShuffleId, TaskFailure, TaskId};
 use firesteel_rdd::lineage::decode_stage;
 use firesteel_rdd::task::{KillFlag, StageTask, TaskError};
 use firesteel_rpc::proto::executor::{ExecutorFiles, Payload, ShuffleOutputs, StageData, payload::Place};
@@ -127,6 +127,13 @@ pub(crate) fn fetch(
     };
     fetched.map_err(|e| match kill.check() {
         Err(killed) => killed,
-        Ok(()) => TaskError::failed(format!("cannot fetch what the driver keeps for this task: {e}")),
+        Ok(()) => match &payload.place {
+            Some(Place::Broadcast(pieces)) => {
+                let broadcast = BroadcastId(pieces.broadcast_id);
+                TaskFailure::BroadcastLost { broadcast, message: format!("it is a part of this stage or task: {e}") }
+                    .into()
+            }
+            _ => TaskError::failed(format!("cannot fetch what the driver keeps for this task: {e}")),
+        },
     })
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use firesteel::prelude::*;
+use firesteel::{JobError, TaskFailure, prelude::*};
 use serde::{Deserialize, Deserializer, Serialize};
 
 fn context(master: &str) -> Context {
@@ -198,4 +198,30 @@ fn a_broadcast_after_stop_and_a_result_that_holds_one_are_errors() {
     assert!(error.contains("outside of a task"), "{error}");
     sc.stop();
     assert!(matches!(sc.broadcast(1u8), Err(Error::Stopped)));
+}
+
+#[test]
+fn a_value_that_nobody_has_any_more_fails_the_task_with_a_reason_of_its_own() {
+    let builder = Context::builder().app_name("broadcast").master("local-cluster[2,1,512]");
+    let sc = builder.set("spark.task.maxFailures", 2).build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (value, files) = (sc.broadcast(vec![7u64; 100_000]).unwrap(), (file("started"), file("go")));
+    let look = sc.range_n(0..1u64, 1).with((value.clone(), files)).map(|(value, (started, go)), x| {
+        std::fs::write(started, "").unwrap();
+        until("the test says go", || std::fs::exists(go).unwrap());
+        value.value()[x as usize]
+    });
+    let job = look.collect_async().unwrap();
+    until("the task has started", || std::fs::exists(file("started")).unwrap());
+    value.destroy();
+    // The driver hears of it before it hears of this job.
+    assert_eq!(sc.range_n(0..1u64, 1).count().unwrap(), 1);
+    std::fs::write(file("go"), "").unwrap();
+    let error = job.wait().unwrap_err();
+    let Error::Job { reason, .. } = &error else { panic!("{error}") };
+    let Some(JobError::TaskFailed { failure, .. }) = reason.downcast_ref() else { panic!("{error}") };
+    let TaskFailure::BroadcastLost { broadcast, .. } = failure else { panic!("{failure:?}") };
+    assert_eq!(broadcast.0, value.id());
+    assert!(error.to_string().contains(&format!("could not fetch {broadcast}")), "{error}");
 }

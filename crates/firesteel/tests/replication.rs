@@ -149,3 +149,58 @@ fn what_is_lost_without_a_copy_is_computed_again() {
     let times = times(&made);
     assert!(times > u64::from(PARTITIONS) && times <= 2 * u64::from(PARTITIONS), "{times}");
 }
+
+#[test]
+fn a_damaged_partition_of_another_executor_is_read_once_and_then_computed() {
+    let dir = tempfile::tempdir().unwrap();
+    let sc = cluster(2, "0s", dir.path());
+    let place = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let rdd = sc.range_n(0..100_000u64, 1).with(place("made")).map_partitions(|made, elements| {
+        let mut file = std::fs::File::options().append(true).create(true).open(made).unwrap();
+        file.write_all(format!("{}\n", std::process::id()).as_bytes()).unwrap();
+        elements
+    });
+    let rdd = rdd.persist(StorageLevel::DISK_ONLY);
+    let makers = || std::fs::read_to_string(place("made")).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(rdd.count().unwrap(), 100_000);
+    let holder = makers().remove(0);
+    let file = find(dir.path(), &format!("rdd_{}_0", rdd.id())).unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+
+    // The executor that has it is busy, so that the other one has to read it.
+    let busy = sc.range_n(0..2u64, 2).with(dir.path().to_str().unwrap().to_owned()).foreach_async(|dir, _| {
+        std::fs::write(format!("{dir}/busy-{}", std::process::id()), "").unwrap();
+        until("the test says go", || Path::new(&format!("{dir}/go-{}", std::process::id())).exists());
+    });
+    let busy = busy.unwrap();
+    let pids = executors_at(dir.path(), 2);
+    let other = pids.iter().find(|pid| **pid != holder).unwrap();
+    std::fs::write(place(&format!("go-{other}")), "").unwrap();
+    assert_eq!(rdd.count().unwrap(), 100_000);
+    assert_eq!(makers(), [holder.clone(), other.clone()]);
+    std::fs::write(place(&format!("go-{holder}")), "").unwrap();
+    busy.wait().unwrap();
+    assert_eq!((rdd.count().unwrap(), makers().len()), (100_000, 2));
+}
+
+/// The file of that name somewhere below `dir`.
+fn find(dir: &Path, name: &str) -> Option<PathBuf> {
+    std::fs::read_dir(dir).into_iter().flatten().map(|e| e.unwrap().path()).find_map(|path| match path.is_dir() {
+        true => find(&path, name),
+        false => path.ends_with(name).then_some(path),
+    })
+}
+
+/// The process ids of `n` executors that have said in `dir` that they are busy.
+fn executors_at(dir: &Path, n: usize) -> Vec<String> {
+    let mut pids = Vec::new();
+    until("the executors are busy", || {
+        let names = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        pids = names.filter_map(|name| name.strip_prefix("busy-").map(str::to_owned)).collect();
+        pids.len() == n
+    });
+    pids
+}

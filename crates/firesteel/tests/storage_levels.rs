@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use firesteel::{StorageLevel, prelude::*};
+use firesteel::{JobError, StorageLevel, TaskFailure, prelude::*};
 
 const PARTITIONS: u32 = 8;
 const ELEMENTS: u64 = 60_000;
@@ -125,4 +125,51 @@ fn a_disk_that_is_full_keeps_nothing_and_loses_nothing() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("1 passed") && text.contains("the partition is not kept on disk"), "{text}");
+}
+
+/// The first file of a kept partition below `dir`.
+fn some_file(dir: &Path) -> Option<PathBuf> {
+    std::fs::read_dir(dir).into_iter().flatten().map(|e| e.unwrap().path()).find_map(|path| match path.is_dir() {
+        true => some_file(&path),
+        false => path.to_string_lossy().contains("rdd_").then_some(path),
+    })
+}
+
+fn flip_a_bit(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_partition_is_named_and_dropped_and_one_whose_file_is_gone_is_computed_at_once() {
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
+    let partitions = u64::from(PARTITIONS);
+    for retries in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let builder = Context::builder().app_name("damage").master(if retries { "local[2,2]" } else { "local[2]" });
+        let sc = builder.set("spark.local.dir", dir.path().to_str().unwrap()).build().unwrap();
+        let rdd = texts(&sc).persist(StorageLevel::DISK_ONLY);
+        MADE.store(0, Ordering::Relaxed);
+        assert_eq!(sums(&rdd), expected());
+        flip_a_bit(&some_file(dir.path()).unwrap());
+        if !retries {
+            let error = rdd.count().unwrap_err();
+            let Error::Job { reason, .. } = &error else { panic!("{error}") };
+            let Some(JobError::TaskFailed { failure, .. }) = reason.downcast_ref() else { panic!("{error}") };
+            let TaskFailure::CachedPartitionDamaged { rdd: damaged, partition, .. } = failure else {
+                panic!("{error}")
+            };
+            assert!(damaged.0 == rdd.id() && *partition < PARTITIONS, "{failure}");
+            assert!(error.to_string().contains(&format!("partition {partition} of")), "{error}");
+        }
+        assert_eq!(sums(&rdd), expected());
+        assert_eq!(MADE.load(Ordering::Relaxed), partitions + 1, "with retries: {retries}");
+
+        std::fs::remove_file(some_file(dir.path()).unwrap()).unwrap();
+        assert_eq!(sums(&rdd), expected());
+        assert_eq!(MADE.load(Ordering::Relaxed), partitions + 2);
+        assert_eq!(files(dir.path()), PARTITIONS as usize);
+    }
 }

@@ -1,6 +1,6 @@
 //! Between the types of `common` and the messages. Called by the executor and the driver.
 
-use firesteel_common::{ExecutorId, ShuffleId, TaskFailure, TaskId};
+use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, TaskFailure, TaskId};
 
 use crate::proto::executor as pb;
 
@@ -36,6 +36,18 @@ pub fn failure_to_proto(failure: &TaskFailure) -> pb::TaskFailure {
         }
         TaskFailure::Killed { reason } => Reason::Killed(pb::TaskKilled { reason }),
         TaskFailure::ResultLost { message } => Reason::ResultLost(pb::ResultLost { message }),
+        TaskFailure::BroadcastLost { broadcast, message } => {
+            Reason::BroadcastLost(pb::BroadcastLost { broadcast_id: broadcast.0, message })
+        }
+        TaskFailure::CachedPartitionDamaged { rdd, partition, address, message } => {
+            let block_address = address;
+            Reason::CachedPartitionDamaged(pb::CachedPartitionDamaged {
+                rdd_id: rdd.0,
+                partition,
+                block_address,
+                message,
+            })
+        }
         lost @ TaskFailure::ExecutorLost { .. } => {
             Reason::Exception(pb::ExceptionFailure { message: lost.to_string(), location: String::new(), panic: false })
         }
@@ -60,6 +72,15 @@ pub fn failure_from_proto(failure: pb::TaskFailure) -> Result<TaskFailure, Missi
         }
         Some(Reason::Killed(k)) => TaskFailure::Killed { reason: k.reason },
         Some(Reason::ResultLost(r)) => TaskFailure::ResultLost { message: r.message },
+        Some(Reason::BroadcastLost(b)) => {
+            TaskFailure::BroadcastLost { broadcast: BroadcastId(b.broadcast_id), message: b.message }
+        }
+        Some(Reason::CachedPartitionDamaged(d)) => TaskFailure::CachedPartitionDamaged {
+            rdd: RddId(d.rdd_id),
+            partition: d.partition,
+            address: d.block_address,
+            message: d.message,
+        },
         None => return Err(MissingField { message: "TaskFailure", field: "reason" }),
     })
 }
@@ -82,6 +103,13 @@ mod tests {
             TaskFailure::Exception { message: "boom".into(), location: "a.rs:1:2".into(), panic: true },
             TaskFailure::Killed { reason: "cancelled".into() },
             TaskFailure::ResultLost { message: "lost".into() },
+            TaskFailure::BroadcastLost { broadcast: BroadcastId(6), message: "no piece".into() },
+            TaskFailure::CachedPartitionDamaged {
+                rdd: RddId(7),
+                partition: 8,
+                address: "h:1".into(),
+                message: "cut off".into(),
+            },
         ] {
             assert_eq!(failure_from_proto(failure_to_proto(&failure)), Ok(failure));
         }

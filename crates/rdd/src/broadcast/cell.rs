@@ -134,7 +134,7 @@ impl<T: Env> Cell<T> {
         };
         let held = fetcher.blocks().begin_broadcast(id);
         let fetched = fetcher.fetch(meta, true, &abort, &mut |piece, bytes| self.unpack(piece, bytes, &mut *sink));
-        fetched.map_err(|e| BroadcastError::Fetch(Arc::new(e)))?;
+        fetched.map_err(|e| BroadcastError::Fetch { id, source: Arc::new(e) })?;
         let wrong = |message: String| {
             let source = CodecError::Decode { type_name: std::any::type_name::<T>(), message };
             BroadcastError::Decode { id, source: Arc::new(source) }

@@ -2,7 +2,7 @@
 
 use std::{panic::resume_unwind, sync::Arc};
 
-use firesteel_common::{BroadcastId, codec::CodecError};
+use firesteel_common::{BroadcastId, TaskFailure, codec::CodecError};
 use firesteel_storage::BlockError;
 
 use crate::{
@@ -42,8 +42,13 @@ pub enum BroadcastError {
         type_name: &'static str,
     },
     /// A piece could not be fetched; the source names it and the peer.
-    #[error(transparent)]
-    Fetch(Arc<BlockError>),
+    #[error("{source}")]
+    Fetch {
+        /// Which.
+        id: BroadcastId,
+        /// What went wrong.
+        source: Arc<BlockError>,
+    },
     /// The bytes are not a value.
     #[error("cannot decode {id}: {source}")]
     Decode {
@@ -62,7 +67,12 @@ impl BroadcastError {
         let Some(env) = task_env::current() else { panic!("{self}") };
         let error = match env.kill.check() {
             Err(killed) => killed,
-            Ok(()) => TaskError::failed(self),
+            Ok(()) => match self {
+                BroadcastError::Fetch { id, source } => {
+                    TaskFailure::BroadcastLost { broadcast: id, message: source.to_string() }.into()
+                }
+                other => TaskError::failed(other),
+            },
         };
         resume_unwind(Box::new(TaskAbort(error)))
     }

@@ -3,10 +3,11 @@
 use std::{collections::VecDeque, fs::File, io::BufReader, marker::PhantomData, mem::take, sync::Arc};
 
 use bytes::{Buf as _, Bytes};
-use firesteel_common::{Data, codec};
+use firesteel_common::{Data, RddId, TaskFailure, codec};
 use firesteel_storage::{BlockId, Frame, FrameReader, storage_reservation::StorageReservation};
 use serde::Serialize;
 
+use super::Persisted;
 use crate::{
     chunk::{CHUNK, Chunk, ChunkStream, Stream},
     task::{TaskContext, TaskError},
@@ -86,7 +87,10 @@ impl FrameSource {
 
 /// Decodes frames a chunk at a time.
 pub(super) struct FrameStream<T> {
-    block: BlockId,
+    rdd: RddId,
+    partition: u32,
+    /// The executor's block server that it came from; empty for this one.
+    address: String,
     source: FrameSource,
     current: Frame,
     ctx: Arc<TaskContext>,
@@ -94,10 +98,21 @@ pub(super) struct FrameStream<T> {
 }
 
 impl<T: Data> FrameStream<T> {
-    /// Streams the elements of `block`, which is dropped when it turns out to be damaged.
-    pub fn stream(block: BlockId, source: FrameSource, ctx: &Arc<TaskContext>) -> Stream<T> {
+    /// Streams the elements of a partition, which is dropped when it turns out to be damaged.
+    pub fn stream(persisted: &Persisted<T>, source: FrameSource, ctx: &Arc<TaskContext>) -> Stream<T> {
+        Self::fetched(persisted, source, String::new(), ctx)
+    }
+
+    /// Streams the elements of a partition that came from the executor at `address`; damage is told to the driver.
+    pub fn fetched(
+        persisted: &Persisted<T>,
+        source: FrameSource,
+        address: String,
+        ctx: &Arc<TaskContext>,
+    ) -> Stream<T> {
         let current = Frame { elements: 0, bytes: Bytes::new() };
-        Box::new(FrameStream { block, source, current, ctx: ctx.clone(), elements: PhantomData })
+        let (rdd, partition) = (persisted.rdd, persisted.partition);
+        Box::new(FrameStream { rdd, partition, address, source, current, ctx: ctx.clone(), elements: PhantomData })
     }
 
     fn decode(&mut self) -> Result<Vec<T>, codec::CodecError> {
@@ -114,13 +129,15 @@ impl<T: Data> FrameStream<T> {
         Ok(out)
     }
 
-    /// What is damaged is dropped, so that the next attempt computes it.
+    /// What is damaged is dropped, so that the next attempt computes it: here at once, elsewhere by the driver.
     #[cold]
     fn damaged(&self, message: impl std::fmt::Display) -> TaskError {
-        let blocks = &self.ctx.services.blocks;
-        blocks.remove(&self.block);
-        blocks.memory().note_dropped(self.block);
-        TaskError::failed(format!("cannot read {} back: {message}; it is dropped and computed anew", self.block))
+        let (rdd, partition) = (self.rdd, self.partition);
+        if self.address.is_empty() {
+            super::drop_damaged(BlockId::Rdd { rdd, partition }, &self.ctx);
+        }
+        let (address, message) = (self.address.clone(), message.to_string());
+        TaskFailure::CachedPartitionDamaged { rdd, partition, address, message }.into()
     }
 }
 

@@ -52,13 +52,21 @@ pub fn get_or_compute<T: Data>(
     ctx: &Arc<TaskContext>,
     compute: impl FnOnce() -> Result<Stream<T>, TaskError>,
 ) -> Result<Stream<T>, TaskError> {
-    match ctx.services.blocks.find_cached(&persisted.block()) {
-        Some(found) => open(persisted.block(), found, ctx),
-        None => match fetch(persisted, ctx)? {
-            Some(stream) => Ok(stream),
-            None => unroll::keep(persisted, ctx, compute()?),
-        },
+    if let Some(found) = ctx.services.blocks.find_cached(&persisted.block())
+        && let Some(stream) = open(persisted, found, ctx)?
+    {
+        return Ok(stream);
     }
+    match fetch(persisted, ctx)? {
+        Some(stream) => Ok(stream),
+        None => unroll::keep(persisted, ctx, compute()?),
+    }
+}
+
+/// Drops what cannot be read, and has the driver know.
+fn drop_damaged(block: BlockId, ctx: &TaskContext) {
+    ctx.services.blocks.remove(&block);
+    ctx.services.blocks.memory().note_dropped(block);
 }
 
 /// Streams what another executor keeps. When none can give it, it is computed.
@@ -66,7 +74,9 @@ fn fetch<T: Data>(persisted: &Persisted<T>, ctx: &Arc<TaskContext>) -> Result<Op
     let (block, blocks) = (persisted.block(), &ctx.services.blocks);
     for address in ctx.cached.get(&(persisted.rdd, persisted.partition)).into_iter().flatten() {
         match blocks.fetch_cached(block, address, &ctx.abort()) {
-            Ok(reader) => return Ok(Some(FrameStream::stream(block, FrameSource::Disk(reader), ctx))),
+            Ok(reader) => {
+                return Ok(Some(FrameStream::fetched(persisted, FrameSource::Disk(reader), address.clone(), ctx)));
+            }
             Err(e) => {
                 ctx.kill.check()?;
                 tracing::warn!(%block, address, error = %e, "a cached partition cannot be read from another executor");
@@ -100,22 +110,31 @@ pub fn copy_to_peers(
     made
 }
 
-/// Streams what is kept here.
-fn open<T: Data>(block: BlockId, found: Found, ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
-    match found {
+/// Streams what is kept here; None when its file cannot be opened any more.
+fn open<T: Data>(
+    persisted: &Persisted<T>,
+    found: Found,
+    ctx: &Arc<TaskContext>,
+) -> Result<Option<Stream<T>>, TaskError> {
+    let block = persisted.block();
+    Ok(Some(match found {
         Found::Memory(Cached::Values(values)) => {
             let pieces = values
                 .into_any()
                 .downcast::<Pieces<T>>()
                 .map_err(|_| TaskError::failed(format!("{block} holds elements of another type")))?;
-            Ok(PieceStream::stream(pieces, ctx))
+            PieceStream::stream(pieces, ctx)
         }
-        Found::Memory(Cached::Frames(frames)) => Ok(FrameStream::stream(block, FrameSource::memory(frames), ctx)),
-        Found::Disk(disk) => {
-            let reader = disk.read().map_err(TaskError::failed)?;
-            Ok(FrameStream::stream(block, FrameSource::Disk(reader), ctx))
-        }
-    }
+        Found::Memory(Cached::Frames(frames)) => FrameStream::stream(persisted, FrameSource::memory(frames), ctx),
+        Found::Disk(disk) => match disk.read() {
+            Ok(reader) => FrameStream::stream(persisted, FrameSource::Disk(reader), ctx),
+            Err(e) => {
+                tracing::warn!(%block, error = %e, "a kept partition cannot be read any more; it is computed anew");
+                drop_damaged(block, ctx);
+                return Ok(None);
+            }
+        },
+    }))
 }
 
 /// Streams one after the other.

@@ -82,14 +82,14 @@ impl<T: Data> Unroll<'_, T> {
                 self.no_room();
                 frames.extend(builder.finish()?);
                 let leaving = FrameSource::Leaving(frames, self.memory);
-                let leaving = FrameStream::stream(self.persisted.block(), leaving, self.ctx);
+                let leaving = FrameStream::stream(self.persisted, leaving, self.ctx);
                 return Ok(Chain::stream([leaving, self.input]));
             }
         }
         frames.extend(builder.finish()?);
         let frames = Arc::new(Vec::from(frames));
         self.put(Cached::Frames(frames.clone()));
-        Ok(FrameStream::stream(self.persisted.block(), FrameSource::memory(frames), self.ctx))
+        Ok(FrameStream::stream(self.persisted, FrameSource::memory(frames), self.ctx))
     }
 
     /// Goes on to disk with what is in memory: whole frames, or pieces of values, and what `builder` has begun.
@@ -111,7 +111,7 @@ impl<T: Data> Unroll<'_, T> {
             Ok(block) => {
                 self.stored(0);
                 let reader = block.read().map_err(TaskError::failed)?;
-                Ok(FrameStream::stream(self.persisted.block(), FrameSource::Disk(reader), self.ctx))
+                Ok(FrameStream::stream(self.persisted, FrameSource::Disk(reader), self.ctx))
             }
             Err((e, salvage)) => match salvage {
                 Some(salvage) => self.disk_failed(&e, Some(salvage), waiting),
@@ -174,12 +174,12 @@ impl<T: Data> Unroll<'_, T> {
         let mut parts = Vec::new();
         if let Some(written) = written {
             let reader = written.read().map_err(|e| TaskError::failed(format!("cannot read {block} back: {e}")))?;
-            parts.push(FrameStream::stream(block, FrameSource::Disk(reader), self.ctx));
+            parts.push(FrameStream::stream(self.persisted, FrameSource::Disk(reader), self.ctx));
         }
         waiting.frames.extend(waiting.builder.finish()?);
         let manager = self.ctx.services.blocks.memory_manager().clone();
         let frames = FrameSource::Leaving(waiting.frames, StorageReservation::new(manager, None));
-        parts.push(FrameStream::stream(block, frames, self.ctx));
+        parts.push(FrameStream::stream(self.persisted, frames, self.ctx));
         waiting.pieces.push_front(Arc::new(waiting.rest));
         parts.push(Box::new(Leaving { pieces: waiting.pieces, memory: self.memory }));
         parts.push(self.input);

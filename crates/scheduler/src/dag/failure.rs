@@ -1,6 +1,6 @@
 //! Tasks that fail: retries up to the limit, fetch failures, and the resubmission of stages that could not fetch.
 
-use firesteel_common::{StageId, TaskFailure, TaskId, Tick};
+use firesteel_common::{ExecutorId, RddId, StageId, TaskFailure, TaskId, Tick};
 
 use super::stage::StageState;
 use crate::{
@@ -12,11 +12,24 @@ use crate::{
 
 impl DriverCore {
     pub(crate) fn task_failed(&mut self, now: Tick, task: TaskId, failure: TaskFailure, out: &mut Vec<DriverEffect>) {
+        if let TaskFailure::CachedPartitionDamaged { rdd, partition, address, .. } = &failure {
+            self.forget_damaged(*rdd, *partition, address);
+        }
         let Some(ended) = self.tasks.end(task).filter(|e| e.wanted) else { return };
         if let TaskFailure::FetchFailed { .. } = failure {
             self.fetch_failed(now, ended, task, failure, out);
         } else {
             self.task_ended_badly(now, ended, task, failure, out);
+        }
+    }
+
+    /// Nobody reads a damaged copy again. That of the task's own executor comes off the books with its block updates.
+    fn forget_damaged(&mut self, rdd: RddId, partition: u32, address: &str) {
+        let known = &self.tasks.executors.known;
+        let mut holders = self.blocks.holders(rdd, partition).iter().copied();
+        let at = |e: &ExecutorId| known.get(e).is_some_and(|known| *known.block_address == *address);
+        if let Some(executor) = holders.find(at) {
+            self.blocks.dropped(executor, rdd, partition);
         }
     }
 
