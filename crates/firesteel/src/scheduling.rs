@@ -62,6 +62,15 @@ fn allocation_config(conf: &Conf, master: &Master) -> Result<Option<AllocationCo
              raise the one or lower the others"
         )));
     }
+    let shuffle_tracking = get(conf, &keys::DYNAMIC_ALLOCATION_SHUFFLE_TRACKING)?;
+    if !shuffle_tracking && !get(conf, &keys::SHUFFLE_SERVICE_ENABLED)? {
+        return Err(Error::Start(
+            "dynamic allocation (spark.dynamicAllocation.enabled) gives idle executors back, and their shuffle files with \
+             them: set spark.dynamicAllocation.shuffleTracking.enabled, so that executors stay as long as those may be read, \
+             or spark.shuffle.service.enabled, here and for the workers"
+                .to_owned(),
+        ));
+    }
     let backlog_timeout = get(conf, &keys::DYNAMIC_ALLOCATION_BACKLOG)?;
     let cores = get(conf, &keys::EXECUTOR_CORES)?.unwrap_or(1);
     Ok(Some(AllocationConfig {
@@ -72,7 +81,7 @@ fn allocation_config(conf: &Conf, master: &Master) -> Result<Option<AllocationCo
         sustained_backlog_timeout: get(conf, &keys::DYNAMIC_ALLOCATION_SUSTAINED)?.unwrap_or(backlog_timeout),
         idle_timeout: get(conf, &keys::DYNAMIC_ALLOCATION_IDLE)?,
         cached_idle_timeout: get(conf, &keys::DYNAMIC_ALLOCATION_CACHED_IDLE)?,
-        shuffle_tracking: get(conf, &keys::DYNAMIC_ALLOCATION_SHUFFLE_TRACKING)?,
+        shuffle_tracking,
         shuffle_timeout: get(conf, &keys::DYNAMIC_ALLOCATION_SHUFFLE_TIMEOUT)?,
         ratio: get(conf, &keys::DYNAMIC_ALLOCATION_RATIO)?,
         slots: (cores / get(conf, &keys::TASK_CPUS)?.max(1)).max(1),
@@ -172,6 +181,25 @@ mod tests {
         assert!(error(&[("spark.task.cpus", "3")], "local[2]").contains("spark.task.cpus"));
         assert!(error(&[("spark.task.cpus", "2")], "local-cluster[2,1,512]").contains("an executor has 1"));
         assert_eq!(config(&[("spark.task.cpus", "2")], "local[4]").unwrap().task_cpus, 2);
+    }
+
+    #[test]
+    fn dynamic_allocation_that_would_lose_shuffle_files_is_refused() {
+        let on = ("spark.dynamicAllocation.enabled", "true");
+        let untracked = ("spark.dynamicAllocation.shuffleTracking.enabled", "false");
+        let service = ("spark.shuffle.service.enabled", "true");
+        let error = config(&[on, untracked], "spark://h:7077").unwrap_err().to_string();
+        assert!(
+            error.contains("shuffleTracking.enabled") && error.contains("spark.shuffle.service.enabled"),
+            "{error}"
+        );
+        assert!(config(&[on], "spark://h:7077").unwrap().allocation.is_some_and(|a| a.shuffle_tracking));
+        assert!(config(&[on, untracked, service], "spark://h:7077").unwrap().allocation.is_some());
+        assert!(config(&[untracked], "spark://h:7077").unwrap().allocation.is_none());
+        assert!(
+            config(&[on, untracked], "local[2]").unwrap().allocation.is_none(),
+            "there is nobody to ask for executors"
+        );
     }
 
     #[test]
