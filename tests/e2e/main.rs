@@ -9,6 +9,8 @@ mod cluster;
 mod decommission;
 mod examples;
 mod faults;
+mod hang;
 mod jobs;
+mod locality;
 mod loss;
 mod shuffle_service;

@@ -138,6 +138,27 @@ impl Context {
         sources::parallelize(&self.inner.scope, data.into_iter().collect(), partitions)
     }
 
+    /// An RDD of `data`, a partition for each element, whose task best runs on one of the hosts beside the element. Hosts
+    /// have the names under which their workers are known; for one that is busy a task waits `spark.locality.wait`.
+    ///
+    /// ```no_run
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().build()?;
+    /// let parts = sc.make_rdd_with_preferences([("a", vec!["10.0.0.1".to_owned()]), ("b", vec!["10.0.0.2".to_owned()])])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When there are more elements than an RDD has partitions.
+    #[doc(alias = "makeRDD")]
+    pub fn make_rdd_with_preferences<T: Data>(
+        &self,
+        data: impl IntoIterator<Item = (T, Vec<String>)>,
+    ) -> Result<Rdd<T>> {
+        sources::parallelize_at(&self.inner.scope, data.into_iter().collect())
+    }
+
     /// An RDD of the integers of `range`, in as many partitions as [`Context::default_parallelism`].
     pub fn range<T: RangeItem>(&self, range: Range<T>) -> Rdd<T>
     where

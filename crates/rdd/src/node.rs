@@ -203,6 +203,8 @@ pub trait AnyRdd: Any + Send + Sync {
     fn encode(&self) -> Result<EncodedOp, CodecError>;
     /// The data of a source's partition that travels with a task; `None` when there is none.
     fn input(&self, partition: u32) -> Result<Option<Bytes>, Error>;
+    /// Hosts where a source's partitions are best computed, for each of them; empty when it does not matter.
+    fn preferred_hosts(&self) -> Vec<Vec<String>>;
 }
 
 /// How a kind of node computes and travels.
@@ -234,6 +236,11 @@ pub trait Body: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// See [`AnyRdd::preferred_hosts`].
+    fn preferred_hosts(&self) -> Vec<Vec<String>> {
+        Vec::new()
+    }
+
     /// What tells how many bytes an element owns on the heap; without it that is estimated.
     fn heap_of(&self) -> Option<fn(&Self::Item) -> u64> {
         None
@@ -246,6 +253,7 @@ trait DynBody<T>: Send + Sync {
     fn deps(&self) -> Vec<Dep>;
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError>;
     fn input(&self, partition: u32) -> Result<Option<Bytes>, Error>;
+    fn preferred_hosts(&self) -> Vec<Vec<String>>;
     fn desc(&self) -> &'static OpDesc;
     fn heap_of(&self) -> Option<fn(&T) -> u64>;
 }
@@ -265,6 +273,10 @@ impl<B: Body> DynBody<B::Item> for B {
 
     fn input(&self, partition: u32) -> Result<Option<Bytes>, Error> {
         Body::input(self, partition)
+    }
+
+    fn preferred_hosts(&self) -> Vec<Vec<String>> {
+        Body::preferred_hosts(self)
     }
 
     fn desc(&self) -> &'static OpDesc {
@@ -316,6 +328,10 @@ impl<T: Data> AnyRdd for RddNode<T> {
 
     fn input(&self, partition: u32) -> Result<Option<Bytes>, Error> {
         self.body.input(partition)
+    }
+
+    fn preferred_hosts(&self) -> Vec<Vec<String>> {
+        self.body.preferred_hosts()
     }
 }
 

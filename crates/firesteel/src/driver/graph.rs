@@ -45,7 +45,7 @@ pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyS
             indeterminate,
             barrier: meta.barrier(),
             cached: meta.level().is_kept(),
-            preferred: Vec::new(),
+            preferred: node.preferred_hosts(),
         });
     }
     let root = nodes.len().saturating_sub(1);

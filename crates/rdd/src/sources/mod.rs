@@ -24,7 +24,7 @@ pub(crate) use files::local_path;
 pub(crate) use line_block::LineBlock;
 
 pub use files::SplitBounds;
-pub use parallelize::parallelize;
+pub use parallelize::{parallelize, parallelize_at};
 pub use range::{RangeItem, range};
 pub use text_file::{text_file, text_lines};
 
@@ -35,6 +35,11 @@ trait Source: Send + Sync + 'static {
 
     /// On the driver: what a task needs to produce partition `p`.
     fn input(&self, p: u32) -> Result<Bytes>;
+
+    /// On the driver: hosts where the partitions are best computed, for each of them; empty when it does not matter.
+    fn preferred_hosts(&self) -> Vec<Vec<String>> {
+        Vec::new()
+    }
 
     /// On an executor: the elements, from what [`Source::input`] gave.
     fn open(input: &[u8], ctx: &Arc<TaskContext>) -> Result<Stream<Self::Item>, TaskError>;
@@ -73,6 +78,10 @@ impl<S: Source> Body for SourceBody<S> {
 
     fn input(&self, p: u32) -> Result<Option<Bytes>, Error> {
         self.source.as_ref().map(|s| s.input(p)).transpose()
+    }
+
+    fn preferred_hosts(&self) -> Vec<Vec<String>> {
+        self.source.as_ref().map(S::preferred_hosts).unwrap_or_default()
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Source, rdd_of, run_of};
 use crate::{
     Rdd,
     chunk::{FromIter, Stream},
-    error::Result,
+    error::{Error, Result},
     runner::Scope,
     task::{TaskContext, TaskError},
 };
@@ -17,6 +17,8 @@ use crate::{
 struct Parallelize<T> {
     data: Vec<T>,
     partitions: u32,
+    /// Of each partition, or none at all.
+    hosts: Vec<Vec<String>>,
 }
 
 impl<T: Data> Source for Parallelize<T> {
@@ -27,6 +29,10 @@ impl<T: Data> Source for Parallelize<T> {
         Ok(codec::encode(self.data.get(from as usize..to as usize).unwrap_or_default())?.into())
     }
 
+    fn preferred_hosts(&self) -> Vec<Vec<String>> {
+        self.hosts.clone()
+    }
+
     fn open(input: &[u8], ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
         Ok(FromIter::stream(codec::decode::<Vec<T>>(input)?.into_iter(), ctx))
     }
@@ -35,5 +41,17 @@ impl<T: Data> Source for Parallelize<T> {
 /// An RDD of `data`, in `partitions` runs of nearly equal length (at least one).
 pub fn parallelize<T: Data>(scope: &Arc<Scope>, data: Vec<T>, partitions: u32) -> Rdd<T> {
     let partitions = partitions.max(1);
-    rdd_of(scope, partitions, "parallelize", Parallelize { data, partitions })
+    rdd_of(scope, partitions, "parallelize", Parallelize { data, partitions, hosts: Vec::new() })
+}
+
+/// An RDD of `data`, a partition for each element, which is best computed on one of the hosts beside it.
+///
+/// # Errors
+/// When there are more elements than an RDD has partitions.
+pub fn parallelize_at<T: Data>(scope: &Arc<Scope>, data: Vec<(T, Vec<String>)>) -> Result<Rdd<T>> {
+    let (data, hosts): (Vec<T>, Vec<Vec<String>>) = data.into_iter().unzip();
+    let partitions = u32::try_from(data.len())
+        .map_err(|_| Error::InvalidArgument(format!("{} elements are too many to be partitions", data.len())))?;
+    let partitions = partitions.max(1);
+    Ok(rdd_of(scope, partitions, "make_rdd", Parallelize { data, partitions, hosts }))
 }
