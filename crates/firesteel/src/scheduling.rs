@@ -63,11 +63,15 @@ fn allocation_config(conf: &Conf, master: &Master) -> Result<Option<AllocationCo
         )));
     }
     let shuffle_tracking = get(conf, &keys::DYNAMIC_ALLOCATION_SHUFFLE_TRACKING)?;
-    if !shuffle_tracking && !get(conf, &keys::SHUFFLE_SERVICE_ENABLED)? {
+    let moved = get(conf, &keys::DECOMMISSION_ENABLED)?
+        && get(conf, &keys::STORAGE_DECOMMISSION_ENABLED)?
+        && get(conf, &keys::STORAGE_DECOMMISSION_SHUFFLE_BLOCKS)?;
+    if !shuffle_tracking && !moved && !get(conf, &keys::SHUFFLE_SERVICE_ENABLED)? {
         return Err(Error::Start(
             "dynamic allocation (spark.dynamicAllocation.enabled) gives idle executors back, and their shuffle files with \
              them: set spark.dynamicAllocation.shuffleTracking.enabled, so that executors stay as long as those may be read, \
-             or spark.shuffle.service.enabled, here and for the workers"
+             or spark.shuffle.service.enabled, here and for the workers, or spark.decommission.enabled, so that executors \
+             hand them on before they go"
                 .to_owned(),
         ));
     }
@@ -195,6 +199,10 @@ mod tests {
         );
         assert!(config(&[on], "spark://h:7077").unwrap().allocation.is_some_and(|a| a.shuffle_tracking));
         assert!(config(&[on, untracked, service], "spark://h:7077").unwrap().allocation.is_some());
+        let leaves = ("spark.decommission.enabled", "true");
+        let holds = ("spark.storage.decommission.shuffleBlocks.enabled", "false");
+        assert!(config(&[on, untracked, leaves], "spark://h:7077").unwrap().allocation.is_some());
+        assert!(config(&[on, untracked, leaves, holds], "spark://h:7077").is_err());
         assert!(config(&[untracked], "spark://h:7077").unwrap().allocation.is_none());
         assert!(
             config(&[on, untracked], "local[2]").unwrap().allocation.is_none(),
