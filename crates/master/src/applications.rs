@@ -39,15 +39,10 @@ impl Master {
                 None if self.applications.contains_key(&m.app_id) => {
                     self.driver_came_back(now, from, &m.app_id, &description, out)
                 }
-                None => {
-                    let executor_limit = m.executor_limit;
-                    let id = self.application_is_new(now, from, m.app_id, m.next_executor_id, description);
-                    if let Some(application) = self.applications.get_mut(&id) {
-                        application.executor_limit = executor_limit;
-                    }
-                    Ok(id)
-                }
-            },
+                None => Ok(self.application_is_new(now, from, m.app_id, m.next_executor_id, description)),
+            }
+            // What was asked for without a stream, or got lost with one, is told here.
+            .inspect(|id| self.limit_executors(id, m.executor_limit)),
         };
         match registered {
             Err(reason) => {
@@ -63,6 +58,12 @@ impl Master {
                 self.tell_of_executors(&app_id, out);
                 self.schedule(now, out);
             }
+        }
+    }
+
+    fn limit_executors(&mut self, app_id: &str, limit: Option<u32>) {
+        if let Some(application) = self.applications.get_mut(app_id) {
+            application.executor_limit = limit;
         }
     }
 

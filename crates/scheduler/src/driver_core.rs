@@ -99,7 +99,7 @@ impl DriverCore {
             }
         } else if !decision.retire.is_empty() {
             for (executor, _) in &decision.retire {
-                self.tasks.executors.disconnect(*executor, now + RETIREMENT);
+                self.give_back(now, *executor, out);
             }
             out.push(DriverEffect::RetireExecutors { executors: decision.retire });
         }

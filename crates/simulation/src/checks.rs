@@ -23,6 +23,11 @@ const LONGEST_JOB: Duration = Duration::from_secs(240);
 /// An executor must end in this time after its driver.
 const LONGEST_ORPHAN: Duration = Duration::from_secs(60);
 
+/// Whether the job was refused for what its barrier stages need.
+pub(crate) fn refused(end: &Result<(), JobError>) -> bool {
+    matches!(end, Err(JobError::BarrierUnsupported { .. } | JobError::BarrierSlots { .. }))
+}
+
 impl Cluster {
     /// The invariants of the machines that something has happened to, and what must hold between them.
     pub(crate) fn check_step(&mut self) -> Result<(), String> {
@@ -135,7 +140,15 @@ impl Cluster {
             JobError::Indeterminate { .. } => job.graph.nodes.iter().any(|n| n.indeterminate),
             JobError::NoExecutors { .. } => driver.removed && (gone || f.refuse_connection > 0),
             // Also code that ends its executor, and results that cannot be fetched, count as failures.
-            JobError::TaskFailed { .. } => f.fail_task > 0 || gone,
+            JobError::TaskFailed { .. } | JobError::BarrierFailed { .. } => f.fail_task + f.sick_executor > 0 || gone,
+            JobError::Excluded { .. } => {
+                let fails = f.fail_task + f.sick_executor > 0 || f.lose_data.is_some() || gone;
+                driver.features.config.exclusion.is_some() && fails
+            }
+            JobError::BarrierUnsupported { .. } => job.graph.nodes.iter().any(|n| n.barrier),
+            JobError::BarrierSlots { needed, slots } => {
+                needed > slots && job.graph.nodes.iter().any(|n| n.barrier && n.partitions == *needed)
+            }
             JobError::FetchFailedTooOften { .. } => f.lose_data.is_some() || gone,
             _ => false,
         }

@@ -14,10 +14,12 @@ use firesteel_rpc::{
     MasterUrl,
     master_client::{Attempt, Event as SearchEvent},
 };
-use firesteel_scheduler::DriverEvent;
+use firesteel_scheduler::{DriverEvent, JobError};
 use firesteel_worker::{ExecutorEnd, WorkerEvent};
 
 use crate::{
+    checks,
+    counts::Counts,
     driver_node::DriverNode,
     executor_node::ExecutorNode,
     faults::Faults,
@@ -95,55 +97,6 @@ pub(crate) struct Cluster {
     trace: String,
 }
 
-/// What was played.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counts {
-    /// Seeds.
-    pub seeds: u64,
-    /// Events that were played.
-    pub steps: u64,
-    /// Jobs that were submitted by drivers that lived to see their end.
-    pub jobs: usize,
-    /// Jobs that succeeded with exact results.
-    pub succeeded: usize,
-    /// Jobs that the user cancelled.
-    pub cancelled: usize,
-    /// Executors that were started.
-    pub executors: usize,
-    /// Tasks that were recalled in time.
-    pub given_back: usize,
-    /// Second copies of slow tasks.
-    pub speculative: usize,
-    /// Fetch failures that drivers heard of.
-    pub fetch_failures: usize,
-    /// Masters that were started again.
-    pub master_restarts: usize,
-    /// Nodes that were stopped for a while.
-    pub frozen: usize,
-    /// Partitions of the network.
-    pub partitions: usize,
-    /// Drivers that ended early.
-    pub driver_crashes: usize,
-}
-
-impl std::ops::AddAssign for Counts {
-    fn add_assign(&mut self, o: Counts) {
-        self.seeds += o.seeds;
-        self.steps += o.steps;
-        self.jobs += o.jobs;
-        self.succeeded += o.succeeded;
-        self.cancelled += o.cancelled;
-        self.executors += o.executors;
-        self.given_back += o.given_back;
-        self.speculative += o.speculative;
-        self.fetch_failures += o.fetch_failures;
-        self.master_restarts += o.master_restarts;
-        self.frozen += o.frozen;
-        self.partitions += o.partitions;
-        self.driver_crashes += o.driver_crashes;
-    }
-}
-
 /// How the play of a seed ended.
 #[derive(Debug)]
 pub struct Outcome {
@@ -173,7 +126,12 @@ fn play(seed: u64, faults: Option<Faults>, tracing: bool) -> Outcome {
         seeds: 1,
         jobs: told.clone().map(|d| d.jobs.len()).sum(),
         succeeded: told.clone().flat_map(|d| d.over.values()).filter(|end| end.is_ok()).count(),
-        cancelled: told.flat_map(|d| d.jobs.values()).filter(|j| j.cancelled).count(),
+        cancelled: told.clone().flat_map(|d| d.jobs.values()).filter(|j| j.cancelled).count(),
+        refused: told.clone().flat_map(|d| d.over.values()).filter(|end| checks::refused(end)).count(),
+        excluded: told
+            .flat_map(|d| d.over.values())
+            .filter(|end| matches!(end, Err(JobError::Excluded { .. })))
+            .count(),
         executors: cluster.ever_started.len(),
         ..cluster.counts
     };
@@ -273,6 +231,7 @@ impl Cluster {
         self.drivers_to_come == 0
             && self.drivers.iter().all(|d| !d.lives())
             && self.executors.is_empty()
+            && self.workers.iter().flatten().all(|w| w.service.is_empty())
             && self.master().is_some_and(idle)
     }
 

@@ -10,6 +10,7 @@ use firesteel_rpc::{
 use firesteel_scheduler::{DriverEffect, DriverEvent, JobError, JobGraph, JobProperties, MapLocation, TaskSpec};
 
 use crate::{
+    barrier::is_barrier,
     cluster::{Action, Cluster},
     driver_node::{Connected, Submitted},
     model,
@@ -55,6 +56,9 @@ impl Cluster {
         for effect in out {
             self.driver_effect(d, effect);
         }
+        if let Err(e) = self.drivers[d].books.all_launched() {
+            self.violated(e);
+        }
     }
 
     fn driver_effect(&mut self, d: usize, effect: DriverEffect) {
@@ -67,13 +71,15 @@ impl Cluster {
                     root: self.drivers[d].program.len() - 1,
                 });
                 let node = model::node_of(&graph, rdd);
-                let info = StageInfo { kind, graph, node, shuffles: shuffles.into_iter().collect() };
+                let barrier = is_barrier(&graph, node);
+                let info = StageInfo { kind, graph, node, shuffles: shuffles.into_iter().collect(), barrier };
                 self.drivers[d].latest.insert(attempt.stage, attempt.attempt);
                 self.drivers[d].stages.insert(attempt, Arc::new(info));
             }
             DriverEffect::StageEnded { attempt } => {
                 self.drivers[d].stages.remove(&attempt);
                 self.drivers[d].ended.push(attempt);
+                self.drivers[d].books.stage_ended(attempt);
             }
             DriverEffect::LaunchTasks { executor, tasks } => self.launch(d, executor, tasks),
             DriverEffect::RecallTasks { executor, tasks } => {
@@ -86,9 +92,13 @@ impl Cluster {
                 let at = self.now + self.latency();
                 self.schedule(at, Action::ResultFetched { driver: d, block_address, task });
             }
-            DriverEffect::TaskFailed { task, stage, failure, .. } => {
+            DriverEffect::TaskFailed { task, stage, partition, executor, failure, .. } => {
                 self.note(format_args!("driver {d}: {task} failed: {failure}"));
                 self.fetch_failed(d, stage, &failure);
+                let driver = &mut self.drivers[d];
+                let rules = driver.features.config.exclusion.as_ref();
+                let avoided = driver.books.failed(task, stage, partition, executor, &failure, rules);
+                self.counts.avoided += usize::from(avoided);
             }
             DriverEffect::JobResult { job, index, bytes } => {
                 if self.drivers[d].over.contains_key(&job)
@@ -110,9 +120,12 @@ impl Cluster {
                     self.close(link, Side::Listener);
                 }
             }
-            // Its jobs have no barrier stages.
-            DriverEffect::BarrierStarted { .. } | DriverEffect::AnswerBarrier { .. } => {}
-            DriverEffect::RequestExecutors { .. } | DriverEffect::RetireExecutors { .. } => {}
+            DriverEffect::BarrierStarted { attempt, places } => self.barrier_started(d, attempt, places),
+            DriverEffect::AnswerBarrier { executor, task, call, result } => {
+                self.answer_barrier(d, executor.0, task, call, result);
+            }
+            DriverEffect::RequestExecutors { total } => self.request_executors(d, total),
+            DriverEffect::RetireExecutors { executors } => self.retire_executors(d, executors),
             DriverEffect::DecommissionExecutor { .. } => {}
             DriverEffect::NoResources { waited, .. } => {
                 self.note(format_args!("driver {d} warns: no resources for {waited:?}"));
@@ -138,10 +151,18 @@ impl Cluster {
             if let Some(failure) = driver.unreadable.get(&(s, l.map_task)) {
                 return Some(format!("{attempt} is sent again to an output that could not be read: {failure}"));
             }
+            if driver.features.shuffle_service {
+                return None;
+            }
+            if driver.books.retired.contains(&l.executor) {
+                return Some(format!("{attempt} is sent to an output on {}, which was given back", l.executor));
+            }
             let since = driver.gone.get(&l.executor.0)?;
             Some(format!("{attempt} is sent to an output on {}, which is gone since {since:?}", l.executor))
         });
-        bad.into_iter().for_each(|b| self.violated(b));
+        let mixed =
+            shuffles.iter().find_map(|(s, all)| driver.books.check_made(*s, all.iter().map(|l| l.map_task)).err());
+        bad.into_iter().chain(mixed).for_each(|b| self.violated(b));
     }
 
     fn tell_all(&mut self, d: usize, message: &ToExecutor) {
@@ -156,6 +177,14 @@ impl Cluster {
         }
         if let Some(since) = self.drivers[d].gone.get(&executor.0) {
             self.violated(format!("tasks are sent to {executor}, which is lost since {since:?}"));
+        }
+        for spec in &tasks {
+            let driver = &mut self.drivers[d];
+            let Some(stage) = driver.stages.get(&spec.stage).cloned() else { continue };
+            let rules = driver.features.config.exclusion.as_ref();
+            if let Err(e) = driver.books.launch(executor, *spec, &stage, rules) {
+                self.violated(e);
+            }
         }
         self.counts.speculative += tasks.iter().filter(|t| t.speculative).count();
         let info = |t: TaskSpec| Some((t, self.drivers[d].stages.get(&t.stage)?.clone()));
@@ -173,6 +202,7 @@ impl Cluster {
         let holder = holder.filter(|h| !lost && self.reaches(Node::Driver(d), Node::Executor(*h)));
         let result = holder.and_then(|h| self.executors.get_mut(&h)?.store.results.remove(&task));
         let result = result.ok_or_else(|| "connection refused".to_owned());
+        self.drivers[d].books.tasks.remove(&task);
         self.driver_handle(d, DriverEvent::ResultFetched { task, result });
     }
 

@@ -3,21 +3,22 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, JobId, ShuffleId, StageAttempt, StageId, TaskId, Tick};
+use firesteel_common::{JobId, ShuffleId, StageAttempt, StageId, TaskId, Tick};
 use firesteel_rpc::{
     MasterClient, PROTOCOL_VERSION,
     master_client::{Attempt, Effect, Event, MasterClientConfig},
     proto::deploy::{
-        ApplicationDescription, ApplicationHeartbeat, ExecutorState, ExecutorUpdated, KillExecutors,
-        RegisterApplication, from_master, to_master,
+        ApplicationDescription, ApplicationHeartbeat, KillExecutors, RegisterApplication, from_master, to_master,
     },
 };
 use firesteel_scheduler::{DriverCore, DriverEvent, GraphNode, JobError, JobGraph};
 
 use crate::{
+    books::Books,
     cluster::{Action, Cluster},
+    features::Features,
     model,
-    network::{LinkId, Message, Node, Side, ToDriver, ToExecutor},
+    network::{LinkId, Message, Node, Side},
     task_run::StageInfo,
 };
 
@@ -38,12 +39,12 @@ pub(crate) struct Submitted {
 /// A connected executor.
 pub(crate) struct Connected {
     pub(crate) link: LinkId,
-    heard: Tick,
+    pub(crate) heard: Tick,
 }
 
 pub(crate) struct DriverNode {
     pub(crate) client: MasterClient,
-    link: Option<(Attempt, LinkId)>,
+    pub(crate) link: Option<(Attempt, LinkId)>,
     next_beat: Option<Tick>,
     pub(crate) app_id: String,
     next_executor_id: u32,
@@ -51,13 +52,19 @@ pub(crate) struct DriverNode {
     pub(crate) program: Vec<GraphNode>,
     executor_cores: Option<u32>,
     cores_max: Option<u32>,
+    pub(crate) features: Features,
+    /// Executors that it wants in all; None: as many as it may have.
+    pub(crate) executor_limit: Option<u32>,
+    /// The limit that its last registration named.
+    registered_limit: Option<u32>,
+    pub(crate) books: Books,
     pub(crate) jobs_to_come: u32,
     pub(crate) stages: BTreeMap<StageAttempt, Arc<StageInfo>>,
     /// Stage attempts that are over, to be told with the next launch.
     pub(crate) ended: Vec<StageAttempt>,
     pub(crate) executors: BTreeMap<u32, Connected>,
     /// Whose connection it is or was: what was on its way arrives also after the executor was given up.
-    heard_on: BTreeMap<LinkId, u32>,
+    pub(crate) heard_on: BTreeMap<LinkId, u32>,
     pub(crate) jobs: BTreeMap<JobId, Submitted>,
     pub(crate) results: BTreeMap<(JobId, u32), Bytes>,
     pub(crate) over: BTreeMap<JobId, Result<(), JobError>>,
@@ -95,13 +102,18 @@ impl Cluster {
         let d = self.drivers.len();
         let nodes = 2 + self.rng.below(6) as u32;
         let indeterminate = if self.rng.chance(30) { 20 } else { 0 };
-        let program = model::program(&mut self.rng, nodes, indeterminate);
         let executor_cores = if self.rng.chance(80) { Some(1 + self.rng.below(4) as u32) } else { None };
+        let features = self.draw_features(executor_cores);
+        let program = model::program(&mut self.rng, nodes, indeterminate, features.barrier_percent);
+        let books = Books::new(program.iter().all(|n| !n.indeterminate && !n.barrier));
         let cores_max = if self.rng.chance(30) { Some(4 + self.rng.below(4) as u32) } else { None };
         let client = MasterClient::new(&self.url, MasterClientConfig::default(), self.rng.draw());
         let jobs_to_come = 1 + self.rng.below(5) as u32;
-        let config = self.scheduler_config(executor_cores);
-        self.note(format_args!("driver {d} starts: {} RDDs, {jobs_to_come} jobs to come", program.len()));
+        self.note(format_args!(
+            "driver {d} starts: {} RDDs, {jobs_to_come} jobs to come{}",
+            program.len(),
+            features.described()
+        ));
         for _ in 0..jobs_to_come {
             let at = self.after(Duration::from_secs(8));
             let root = self.rng.below(program.len() as u64) as usize;
@@ -113,10 +125,14 @@ impl Cluster {
             next_beat: None,
             app_id: String::new(),
             next_executor_id: 0,
-            core: DriverCore::new(config),
+            core: DriverCore::new(features.config.clone()),
             program,
             executor_cores,
             cores_max,
+            executor_limit: features.config.allocation.as_ref().map(|a| a.initial),
+            registered_limit: None,
+            features,
+            books,
             jobs_to_come,
             stages: BTreeMap::new(),
             ended: Vec::new(),
@@ -210,6 +226,7 @@ impl Cluster {
             cores_per_executor: driver.executor_cores,
             cores_max: driver.cores_max,
             driver_address: format!("driver{d}:4040"),
+            shuffle_service: driver.features.shuffle_service,
             ..ApplicationDescription::default()
         };
         let message = to_master::Message::RegisterApplication(RegisterApplication {
@@ -217,8 +234,9 @@ impl Cluster {
             application: Some(application),
             app_id: driver.app_id.clone(),
             next_executor_id: driver.next_executor_id,
-            executor_limit: None,
+            executor_limit: driver.executor_limit,
         });
+        driver.registered_limit = driver.executor_limit;
         self.tell_master(d, message);
     }
 
@@ -240,6 +258,10 @@ impl Cluster {
                 driver.app_id = m.app_id;
                 driver.next_beat = Some(self.now + BEAT);
                 self.driver_search(d, Event::Registered { attempt });
+                let (limit, said) = (self.drivers[d].executor_limit, self.drivers[d].registered_limit);
+                if let Some(total) = limit.filter(|_| limit != said) {
+                    self.request_executors(d, total);
+                }
             }
             M::RegisterApplicationFailed(m) => self.driver_search(d, Event::Rejected { attempt, reason: m.reason }),
             M::MasterInStandby(_) => self.driver_search(d, Event::Standby { attempt }),
@@ -248,25 +270,6 @@ impl Cluster {
             M::ApplicationRemoved(m) => self.cluster_failed(d, m.reason),
             other => self.violated(format!("driver {d} received {other:?}")),
         }
-    }
-
-    fn executor_updated(&mut self, d: usize, update: ExecutorUpdated) {
-        let state = update.state();
-        if !state.is_finished() {
-            return;
-        }
-        let by_application = state == ExecutorState::Exited && update.exit_code == Some(3);
-        self.executor_removed(d, update.executor_id, update.message, by_application, update.worker_lost);
-    }
-
-    fn executor_removed(&mut self, d: usize, executor: u32, message: String, by_application: bool, worker_lost: bool) {
-        self.drivers[d].gone.entry(executor).or_insert(self.now);
-        if let Some(connected) = self.drivers[d].executors.remove(&executor) {
-            self.send(connected.link, Side::Listener, Message::ToExecutor(ToExecutor::Stop));
-            self.close(connected.link, Side::Listener);
-        }
-        let executor = ExecutorId(executor);
-        self.driver_handle(d, DriverEvent::ExecutorRemoved { executor, message, by_application, worker_lost });
     }
 
     fn cluster_failed(&mut self, d: usize, message: String) {
@@ -292,71 +295,6 @@ impl Cluster {
             let kill = KillExecutors { app_id: app_id.clone(), executor_ids: vec![executor] };
             self.tell_master(d, to_master::Message::KillExecutors(kill));
             self.executor_removed(d, executor, "no heartbeat".to_owned(), false, false);
-        }
-    }
-
-    // ---- with executors ----
-
-    pub(crate) fn driver_heard_executor(&mut self, d: usize, link: LinkId, message: ToDriver) {
-        let now = self.now;
-        let driver = &mut self.drivers[d];
-        if let Some(connected) = driver.executors.values_mut().find(|e| e.link == link) {
-            connected.heard = now;
-        }
-        match message {
-            ToDriver::Register { app_id, executor, host, block_address, cores } => {
-                if app_id != driver.app_id {
-                    // The handshake of another application fails.
-                    return self.close(link, Side::Listener);
-                }
-                if driver.executors.get(&executor).is_some_and(|e| e.link == link) {
-                    return; // a repeated message
-                }
-                driver.heard_on.insert(link, executor);
-                let known = driver.executors.insert(executor, Connected { link, heard: now });
-                let (executor_id, shuffle_service) = (ExecutorId(executor), None);
-                self.driver_handle(
-                    d,
-                    DriverEvent::ExecutorRegistered {
-                        executor: executor_id,
-                        host,
-                        block_address,
-                        shuffle_service,
-                        cores,
-                    },
-                );
-                // Refused ones have lost their link by now.
-                if known.is_none() && self.drivers[d].executors.contains_key(&executor) {
-                    self.send(link, Side::Listener, Message::ToExecutor(ToExecutor::Registered));
-                }
-            }
-            ToDriver::Updates(updates) => {
-                if let Some(executor) = driver.heard_on.get(&link).copied() {
-                    self.driver_handle(d, DriverEvent::TasksUpdated { executor: ExecutorId(executor), updates });
-                }
-            }
-            ToDriver::Heartbeat => {}
-        }
-    }
-
-    pub(crate) fn driver_closed(&mut self, d: usize, link: LinkId) {
-        if !self.drivers[d].lives() {
-            return;
-        }
-        if let Some((attempt, _)) = self.drivers[d].link.take_if(|(_, l)| *l == link) {
-            let reason = "the connection ended".to_owned();
-            return self.driver_search(d, Event::StreamClosed { attempt, reason });
-        }
-        let executor = self.drivers[d].executors.iter().find(|(_, e)| e.link == link).map(|(e, _)| *e);
-        if let Some(executor) = executor {
-            self.drivers[d].executors.remove(&executor);
-            self.driver_handle(d, DriverEvent::ExecutorDisconnected { executor: ExecutorId(executor) });
-        }
-    }
-
-    pub(crate) fn tell_executor(&mut self, d: usize, executor: u32, message: ToExecutor) {
-        if let Some(connected) = self.drivers[d].executors.get(&executor) {
-            self.send(connected.link, Side::Listener, Message::ToExecutor(message));
         }
     }
 }

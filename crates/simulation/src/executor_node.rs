@@ -13,6 +13,7 @@ use firesteel_worker::{ExecutorEnd, WorkerEvent};
 use crate::{
     cluster::{Action, Cluster},
     network::{LinkId, Message, Node, Process, Side, ToDriver, ToExecutor},
+    shuffle_service::service_address,
     task_run::{StageInfo, Store},
 };
 
@@ -28,12 +29,16 @@ pub(crate) struct ExecutorNode {
     pub(crate) memory_mb: u64,
     pub(crate) core: ExecutorCore,
     link: Option<LinkId>,
-    tasks: BTreeMap<TaskId, (TaskSpec, Arc<StageInfo>)>,
+    pub(crate) tasks: BTreeMap<TaskId, (TaskSpec, Arc<StageInfo>)>,
     /// Since when tasks wait for a slot.
     pub(crate) waiting: BTreeMap<TaskId, Tick>,
     /// Tasks that were asked to end.
-    flagged: BTreeMap<TaskId, String>,
+    pub(crate) flagged: BTreeMap<TaskId, String>,
     pub(crate) store: Store,
+    /// The shuffle service of its worker, if it serves the executor's files.
+    pub(crate) shuffle_service: Option<String>,
+    /// Tasks of barrier stages: the calls that they have made, and whether they wait.
+    pub(crate) calls: BTreeMap<TaskId, (u32, bool)>,
     pub(crate) since: Tick,
 }
 
@@ -53,6 +58,12 @@ impl ExecutorNode {
             waiting: BTreeMap::new(),
             flagged: BTreeMap::new(),
             store: Store::default(),
+            shuffle_service: launch
+                .application
+                .as_ref()
+                .filter(|a| a.shuffle_service)
+                .map(|_| service_address(process.worker)),
+            calls: BTreeMap::new(),
             since: now,
         }
     }
@@ -71,6 +82,7 @@ impl Cluster {
             executor: id.executor,
             host: format!("host{}", id.worker),
             block_address: node.block_address.clone(),
+            shuffle_service: node.shuffle_service.clone(),
             cores: node.cores,
         };
         let driver = node.driver;
@@ -105,7 +117,9 @@ impl Cluster {
             }
             ToExecutor::Kill { task, reason } => self.executor_handle(id, Event::Kill { task, reason }),
             ToExecutor::Recall(tasks) => self.executor_handle(id, Event::Recall { tasks }),
+            ToExecutor::BarrierAnswer { task, call, result } => self.barrier_answered(id, task, call, result),
             ToExecutor::DropShuffle(shuffle) => {
+                self.drop_served(id, shuffle);
                 if let Some(node) = self.executors.get_mut(&id) {
                     node.store.files.retain(|(s, _), _| *s != shuffle);
                     node.store.dropped.insert(shuffle);
@@ -132,21 +146,22 @@ impl Cluster {
         for effect in out {
             match effect {
                 Effect::Start { task, waited } => {
+                    self.check_barrier_start(id, task, waited);
                     if let Some(node) = self.executors.get_mut(&id) {
                         node.waiting.remove(&task);
                     }
                     if waited {
                         self.report(id, task, TaskOutcome::Running, Vec::new());
                     }
-                    let slow = self.chance(self.faults.slow_task)
-                        || id.pid.is_multiple_of(3) && self.chance(self.faults.slow_executor);
-                    let most = if slow { 3_000_000 } else { self.faults.task_time.as_micros() as u64 };
-                    let at = self.now + Duration::from_micros(200 + self.rng.below(most));
-                    self.schedule(at, Action::TaskEnds { process: id, task });
+                    self.task_works(id, task);
                 }
                 Effect::Flag { task, reason } => {
                     if let Some(node) = self.executors.get_mut(&id) {
                         node.flagged.insert(task, reason);
+                        if node.calls.get(&task).is_some_and(|(_, waits)| *waits) {
+                            let at = self.now + Duration::from_millis(1);
+                            self.schedule(at, Action::TaskEnds { process: id, task });
+                        }
                     }
                 }
                 Effect::NeverRan { task, reason } => {
@@ -185,14 +200,33 @@ impl Cluster {
     }
 
     pub(crate) fn task_ends(&mut self, id: Process, task: TaskId) {
+        if self.waits_at_barrier(id, task) {
+            return;
+        }
         let Some(node) = self.executors.get_mut(&id) else { return };
         let Some((spec, stage)) = node.tasks.remove(&task) else { return };
+        node.calls.remove(&task);
         let (outcome, blocks) = match node.flagged.remove(&task) {
             Some(reason) => (TaskOutcome::Failed(TaskFailure::Killed { reason }), Vec::new()),
             None => self.work(id, spec, &stage),
         };
         self.report(id, task, outcome, blocks);
         self.executor_handle(id, Event::Finished { task });
+    }
+
+    /// The task ends, or waits for others, after some time.
+    pub(crate) fn task_works(&mut self, id: Process, task: TaskId) {
+        let slow =
+            self.chance(self.faults.slow_task) || id.pid.is_multiple_of(3) && self.chance(self.faults.slow_executor);
+        let most = if slow { 3_000_000 } else { self.faults.task_time.as_micros() as u64 };
+        let at = self.now + Duration::from_micros(200 + self.rng.below(most));
+        self.schedule(at, Action::TaskEnds { process: id, task });
+    }
+
+    pub(crate) fn say(&mut self, id: Process, message: ToDriver) {
+        if let Some(link) = self.executors.get(&id).and_then(|e| e.link) {
+            self.send(link, Side::Opener, Message::ToDriver(message));
+        }
     }
 
     pub(crate) fn report(&mut self, id: Process, task: TaskId, outcome: TaskOutcome, blocks: Vec<BlockUpdate>) {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use firesteel_common::Tick;
-use firesteel_scheduler::{DriverEvent, JobSelection, PoolConfig, SchedulerConfig, SchedulingMode, SpeculationConfig};
+use firesteel_scheduler::{DriverEvent, JobSelection};
 use firesteel_worker::ExecutorEnd;
 
 use crate::{
@@ -28,6 +28,8 @@ pub struct Faults {
     pub delay: Duration,
     /// A task fails by its own fault.
     pub fail_task: u64,
+    /// A task of every fourth executor fails.
+    pub sick_executor: u64,
     /// A task takes up to three seconds.
     pub slow_task: u64,
     /// A task of every third executor takes up to three seconds.
@@ -64,6 +66,7 @@ impl Faults {
             refuse_connection: 0,
             delay: Duration::from_millis(2),
             fail_task: 0,
+            sick_executor: 0,
             slow_task: 0,
             slow_executor: 0,
             task_time: Duration::from_millis(30),
@@ -96,6 +99,9 @@ impl Faults {
         if rng.chance(50) {
             f.fail_task = 50 + rng.below(400);
             f.slow_task = 300;
+        }
+        if rng.chance(15) {
+            f.sick_executor = 1000 + rng.below(7000);
         }
         if rng.chance(25) {
             f.slow_executor = 3000 + rng.below(7000);
@@ -176,37 +182,6 @@ impl Cluster {
         ] {
             self.plan_fault(fault);
         }
-    }
-
-    /// What the schedulers of the next driver work by. A task takes two cores only where executors have them.
-    pub(crate) fn scheduler_config(&mut self, executor_cores: Option<u32>) -> SchedulerConfig {
-        let mut config = SchedulerConfig::default();
-        if self.rng.chance(40) {
-            config.speculation = Some(SpeculationConfig {
-                interval: Duration::from_millis(10 + self.rng.below(150)),
-                multiplier: 1.5 + self.rng.below(3) as f64,
-                quantile: [0.2, 0.5, 0.75, 0.9][self.rng.below(4) as usize],
-                min_task_runtime: Duration::from_millis(1 + self.rng.below(100)),
-                duration_threshold: self.rng.chance(30).then_some(Duration::from_millis(300)),
-            });
-        }
-        if self.rng.chance(30) {
-            config.mode = SchedulingMode::Fair;
-            let (weight, min_share) = (1 + self.rng.below(4) as u32, self.rng.below(3) as u32);
-            let mode = if self.rng.chance(50) { SchedulingMode::Fair } else { SchedulingMode::Fifo };
-            config.pools = vec![PoolConfig { mode, weight, min_share, ..PoolConfig::named("a") }];
-        }
-        if self.rng.chance(15) && executor_cores.is_some_and(|cores| cores >= 2) {
-            config.task_cpus = 2;
-        }
-        if self.rng.chance(30) {
-            let wait = Duration::from_millis(self.rng.below(500));
-            (config.locality_wait_process, config.locality_wait_node, config.locality_wait_rack) = (wait, wait, wait);
-        }
-        if self.rng.chance(30) {
-            config.racks = (0..WORKERS).map(|n| (format!("host{n}"), format!("rack{}", n % 2))).collect();
-        }
-        config
     }
 
     pub(crate) fn after(&mut self, at_most: Duration) -> Tick {
@@ -293,20 +268,13 @@ impl Cluster {
     }
 
     fn lose_some_data(&mut self) {
-        let files: Vec<_> = self.executors.iter().flat_map(|(id, e)| e.store.files.keys().map(|f| (*id, *f))).collect();
         let blocks: Vec<_> =
             self.executors.iter().flat_map(|(id, e)| e.store.cache.keys().map(|b| (*id, *b))).collect();
         let (file, disk) = (self.rng.chance(50), self.rng.chance(10));
-        if let Some((id, file)) = self.rng.pick(&files).copied().filter(|_| file) {
-            let Some(executor) = self.executors.get_mut(&id) else { return };
-            if disk {
-                executor.store.files.clear();
-                self.note(format_args!("{id} LOSES its disk"));
-            } else {
-                executor.store.files.remove(&file);
-                self.note(format_args!("{id} LOSES the file of {} {}", file.0, file.1));
-            }
-        } else if let Some((id, block)) = self.rng.pick(&blocks).copied() {
+        if file && self.lose_some_file(disk) {
+            return;
+        }
+        if let Some((id, block)) = self.rng.pick(&blocks).copied() {
             self.note(format_args!("{id} evicts partition {} of {} in silence", block.1, block.0));
             self.executors.get_mut(&id).map(|e| e.store.cache.remove(&block));
         }

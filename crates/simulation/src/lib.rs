@@ -8,26 +8,37 @@
 //!             │ starts       ▲          DriverCore)             partition: nodes that stand still, networks in parts
 //!             ▼              │                                  faults:    what goes wrong and how often
 //!         executor_node (ExecutorCore) ── task_run              checks:    what must hold after each step
+//!                                                               books:     what a driver was told, against what it does
+//!   shuffle_service, allocation, barrier: what applications     features:  which of these an application makes use of
+//!   use beyond plain tasks                                      counts:    how often each thing occurred
 //! ```
 //!
 //! There may be several drivers, each with a program of its own; one may crash and be started anew. [`run`] plays one seed and returns its [`Outcome`] with the trace; the same seed gives the same trace, byte for byte.
 //! The shells (sockets, processes, threads) are what is not simulated. [`model`] says what jobs should compute.
 
+mod allocation;
+mod barrier;
+mod books;
 mod checks;
 mod cluster;
+mod counts;
 mod driver_effects;
+mod driver_executors;
 mod driver_node;
 mod executor_node;
 mod faults;
+mod features;
 mod master_node;
 pub mod model;
 mod network;
 mod partition;
 mod pool;
+mod shuffle_service;
 mod summary;
 mod task_run;
 mod worker_node;
 
-pub use cluster::{Counts, Outcome, run, run_untold};
+pub use cluster::{Outcome, run, run_untold};
+pub use counts::Counts;
 pub use faults::Faults;
 pub use pool::run_many;

@@ -169,7 +169,8 @@ pub fn check(graph: &JobGraph, partitions: &[u32], results: &[Vec<Record>]) -> R
 }
 
 /// A program: an RDD graph from which jobs take prefixes, so that they share shuffles and cached RDDs.
-pub fn program(rng: &mut Rng, nodes: u32, indeterminate_percent: u64) -> Vec<GraphNode> {
+/// Of those with few partitions some begin a barrier stage.
+pub fn program(rng: &mut Rng, nodes: u32, indeterminate_percent: u64, barrier_percent: u64) -> Vec<GraphNode> {
     let mut program: Vec<GraphNode> = Vec::new();
     let mut shuffles = 0;
     for i in 0..nodes {
@@ -181,6 +182,7 @@ pub fn program(rng: &mut Rng, nodes: u32, indeterminate_percent: u64) -> Vec<Gra
         }
         node.cached = rng.chance(25);
         node.indeterminate = rng.chance(indeterminate_percent);
+        node.barrier = barrier_percent > 0 && node.partitions <= 5 && rng.chance(barrier_percent);
         program.push(node);
     }
     program

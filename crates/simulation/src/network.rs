@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use firesteel_common::{StageAttempt, TaskId, Tick};
 use firesteel_rpc::proto::deploy::{from_master, to_master};
 use firesteel_scheduler::{TaskSpec, TaskUpdate};
@@ -81,8 +82,21 @@ pub(crate) enum Message {
 /// What executors say to the driver.
 #[derive(Clone, Debug)]
 pub(crate) enum ToDriver {
-    Register { app_id: String, executor: u32, host: String, block_address: String, cores: u32 },
+    Register {
+        app_id: String,
+        executor: u32,
+        host: String,
+        block_address: String,
+        shuffle_service: Option<String>,
+        cores: u32,
+    },
     Updates(Vec<TaskUpdate>),
+    BarrierSync {
+        task: TaskId,
+        call: u32,
+        gathers: bool,
+        message: Bytes,
+    },
     Heartbeat,
 }
 
@@ -94,6 +108,7 @@ pub(crate) enum ToExecutor {
     Launch { tasks: Vec<(TaskSpec, Arc<StageInfo>)>, ended: Vec<StageAttempt> },
     Kill { task: TaskId, reason: String },
     Recall(Vec<TaskId>),
+    BarrierAnswer { task: TaskId, call: u32, result: Result<Arc<Vec<Bytes>>, String> },
     DropShuffle(firesteel_common::ShuffleId),
     DropRdd(firesteel_common::RddId),
     Stop,

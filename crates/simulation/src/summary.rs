@@ -31,6 +31,10 @@ fn summary(message: &Message) -> String {
             format!("StatusUpdates {}", each.join(", "))
         }
         Message::ToDriver(ToDriver::Heartbeat) => "Heartbeat".to_owned(),
+        Message::ToDriver(ToDriver::BarrierSync { task, call, gathers, .. }) => {
+            let what = if *gathers { "all_gather" } else { "barrier" };
+            format!("BarrierSync {task} waits at call {call}, {what}")
+        }
         Message::ToExecutor(ToExecutor::Launch { tasks, ended }) => {
             let one =
                 |(t, _): &(TaskSpec, Arc<StageInfo>)| format!("{} ({} partition {})", t.task, t.stage, t.partition);
@@ -39,6 +43,10 @@ fn summary(message: &Message) -> String {
             format!("LaunchTasks {}", text.join(", "))
         }
         Message::ToExecutor(ToExecutor::Registered) => "RegisteredExecutor".to_owned(),
+        Message::ToExecutor(ToExecutor::BarrierAnswer { task, call, result }) => match result {
+            Ok(messages) => format!("BarrierAnswer {task} goes on after call {call}, {} messages", messages.len()),
+            Err(reason) => format!("BarrierAnswer {task} FAILS at call {call}: {reason}"),
+        },
         Message::ToExecutor(other) => format!("{other:?}"),
     }
 }

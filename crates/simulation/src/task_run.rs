@@ -12,7 +12,7 @@ use firesteel_scheduler::{BlockUpdate, JobGraph, MapLocation, MapOutput, StageKi
 use crate::{
     cluster::Cluster,
     model::{self, Record, World},
-    network::{Node, Process},
+    network::Process,
 };
 
 /// What all tasks of a stage attempt share; it travels with them.
@@ -22,6 +22,8 @@ pub(crate) struct StageInfo {
     pub(crate) graph: Arc<JobGraph>,
     pub(crate) node: usize,
     pub(crate) shuffles: BTreeMap<ShuffleId, Arc<Vec<MapLocation>>>,
+    /// Its tasks wait for one another.
+    pub(crate) barrier: bool,
 }
 
 /// What a virtual executor keeps.
@@ -58,17 +60,8 @@ impl World for AtWork<'_> {
         };
         let mut records = Vec::new();
         for (map, l) in (0u32..).zip(maps.iter()) {
-            let holder = self.cluster.executors.iter().find(|(_, e)| e.block_address == *l.block_address);
-            let Some((id, holder)) = holder else {
-                return Err(failed(map, l.map_task, l.executor, "connection refused"));
-            };
-            if !self.cluster.reaches(Node::Executor(self.here), Node::Executor(*id)) {
-                return Err(failed(map, l.map_task, l.executor, "no answer"));
-            }
-            let Some(blocks) = holder.store.files.get(&(shuffle, l.map_task)) else {
-                return Err(failed(map, l.map_task, l.executor, "no such file"));
-            };
-            records.extend(blocks.get(reduce as usize).into_iter().flatten());
+            let read = self.cluster.read_block(self.here, shuffle, l, reduce);
+            records.extend(read.map_err(|why| failed(map, l.map_task, l.executor, why))?);
         }
         Ok(records)
     }
@@ -100,7 +93,8 @@ impl World for AtWork<'_> {
 impl Cluster {
     /// Does a task's work; what it leaves behind is in the executor's store.
     pub(crate) fn work(&mut self, here: Process, task: TaskSpec, stage: &StageInfo) -> (TaskOutcome, Vec<BlockUpdate>) {
-        if self.chance(self.faults.fail_task) {
+        let sick = here.pid % 4 == 1 && self.chance(self.faults.sick_executor);
+        if self.chance(self.faults.fail_task) || sick {
             let (message, location) = ("bad luck".to_owned(), "src/main.rs:7:9".to_owned());
             let failure = TaskFailure::Exception { message, location, panic: true };
             return (TaskOutcome::Failed(failure), Vec::new());
@@ -118,7 +112,7 @@ impl Cluster {
                     records.iter().for_each(|r| blocks[model::reducer(*r, reducers) as usize].push(*r));
                     let sizes: Vec<u8> = blocks.iter().map(|b| b.len().min(255) as u8).collect();
                     if !executor.store.dropped.contains(&shuffle) {
-                        executor.store.files.insert((shuffle, task.task), blocks);
+                        self.keep_output(here, shuffle, task.task, blocks);
                     }
                     TaskOutcome::MapOutput(MapOutput { map_task: task.task, sizes: sizes.into() })
                 }

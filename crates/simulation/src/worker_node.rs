@@ -13,6 +13,7 @@ use crate::{
     cluster::{Action, Cluster},
     executor_node::ExecutorNode,
     network::{LinkId, Message, Node, Process, Side},
+    shuffle_service::ServedFiles,
 };
 
 /// Cores and MiB of each worker.
@@ -25,6 +26,8 @@ pub(crate) struct WorkerNode {
     link: Option<(Attempt, LinkId)>,
     /// Which start of this worker it is: what was meant for an earlier one is not for it.
     pub(crate) start: u32,
+    /// The shuffle files that it serves.
+    pub(crate) service: ServedFiles,
 }
 
 impl Cluster {
@@ -37,7 +40,7 @@ impl Cluster {
             memory_mb: WORKER_MEMORY_MB,
         };
         let machine = Worker::new(identity, &self.url, MasterClientConfig::default(), self.rng.draw());
-        self.workers[n] = Some(WorkerNode { machine, link: None, start });
+        self.workers[n] = Some(WorkerNode { machine, link: None, start, service: ServedFiles::new() });
         self.note(format_args!("worker {n} starts"));
         self.worker_handle(n, WorkerEvent::Start);
     }
@@ -148,6 +151,7 @@ impl Cluster {
                 }
                 WorkerEffect::RemoveApplication { app_id } => {
                     self.note(format_args!("worker {n} removes the files of {app_id}"));
+                    self.remove_served(n, &app_id);
                 }
                 WorkerEffect::Leave => self.violated(format!("worker {n} leaves and nobody decommissioned it")),
                 WorkerEffect::GiveUp { error } => self.violated(format!("worker {n} gives up: {error}")),

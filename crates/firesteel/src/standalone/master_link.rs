@@ -60,6 +60,8 @@ pub(super) struct MasterLink {
     app_id: Option<String>,
     next_executor_id: u32,
     executor_limit: Option<u32>,
+    /// The limit that the last registration named.
+    registered_limit: Option<u32>,
     search: MasterClient,
     /// Counts the searches: the first is impatient, later ones are not.
     searches: u64,
@@ -90,6 +92,7 @@ impl MasterLink {
             app_id: None,
             next_executor_id: 0,
             executor_limit: None,
+            registered_limit: None,
             searches: 0,
             stream: None,
             inbox,
@@ -208,6 +211,10 @@ impl MasterLink {
                 self.app_id = Some(m.app_id.clone());
                 self.next_beat = Some(Instant::now() + self.beat);
                 self.news.push_back(News::Registered { app_id: m.app_id });
+                // It was asked for others while the registration was on its way.
+                if let Some(total) = self.executor_limit.filter(|_| self.executor_limit != self.registered_limit) {
+                    self.request_executors(total);
+                }
             }
             Message::RegisterApplicationFailed(m) => self.handle(Event::Rejected { attempt, reason: m.reason }),
             Message::MasterInStandby(_) => self.handle(Event::Standby { attempt }),
@@ -290,6 +297,7 @@ impl MasterLink {
             next_executor_id: self.next_executor_id,
             executor_limit: self.executor_limit,
         });
+        self.registered_limit = self.executor_limit;
         self.send(message);
     }
 

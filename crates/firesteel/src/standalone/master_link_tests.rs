@@ -139,6 +139,37 @@ async fn after_a_loss_the_application_comes_back_under_its_id_and_no_executor_id
 }
 
 #[tokio::test]
+async fn executors_that_are_asked_for_while_the_registration_is_on_its_way_are_asked_for_again() {
+    let a = listener();
+    let mut link = link(&[&a], 3);
+    link.limit_executors(Some(0));
+    let mut master = serve(a);
+    let mut peer = tokio::select! {
+        _ = link.next() => panic!("nobody has answered"),
+        peer = master.peer() => peer,
+    };
+    let registered = tokio::select! {
+        _ = link.next() => panic!("nobody has answered"),
+        registered = registration(&mut peer) => registered,
+    };
+    assert_eq!(registered.executor_limit, Some(0));
+    link.request_executors(3);
+    accept(&peer);
+    assert!(matches!(link.next().await, News::Registered { .. }));
+    let total = loop {
+        tokio::select! {
+            news = link.next() => panic!("{}", matches!(news, News::Failed(_))),
+            message = received(&mut peer) => match message {
+                to_master::Message::ApplicationHeartbeat(_) => {}
+                to_master::Message::RequestExecutors(m) => break m.total,
+                other => panic!("{other:?}"),
+            },
+        }
+    };
+    assert_eq!(total, 3);
+}
+
+#[tokio::test]
 async fn where_no_master_is_the_error_names_every_address_after_bounded_attempts() {
     let (a, b) = (listener(), listener());
     let addresses = [a.local_addr().unwrap().to_string(), b.local_addr().unwrap().to_string()];

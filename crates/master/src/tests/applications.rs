@@ -75,6 +75,24 @@ fn an_application_gets_no_more_executors_than_it_asks_for() {
 }
 
 #[test]
+fn executors_that_are_asked_for_without_a_stream_are_launched_when_the_driver_comes_back() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 4096);
+    let register = |app_id: &str, executor_limit| match register_application(application(None, 512, Some(1)), app_id) {
+        to_master::Message::RegisterApplication(m) => {
+            to_master::Message::RegisterApplication(RegisterApplication { executor_limit, ..m })
+        }
+        other => other,
+    };
+    c.say(10, register("", Some(0)));
+    assert_eq!(c.launches(), []);
+    let app_id = c.master.applications().keys().next().unwrap().clone();
+    c.close(10);
+    c.say(11, register(&app_id, Some(2)));
+    assert_eq!(c.launches(), [(1, 0, 1), (1, 1, 1)]);
+}
+
+#[test]
 fn a_limit_counts_executors_of_any_size() {
     let mut c = Cluster::default();
     c.worker(1, 4, 4096);

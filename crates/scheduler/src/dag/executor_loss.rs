@@ -3,7 +3,10 @@
 
 use firesteel_common::{ExecutorId, ShuffleId, TaskFailure, Tick};
 
-use crate::{driver_core::DriverCore, effect::DriverEffect};
+use crate::{
+    driver_core::{DriverCore, RETIREMENT},
+    effect::DriverEffect,
+};
 
 impl DriverCore {
     pub(crate) fn executor_registered(
@@ -59,6 +62,16 @@ impl DriverCore {
         }
         let failure = TaskFailure::ExecutorLost { executor, by_application, message: message.to_owned() };
         self.redo_lost(now, &dropped, failure, out);
+    }
+
+    /// An executor is about to end by the driver's wish: it gets nothing any more, and nobody is sent to what it holds,
+    /// unless others serve that.
+    pub(crate) fn give_back(&mut self, now: Tick, executor: ExecutorId, out: &mut Vec<DriverEffect>) {
+        self.tasks.executors.disconnect(executor, now + RETIREMENT);
+        self.blocks.remove_executor(executor);
+        let dropped = self.outputs.remove_executor(executor, false);
+        let message = "it was given back".to_owned();
+        self.redo_lost(now, &dropped, TaskFailure::ExecutorLost { executor, by_application: false, message }, out);
     }
 
     /// Removes executors that disconnected and whose reason did not come in time.

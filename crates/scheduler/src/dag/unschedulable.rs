@@ -6,9 +6,6 @@ use firesteel_common::{ExecutorId, Tick};
 
 use crate::{driver_core::DriverCore, effect::DriverEffect, error::JobError, tasks::SetKey};
 
-/// An excluded executor that is told to end has this long for it.
-const END: std::time::Duration = std::time::Duration::from_secs(30);
-
 impl DriverCore {
     /// A set has nothing left to do: what failed in it on the way is held against executors for a time.
     pub(crate) fn set_succeeded(&mut self, now: Tick, key: SetKey, out: &mut Vec<DriverEffect>) {
@@ -32,7 +29,7 @@ impl DriverCore {
         }
         let reason = "too many tasks failed there (spark.excludeOnFailure.killExcludedExecutors)";
         for executor in &executors {
-            self.tasks.executors.disconnect(*executor, now + END);
+            self.give_back(now, *executor, out);
         }
         let executors = executors.into_iter().map(|e| (e, reason.to_owned())).collect();
         out.push(DriverEffect::RetireExecutors { executors });

@@ -105,3 +105,26 @@ fn an_executor_that_joins_gets_waiting_tasks() {
     d.register(2, "h", 2);
     assert_eq!(d.running.len(), 3);
 }
+
+#[test]
+fn nobody_is_sent_to_what_an_executor_held_that_was_given_back() {
+    let allocation = AllocationConfig {
+        idle_timeout: Duration::from_secs(1),
+        shuffle_timeout: Some(Duration::from_secs(2)),
+        ..AllocationConfig::default()
+    };
+    let mut d = Driver::with(SchedulerConfig { allocation: Some(allocation), ..SchedulerConfig::default() });
+    d.register(1, "h1", 1);
+    d.submit(0, two_stages(2, 1));
+    d.run_out();
+    (0..30).for_each(|_| d.advance(Duration::from_millis(100)));
+    assert!(d.effects.iter().any(|e| matches!(e, DriverEffect::RetireExecutors { .. })));
+    // Its end has not been reported.
+    d.register(2, "h2", 1);
+    d.submit(1, two_stages(2, 1));
+    d.run_out();
+    assert!(d.succeeded(1));
+    assert!(!d.effects.iter().any(|e| matches!(e, DriverEffect::TaskFailed { .. })));
+    let read = d.reads.values().last().unwrap().values().flatten();
+    assert!(read.map(|l| l.executor).eq([ExecutorId(2), ExecutorId(2)]));
+}

@@ -146,7 +146,7 @@ impl Chaos {
         let excludes = config.exclusion.is_some();
         let nodes = 2 + rng.below(8) as u32;
         let indeterminate = if rng.chance(50) { 15 } else { 0 };
-        let program = model::program(&mut rng, nodes, indeterminate);
+        let program = model::program(&mut rng, nodes, indeterminate, 0);
         let mut c = Chaos {
             d: Driver::with(config),
             rng,
