@@ -3,7 +3,7 @@
 //! ```text
 //!  descriptors ─▶ lifeline watched ─▶ launch message read ─▶ block server's port bound ─▶ stream to the driver
 //!    ─▶ RegisterExecutor (with the hash of /proc/self/exe) ─▶ RegisteredExecutor (settings) ─▶ tasks, heartbeats
-//!    ─▶ the stream closes, or StopExecutor ─▶ exit
+//!    ─▶ the stream closes, StopExecutor, or all is done after DecommissionExecutor ─▶ exit
 //! ```
 //!
 //! Standard error is what the worker shows of an executor that did not end well, so errors go there.
@@ -117,6 +117,10 @@ async fn run_executor(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
     let stopped = receive(&registered.executor, &mut registered.stream).await;
     if stopped {
         tracing::info!(app_id, executor_id, "the driver stopped the executor");
+        return Ok(0);
+    }
+    if registered.end.has_left() {
+        tracing::info!(app_id, executor_id, "decommissioned: this executor holds nothing any more");
         return Ok(0);
     }
     if registered.end.reached() {

@@ -13,6 +13,31 @@ use crate::core::Reaper;
 /// No result larger than this goes into a message, whatever the key says: several share one.
 const LARGEST_DIRECT_RESULT: u64 = 1 << 20;
 
+/// What a decommissioned executor has others take (`spark.storage.decommission.*`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DecommissionSettings {
+    /// Kept partitions.
+    pub cached: bool,
+    /// Map outputs, where nobody else serves them.
+    pub map_outputs: bool,
+    /// After so many failures a block is given up.
+    pub max_failures: u32,
+    /// So many are moved at a time.
+    pub threads: u32,
+}
+
+impl DecommissionSettings {
+    fn from_conf(conf: &Conf) -> Result<DecommissionSettings, ConfError> {
+        let on = conf.get(&keys::STORAGE_DECOMMISSION_ENABLED)?;
+        Ok(DecommissionSettings {
+            cached: on && conf.get(&keys::STORAGE_DECOMMISSION_RDD_BLOCKS)?,
+            map_outputs: on && conf.get(&keys::STORAGE_DECOMMISSION_SHUFFLE_BLOCKS)?,
+            max_failures: conf.get(&keys::STORAGE_DECOMMISSION_MAX_FAILURES)?,
+            threads: conf.get(&keys::STORAGE_DECOMMISSION_SHUFFLE_THREADS)?,
+        })
+    }
+}
+
 /// Settings that come from configuration keys.
 #[derive(Clone, Debug)]
 pub struct ExecutorSettings {
@@ -22,6 +47,8 @@ pub struct ExecutorSettings {
     pub max_direct_result: u64,
     /// How tasks are watched that were asked to end (`spark.task.reaper.*`); None for not at all.
     pub reaper: Option<Reaper>,
+    /// What others take when the executor is decommissioned.
+    pub decommission: DecommissionSettings,
     /// How often the executor beats; None for one in the driver's own process.
     pub heartbeat: Option<Duration>,
 }
@@ -39,6 +66,7 @@ impl ExecutorSettings {
                     kill_timeout: conf.get(&keys::REAPER_KILL_TIMEOUT)?,
                 }),
             },
+            decommission: DecommissionSettings::from_conf(conf)?,
             heartbeat: Some(conf.get(&keys::EXECUTOR_HEARTBEAT_INTERVAL)?),
         })
     }

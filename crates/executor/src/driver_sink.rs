@@ -22,6 +22,8 @@ struct State {
     last_words: bool,
     /// The driver has closed its side too, so it has everything that was sent.
     ended: bool,
+    /// The executor was decommissioned and has closed its side.
+    left: bool,
 }
 
 /// Whether the stream has ended, and whether the executor ended it to abort.
@@ -36,6 +38,13 @@ impl StreamEnd {
         state.ended = true;
         changed.notify_all();
         state.last_words
+    }
+}
+
+impl StreamEnd {
+    /// Whether the executor has ended the stream because it leaves.
+    pub fn has_left(&self) -> bool {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).left
     }
 }
 
@@ -105,6 +114,11 @@ impl StatusSink for DriverSink {
 
     fn heartbeat(&self) {
         self.lost(self.send_message(Message::Heartbeat(ExecutorHeartbeat { executor_id: self.executor_id })));
+    }
+
+    fn leave(&self) {
+        self.end.0.0.lock().unwrap_or_else(PoisonError::into_inner).left = true;
+        self.tx.close("the executor was decommissioned and holds nothing any more");
     }
 
     /// Closes the stream, which sends what is queued, and waits until the driver has closed its side in answer.

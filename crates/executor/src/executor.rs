@@ -11,14 +11,15 @@ use firesteel_rdd::barrier::{BarrierCall, BarrierSync};
 use firesteel_rdd::cache::copy_to_peers;
 use firesteel_rdd::task::{KillFlag, TaskError};
 use firesteel_rpc::proto::executor::{
-    self as proto, BarrierAnswer, BarrierTask, BlockUpdate, GivenBack, LaunchTasks, ReplicateBlock, Running,
-    StatusUpdate, status_update, to_executor::Message,
+    self as proto, BarrierAnswer, BarrierTask, BlockUpdate, DecommissionExecutor, GivenBack, LaunchTasks,
+    ReplicateBlock, Running, StatusUpdate, status_update, to_executor::Message,
 };
 use firesteel_storage::{Abort, BlockId, StorageLevel};
 
 use crate::attempt::{Attempt, failed};
 use crate::config::ExecutorConfig;
 use crate::core::{Effect, Event, ExecutorCore};
+use crate::decommission::Departure;
 use crate::panics::{self, BeforeAbort};
 use crate::pool::TaskThreads;
 use crate::stage::StageSlot;
@@ -44,6 +45,7 @@ struct Inner {
     table: Mutex<Table>,
     threads: TaskThreads,
     status: StatusBatcher,
+    departure: Departure,
 }
 
 /// What is to be done after the table is no longer locked.
@@ -78,6 +80,7 @@ impl Executor {
             }),
             threads: TaskThreads::new("firesteel-task", threads, config.settings.stack_bytes),
             status: StatusBatcher::new(sink),
+            departure: Departure::default(),
             config,
         }))
     }
@@ -99,6 +102,7 @@ impl Executor {
             }
             Message::RemoveBroadcast(remove) => inner.remove_broadcast(BroadcastId(remove.broadcast_id)),
             Message::ReplicateBlock(block) => inner.replicate(block),
+            Message::DecommissionExecutor(orders) => inner.decommission(orders),
             Message::BarrierAnswer(answer) => inner.barrier_answer(answer),
             Message::RemoveShuffle(remove) => inner.remove_shuffle(ShuffleId(remove.shuffle_id)),
             Message::Handshake(_) | Message::RegisteredExecutor(_) | Message::RegisterExecutorFailed(_) => {
@@ -154,11 +158,13 @@ impl Inner {
     }
 
     fn launch(self: &Arc<Self>, launch: LaunchTasks) {
+        let _reporting = self.departure.reporting();
         let todo = self.lock().launch(self.now(), launch, self.status.sink());
         self.carry_out(todo);
     }
 
     fn event(self: &Arc<Self>, event: Event) {
+        let _reporting = self.departure.reporting();
         let todo = self.lock().handle(self.now(), event);
         self.carry_out(todo);
     }
@@ -211,6 +217,7 @@ impl Inner {
         while let Some(attempt) = next.take() {
             let before_abort = cfg!(panic = "abort").then(|| self.last_words(attempt.task));
             let ended = attempt.run(&self.config, before_abort);
+            let _reporting = self.departure.reporting();
             let mut table = self.lock();
             if let Some(block) = ended.result_block {
                 table.results.entry(attempt.stage).or_default().push(block);
@@ -228,6 +235,7 @@ impl Inner {
     }
 
     fn ended(self: &Arc<Self>, task: TaskId, update: StatusUpdate) {
+        let _reporting = self.departure.reporting();
         let mut todo = self.lock().handle(self.now(), Event::Finished { task });
         todo.updates.insert(0, update);
         self.carry_out(todo);
@@ -275,6 +283,29 @@ impl Inner {
         if let Err(e) = self.threads.execute(replicate) {
             tracing::warn!(error = %e, "cannot start a thread to replicate a cached partition");
         }
+    }
+
+    /// Ends in order: others take what is here while the last tasks run.
+    fn decommission(self: &Arc<Self>, orders: DecommissionExecutor) {
+        if !self.departure.order(orders) {
+            return;
+        }
+        tracing::info!("decommissioned: no more tasks come, and others take what this executor holds");
+        let inner = self.clone();
+        let leave = move || {
+            inner.departure.leave(&inner.config, &inner.status, || inner.is_idle());
+            inner.event(Event::Stop { reason: "the executor was decommissioned".to_owned() });
+            inner.status.leave(LAST_WORDS);
+        };
+        if let Err(error) = std::thread::Builder::new().name("firesteel-leave".into()).spawn(leave) {
+            tracing::error!(%error, "cannot start the thread that moves what this executor holds; it stays as it is");
+        }
+    }
+
+    /// No task is here, and no result that the driver may still fetch.
+    fn is_idle(&self) -> bool {
+        let table = self.lock();
+        table.core.tasks() == 0 && table.results.is_empty()
     }
 
     /// Removing files takes its time: not on the thread that hears the driver.

@@ -20,6 +20,7 @@ pub mod backend;
 pub mod bootstrap;
 pub mod config;
 pub mod core;
+mod decommission;
 mod driver_sink;
 pub mod error;
 mod executor;
@@ -28,7 +29,7 @@ mod pool;
 mod stage;
 pub mod status;
 
-pub use config::{ExecutorConfig, ExecutorSettings};
+pub use config::{DecommissionSettings, ExecutorConfig, ExecutorSettings};
 pub use error::ExecutorError;
 pub use executor::Executor;
 pub use status::StatusSink;

@@ -17,6 +17,9 @@ pub trait StatusSink: Send + Sync + 'static {
     /// Tells the driver that the executor lives.
     fn heartbeat(&self) {}
 
+    /// Closes the way to the driver, after what was sent: the executor holds nothing any more and ends.
+    fn leave(&self) {}
+
     /// Returns when everything sent has reached the driver, or after `limit`. Called when the process is about to abort,
     /// so the sink may close the stream for that.
     fn flush(&self, _limit: Duration) {}
@@ -80,17 +83,31 @@ impl StatusBatcher {
     /// Waits until nothing is queued here nor on its way to the driver, at most for `limit`.
     pub fn flush(&self, limit: Duration) {
         let until = Instant::now() + limit;
+        if self.hand_over(until) {
+            self.0.sink.flush(until.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Hands over what is queued, and closes the way to the driver behind it.
+    pub fn leave(&self, limit: Duration) {
+        if !self.hand_over(Instant::now() + limit) {
+            tracing::warn!(?limit, "the last news did not go to the driver in time");
+        }
+        self.0.sink.leave();
+    }
+
+    /// Waits until nothing is queued here, and says whether that was in time.
+    fn hand_over(&self, until: Instant) -> bool {
         self.0.send(self.0.lock());
         let mut state = self.0.lock();
         while state.sending {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                return false;
             }
             state = self.0.idle.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        drop(state);
-        self.0.sink.flush(until.saturating_duration_since(Instant::now()));
+        true
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use firesteel_common::{
-    Data, Env, JobId, RddId,
+    Data, Env, ExecutorId, JobId, RddId,
     conf::{Conf, keys},
 };
 use firesteel_rdd::{
@@ -62,6 +62,8 @@ struct Inner {
     messages: Mutex<mpsc::Sender<Message>>,
     next_job: AtomicU32,
     stopped: AtomicBool,
+    /// The executor is on threads of this process.
+    local: bool,
     running: Mutex<Option<Running>>,
 }
 
@@ -85,6 +87,7 @@ impl Context {
         };
         let parallelism = get(&conf, &keys::DEFAULT_PARALLELISM)?;
         let cores = Arc::new(AtomicU32::new(1));
+        let local = matches!(master, Master::Local { .. });
         let (driver, backend) = match master {
             Master::Local { threads, .. } => local::start(&conf, config, threads, &cores)?,
             Master::LocalCluster { .. } | Master::Standalone(_) => standalone::start(&conf, config, master, &cores)?,
@@ -105,6 +108,7 @@ impl Context {
             messages,
             next_job: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
+            local,
             running: Mutex::new(Some(Running { driver, backend })),
         });
         Ok(Context { inner })
@@ -245,6 +249,41 @@ impl Context {
     /// The partitions of all of `rdds`, in order.
     pub fn union<T: Data>(&self, rdds: &[Rdd<T>]) -> Rdd<T> {
         Rdd::union_of(&self.inner.scope, rdds)
+    }
+
+    /// The numbers of the executors that are connected now, in order.
+    ///
+    /// # Errors
+    /// When the Context was stopped.
+    #[doc(alias = "getExecutorIds")]
+    pub fn executor_ids(&self) -> Result<Vec<u32>> {
+        let (reply, answer) = mpsc::channel();
+        self.inner.tell(Message::Executors { reply })?;
+        let executors = answer.recv().map_err(|_| Error::Stopped)?;
+        Ok(executors.into_iter().map(|executor| executor.0).collect())
+    }
+
+    /// Has executors leave: they get no more tasks, end those that they run, have other executors take the partitions and
+    /// map outputs that they hold, and end. The master gives others in their place when it can. Returns those that are
+    /// connected, and so will leave, in order; does not wait for them.
+    ///
+    /// # Errors
+    /// When `spark.decommission.enabled` is false, in `local[N]`, or when the Context was stopped.
+    #[doc(alias = "decommissionExecutors")]
+    pub fn decommission_executors(&self, executors: &[u32]) -> Result<Vec<u32>> {
+        if !get(&self.inner.conf, &keys::DECOMMISSION_ENABLED)? {
+            let why = "executors are not decommissioned: set spark.decommission.enabled to true";
+            return Err(Error::InvalidArgument(why.to_owned()));
+        }
+        if self.inner.local {
+            let why = "the only executor of local[N] is this process: it cannot be decommissioned";
+            return Err(Error::InvalidArgument(why.to_owned()));
+        }
+        let (reply, answer) = mpsc::channel();
+        let executors = executors.iter().copied().map(ExecutorId).collect();
+        self.inner.tell(Message::Decommission { executors, reason: "the program asked for it".to_owned(), reply })?;
+        let leaving = answer.recv().map_err(|_| Error::Stopped)?;
+        Ok(leaving.into_iter().map(|executor| executor.0).collect())
     }
 
     /// Gives up the executors. Running jobs fail; actions of RDDs that are still held give [`Error::Stopped`].

@@ -43,7 +43,8 @@ pub(crate) fn scheduler_config(conf: &Conf, master: &Master) -> Result<Scheduler
         proactive_replication: get(conf, &keys::STORAGE_REPLICATION_PROACTIVE)?,
         allocation: allocation_config(conf, master)?,
         unregister_output_on_host: get(conf, &keys::FETCH_FAILURE_UNREGISTER_OUTPUT_ON_HOST)?,
-        ..SchedulerConfig::default()
+        decommission_idle: get(conf, &keys::DECOMMISSION_ENABLED)?,
+        decommission_kill_timeout: get(conf, &keys::EXECUTOR_DECOMMISSION_FORCE_KILL_TIMEOUT)?,
     })
 }
 

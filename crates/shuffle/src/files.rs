@@ -39,6 +39,12 @@ pub fn index_name(shuffle: ShuffleId, map_task: TaskId) -> String {
     format!("shuffle_{}_{}.index", shuffle.0, map_task.0)
 }
 
+/// The task whose index file has this name; `None` for any other name.
+pub(crate) fn map_task_of(index_name: &str, shuffle: ShuffleId) -> Option<TaskId> {
+    let task = index_name.strip_prefix(&format!("shuffle_{}_", shuffle.0))?.strip_suffix(".index")?;
+    task.parse().ok().map(TaskId)
+}
+
 /// A file that is removed unless it is kept under its final name.
 pub(crate) struct TempFile {
     pub file: File,
@@ -55,6 +61,14 @@ impl TempFile {
         match File::options().read(true).write(true).create(true).truncate(true).open(&path) {
             Ok(file) => Ok(TempFile { file, path, kept: false }),
             Err(source) => Err(ShuffleError::File { action: "create", path, source }),
+        }
+    }
+
+    /// A file that is there, under a name of its own.
+    pub fn of(path: PathBuf) -> Result<TempFile, ShuffleError> {
+        match File::open(&path) {
+            Ok(file) => Ok(TempFile { file, path, kept: false }),
+            Err(source) => Err(ShuffleError::File { action: "open", path, source }),
         }
     }
 
@@ -121,7 +135,7 @@ pub(crate) fn encode_index(blocks: &[(u64, u32)]) -> Vec<u8> {
 pub(crate) struct MapFiles {
     pub data: Arc<File>,
     pub data_path: PathBuf,
-    index: File,
+    index: Arc<File>,
     index_path: PathBuf,
     reducers: u32,
 }
@@ -131,7 +145,7 @@ impl MapFiles {
         let open = |path: &PathBuf| {
             File::open(path).map_err(|source| BlockError::File { action: "open", path: path.clone(), source })
         };
-        let index = open(&index_path)?;
+        let index = Arc::new(open(&index_path)?);
         let data = Arc::new(open(&data_path)?);
         let mut header = [0; INDEX_HEADER];
         read_exact(&index, &index_path, &mut header, 0)?;
@@ -160,6 +174,69 @@ impl MapFiles {
         Ok(BlockRange { offset, len, crc32c })
     }
 
+    /// The whole files as they are sent, data and index. Their receiver checks the data by the index.
+    pub fn whole(&self) -> Result<(BlockData, BlockData), BlockError> {
+        let data_len = self.data_len()?;
+        let index_len = INDEX_HEADER as u64 + (u64::from(self.reducers) + 1) * INDEX_ENTRY as u64;
+        let whole = |file: &Arc<File>, path: &PathBuf, len| BlockData::File {
+            file: file.clone(),
+            path: path.clone(),
+            offset: 0,
+            len,
+            crc32c: None,
+        };
+        Ok((whole(&self.data, &self.data_path, data_len), whole(&self.index, &self.index_path, index_len)))
+    }
+
+    /// What the index says of the data file's length.
+    fn data_len(&self) -> Result<u64, BlockError> {
+        let mut end = [0; 8];
+        let at = INDEX_HEADER as u64 + u64::from(self.reducers) * INDEX_ENTRY as u64;
+        read_exact(&self.index, &self.index_path, &mut end, at)?;
+        Ok(u64::from_le_bytes(end))
+    }
+
+    /// Reads all blocks and compares them with their checksums.
+    pub fn verify(&self) -> Result<(), BlockError> {
+        let (expected, actual) = (self.data_len()?, self.actual_len()?);
+        if expected != actual {
+            return Err(corrupt(&self.data_path, &format!("it has {actual} bytes where the index says {expected}")));
+        }
+        let mut piece = vec![0; PIECE];
+        for reduce in 0..self.reducers {
+            let range = self.range(reduce)?;
+            let sum = self.sum(range, &mut piece)?;
+            self.compare(reduce, sum, range.crc32c)?;
+        }
+        Ok(())
+    }
+
+    fn actual_len(&self) -> Result<u64, BlockError> {
+        let looked = self.data.metadata();
+        let failed = |source| BlockError::File { action: "look at", path: self.data_path.clone(), source };
+        looked.map(|data| data.len()).map_err(failed)
+    }
+
+    /// CRC-32C of a range of the data file, which is read piece by piece.
+    fn sum(&self, range: BlockRange, piece: &mut [u8]) -> Result<u32, BlockError> {
+        let (mut crc, mut at) = (0, 0);
+        while at < range.len {
+            let n = (range.len - at).min(piece.len() as u64) as usize;
+            read_exact(&self.data, &self.data_path, &mut piece[..n], range.offset + at)?;
+            crc = crc32c::crc32c_append(crc, &piece[..n]);
+            at += n as u64;
+        }
+        Ok(crc)
+    }
+
+    fn compare(&self, reduce: u32, actual: u32, written: u32) -> Result<(), BlockError> {
+        if actual == written {
+            return Ok(());
+        }
+        let message = format!("the CRC-32C of reducer {reduce}'s block is {actual:08x}, {written:08x} was written");
+        Err(corrupt(&self.data_path, &message))
+    }
+
     /// The block of `reduce` as it is sent.
     pub fn block(&self, reduce: u32) -> Result<BlockData, BlockError> {
         let BlockRange { offset, len, crc32c } = self.range(reduce)?;
@@ -170,26 +247,14 @@ impl MapFiles {
     /// Reads and checks the block of `reduce` into `body`; one of more than `limit` bytes is checked and left in its file.
     pub fn read(&self, reduce: u32, limit: u64, body: &mut BlockBody) -> Result<(), BlockError> {
         let BlockRange { offset, len, crc32c } = self.range(reduce)?;
-        let actual = self
-            .data
-            .metadata()
-            .map_err(|source| BlockError::File { action: "look at", path: self.data_path.clone(), source })?
-            .len();
+        let actual = self.actual_len()?;
         // Before the length is believed and memory reserved for it.
         if offset.checked_add(len).is_none_or(|end| end > actual) {
             let message = format!("it has {actual} bytes where the index says {len} at {offset} for reducer {reduce}");
             return Err(corrupt(&self.data_path, &message));
         }
         let actual = if len > limit {
-            let mut piece = vec![0; PIECE];
-            let mut crc = 0;
-            let mut at = 0;
-            while at < len {
-                let n = (len - at).min(PIECE as u64) as usize;
-                read_exact(&self.data, &self.data_path, &mut piece[..n], offset + at)?;
-                crc = crc32c::crc32c_append(crc, &piece[..n]);
-                at += n as u64;
-            }
+            let crc = self.sum(BlockRange { offset, len, crc32c }, &mut vec![0; PIECE])?;
             body.set_file(self.data.clone(), self.data_path.clone(), offset, len);
             crc
         } else {
@@ -203,11 +268,7 @@ impl MapFiles {
             }
             crc
         };
-        if actual != crc32c {
-            let message = format!("the CRC-32C of reducer {reduce}'s block is {actual:08x}, {crc32c:08x} was written");
-            return Err(corrupt(&self.data_path, &message));
-        }
-        Ok(())
+        self.compare(reduce, actual, crc32c)
     }
 }
 

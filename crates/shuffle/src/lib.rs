@@ -15,6 +15,7 @@
 //! Callers: the operators of `rdd` write, read and combine; executor and driver own a [`ShuffleManager`]. This crate
 //! calls `storage` for blocks of other executors and serves its own files as a `BlockSource`.
 
+mod adoption;
 pub mod aggregate;
 mod block_body;
 pub mod combine_table;

@@ -14,7 +14,7 @@ use firesteel_common::{
     ExecutorId, ShuffleId, TaskId,
     conf::{Conf, ConfError, keys},
 };
-use firesteel_storage::{Abort, BlockClient, BlockData, BlockError, BlockId, BlockSource, ScratchFile};
+use firesteel_storage::{Abort, BlockClient, BlockData, BlockError, BlockId, BlockSource, NotAdopted, ScratchFile};
 
 use crate::{
     Compression, ShuffleBlocks, ShuffleError, ShuffleInput,
@@ -95,12 +95,12 @@ pub struct ShuffleManager {
     config: ShuffleConfig,
     client: BlockClient,
     /// Shuffles that have directories.
-    written: Mutex<BTreeSet<ShuffleId>>,
+    pub(crate) written: Mutex<BTreeSet<ShuffleId>>,
     /// Indexes of local directories in which nothing could be made.
     failed_dirs: Mutex<BTreeSet<usize>>,
     open: Mutex<OpenFiles>,
     /// How many files there were for large blocks.
-    scratch_files: AtomicU64,
+    pub(crate) scratch_files: AtomicU64,
     /// How many spill files there were.
     spills: AtomicU64,
 }
@@ -219,7 +219,12 @@ impl ShuffleManager {
     }
 
     /// The open files of a map task, in one of these local directories of an executor.
-    fn files(&self, dirs: &[PathBuf], shuffle: ShuffleId, map_task: TaskId) -> Result<Arc<MapFiles>, BlockError> {
+    pub(crate) fn files(
+        &self,
+        dirs: &[PathBuf],
+        shuffle: ShuffleId,
+        map_task: TaskId,
+    ) -> Result<Arc<MapFiles>, BlockError> {
         let key = (shuffle, map_task);
         if let Some(files) = self.open().get(&key) {
             return Ok(files.clone());
@@ -283,10 +288,17 @@ impl ShuffleManager {
 
 impl BlockSource for ShuffleManager {
     fn open(&self, id: &BlockId) -> Result<BlockData, BlockError> {
-        let BlockId::Shuffle { shuffle, map_task, reduce } = *id else {
-            return Err(BlockError::NotFound { id: *id });
-        };
-        self.files(&self.config.dirs, shuffle, map_task)?.block(reduce)
+        let files = |shuffle, map_task| self.files(&self.config.dirs, shuffle, map_task);
+        match *id {
+            BlockId::Shuffle { shuffle, map_task, reduce } => files(shuffle, map_task)?.block(reduce),
+            BlockId::ShuffleData { shuffle, map_task } => Ok(files(shuffle, map_task)?.whole()?.0),
+            BlockId::ShuffleIndex { shuffle, map_task } => Ok(files(shuffle, map_task)?.whole()?.1),
+            _ => Err(BlockError::NotFound { id: *id }),
+        }
+    }
+
+    fn adopt(&self, shuffle: ShuffleId, map_task: TaskId, from: &str) -> Result<(), NotAdopted> {
+        self.take(shuffle, map_task, from).map_err(|reason| NotAdopted { shuffle, map_task, reason })
     }
 }
 

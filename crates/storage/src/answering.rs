@@ -72,6 +72,13 @@ impl<'a> Answering<'a> {
                     }
                     continue;
                 }
+                Some(Request::Adopt(shuffle, map_task, from)) => {
+                    match source.adopt(shuffle, map_task, &from) {
+                        Ok(()) => self.header(Status::Unchecked, 0, 0),
+                        Err(e) => self.refuse(&e),
+                    }
+                    continue;
+                }
                 None => return self.flush(),
             };
             let answered = source.open(&id).and_then(|data| self.check(data));

@@ -16,6 +16,20 @@ pub enum BlockId {
         /// The reducer it is for.
         reduce: u32,
     },
+    /// All that one map task wrote, for all reducers. Spark: `ShuffleDataBlockId`.
+    ShuffleData {
+        /// The shuffle.
+        shuffle: ShuffleId,
+        /// The attempt that wrote it.
+        map_task: TaskId,
+    },
+    /// Where each reducer's block lies in that, with its checksum. Spark: `ShuffleIndexBlockId`.
+    ShuffleIndex {
+        /// The shuffle.
+        shuffle: ShuffleId,
+        /// The attempt that wrote it.
+        map_task: TaskId,
+    },
     /// A cached partition.
     Rdd {
         /// The RDD.
@@ -69,6 +83,8 @@ impl fmt::Display for BlockId {
             BlockId::Shuffle { shuffle, map_task, reduce } => {
                 write!(f, "shuffle_{}_{}_{reduce}", shuffle.0, map_task.0)
             }
+            BlockId::ShuffleData { shuffle, map_task } => write!(f, "shuffledata_{}_{}", shuffle.0, map_task.0),
+            BlockId::ShuffleIndex { shuffle, map_task } => write!(f, "shuffleindex_{}_{}", shuffle.0, map_task.0),
             BlockId::Rdd { rdd, partition } => write!(f, "rdd_{}_{partition}", rdd.0),
             BlockId::TaskResult(task) => write!(f, "taskresult_{}", task.0),
             BlockId::StageData(s) => write!(f, "stagedata_{}_{}", s.stage.0, s.attempt),
@@ -120,6 +136,8 @@ fn parse(text: &str) -> Option<BlockId> {
         "shuffle" => {
             BlockId::Shuffle { shuffle: ShuffleId(small(next()?)?), map_task: TaskId(next()?), reduce: small(next()?)? }
         }
+        "shuffledata" => BlockId::ShuffleData { shuffle: ShuffleId(small(next()?)?), map_task: TaskId(next()?) },
+        "shuffleindex" => BlockId::ShuffleIndex { shuffle: ShuffleId(small(next()?)?), map_task: TaskId(next()?) },
         "rdd" => BlockId::Rdd { rdd: RddId(small(next()?)?), partition: small(next()?)? },
         "taskresult" => BlockId::TaskResult(TaskId(next()?)),
         "stagedata" => BlockId::StageData(StageAttempt { stage: StageId(small(next()?)?), attempt: small(next()?)? }),
@@ -180,6 +198,8 @@ mod tests {
         fn every_name_parses_back(a: u32, b: u64, c: u32, hash: [u8; 32]) {
             for id in [
                 BlockId::Shuffle { shuffle: ShuffleId(a), map_task: TaskId(b), reduce: c },
+                BlockId::ShuffleData { shuffle: ShuffleId(a), map_task: TaskId(b) },
+                BlockId::ShuffleIndex { shuffle: ShuffleId(a), map_task: TaskId(b) },
                 BlockId::Rdd { rdd: RddId(a), partition: c },
                 BlockId::TaskResult(TaskId(b)),
                 BlockId::StageData(StageAttempt { stage: StageId(a), attempt: c }),

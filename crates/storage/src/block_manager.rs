@@ -1,6 +1,7 @@
 //! All blocks of one process under one roof: the source behind its [`crate::BlockServer`].
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Write},
     path::PathBuf,
@@ -9,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use firesteel_common::RddId;
+use firesteel_common::{RddId, ShuffleId, TaskId};
 
 use tempfile::{SpooledData, SpooledTempFile};
 
@@ -20,7 +21,7 @@ use crate::{
     disk_store::{DiskBlock, DiskWriter},
     memory_store::Cached,
     replication::BlockNetwork,
-    source::NotReplicated,
+    source::{NotAdopted, NotReplicated},
 };
 
 /// A cached partition of more bytes is encoded into a file, not in memory, when it is sent.
@@ -126,6 +127,19 @@ impl BlockManager {
         in_memory | on_disk | self.files.remove(id).is_some()
     }
 
+    /// The cached partitions that are here, in order, each with the level at which a copy is kept as they are: what has
+    /// gone to disk stays there.
+    pub fn cached(&self) -> Vec<(BlockId, StorageLevel)> {
+        let level = |spills| if spills { StorageLevel::MEMORY_AND_DISK_SER } else { StorageLevel::MEMORY_ONLY_SER };
+        let mut all: BTreeMap<BlockId, StorageLevel> =
+            self.memory.cached().into_iter().map(|(id, spills)| (id, level(spills))).collect();
+        // It may go from memory to disk between the looks, never the other way.
+        for id in self.disk.iter().flat_map(|disk| disk.ids()) {
+            all.entry(id).or_insert(StorageLevel::DISK_ONLY);
+        }
+        all.into_iter().collect()
+    }
+
     /// Removes the cached partitions of an RDD and returns their numbers in order.
     pub fn remove_rdd(&self, rdd: RddId) -> Vec<u32> {
         let mut partitions = self.memory.remove_rdd(rdd);
@@ -202,12 +216,21 @@ impl BlockSource for BlockManager {
         self.keep_copy(id, level, from).map_err(|e| NotReplicated { id, reason: e.to_string() })
     }
 
+    fn adopt(&self, shuffle: ShuffleId, map_task: TaskId, from: &str) -> Result<(), NotAdopted> {
+        match self.shuffle.get() {
+            Some(source) => source.adopt(shuffle, map_task, from),
+            None => Err(NotAdopted { shuffle, map_task, reason: "there are no shuffle files here".to_owned() }),
+        }
+    }
+
     fn open(&self, id: &BlockId) -> Result<BlockData, BlockError> {
         match id {
-            BlockId::Shuffle { .. } => match self.shuffle.get() {
-                Some(source) => source.open(id),
-                None => Err(BlockError::NotFound { id: *id }),
-            },
+            BlockId::Shuffle { .. } | BlockId::ShuffleData { .. } | BlockId::ShuffleIndex { .. } => {
+                match self.shuffle.get() {
+                    Some(source) => source.open(id),
+                    None => Err(BlockError::NotFound { id: *id }),
+                }
+            }
             BlockId::Rdd { .. } => self.open_cached(id),
             BlockId::Broadcast { .. }
             | BlockId::BroadcastValue(_)

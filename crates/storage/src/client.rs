@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use firesteel_common::ShuffleId;
+use firesteel_common::{ShuffleId, TaskId};
 use firesteel_rpc::{Role, Secret};
 
 use crate::{
@@ -161,6 +161,18 @@ impl BlockClient {
         abort: &Abort,
     ) -> Result<(), BlockError> {
         self.connect_new(address)?.replicate(id, level, from, abort)
+    }
+
+    /// Has the executor at `address` fetch all that a map task wrote from `from` and serve it; waits until it does.
+    pub fn adopt(
+        &self,
+        address: &str,
+        shuffle: ShuffleId,
+        map_task: TaskId,
+        from: &str,
+        abort: &Abort,
+    ) -> Result<(), BlockError> {
+        self.connect_new(address)?.adopt(shuffle, map_task, from, abort)
     }
 
     /// An idle connection that is still alive, or a new one.

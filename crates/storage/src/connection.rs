@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use firesteel_common::ShuffleId;
+use firesteel_common::{ShuffleId, TaskId};
 use firesteel_rpc::{
     Role, Secret,
     handshake::{HandshakeError, blocking},
@@ -250,6 +250,14 @@ impl Connection {
         let mut request = Vec::new();
         wire::encode_replicate(&id, level, from, &mut request);
         let address = self.address.clone();
+        self.ask(&request, abort)?.map_err(|message| BlockError::Remote { address, id, message })
+    }
+
+    /// Has the peer take a map task's output from `from`, on a connection of which nothing else is awaited.
+    pub fn adopt(&mut self, shuffle: ShuffleId, map_task: TaskId, from: &str, abort: &Abort) -> Result<(), BlockError> {
+        let mut request = Vec::new();
+        wire::encode_adopt(shuffle, map_task, from, &mut request);
+        let (address, id) = (self.address.clone(), BlockId::ShuffleData { shuffle, map_task });
         self.ask(&request, abort)?.map_err(|message| BlockError::Remote { address, id, message })
     }
 

@@ -73,6 +73,11 @@ impl DiskStore {
         self.blocks.get(id).map(|block| block.clone())
     }
 
+    /// The blocks that are here.
+    pub(crate) fn ids(&self) -> Vec<BlockId> {
+        self.blocks.iter().map(|entry| *entry.key()).collect()
+    }
+
     /// Removes a block; whether it was there.
     pub fn remove(&self, id: &BlockId) -> bool {
         let Some((_, block)) = self.blocks.remove(id) else { return false };

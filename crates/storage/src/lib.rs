@@ -53,7 +53,7 @@ pub use memory_store::MemoryStore;
 pub use replication::BlockNetwork;
 pub use reservation::Reservation;
 pub use server::BlockServer;
-pub use source::{ApplicationSources, BlockData, BlockSource, NotRemoved};
+pub use source::{ApplicationSources, BlockData, BlockSource, NotAdopted, NotRemoved};
 pub use storage_level::StorageLevel;
 pub use storage_reservation::StorageReservation;
 pub use stream::{BlockStream, ScratchFile};

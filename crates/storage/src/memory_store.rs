@@ -151,6 +151,13 @@ impl MemoryStore {
         Ok(())
     }
 
+    /// The cached partitions that are here, and whether each goes to disk when it must make room.
+    pub(crate) fn cached(&self) -> Vec<(BlockId, bool)> {
+        let inner = self.lock();
+        let cached = inner.entries.iter().filter(|(_, e)| matches!(e.content, Content::Cached(_)));
+        cached.map(|(id, e)| (*id, e.spills)).collect()
+    }
+
     /// Removes a block; whether it was there.
     pub fn remove(&self, id: &BlockId) -> bool {
         let removed = self.lock().remove(id);

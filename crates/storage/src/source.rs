@@ -3,7 +3,7 @@
 use std::{fs::File, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use firesteel_common::ShuffleId;
+use firesteel_common::{ShuffleId, TaskId};
 
 use crate::{BlockError, BlockId, StorageLevel};
 
@@ -55,6 +55,12 @@ pub trait BlockSource: Send + Sync {
         Err(NotReplicated { id, reason: "only executors keep copies".to_owned() })
     }
 
+    /// Fetches all that a map task wrote from the block server at `from`, and serves it from then on.
+    fn adopt(&self, shuffle: ShuffleId, map_task: TaskId, from: &str) -> Result<(), NotAdopted> {
+        let _ = from;
+        Err(NotAdopted { shuffle, map_task, reason: "only executors take map outputs".to_owned() })
+    }
+
     /// Removes the files of a shuffle; an error unless this source serves the files of executors that may be gone.
     fn remove_shuffle(&self, shuffle: ShuffleId) -> Result<(), NotRemoved> {
         Err(NotRemoved { shuffle, reason: "executors remove their own files when the driver tells them to".to_owned() })
@@ -67,6 +73,18 @@ pub trait BlockSource: Send + Sync {
 pub struct NotReplicated {
     /// Which.
     pub id: BlockId,
+    /// Why.
+    pub reason: String,
+}
+
+/// A map output was not taken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the output of {map_task} for {shuffle} is not taken: {reason}")]
+pub struct NotAdopted {
+    /// Of which shuffle.
+    pub shuffle: ShuffleId,
+    /// Of which map task.
+    pub map_task: TaskId,
     /// Why.
     pub reason: String,
 }

@@ -3,6 +3,9 @@
 //! ```text
 //!  request:   kind u8, the block id's fields                     (its length follows from the kind)
 //!             128, shuffle u32: remove what is served of this shuffle; the answer is empty
+//!             129, level u16, address, a cached partition's id: fetch it from there and keep it; the answer is empty
+//!             130, shuffle u32, map task u64, address: take that output from there; the answer is empty
+//!             an address is its length u16 and its bytes
 //!  response:  status u8, length u64, crc32c u32, payload         (one a request, in order)
 //!             with status 3 the payload's crc32c u32 follows it, and that in the header is nothing
 //! ```
@@ -70,6 +73,7 @@ impl Header {
 
 const REMOVE_SHUFFLE: u8 = 128;
 const REPLICATE: u8 = 129;
+const ADOPT: u8 = 130;
 
 /// What a peer asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,16 +84,30 @@ pub(crate) enum Request {
     RemoveShuffle(ShuffleId),
     /// That a copy of a cached partition be fetched from where it is, and kept.
     Replicate(BlockId, StorageLevel, String),
+    /// That the output of a map task be fetched from where it is, and served.
+    Adopt(ShuffleId, TaskId, String),
+}
+
+/// Appends the request to take a map task's output from `from`.
+pub(crate) fn encode_adopt(shuffle: ShuffleId, map_task: TaskId, from: &str, out: &mut Vec<u8>) {
+    out.push(ADOPT);
+    out.extend_from_slice(&shuffle.0.to_le_bytes());
+    out.extend_from_slice(&map_task.0.to_le_bytes());
+    encode_address(from, out);
+}
+
+fn encode_address(address: &str, out: &mut Vec<u8>) {
+    let bytes = address.as_bytes();
+    let len = bytes.len().min(usize::from(u16::MAX));
+    out.extend_from_slice(&(len as u16).to_le_bytes());
+    out.extend_from_slice(&bytes[..len]);
 }
 
 /// Appends the request to fetch a cached partition from `from` and keep it.
 pub(crate) fn encode_replicate(id: &BlockId, level: StorageLevel, from: &str, out: &mut Vec<u8>) {
-    let from = from.as_bytes();
-    let len = from.len().min(usize::from(u16::MAX));
     out.push(REPLICATE);
     out.extend_from_slice(&level.to_bits().to_le_bytes());
-    out.extend_from_slice(&(len as u16).to_le_bytes());
-    out.extend_from_slice(&from[..len]);
+    encode_address(from, out);
     encode_request(id, out);
 }
 
@@ -114,6 +132,8 @@ pub(crate) fn encode_request(id: &BlockId, out: &mut Vec<u8>) {
         BlockId::StageData(s) => put(3, &[&s.stage.0.to_le_bytes(), &s.attempt.to_le_bytes()]),
         BlockId::PartitionData { rdd, partition } => put(4, &[&rdd.0.to_le_bytes(), &partition.to_le_bytes()]),
         BlockId::Binary(hash) => put(5, &[hash]),
+        BlockId::ShuffleData { shuffle, map_task } => put(6, &[&shuffle.0.to_le_bytes(), &map_task.0.to_le_bytes()]),
+        BlockId::ShuffleIndex { shuffle, map_task } => put(7, &[&shuffle.0.to_le_bytes(), &map_task.0.to_le_bytes()]),
         BlockId::Broadcast { broadcast, piece } => put(16, &[&broadcast.0.to_le_bytes(), &piece.to_le_bytes()]),
         BlockId::BroadcastHave { broadcast, known } => put(17, &[&broadcast.0.to_le_bytes(), &known.to_le_bytes()]),
         BlockId::BroadcastHolders { broadcast, executor } => {
@@ -136,31 +156,30 @@ pub(crate) fn read_request(input: &mut impl Read) -> io::Result<Option<Request>>
     }
     Ok(Some(Request::Block(match kind[0] {
         REPLICATE => return replicate(input).map(Some),
+        ADOPT => {
+            let (shuffle, map_task) = (ShuffleId(u32(input)?), task(input)?);
+            return Ok(Some(Request::Adopt(shuffle, map_task, address(input)?)));
+        }
         REMOVE_SHUFFLE => return Ok(Some(Request::RemoveShuffle(ShuffleId(u32(input)?)))),
-        0 => BlockId::Shuffle {
-            shuffle: ShuffleId(u32(input)?),
-            map_task: TaskId(u64::from_le_bytes(bytes(input)?)),
-            reduce: u32(input)?,
-        },
+        0 => BlockId::Shuffle { shuffle: ShuffleId(u32(input)?), map_task: task(input)?, reduce: u32(input)? },
         1 => BlockId::Rdd { rdd: RddId(u32(input)?), partition: u32(input)? },
-        2 => BlockId::TaskResult(TaskId(u64::from_le_bytes(bytes(input)?))),
+        2 => BlockId::TaskResult(task(input)?),
         3 => BlockId::StageData(StageAttempt { stage: StageId(u32(input)?), attempt: u32(input)? }),
         4 => BlockId::PartitionData { rdd: RddId(u32(input)?), partition: u32(input)? },
         5 => BlockId::Binary(bytes(input)?),
+        6 => BlockId::ShuffleData { shuffle: ShuffleId(u32(input)?), map_task: task(input)? },
+        7 => BlockId::ShuffleIndex { shuffle: ShuffleId(u32(input)?), map_task: task(input)? },
         16 => BlockId::Broadcast { broadcast: BroadcastId(u32(input)?), piece: u32(input)? },
         17 => BlockId::BroadcastHave { broadcast: BroadcastId(u32(input)?), known: u32(input)? },
         18 => BlockId::BroadcastHolders { broadcast: BroadcastId(u32(input)?), executor: ExecutorId(u32(input)?) },
         19 => BlockId::BroadcastValue(BroadcastId(u32(input)?)),
-        other => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a request of unknown kind {other}"))),
+        other => return Err(damaged(&format!("a request of unknown kind {other}"))),
     })))
 }
 
 fn replicate(input: &mut impl Read) -> io::Result<Request> {
-    let damaged = |message: &str| io::Error::new(io::ErrorKind::InvalidData, message.to_owned());
     let level = StorageLevel::from_bits(u16::from_le_bytes(bytes(input)?));
-    let mut from = vec![0; usize::from(u16::from_le_bytes(bytes(input)?))];
-    input.read_exact(&mut from)?;
-    let from = String::from_utf8(from).map_err(|_| damaged("an address that is no text"))?;
+    let from = address(input)?;
     // No request within a request: one level of this, whatever a peer sends.
     let mut kind = [0];
     input.read_exact(&mut kind)?;
@@ -168,6 +187,20 @@ fn replicate(input: &mut impl Read) -> io::Result<Request> {
         return Err(damaged("only cached partitions are replicated"));
     }
     Ok(Request::Replicate(BlockId::Rdd { rdd: RddId(u32(input)?), partition: u32(input)? }, level, from))
+}
+
+fn address(input: &mut impl Read) -> io::Result<String> {
+    let mut text = vec![0; usize::from(u16::from_le_bytes(bytes(input)?))];
+    input.read_exact(&mut text)?;
+    String::from_utf8(text).map_err(|_| damaged("an address that is no text"))
+}
+
+fn damaged(message: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message.to_owned())
+}
+
+fn task(input: &mut impl Read) -> io::Result<TaskId> {
+    bytes(input).map(|b| TaskId(u64::from_le_bytes(b)))
 }
 
 fn bytes<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
@@ -188,6 +221,8 @@ mod tests {
     fn requests_and_headers_come_back_as_they_were() {
         let ids = [
             BlockId::Shuffle { shuffle: ShuffleId(1), map_task: TaskId(u64::MAX), reduce: 3 },
+            BlockId::ShuffleData { shuffle: ShuffleId(19), map_task: TaskId(20) },
+            BlockId::ShuffleIndex { shuffle: ShuffleId(21), map_task: TaskId(22) },
             BlockId::Rdd { rdd: RddId(4), partition: 5 },
             BlockId::TaskResult(TaskId(6)),
             BlockId::StageData(StageAttempt { stage: StageId(7), attempt: 8 }),
@@ -211,6 +246,11 @@ mod tests {
         let mut wire = Vec::new();
         encode_replicate(&id, level, "host:1", &mut wire);
         let asked = Request::Replicate(id, level, "host:1".to_owned());
+        assert_eq!(read_request(&mut wire.as_slice()).unwrap(), Some(asked));
+        assert!(read_request(&mut &wire[..wire.len() - 1]).is_err());
+        let mut wire = Vec::new();
+        encode_adopt(ShuffleId(1), TaskId(1 << 40), "host:1", &mut wire);
+        let asked = Request::Adopt(ShuffleId(1), TaskId(1 << 40), "host:1".to_owned());
         assert_eq!(read_request(&mut wire.as_slice()).unwrap(), Some(asked));
         assert!(read_request(&mut &wire[..wire.len() - 1]).is_err());
         assert!(read_request(&mut [9u8].as_slice()).is_err());

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use firesteel_closure::{AnyNode, CodeRef, DecodeError, Func, Op, Table, TableNode, describe};
 use firesteel_common::ExecutorId;
-use firesteel_executor::{Executor, ExecutorConfig, ExecutorSettings, StatusSink};
+use firesteel_executor::{DecommissionSettings, Executor, ExecutorConfig, ExecutorSettings, StatusSink};
 use firesteel_rdd::broadcast::BroadcastValues;
 use firesteel_rdd::task::{StageTask, StageTaskNode, TaskContext, TaskError, TaskOutput, TaskServices};
 use firesteel_rpc::Role;
@@ -171,7 +171,13 @@ pub fn rig(cores: u32) -> Rig {
     let config = ExecutorConfig {
         executor: ExecutorId(3),
         cores,
-        settings: ExecutorSettings { stack_bytes: 64 << 20, max_direct_result: 1000, reaper: None, heartbeat: None },
+        settings: ExecutorSettings {
+            stack_bytes: 64 << 20,
+            max_direct_result: 1000,
+            reaper: None,
+            decommission: DecommissionSettings { cached: true, map_outputs: true, max_failures: 3, threads: 2 },
+            heartbeat: None,
+        },
         block_address: "127.0.0.1:1".to_owned(),
         client,
         services: services.clone(),

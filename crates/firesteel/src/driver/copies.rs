@@ -73,26 +73,27 @@ pub fn peers(peers: &[BlockPeer]) -> Vec<proto::BlockPeer> {
     peers.iter().map(peer).collect()
 }
 
+/// That executors have got copies, as news of their own; these are taken out of the update.
+pub fn of(update: &mut proto::StatusUpdate) -> Vec<DriverEvent> {
+    let task = TaskId(update.task_id);
+    let mut events = Vec::new();
+    for block in &mut update.blocks {
+        let (rdd, partition) = (RddId(block.rdd_id), block.partition);
+        for replica in std::mem::take(&mut block.replicas) {
+            let blocks = vec![BlockUpdate { rdd, partition, stored: true, bytes: 0 }];
+            // Not of that executor: only the block counts.
+            let update = TaskUpdate { task, outcome: TaskOutcome::Running, blocks };
+            events.push(DriverEvent::TasksUpdated { executor: ExecutorId(replica), updates: vec![update] });
+        }
+    }
+    events
+}
+
 impl EventLoop {
-    /// The executors that `executor` says it has given copies, as news of their own.
+    /// Takes note of the answers to requests of `copy_again`; they name no copies when nobody could take one.
     pub(super) fn copies_made(&mut self, updates: &[proto::StatusUpdate]) {
-        for update in updates {
-            // The answer to a request of `copy_again`; without copies when nobody could take one.
-            if update.task_id == NO_TASK {
-                for block in &update.blocks {
-                    self.copying.remove(&(RddId(block.rdd_id), block.partition));
-                }
-            }
-            for block in update.blocks.iter().filter(|b| !b.replicas.is_empty()) {
-                let (rdd, partition) = (RddId(block.rdd_id), block.partition);
-                for replica in &block.replicas {
-                    let blocks = vec![BlockUpdate { rdd, partition, stored: true, bytes: 0 }];
-                    // Not of that executor: only the block counts.
-                    let update = TaskUpdate { task: TaskId(update.task_id), outcome: TaskOutcome::Running, blocks };
-                    let executor = ExecutorId(*replica);
-                    self.pending.push_back(DriverEvent::TasksUpdated { executor, updates: vec![update] });
-                }
-            }
+        for block in updates.iter().filter(|u| u.task_id == NO_TASK).flat_map(|u| &u.blocks) {
+            self.copying.remove(&(RddId(block.rdd_id), block.partition));
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use firesteel_common::{BroadcastId, ExecutorId, JobId, RddId, TaskFailure, TaskId};
+use firesteel_common::{BroadcastId, ExecutorId, JobId, RddId, ShuffleId, TaskFailure, TaskId};
 use firesteel_rdd::{node::EncodedOp, runner::JobEvent};
 use firesteel_rpc::{convert::failure_from_proto, proto::executor as proto};
 use firesteel_scheduler::{BlockUpdate, DriverEffect, DriverEvent, MapOutput, StageKind, TaskOutcome, TaskUpdate};
 
-use super::{EventLoop, ExecutorRequest, stages::users_code};
+use super::{EventLoop, ExecutorRequest, copies, stages::users_code};
 use crate::Error;
 
 impl EventLoop {
@@ -20,7 +20,8 @@ impl EventLoop {
             DriverEffect::StageEnded { attempt } => {
                 self.stages.end(attempt);
                 // Otherwise executors hear of it with their next tasks.
-                if std::mem::take(&mut self.blocks_held) || self.stages.many_ended() {
+                let leaving = !self.core.leaving().is_empty();
+                if std::mem::take(&mut self.blocks_held) || leaving || self.stages.many_ended() {
                     self.tell_ended();
                 }
             }
@@ -86,6 +87,10 @@ impl EventLoop {
             }
             DriverEffect::DecommissionExecutor { executor } => {
                 tracing::info!(executor_id = executor.0, "an executor is decommissioned; it gets no more tasks");
+                self.ask(ExecutorRequest::Leaving(executor));
+                self.peers_changed();
+                // It waits for the end of the stages whose results it holds.
+                self.tell_ended();
             }
             DriverEffect::NoResources { waited, executors } => tracing::warn!(
                 waited_s = waited.as_secs(),
@@ -205,8 +210,37 @@ fn failed(why: impl std::fmt::Display) -> TaskOutcome {
     TaskOutcome::Failed(TaskFailure::Exception { message, location, panic: false })
 }
 
+/// An executor's news in the schedulers' words and in their order; the copies of blocks that it says others have are news
+/// of those.
+pub fn events_of_status(executor: ExecutorId, updates: Vec<proto::StatusUpdate>, events: &mut Vec<DriverEvent>) {
+    let mut gathered = Vec::new();
+    for mut update in updates {
+        let moved = match &update.state {
+            Some(proto::status_update::State::Moved(moved)) => Some(*moved),
+            _ => None,
+        };
+        let copies = copies::of(&mut update);
+        if moved.is_none() {
+            gathered.push(update_of(executor, update));
+        }
+        if (moved.is_some() || !copies.is_empty()) && !gathered.is_empty() {
+            events.push(DriverEvent::TasksUpdated { executor, updates: std::mem::take(&mut gathered) });
+        }
+        events.extend(copies);
+        events.extend(moved.map(|m| DriverEvent::MapOutputMoved {
+            executor,
+            shuffle: ShuffleId(m.shuffle_id),
+            map_task: TaskId(m.map_task_id),
+            to: ExecutorId(m.to_executor_id),
+        }));
+    }
+    if !gathered.is_empty() {
+        events.push(DriverEvent::TasksUpdated { executor, updates: gathered });
+    }
+}
+
 /// An executor's news in the schedulers' words.
-pub fn update_of(executor: ExecutorId, update: proto::StatusUpdate) -> TaskUpdate {
+fn update_of(executor: ExecutorId, update: proto::StatusUpdate) -> TaskUpdate {
     // A task whose end nobody understands would otherwise be waited for for ever.
     let outcome = outcome_of(update.state).unwrap_or_else(|| {
         tracing::warn!(executor_id = executor.0, task = update.task_id, "a status update without a state");
@@ -225,6 +259,8 @@ fn outcome_of(state: Option<proto::status_update::State>) -> Option<TaskOutcome>
     Some(match state? {
         State::Running(_) => TaskOutcome::Running,
         State::GivenBack(_) => TaskOutcome::GivenBack,
+        // No news of a task: see `events_of_status`.
+        State::Moved(_) => return None,
         State::Success(success) => match success.output? {
             Output::Result(payload) => match payload.place? {
                 Place::Inline(bytes) => TaskOutcome::Result(bytes),

@@ -9,6 +9,7 @@
 
 mod cleaner;
 mod copies;
+mod decommission;
 mod effects;
 mod graph;
 mod results;
@@ -93,6 +94,20 @@ pub enum Message {
     },
     /// Anything else that the schedulers should know.
     Event(DriverEvent),
+    /// Says which executors are connected.
+    Executors {
+        /// To whom.
+        reply: mpsc::Sender<Vec<ExecutorId>>,
+    },
+    /// Has executors leave.
+    Decommission {
+        /// Which.
+        executors: Vec<ExecutorId>,
+        /// Why, for the log.
+        reason: String,
+        /// Learns which of them are connected, and so will.
+        reply: mpsc::Sender<Vec<ExecutorId>>,
+    },
     /// Has executors drop what they hold of a broadcast value.
     DropBroadcast {
         /// Which.
@@ -123,11 +138,13 @@ pub type RemoveShuffle = Arc<dyn Fn(&str, ShuffleId) -> Result<(), String> + Sen
 /// Fetches a large result from the executor's block server at the given address.
 pub type FetchBlock = Arc<dyn Fn(&str, &str) -> Result<bytes::Bytes, String> + Send + Sync>;
 
-/// A change of the application's executors that dynamic allocation wants.
+/// A change of the application's executors.
 pub enum ExecutorRequest {
     /// So many in all.
     Total(u32),
-    /// End this one, which has no tasks.
+    /// This one ends by itself, which is no loss.
+    Leaving(ExecutorId),
+    /// End this one, which has no tasks, or has them for too long.
     Retire {
         /// Which.
         executor: ExecutorId,
@@ -173,6 +190,7 @@ impl Driver {
             fetcher,
             requests,
             blocks_held: false,
+            told_to_leave: BTreeMap::new(),
         };
         let thread = thread::Builder::new().name("firesteel-driver".into()).spawn(move || state.run(inbox))?;
         Ok(Driver { messages, blocks, thread: Some(thread) })
@@ -226,6 +244,8 @@ struct EventLoop {
     requests: Option<RequestExecutors>,
     /// Executors hold result blocks, which go when they hear of the end of the stage.
     blocks_held: bool,
+    /// What executors that leave were told last.
+    told_to_leave: BTreeMap<ExecutorId, proto::DecommissionExecutor>,
 }
 
 impl EventLoop {
@@ -257,13 +277,14 @@ impl EventLoop {
             // With all that lies here already, slots are offered once.
             for message in message.into_iter().chain(inbox.try_iter().take(MOST_AT_ONCE)) {
                 stop = matches!(message, Message::Stop);
-                events.extend(self.event_of(message));
+                self.take(message, &mut events);
                 changed |= matches!(
                     events.last(),
                     Some(
                         DriverEvent::ExecutorDisconnected { .. }
                             | DriverEvent::ExecutorRemoved { .. }
                             | DriverEvent::ExecutorRegistered { .. }
+                            | DriverEvent::ExecutorDecommissioning { .. }
                     )
                 );
                 if stop {
@@ -272,6 +293,9 @@ impl EventLoop {
             }
             self.core.handle_all(self.now(), events, &mut effects);
             self.carry_out(&mut effects);
+            if changed {
+                self.peers_changed();
+            }
             if changed && self.proactive {
                 self.copy_again();
             }
@@ -289,9 +313,9 @@ impl EventLoop {
         Tick::ZERO + Instant::now().saturating_duration_since(self.origin).max(Duration::from_nanos(1))
     }
 
-    /// What the schedulers are told of a message.
-    fn event_of(&mut self, message: Message) -> Option<DriverEvent> {
-        Some(match message {
+    /// Takes a message, and appends what the schedulers are told of it.
+    fn take(&mut self, message: Message, events: &mut Vec<DriverEvent>) {
+        events.push(match message {
             Message::Submit { id, job, events, properties } => {
                 let (graph, shuffles) = graph::of(&job.root);
                 let Job { root, output, partitions, site } = job;
@@ -310,8 +334,15 @@ impl EventLoop {
             }
             Message::Status { executor, updates } => {
                 self.copies_made(&updates);
-                let updates = updates.into_iter().map(|u| effects::update_of(executor, u)).collect();
-                DriverEvent::TasksUpdated { executor, updates }
+                return effects::events_of_status(executor, updates, events);
+            }
+            Message::Executors { reply } => {
+                // Whoever asked may have given up.
+                let _ = reply.send(self.links.keys().copied().collect());
+                return;
+            }
+            Message::Decommission { executors, reason, reply } => {
+                return self.decommission(executors, &reason, &reply, events);
             }
             Message::Barrier { executor, sync } => {
                 let proto::BarrierSync { task_id, call, gathers, message } = sync;
@@ -330,11 +361,10 @@ impl EventLoop {
                 event
             }
             Message::DropBroadcast { broadcast, everywhere } => {
-                self.drop_broadcast(broadcast, everywhere);
-                return None;
+                return self.drop_broadcast(broadcast, everywhere);
             }
             Message::Stop => DriverEvent::Stop,
-        })
+        });
     }
 
     fn carry_out(&mut self, effects: &mut Vec<DriverEffect>) {

@@ -232,6 +232,13 @@ impl Executors {
         let _ = self.kills.send(executor.0);
     }
 
+    /// An executor was told to end when it holds nothing any more.
+    pub fn leaving(&self, executor: ExecutorId) {
+        let stream = self.table().granted.get(&executor.0).and_then(|granted| granted.stream.clone());
+        // The first time counts.
+        stream.inspect(|stream| _ = stream.retired.set(()));
+    }
+
     /// Passes something on to the event loop; false when that has ended.
     pub fn tell(&self, message: Message) -> bool {
         self.messages.send(message).is_ok()

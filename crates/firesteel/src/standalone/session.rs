@@ -152,6 +152,7 @@ impl Session {
                 Some(request) = requests.recv() => {
                     match request {
                         ExecutorRequest::Total(total) => link.request_executors(total),
+                        ExecutorRequest::Leaving(executor) => executors.leaving(executor),
                         ExecutorRequest::Retire { executor, reason } => executors.retire(executor, &reason),
                     }
                     continue;

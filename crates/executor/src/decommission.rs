@@ -1,0 +1,260 @@
+//! How an executor leaves: peers take what it holds, the driver is told of each move, and when no task runs any more and
+//! nothing is left to move, the stream is closed. Spark: `BlockManagerDecommissioner`.
+//!
+//! ```text
+//!  DecommissionExecutor ─▶ Departure ──orders, changes──▶ leave(), a thread ──"replicate", "adopt"──▶ peers' block servers
+//!  a task has ended ──────────▲                             └─ news of moves ─▶ status ─▶ driver
+//! ```
+//!
+//! Called by [`crate::Executor`]; calls the block manager, the block client and the status batcher.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskId};
+use firesteel_rpc::proto::executor::{
+    BlockUpdate, DecommissionExecutor, MapOutputMoved, Running, StatusUpdate, status_update::State,
+};
+use firesteel_storage::{Abort, BlockError, BlockId, StorageLevel};
+
+use crate::config::ExecutorConfig;
+use crate::status::StatusBatcher;
+
+/// No task has this number: it stands for news of blocks alone.
+const NO_TASK: u64 = u64::MAX;
+
+/// What the driver wants of an executor that leaves.
+#[derive(Clone, Default)]
+struct Orders {
+    peers: Vec<(ExecutorId, String)>,
+    map_outputs: bool,
+}
+
+#[derive(Default)]
+struct Wanted {
+    orders: Orders,
+    /// Counts what may be a reason to look again.
+    changes: u64,
+}
+
+/// Whether the executor leaves, and what happens meanwhile.
+#[derive(Default)]
+pub(crate) struct Departure {
+    state: Mutex<Wanted>,
+    changed: Condvar,
+    begun: AtomicBool,
+    /// Events whose news may not be on their way to the driver yet.
+    unreported: AtomicU32,
+}
+
+/// While it lives, what just happened counts as not yet reported.
+pub(crate) struct Reporting<'a>(&'a Departure);
+
+impl Drop for Reporting<'_> {
+    fn drop(&mut self) {
+        // Before the look whether anybody waits, who looks in the other order.
+        self.0.unreported.fetch_sub(1, Ordering::SeqCst);
+        if self.0.begun.load(Ordering::SeqCst) {
+            self.0.change(|_| ());
+        }
+    }
+}
+
+impl Departure {
+    /// To be held from before an event is taken until its news have been handed over.
+    pub fn reporting(&self) -> Reporting<'_> {
+        self.unreported.fetch_add(1, Ordering::SeqCst);
+        Reporting(self)
+    }
+
+    /// Takes the driver's orders, or newer ones. Says whether they are the first.
+    pub fn order(&self, wanted: DecommissionExecutor) -> bool {
+        let peers = wanted.peers.into_iter().map(|p| (ExecutorId(p.executor_id), p.address)).collect();
+        let orders = Orders { peers, map_outputs: wanted.map_outputs };
+        let first = !self.begun.swap(true, Ordering::SeqCst);
+        self.change(|state| state.orders = orders);
+        first
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Wanted)) {
+        let mut state = self.lock();
+        change(&mut state);
+        state.changes += 1;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Wanted> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something has changed since `seen`.
+    fn wait(&self, seen: u64) {
+        let waited = self.changed.wait_while(self.lock(), |state| state.changes == seen);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Moves what there is, again and again while tasks run, which may add to it. Returns when the executor is idle and all
+    /// is moved or given up; the news of that have been pushed.
+    pub fn leave(&self, config: &ExecutorConfig, status: &StatusBatcher, is_idle: impl Fn() -> bool) {
+        let mut mover = Mover { config, status, done: BTreeSet::new(), early: Vec::new() };
+        loop {
+            let (seen, orders) = {
+                let state = self.lock();
+                (state.changes, state.orders.clone())
+            };
+            // Before the look at what is there: from then on nothing is added.
+            let idle = is_idle() && self.unreported.load(Ordering::SeqCst) == 0;
+            mover.pass(&orders, idle);
+            if idle {
+                return;
+            }
+            self.wait(seen);
+        }
+    }
+}
+
+/// Something that a peer shall take.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Item {
+    Cached(RddId, u32),
+    Output(ShuffleId, TaskId),
+}
+
+/// What became of an item.
+enum Outcome {
+    Moved(ExecutorId),
+    /// Nobody could take it, or it is not there any more.
+    GivenUp,
+}
+
+struct Mover<'a> {
+    config: &'a ExecutorConfig,
+    status: &'a StatusBatcher,
+    /// What needs no more attention.
+    done: BTreeSet<Item>,
+    /// What was moved while tasks ran. The driver may not have known then that it is here: it hears of it again.
+    early: Vec<(Item, ExecutorId)>,
+}
+
+impl Mover<'_> {
+    /// Moves all that is there and was not moved before; `last` when nothing will be added.
+    fn pass(&mut self, orders: &Orders, last: bool) {
+        let work: Vec<(Item, StorageLevel)> = self.found(orders);
+        if orders.peers.is_empty() {
+            if last && !work.is_empty() {
+                let items = work.len();
+                tracing::warn!(items, "no other executor is there to take what this one holds; it is lost");
+            }
+        } else if !work.is_empty() {
+            let moved = self.move_all(&work, orders);
+            tracing::info!(moved = moved.len(), of = work.len(), "moved what this executor holds to others");
+            self.done.extend(work.iter().map(|(item, _)| *item));
+            self.early.extend(moved);
+        }
+        if last {
+            let again = std::mem::take(&mut self.early);
+            self.status.push(again.into_iter().map(|(item, to)| self.news(item, to)).collect());
+        }
+    }
+
+    fn found(&self, orders: &Orders) -> Vec<(Item, StorageLevel)> {
+        let settings = &self.config.settings.decommission;
+        let services = &self.config.services;
+        let mut work = Vec::new();
+        if settings.cached {
+            let item = |(id, level)| match id {
+                BlockId::Rdd { rdd, partition } => Some((Item::Cached(rdd, partition), level)),
+                _ => None,
+            };
+            work.extend(services.blocks.cached().into_iter().filter_map(item));
+        }
+        if settings.map_outputs && orders.map_outputs {
+            let outputs = services.shuffle.outputs().into_iter();
+            work.extend(outputs.map(|(shuffle, task)| (Item::Output(shuffle, task), StorageLevel::NONE)));
+        }
+        work.retain(|(item, _)| !self.done.contains(item));
+        work
+    }
+
+    /// Several at a time.
+    fn move_all(&self, work: &[(Item, StorageLevel)], orders: &Orders) -> Vec<(Item, ExecutorId)> {
+        let (next, moved) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let run = || {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some((item, level)) = work.get(index) else { return };
+                if let Outcome::Moved(to) = self.move_one(index, *item, *level, &orders.peers) {
+                    self.status.push(vec![self.news(*item, to)]);
+                    moved.lock().unwrap_or_else(PoisonError::into_inner).push((*item, to));
+                }
+            }
+        };
+        let threads = (self.config.settings.decommission.threads as usize).clamp(1, work.len().max(1));
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                let spawned = std::thread::Builder::new().name("firesteel-move".into()).spawn_scoped(scope, run);
+                if let Err(error) = spawned {
+                    tracing::warn!(%error, "cannot start a thread to move blocks; fewer do it");
+                    break;
+                }
+            }
+            run();
+        });
+        moved.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has one of the peers take an item; another one after each failure.
+    fn move_one(&self, index: usize, item: Item, level: StorageLevel, peers: &[(ExecutorId, String)]) -> Outcome {
+        let attempts = self.config.settings.decommission.max_failures as usize;
+        for (executor, address) in peers.iter().cycle().skip(index % peers.len().max(1)).take(attempts) {
+            if !self.is_here(item) {
+                return Outcome::GivenUp;
+            }
+            match self.give(item, level, address) {
+                Ok(()) => return Outcome::Moved(*executor),
+                Err(e) => {
+                    tracing::warn!(?item, executor_id = executor.0, error = %e, "an executor has not taken a block")
+                }
+            }
+        }
+        tracing::warn!(
+            ?item,
+            attempts,
+            "nobody takes this; it is lost with the executor (spark.storage.decommission.maxReplicationFailuresPerBlock)"
+        );
+        Outcome::GivenUp
+    }
+
+    fn is_here(&self, item: Item) -> bool {
+        let services = &self.config.services;
+        match item {
+            Item::Cached(rdd, partition) => services.blocks.find_cached(&BlockId::Rdd { rdd, partition }).is_some(),
+            Item::Output(shuffle, task) => services.shuffle.has_output(shuffle, task),
+        }
+    }
+
+    fn give(&self, item: Item, level: StorageLevel, address: &str) -> Result<(), BlockError> {
+        let ExecutorConfig { client, services, block_address, .. } = self.config;
+        match item {
+            Item::Cached(rdd, partition) => {
+                services.blocks.replicate_to(address, BlockId::Rdd { rdd, partition }, level, &Abort::never())
+            }
+            Item::Output(shuffle, task) => client.adopt(address, shuffle, task, block_address, &Abort::never()),
+        }
+    }
+
+    fn news(&self, item: Item, to: ExecutorId) -> StatusUpdate {
+        let (state, blocks) = match item {
+            Item::Cached(RddId(rdd_id), partition) => {
+                let stored = self.is_here(item);
+                let block = BlockUpdate { rdd_id, partition, stored, memory_bytes: 0, replicas: vec![to.0] };
+                (State::Running(Running {}), vec![block])
+            }
+            Item::Output(ShuffleId(shuffle_id), TaskId(map_task_id)) => {
+                (State::Moved(MapOutputMoved { shuffle_id, map_task_id, to_executor_id: to.0 }), Vec::new())
+            }
+        };
+        StatusUpdate { task_id: NO_TASK, state: Some(state), blocks }
+    }
+}
