@@ -1,4 +1,4 @@
-//! What is done to the cluster: kills, stops and cuts, chosen from a seed.
+//! What is done to the cluster: kills, stops, cuts and executors told to leave, chosen from a seed.
 
 use std::{
     fmt,
@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use firesteel::Context;
 use nix::sys::signal::Signal;
 
 use crate::cluster::{self, Cluster};
@@ -37,20 +38,23 @@ pub struct Disturbance {
     drivers: usize,
     stops: usize,
     cuts: usize,
+    left: usize,
 }
 
 impl fmt::Display for Disturbance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} kills: {} executors, {} workers, {} masters, {} drivers; {} processes stopped for a while, {} links cut",
+            "{} kills: {} executors, {} workers, {} masters, {} drivers; {} processes stopped for a while, {} links cut, {} \
+             executors told to leave",
             self.kills(),
             self.executors,
             self.workers,
             self.masters,
             self.drivers,
             self.stops,
-            self.cuts
+            self.cuts,
+            self.left
         )
     }
 }
@@ -58,7 +62,7 @@ impl fmt::Display for Disturbance {
 impl Disturbance {
     pub fn new(seed: u64, long: bool) -> Disturbance {
         let (undo, random) = (Vec::new(), seed);
-        Disturbance { random, long, undo, executors: 0, workers: 0, masters: 0, drivers: 0, stops: 0, cuts: 0 }
+        Disturbance { random, long, undo, executors: 0, workers: 0, masters: 0, drivers: 0, stops: 0, cuts: 0, left: 0 }
     }
 
     pub fn kills(&self) -> usize {
@@ -90,16 +94,17 @@ impl Disturbance {
     }
 
     /// Does something to the cluster.
-    pub fn strike(&mut self, cluster: &mut Cluster) {
+    pub fn strike(&mut self, cluster: &mut Cluster, sc: &Context) {
         let n = self.below(cluster.workers.len() as u64) as usize;
         match self.below(100) {
-            0..50 => {
+            0..38 => {
                 if let Some(pid) = self.some_executor(cluster) {
                     println!("kill -9 executor {pid}");
                     self.executors += 1;
                     cluster::signal(pid, Signal::SIGKILL);
                 }
             }
+            38..50 => self.let_leave(sc),
             50..62 => {
                 if let Some(pid) = self.some_executor(cluster) {
                     println!("stop executor {pid}");
@@ -144,6 +149,14 @@ impl Disturbance {
                 }
             }
             _ => self.start_doomed_driver(cluster),
+        }
+    }
+
+    fn let_leave(&mut self, sc: &Context) {
+        let executors = sc.executor_ids().expect("the Context lives");
+        if let Some(id) = executors.get(self.below(executors.len() as u64) as usize) {
+            println!("let executor {id} leave");
+            self.left += sc.decommission_executors(&[*id]).expect("it may leave").len();
         }
     }
 

@@ -4,7 +4,7 @@
 //! ```text
 //!  main ─▶ cluster (master, workers, each worker in a network of its own: network)
 //!      ├─ jobs        threads that submit jobs and know what must come out
-//!      ├─ disturbance kill -9, SIGSTOP and SIGCONT, links down and up, drivers that die
+//!      ├─ disturbance kill -9, SIGSTOP and SIGCONT, links down and up, drivers that die, executors that are decommissioned
 //!      └─ leaks       what is left at the end
 //!  or ─▶ recovery     what a killed executor costs
 //! ```
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 fn chaos(time: Duration, seed: u64) -> ExitCode {
     println!("chaos for {time:?} with FIRESTEEL_CHAOS_SEED={seed}");
     let mut cluster = Cluster::start(3, 3, true);
-    let sc = cluster.context().build().expect("a context");
+    let sc = cluster.context().set("spark.decommission.enabled", true).build().expect("a context");
     let over = AtomicBool::new(false);
     let ledger = jobs::Ledger::default();
     let (dir, mut hung) = (cluster.dir.path().to_owned(), 0);
@@ -76,7 +76,7 @@ fn chaos(time: Duration, seed: u64) -> ExitCode {
             })
             .collect();
         while Instant::now() < end && ledger.oldest() < LONGEST_JOB {
-            disturbance.strike(&mut cluster);
+            disturbance.strike(&mut cluster, &sc);
             let next = Instant::now() + disturbance.pause();
             while Instant::now() < next.min(end) && ledger.oldest() < LONGEST_JOB {
                 std::thread::sleep(Duration::from_millis(20));

@@ -180,6 +180,89 @@ fn without_storage_decommission_nothing_is_moved() {
 }
 
 #[test]
+fn one_that_does_not_leave_in_time_is_killed_and_its_task_runs_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let sc = builder(2, dir.path()).set("spark.executor.decommission.forceKillTimeout", "1s");
+    // A task of it that is lost is nobody's failure.
+    let sc = sc.set("spark.task.maxFailures", 1).build().unwrap();
+    until("all executors are there", || executors(&sc).len() == 2);
+    let begun = dir.path().join("begun");
+    let job = sc.range_n(0..2u64, 2).with(text(&begun)).map(|begun, x| {
+        mark(begun);
+        // Whoever runs first runs until another one does.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while fs::metadata(begun).unwrap().len() < 3 {
+            assert!(Instant::now() < deadline, "nobody runs it again");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        x
+    });
+    std::thread::scope(|scope| {
+        let job = scope.spawn(|| job.collect().unwrap());
+        until("both executors are at work", || times(&begun) == 2);
+        let ids = sc.executor_ids().unwrap();
+        sc.decommission_executors(&ids[..1]).unwrap();
+        assert_eq!(job.join().unwrap(), [0, 1]);
+    });
+    assert_eq!(times(&begun), 3);
+}
+
+#[test]
+fn what_a_shuffle_service_serves_stays_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let sc = builder(2, dir.path()).set("spark.shuffle.service.enabled", true).build().unwrap();
+    until("all executors are there", || executors(&sc).len() == 2);
+    let maps = dir.path().join("maps");
+    let counts = by_key(&sc, &maps);
+    let before = sorted(&counts);
+    let files = |dir: &Path| outputs(dir).len();
+    assert_eq!(files(dir.path()), MAPS as usize);
+    one_leaves(&sc);
+    assert_eq!(files(dir.path()), MAPS as usize, "none was copied");
+    assert_eq!(sorted(&counts), before);
+    assert_eq!(times(&maps), u64::from(MAPS), "computed again");
+}
+
+/// The names of the map outputs below `dir`.
+fn outputs(dir: &Path) -> Vec<String> {
+    // Directories may go meanwhile.
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
+    let found = entries.map(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() { outputs(&path) } else { name.ends_with(".index").then_some(name).into_iter().collect() }
+    });
+    found.flatten().collect()
+}
+
+#[test]
+fn large_results_of_a_leaving_executor_arrive() {
+    let dir = tempfile::tempdir().unwrap();
+    let sc = builder(2, dir.path()).set("spark.task.maxDirectResultSize", "1k").set("spark.task.maxFailures", 1);
+    let sc = sc.build().unwrap();
+    until("all executors are there", || executors(&sc).len() == 2);
+    let (begun, go) = (dir.path().join("begun"), dir.path().join("go"));
+    let job = sc.range_n(0..4u64, 4).with((text(&begun), text(&go))).map(|(begun, go), x| {
+        mark(begun);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !Path::new(go).exists() {
+            assert!(Instant::now() < deadline, "nobody says go");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        vec![x; 50_000]
+    });
+    let ids = sc.executor_ids().unwrap();
+    std::thread::scope(|scope| {
+        let job = scope.spawn(|| job.collect().unwrap());
+        until("both executors are at work", || times(&begun) == 2);
+        sc.decommission_executors(&ids[..1]).unwrap();
+        fs::write(&go, "").unwrap();
+        assert_eq!(job.join().unwrap(), (0..4).map(|x| vec![x; 50_000]).collect::<Vec<Vec<u64>>>());
+    });
+    assert_eq!(times(&begun), 4, "no task ran twice");
+    until("the executor is gone", || !sc.executor_ids().unwrap().contains(&ids[0]));
+}
+
+#[test]
 fn idle_executors_leave_what_they_hold_to_others() {
     let dir = tempfile::tempdir().unwrap();
     let settings = [

@@ -119,7 +119,7 @@ pub enum End {
 
 pub fn end_of(update: &StatusUpdate) -> Option<End> {
     Some(match update.state.clone()? {
-        State::Running(_) => return None,
+        State::Running(_) | State::Moved(_) => return None,
         State::Success(Success { output: Some(Output::Result(Payload { place: Some(Place::Inline(b)) })) }) => {
             End::Result(b)
         }
@@ -136,7 +136,7 @@ pub fn end_of(update: &StatusUpdate) -> Option<End> {
     })
 }
 
-struct Collect(Mutex<mpsc::Sender<StatusUpdate>>);
+struct Collect(Mutex<mpsc::Sender<StatusUpdate>>, Mutex<mpsc::Sender<()>>);
 
 impl StatusSink for Collect {
     fn barrier(&self, _: firesteel_rpc::proto::executor::BarrierSync) -> Result<(), String> {
@@ -149,6 +149,10 @@ impl StatusSink for Collect {
             let _ = self.0.lock().unwrap().send(update);
         }
     }
+
+    fn leave(&self) {
+        let _ = self.1.lock().unwrap().send(());
+    }
 }
 
 /// An executor and what it reports.
@@ -156,10 +160,17 @@ pub struct Rig {
     pub executor: Executor,
     pub services: Arc<TaskServices>,
     updates: mpsc::Receiver<StatusUpdate>,
+    /// Something comes when it leaves.
+    pub left: mpsc::Receiver<()>,
     _dir: tempfile::TempDir,
 }
 
 pub fn rig(cores: u32) -> Rig {
+    rig_at(cores, "127.0.0.1:1")
+}
+
+/// An executor whose blocks others find at `block_address`.
+pub fn rig_at(cores: u32, block_address: &str) -> Rig {
     let dir = tempfile::tempdir().unwrap();
     let client = BlockClient::new(None, "app", Role::Executor);
     let shuffle = ShuffleConfig::new(vec![dir.path().to_owned()], ExecutorId(3));
@@ -178,18 +189,34 @@ pub fn rig(cores: u32) -> Rig {
             decommission: DecommissionSettings { cached: true, map_outputs: true, max_failures: 3, threads: 2 },
             heartbeat: None,
         },
-        block_address: "127.0.0.1:1".to_owned(),
+        block_address: block_address.to_owned(),
         client,
         services: services.clone(),
     };
     let (tx, updates) = mpsc::channel();
-    let executor = Executor::new(config, Arc::new(Collect(Mutex::new(tx))));
-    Rig { executor, services, updates, _dir: dir }
+    let (leave, left) = mpsc::channel();
+    let executor = Executor::new(config, Arc::new(Collect(Mutex::new(tx), Mutex::new(leave))));
+    Rig { executor, services, updates, left, _dir: dir }
 }
 
 impl Rig {
     pub fn next_update(&self) -> StatusUpdate {
         self.updates.recv_timeout(Duration::from_secs(60)).unwrap()
+    }
+
+    /// The next news of a task's end.
+    pub fn next_update_of_task(&self) -> StatusUpdate {
+        loop {
+            let update = self.next_update();
+            if !matches!(update.state, Some(State::Running(_) | State::Moved(_))) {
+                return update;
+            }
+        }
+    }
+
+    /// Whether nothing more has been reported.
+    pub fn no_update(&self) -> bool {
+        self.updates.try_recv().is_err()
     }
 
     /// The next task that ends, and how.

@@ -1,0 +1,139 @@
+//! How an executor leaves: who takes what it holds, what the driver hears of it, and when it goes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use firesteel_common::{ExecutorId, ShuffleId, TaskId};
+use firesteel_executor::Executor;
+use firesteel_rdd::task::TaskOutput;
+use firesteel_rpc::Role;
+use firesteel_rpc::proto::executor::{
+    BlockPeer, DecommissionExecutor, MapOutputMoved, status_update::State, to_executor::Message,
+};
+use firesteel_shuffle::{MapWriter, ShuffleConfig, ShuffleManager};
+use firesteel_storage::{BlockClient, BlockServer};
+use support::{End, Rig, kind, launch, result, rig_at, stage_ended};
+
+const SHUFFLE: ShuffleId = ShuffleId(5);
+/// Nobody listens there.
+const DEAD: &str = "127.0.0.1:1";
+
+/// An executor whose blocks are served.
+fn served(cores: u32) -> (Rig, BlockServer) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let rig = rig_at(cores, &listener.local_addr().unwrap().to_string());
+    rig.services.blocks.set_shuffle_source(rig.services.shuffle.clone());
+    let server = BlockServer::start(listener, rig.services.blocks.clone(), None, "app").unwrap();
+    (rig, server)
+}
+
+/// Somebody who takes map outputs.
+struct Peer {
+    shuffle: Arc<ShuffleManager>,
+    server: BlockServer,
+    _dir: tempfile::TempDir,
+}
+
+fn peer() -> Peer {
+    let dir = tempfile::tempdir().unwrap();
+    let config = ShuffleConfig::new(vec![dir.path().to_owned()], ExecutorId(9));
+    let client = BlockClient::new(None, "app", Role::Executor);
+    let shuffle = Arc::new(ShuffleManager::new(config, client).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = BlockServer::start(listener, shuffle.clone(), None, "app").unwrap();
+    Peer { shuffle, server, _dir: dir }
+}
+
+fn leave(executor: &Executor, peers: &[(u32, String)]) {
+    let peer =
+        |(executor_id, address): &(u32, String)| BlockPeer { executor_id: *executor_id, address: address.clone() };
+    let peers = peers.iter().map(peer).collect();
+    executor.handle(Message::DecommissionExecutor(DecommissionExecutor { peers, map_outputs: true }));
+}
+
+/// Tasks of this kind write a map output.
+fn writes(name: &str) {
+    kind(name, |_, ctx| {
+        let mut writer = MapWriter::new(&ctx.services.shuffle, SHUFFLE, ctx.task, 2);
+        writer.write(1, &ctx.task.0).unwrap();
+        Ok(TaskOutput::Map(writer.finish().unwrap()))
+    });
+}
+
+/// The next news of a move.
+fn next_move(rig: &Rig) -> MapOutputMoved {
+    loop {
+        if let Some(State::Moved(moved)) = rig.next_update().state {
+            return moved;
+        }
+    }
+}
+
+fn has_left(rig: &Rig) {
+    rig.left.recv_timeout(Duration::from_secs(60)).expect("the executor stays");
+}
+
+#[test]
+fn what_one_peer_does_not_take_goes_to_another_and_the_driver_hears_where() {
+    let ((rig, _server), peer) = (served(2), peer());
+    writes("some");
+    rig.executor.handle(launch(1, "some", [7, 8, 9]));
+    (0..3).for_each(|_| assert!(matches!(rig.next_update_of_task().state, Some(State::Success(_)))));
+    leave(&rig.executor, &[(4, DEAD.to_owned()), (9, peer.server.local_addr().to_string())]);
+    let mut moved: Vec<u64> = (0..3)
+        .map(|_| {
+            let moved = next_move(&rig);
+            assert_eq!((moved.shuffle_id, moved.to_executor_id), (SHUFFLE.0, 9));
+            moved.map_task_id
+        })
+        .collect();
+    moved.sort_unstable();
+    assert_eq!(moved, [7, 8, 9]);
+    has_left(&rig);
+    assert_eq!(peer.shuffle.outputs(), [7, 8, 9].map(|task| (SHUFFLE, TaskId(task))));
+}
+
+#[test]
+fn what_nobody_takes_is_given_up_after_some_tries_and_the_executor_goes() {
+    let (rig, _server) = served(1);
+    writes("lonely");
+    rig.executor.handle(launch(1, "lonely", [7]));
+    assert!(matches!(rig.next_update_of_task().state, Some(State::Success(_))));
+    leave(&rig.executor, &[(4, DEAD.to_owned())]);
+    has_left(&rig);
+    assert!(rig.no_update(), "no move is told");
+}
+
+#[test]
+fn it_goes_when_its_tasks_have_ended_and_their_results_were_fetched_and_with_what_they_wrote_moved() {
+    let ((rig, _server), peer) = (served(2), peer());
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    kind("late", move |_, ctx| {
+        wait.lock().unwrap().recv_timeout(Duration::from_secs(60)).unwrap();
+        let mut writer = MapWriter::new(&ctx.services.shuffle, SHUFFLE, ctx.task, 1);
+        writer.write(0, &1u8).unwrap();
+        writer.finish().unwrap();
+        result(&[0; 5000])
+    });
+    rig.executor.handle(launch(1, "late", [7]));
+    // Nobody is there at first.
+    leave(&rig.executor, &[]);
+    leave(&rig.executor, &[(9, peer.server.local_addr().to_string())]);
+    assert!(rig.left.try_recv().is_err(), "its task runs");
+    go.send(()).unwrap();
+    // In either order.
+    let first = [rig.next_update(), rig.next_update()];
+    assert!(first.iter().any(|u| matches!(support::end_of(u), Some(End::Block(_, 5000..)))), "{first:?}");
+    assert!(first.iter().any(|u| matches!(&u.state, Some(State::Moved(m)) if m.map_task_id == 7)), "{first:?}");
+    assert!(rig.left.try_recv().is_err(), "its result may still be fetched");
+    rig.executor.handle(stage_ended(1));
+    has_left(&rig);
+    // While tasks run the driver may not know yet what was moved: it hears it again.
+    assert_eq!(next_move(&rig).map_task_id, 7);
+    assert_eq!(peer.shuffle.outputs(), [(SHUFFLE, TaskId(7))]);
+}
