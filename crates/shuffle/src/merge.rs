@@ -8,7 +8,7 @@ use firesteel_storage::Reservation;
 
 use crate::{
     Spills,
-    aggregate::{Combine, Entries, heap_bytes},
+    aggregate::{Combine, Entries, Places, heap_bytes},
     index::Index,
     spill::{FIRST_BITS, MAX_LEVEL, NEXT_BITS, SpillReader, Spilled, Splitter},
 };
@@ -27,13 +27,15 @@ pub(crate) struct Merge<A: Combine> {
     spills: Spills,
     memory: Reservation,
     index: Index,
+    places: Places,
     /// The last one is being read; it holds a part of the one before.
     levels: Vec<Level>,
 }
 
 impl<A: Combine> Merge<A> {
     pub fn new(how: A, spills: Spills, memory: Reservation, file: Spilled) -> Self {
-        Merge { how, spills, memory, index: Index::default(), levels: vec![Level { file, level: 0, next: 0 }] }
+        let levels = vec![Level { file, level: 0, next: 0 }];
+        Merge { how, spills, memory, index: Index::default(), places: Places::default(), levels }
     }
 
     /// The entries of the next part.
@@ -75,13 +77,16 @@ impl<A: Combine> Merge<A> {
             if entries.len() + batch.len() > self.index.room() {
                 entries.index_into(&mut self.index, entries.len().max(batch.len()));
             }
-            for (key, value) in batch {
-                if !flat {
-                    heap += heap_bytes(&key) + heap_bytes(&value);
-                }
-                let (hash, how) = (fixed_hash(&key), &self.how);
-                entries.upsert(&mut self.index, hash, key, value, |c| c, |a, b| how.merge_combined(a, b));
+            if !flat {
+                heap += batch.iter().map(|(key, value)| heap_bytes(key) + heap_bytes(value)).sum::<u64>();
             }
+            let hashes: Vec<u64> = batch.iter().map(|(key, _)| fixed_hash(key)).collect();
+            entries.place(&mut self.index, batch.len(), |i| (hashes[i], &batch[i].0), usize::MAX, &mut self.places);
+            let (how, mut i) = (&self.how, 0);
+            batch.into_iter().for_each(|(key, value)| {
+                entries.put(self.places.of[i], (hashes[i], key, value), |c| c, |a, b| how.merge_combined(a, b));
+                i += 1;
+            });
             let fixed = entries.bytes() + self.index.bytes();
             if self.memory.held() >= fixed + heap || self.memory.resize(fixed + heap) {
                 continue;

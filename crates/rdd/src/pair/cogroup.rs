@@ -6,7 +6,6 @@ use firesteel_closure::{AnyNode, DecodeError, Func, parent};
 use firesteel_common::{
     Data, Key, RddId, ShuffleId,
     codec::{self, CodecError},
-    hash::fixed_hash,
 };
 use firesteel_shuffle::{Aggregation, Combine, HashPartitioner, size_of_code};
 use serde::Serialize;
@@ -140,16 +139,12 @@ impl<K: Key, V: Data, W: Data> Body for CoGroup<K, V, W> {
         let mut table = Aggregation::new(Grouping(PhantomData), &ctx.spills());
         let mut left = self.left.stream(id, p, ctx)?;
         while let Some(chunk) = left.next_chunk()? {
-            for (k, v) in chunk.into_vec() {
-                table.insert(fixed_hash(&k), k, Of::Left(v))?;
-            }
+            table.insert_all(chunk.map(|(k, v)| (k, Of::Left(v))))?;
         }
         drop(left);
         let mut right = self.right.stream(id, p, ctx)?;
         while let Some(chunk) = right.next_chunk()? {
-            for (k, w) in chunk.into_vec() {
-                table.insert(fixed_hash(&k), k, Of::Right(w))?;
-            }
+            table.insert_all(chunk.map(|(k, w)| (k, Of::Right(w))))?;
         }
         drop(right);
         Combined::stream(table, ctx)

@@ -5,11 +5,12 @@ use std::{marker::PhantomData, sync::Arc};
 
 use firesteel_closure::{AnyNode, DecodeError, Func};
 use firesteel_common::{
-    Data, Env, Key, RddId, ShuffleId,
+    Data, Env, Key, RddId, ShuffleId, TaskFailure,
     codec::{self, CodecError},
-    hash::fixed_hash,
 };
-use firesteel_shuffle::{Aggregated, Aggregation, Combine, HashPartitioner, MapWriter, Partitioner, RecordReader};
+use firesteel_shuffle::{
+    Aggregated, Aggregation, Combine, HashPartitioner, MapWriter, Partitioner, RecordReader, ShuffleBlocks,
+};
 
 use super::{ShuffleDep, ShuffleRead, default_partitions, partition_by::write_pairs};
 use crate::{
@@ -162,9 +163,7 @@ impl<A: Aggregator> OutputOp for WriteCombined<A> {
                 continue;
             }
             rows += chunk.len() as u64;
-            for (k, v) in chunk {
-                table.insert(fixed_hash(&k), k, v)?;
-            }
+            table.insert_all(chunk)?;
             let full = table.is_full();
             if full {
                 records += write_table(&mut table, &mut writer, *partitioner)?;
@@ -230,6 +229,17 @@ impl<A: Combine> ChunkStream<(A::Key, A::Combined)> for Combined<A> {
     }
 }
 
+fn read_into<A: Combine<Value: Data>>(table: &mut Aggregation<A>, blocks: ShuffleBlocks) -> Result<(), TaskFailure>
+where
+    A::Key: Data,
+{
+    let mut records = RecordReader::new(blocks);
+    while let Some(batch) = records.next_batch(CHUNK)? {
+        table.insert_all(batch)?;
+    }
+    Ok(())
+}
+
 /// Reduce side: the combiners of each key merged, or, without a map-side combine, its values combined.
 struct ReadCombined<A: Aggregator> {
     shuffle: ShuffleRead,
@@ -251,11 +261,11 @@ impl<A: Aggregator> Body for ReadCombined<A> {
         let blocks = ctx.read_shuffle(self.shuffle.id, p)?;
         if self.map_side {
             let mut table = Aggregation::new(ByCombiner(agg, env), &ctx.spills());
-            RecordReader::new(blocks).for_each(|(k, c)| table.insert(fixed_hash(&k), k, c))?;
+            read_into(&mut table, blocks)?;
             Combined::stream(table, ctx)
         } else {
             let mut table = Aggregation::new(ByValue(agg, env), &ctx.spills());
-            RecordReader::new(blocks).for_each(|(k, v)| table.insert(fixed_hash(&k), k, v))?;
+            read_into(&mut table, blocks)?;
             Combined::stream(table, ctx)
         }
     }
@@ -292,9 +302,7 @@ impl<A: Aggregator> PipeOp for CombineHere<A> {
     ) -> Result<Stream<Self::Out>, TaskError> {
         let mut table = Aggregation::new(ByValue(self.0, env.clone()), &ctx.spills());
         while let Some(chunk) = input.next_chunk()? {
-            for (k, v) in chunk.into_vec() {
-                table.insert(fixed_hash(&k), k, v)?;
-            }
+            table.insert_all(chunk.into_vec())?;
         }
         drop(input);
         Combined::stream(table, ctx)

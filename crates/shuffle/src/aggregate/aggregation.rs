@@ -1,26 +1,27 @@
 //! Takes rows in: into the hot table, or to the rows of their part. Nothing else lies on the way of a row.
 
-use std::mem::needs_drop;
+use std::{mem::needs_drop, vec::IntoIter};
 
-use firesteel_common::TaskFailure;
+use firesteel_common::{TaskFailure, hash::fixed_hash};
 use firesteel_storage::Reservation;
 
 use super::{
     Combine, Entries,
+    entries::Places,
     estimate::{Growing, Mean, expected_rest},
     heap_bytes,
     part::{Part, Row},
 };
 use crate::{
     Spills,
-    index::{Found, Index},
+    index::Index,
     spill::{FIRST_BITS, SpillFile, digit},
 };
 
 /// The frequent keys' table holds so many at most.
 pub(super) const HOT: usize = 8192;
-/// Rows between two looks at the memory.
-pub(super) const CHECK_ROWS: u32 = 1024;
+/// Rows that are taken in together, and at least so many between two looks at the memory.
+pub(super) const CHECK_ROWS: usize = 1024;
 /// By the first digit of the hash.
 pub(super) const PARTS: usize = 1 << FIRST_BITS;
 /// Bytes of a part's rows that are worth combining.
@@ -45,17 +46,19 @@ pub struct Aggregation<A: Combine> {
     pub(super) hot_heap: Growing,
     pub(super) parts: Vec<Part<A>>,
     pub(super) chunk_rows: usize,
-    /// Empty chunks.
-    pub(super) pool: Vec<Vec<Row<A>>>,
     pub(super) chunks: usize,
-    /// Rows since it was last empty, less up to `CHECK_ROWS`.
+    /// Rows since it was last empty.
     pub(super) seen: u64,
+    /// Rows since the last look at the memory.
+    pub(super) unchecked: usize,
     /// Bytes of the combined entries of all parts.
     pub(super) combined_bytes: u64,
     pub(super) row_heap: Mean,
     pub(super) scratch: Index,
-    pub(super) countdown: u32,
     pub(super) spilled: Option<SpillFile>,
+    pub(super) places: Places,
+    /// Of the rows that are being taken in.
+    hashes: Vec<u64>,
 }
 
 impl<A: Combine> Aggregation<A> {
@@ -84,14 +87,15 @@ impl<A: Combine> Aggregation<A> {
             hot_heap: Growing::default(),
             parts: Vec::new(),
             chunk_rows,
-            pool: Vec::new(),
             chunks: 0,
             seen: 0,
+            unchecked: 0,
             combined_bytes: 0,
             row_heap: Mean::default(),
             scratch: Index::default(),
-            countdown: CHECK_ROWS,
             spilled: None,
+            places: Places::default(),
+            hashes: Vec::new(),
         }
     }
 
@@ -101,49 +105,63 @@ impl<A: Combine> Aggregation<A> {
         Aggregation { limit: Some(limit), ..Self::new(how, spills) }
     }
 
-    /// Adds a value to a key, of which `hash` must be the `fixed_hash`.
-    #[inline]
-    pub fn insert(&mut self, hash: u64, key: A::Key, value: A::Value) -> Result<(), TaskFailure> {
-        self.countdown -= 1;
-        if self.countdown == 0 {
-            self.check()?;
-        }
-        if self.hot_on {
-            if self.hot.len() < self.hot_most && self.hot.len() >= self.index.room() {
-                self.grow_hot();
+    /// Adds a value to the key of each row.
+    pub fn insert_all(&mut self, rows: Vec<(A::Key, A::Value)>) -> Result<(), TaskFailure> {
+        let mut rows = rows.into_iter();
+        while rows.len() > 0 {
+            let n = rows.len().min(CHECK_ROWS);
+            self.insert_batch(&mut rows, n);
+            self.seen += n as u64;
+            self.unchecked += n;
+            if self.unchecked >= CHECK_ROWS {
+                self.unchecked = 0;
+                self.check()?;
             }
-            if self.index.room() > 0 {
-                match self.hot.find(&self.index, hash, &key) {
-                    Found::Entry(at) => {
-                        if Self::COMBINED_HEAP && self.hits & 15 == 0 {
-                            self.hot_heap.added += 16 * (heap_bytes(&value) + size_of::<A::Value>() as u64);
-                        }
-                        self.hits = self.hits.wrapping_add(1);
-                        let how = &self.how;
-                        self.hot.change(at, |c| how.merge_value(c, value));
-                        return Ok(());
-                    }
-                    Found::Slot(slot) if self.hot.len() < self.hot_most => {
-                        if Self::ROW_HEAP && self.hot.len() & 15 == 0 {
-                            let heap = heap_bytes(&key) + heap_bytes(&value) + size_of::<A::Value>() as u64;
-                            self.hot_heap.added += 16 * heap;
-                        }
-                        self.index.fill(slot, hash, self.hot.len());
-                        self.hot.push(hash, key, self.how.create(value));
-                        return Ok(());
-                    }
-                    Found::Slot(_) => {}
-                }
-            }
-            self.asked += 1;
         }
-        self.append(hash, key, value);
         Ok(())
+    }
+
+    fn insert_batch(&mut self, rows: &mut IntoIter<(A::Key, A::Value)>, n: usize) {
+        let batch = &rows.as_slice()[..n];
+        let (mut hashes, mut places) = (std::mem::take(&mut self.hashes), std::mem::take(&mut self.places));
+        hashes.clear();
+        hashes.extend(batch.iter().map(|(key, _)| fixed_hash(key)));
+        if self.hot_on {
+            self.grow_hot(n);
+        }
+        let hot = self.hot_on && self.index.room() > 0;
+        if hot {
+            self.hot.place(&mut self.index, n, |i| (hashes[i], &batch[i].0), self.hot_most, &mut places);
+        }
+        let mut i = 0;
+        rows.by_ref().take(n).for_each(|(key, value)| {
+            let (hash, at) = (hashes[i], if hot { places.of[i] } else { Places::NONE });
+            i += 1;
+            if at == Places::NONE { self.append(hash, key, value) } else { self.put_hot(at, hash, key, value) }
+        });
+        (self.hashes, self.places) = (hashes, places);
+    }
+
+    #[inline]
+    fn put_hot(&mut self, at: u32, hash: u64, key: A::Key, value: A::Value) {
+        let new = at as usize == self.hot.len();
+        if new && Self::ROW_HEAP && self.hot.len() & 15 == 0 {
+            self.hot_heap.added += 16 * (heap_bytes(&key) + heap_bytes(&value) + size_of::<A::Value>() as u64);
+        }
+        if !new {
+            if Self::COMBINED_HEAP && self.hits & 15 == 0 {
+                self.hot_heap.added += 16 * (heap_bytes(&value) + size_of::<A::Value>() as u64);
+            }
+            self.hits = self.hits.wrapping_add(1);
+        }
+        let how = &self.how;
+        self.hot.put(at, (hash, key, value), |v| how.create(v), |c, v| how.merge_value(c, v));
     }
 
     /// Adds a row to its part.
     #[inline]
     fn append(&mut self, hash: u64, key: A::Key, value: A::Value) {
+        self.asked += 1;
         let p = digit(hash, 0);
         match self.parts.get_mut(p).and_then(|part| part.rows.last_mut()) {
             Some(chunk) if chunk.len() < chunk.capacity() => chunk.push((hash, key, value)),
@@ -161,21 +179,28 @@ impl<A: Combine> Aggregation<A> {
         if part.rows.len() * self.chunk_rows >= part.combined.len().max(Self::ENOUGH) {
             self.combine(p);
         }
-        let mut chunk = self.pool.pop().unwrap_or_else(|| {
-            self.chunks += 1;
-            Vec::with_capacity(self.chunk_rows)
-        });
+        let mut chunk = Vec::with_capacity(self.chunk_rows);
+        self.chunks += 1;
         chunk.push(row);
         self.parts[p].rows.push(chunk);
     }
 
+    /// Makes room for `rows` more keys in the hot table, as far as it may grow.
+    #[inline]
+    fn grow_hot(&mut self, rows: usize) {
+        let wanted = (self.hot.len() + rows).min(self.hot_most);
+        if self.index.room() < wanted {
+            self.grow_hot_to(wanted);
+        }
+    }
+
     #[cold]
-    fn grow_hot(&mut self) {
-        let entries = (self.hot.len() * 2).clamp(64, HOT);
+    fn grow_hot_to(&mut self, wanted: usize) {
+        let entries = wanted.max(self.index.room() * 2).clamp(64, HOT);
         let more = (entries * (2 * size_of::<u64>() + size_of::<(u64, A::Key)>() + size_of::<A::Combined>())) as u64;
         // The first step is so small that nobody need be asked.
         if entries > 64 && !self.may_hold(self.used() + more) {
-            self.hot_most = self.hot.len();
+            self.hot_most = self.hot.len().max(self.index.room());
             return;
         }
         let more = entries - self.hot.len();
@@ -184,7 +209,7 @@ impl<A: Combine> Aggregation<A> {
         self.hot.index_into(&mut self.index, more);
     }
 
-    /// Rows since it was last empty, in steps of about a thousand.
+    /// Rows since it was last empty.
     pub fn seen(&self) -> u64 {
         self.seen
     }

@@ -20,7 +20,6 @@ impl<A: Combine> Aggregation<A> {
     ) -> Result<(), E> {
         self.full = false;
         let mut hot = self.take_hot();
-        self.pool = Vec::new();
         for p in 0..self.parts.len() {
             if let Some(hot) = hot.get_mut(p) {
                 hot.drain().try_for_each(|(hash, key, value)| to(hash, key, value))?;
@@ -29,14 +28,12 @@ impl<A: Combine> Aggregation<A> {
             let part = &mut self.parts[p];
             part.combined_heap = 0;
             part.combined.drain().try_for_each(|(hash, key, value)| to(hash, key, value))?;
-            self.chunks -= self.pool.len();
-            self.pool = Vec::new();
         }
         if self.parts.is_empty() {
             hot.iter_mut().try_for_each(|e| e.drain().try_for_each(|(hash, key, value)| to(hash, key, value)))?;
         }
         self.combined_bytes = 0;
-        self.seen = 0;
+        (self.seen, self.unchecked) = (0, 0);
         self.scratch = Index::default();
         (self.hot_on, self.hot_most, self.asked, self.hits) = (true, HOT, 0, 0);
         let used = self.used();
@@ -85,10 +82,8 @@ impl<A: Combine> Aggregation<A> {
             if later.len() > 0 {
                 part.combined.index_into(&mut self.scratch, later.len());
                 let (mut later, how) = (later, &self.how);
-                for (hash, key, value) in later.drain() {
-                    let merge = |a, b| how.merge_combined(a, b);
-                    part.combined.upsert(&mut self.scratch, hash, key, value, |c| c, merge);
-                }
+                let merge = |a, b| how.merge_combined(a, b);
+                part.combined.put_all(&mut self.scratch, later.drain().collect(), &mut self.places, |c| c, merge);
             }
         }
         self.combine(p);
@@ -97,8 +92,6 @@ impl<A: Combine> Aggregation<A> {
         self.combined_bytes = self.combined_bytes.saturating_sub(taken.bytes() + part.combined_heap);
         // Every eighth part is enough to tell the others.
         if p % 8 == 7 {
-            self.chunks -= self.pool.len();
-            self.pool = Vec::new();
             let used = self.used();
             if used < self.memory.held() {
                 self.memory.force(used);

@@ -1,4 +1,4 @@
-//! The memory of an aggregation: how much it takes, what it does when it is refused more. [`Aggregation::insert`] comes
+//! The memory of an aggregation: how much it takes, what it does when it is refused more. [`Aggregation::insert_all`] comes
 //! here once in a thousand rows.
 
 use firesteel_common::TaskFailure;
@@ -23,7 +23,7 @@ impl<A: Combine> Aggregation<A> {
             + parts
             + chunk * self.chunks as u64
             + self.combined_bytes
-            + if Self::ROW_HEAP { self.row_heap.times((self.chunks - self.pool.len()) * self.chunk_rows) } else { 0 }
+            + if Self::ROW_HEAP { self.row_heap.times(self.chunks * self.chunk_rows) } else { 0 }
             + self.scratch.bytes()
     }
 
@@ -49,9 +49,7 @@ impl<A: Combine> Aggregation<A> {
     #[cold]
     #[inline(never)]
     pub(super) fn check(&mut self) -> Result<(), TaskFailure> {
-        self.countdown = CHECK_ROWS;
-        self.seen += u64::from(CHECK_ROWS);
-        if self.hot_on && self.asked >= 16 * CHECK_ROWS {
+        if self.hot_on && self.asked as usize >= 16 * CHECK_ROWS {
             // Where fewer than one in eight is found, looking costs more than it saves.
             self.hot_on = self.hits >= self.asked / 7;
             (self.asked, self.hits) = (0, 0);
@@ -84,8 +82,6 @@ impl<A: Combine> Aggregation<A> {
                 break;
             }
             self.combine(p);
-            self.chunks -= self.pool.len();
-            self.pool = Vec::new();
         }
         let used = self.used();
         if !asked && used <= before / 4 * 3 && self.may_hold(used) {
@@ -130,12 +126,10 @@ impl<A: Combine> Aggregation<A> {
         let before = part.combined.bytes() + part.combined_heap;
         part.combined.index_into(&mut self.scratch, rows);
         let how = &self.how;
-        for mut chunk in chunks {
-            for (hash, key, value) in chunk.drain(..) {
-                let merge = |c, v| how.merge_value(c, v);
-                part.combined.upsert(&mut self.scratch, hash, key, value, |v| how.create(v), merge);
-            }
-            self.pool.push(chunk);
+        self.chunks -= chunks.len();
+        for chunk in chunks {
+            let merge = |c, v| how.merge_value(c, v);
+            part.combined.put_all(&mut self.scratch, chunk, &mut self.places, |v| how.create(v), merge);
         }
         part.combined.shrink();
         part.combined_heap = part.combined.heap(64);

@@ -1,7 +1,7 @@
 //! Combining by key in bounded memory: reduce_by_key, group_by_key, cogroup and the like, on both sides of a shuffle.
 //!
 //! ```text
-//!  insert ─▶ hot table ─(not there, and it is full)─▶ rows of 256 parts, by hash ─(many)─▶ combined entries of the part
+//!  rows ───▶ hot table ─(not there, and it is full)─▶ rows of 256 parts, by hash ─(many)─▶ combined entries of the part
 //!                                                             └─(no memory)─▶ spill file, by part ─▶ Merge
 //!  finish ─▶ part after part: hot entries, combined entries and rows in one table that fits into the cache
 //! ```
@@ -28,7 +28,7 @@ mod part;
 pub use aggregated::Aggregated;
 pub use aggregation::Aggregation;
 pub use combine::Combine;
-pub(crate) use entries::Entries;
+pub(crate) use entries::{Entries, Places};
 pub(crate) use estimate::heap_bytes;
 
 #[cfg(test)]

@@ -70,15 +70,25 @@ impl Combine for Sum {
     }
 }
 
+/// Inserts rows in batches of all sizes.
+fn insert<A: Combine>(table: &mut Aggregation<A>, rows: impl IntoIterator<Item = (A::Key, A::Value)>) {
+    let mut rows = rows.into_iter();
+    for size in (1..).map(|i| i * 37 % 2500 + 1) {
+        let batch: Vec<_> = rows.by_ref().take(size).collect();
+        if batch.is_empty() {
+            break;
+        }
+        table.insert_all(batch).unwrap();
+    }
+}
+
 fn run<A: Combine<Key: Clone>>(
     how: A,
     spills: &Spills,
     rows: impl IntoIterator<Item = (A::Key, A::Value)>,
 ) -> Vec<(A::Key, A::Combined)> {
     let mut table = Aggregation::new(how, spills);
-    for (k, v) in rows {
-        table.insert(fixed_hash(&k), k, v).unwrap();
-    }
+    insert(&mut table, rows);
     let mut result = table.finish().unwrap();
     let mut all = Vec::new();
     while let Some(batch) = result.next_batch(100).unwrap() {
@@ -133,8 +143,8 @@ fn a_table_stays_within_its_memory() {
     let (spills, dir) = spills(4 << 20);
     let mut table = Aggregation::new(Sum, &spills);
     let mut most = 0;
-    for i in 0..300_000u64 {
-        table.insert(fixed_hash(&i), i, 1).unwrap();
+    for i in 0..1000u64 {
+        table.insert_all((0..300).map(|j| (300 * i + j, 1)).collect()).unwrap();
         most = most.max(table.used());
     }
     assert!(most < 5 << 20, "{most}");
@@ -149,8 +159,9 @@ fn a_bounded_table_is_drained_and_begun_anew() {
     let (spills, _dir) = spills(1 << 30);
     let mut table = Aggregation::bounded(Sum, &spills, 300_000);
     let (mut sums, mut drained) = (BTreeMap::new(), 0);
-    for (k, v) in skewed(300_000, 30_000) {
-        table.insert(fixed_hash(&k), k, u64::from(v)).unwrap();
+    let rows: Vec<(u64, u64)> = skewed(300_000, 30_000).map(|(k, v)| (k, u64::from(v))).collect();
+    for batch in rows.chunks(700) {
+        table.insert_all(batch.to_vec()).unwrap();
         if table.is_full() {
             drained += 1;
             table
@@ -178,10 +189,7 @@ fn what_combining_leaves_is_foreseen() {
     for (keys, least, most) in [(1_000_000_000, 0.9, 1.0), (100_000, 0.0, 0.2), (3_000_000, 0.5, 0.9)] {
         let (spills, _dir) = spills(1 << 30);
         let mut table = Aggregation::bounded(Sum, &spills, 64 << 20);
-        for i in 0..300_000u64 {
-            let k = fixed_hash(&i) % keys;
-            table.insert(fixed_hash(&k), k, 1).unwrap();
-        }
+        insert(&mut table, (0..300_000u64).map(|i| (fixed_hash(&i) % keys, 1)));
         let rest = table.expected_rest();
         assert!((least..=most).contains(&rest), "{keys} keys: {rest}");
     }
@@ -192,7 +200,7 @@ fn a_full_disk_is_an_error_that_names_the_file() {
     let (spills, dir) = spills(100_000);
     std::fs::remove_dir(dir.path()).unwrap();
     let mut table = Aggregation::new(Sum, &spills);
-    let e = (0..100_000).try_for_each(|i| table.insert(fixed_hash(&i), i, 1)).unwrap_err();
+    let e = table.insert_all((0..100_000).map(|i| (i, 1)).collect()).unwrap_err();
     assert!(e.to_string().contains(dir.path().to_str().unwrap()), "{e}");
     std::fs::create_dir(dir.path()).unwrap();
 }
