@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use firesteel_common::Tick;
 use firesteel_rpc::proto::deploy::{
     ApplicationFinished, ExecutorDescription, ExecutorState, KillExecutor, ReconnectWorker, RegisterWorker,
-    RegisterWorkerFailed, RegisteredWorker, WorkerLatestState, from_master::Message,
+    RegisterWorkerFailed, RegisteredWorker, WorkerLatestState, WorkerRemoved, from_master::Message,
 };
 use tracing::{info, warn};
 
@@ -301,6 +301,11 @@ impl Master {
         }
         if let Some(connection) = self.workers.remove(id).and_then(|w| w.connection) {
             self.drop_connection(connection, out);
+        }
+        // All of them: an application may have had executors there under an earlier master.
+        for app_id in self.applications.keys() {
+            let removed = WorkerRemoved { worker_id: id.to_owned(), message: why.to_owned() };
+            self.tell_driver(app_id, Message::WorkerRemoved(removed), out);
         }
         for application in self.applications.values_mut() {
             application.early_ends.remove(id);

@@ -130,6 +130,7 @@ impl DriverCore {
             DriverEvent::MapOutputMoved { executor, shuffle, map_task, to } => {
                 self.map_output_moved(executor, shuffle, map_task, to, out);
             }
+            DriverEvent::WorkerRemoved { executors, message } => self.worker_removed(now, &executors, &message, out),
             DriverEvent::TasksUpdated { executor, updates } => {
                 for update in updates {
                     self.task_updated(now, executor, update, out);

@@ -91,6 +91,14 @@ pub enum DriverEvent {
         /// Who has it now, too.
         to: ExecutorId,
     },
+    /// A worker is gone, and what its shuffle service had with it, also of executors that had gone before.
+    /// Spark: `workerRemoved`.
+    WorkerRemoved {
+        /// Those that it ever ran for this application.
+        executors: Vec<ExecutorId>,
+        /// Why.
+        message: String,
+    },
     /// News of tasks, in the order in which the executor sent them.
     TasksUpdated {
         /// Who says so.

@@ -1,9 +1,13 @@
 //! A driver in the virtual cluster: the production [`MasterClient`] and [`DriverCore`], and the driver's connections.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use firesteel_common::{JobId, ShuffleId, StageAttempt, StageId, TaskId, Tick};
+use firesteel_common::{ExecutorId, JobId, ShuffleId, StageAttempt, StageId, TaskId, Tick};
 use firesteel_rpc::{
     MasterClient, PROTOCOL_VERSION,
     master_client::{Attempt, Effect, Event, MasterClientConfig},
@@ -63,6 +67,8 @@ pub(crate) struct DriverNode {
     /// Stage attempts that are over, to be told with the next launch.
     pub(crate) ended: Vec<StageAttempt>,
     pub(crate) executors: BTreeMap<u32, Connected>,
+    /// The executors that each worker was ever to run.
+    workers: BTreeMap<String, BTreeSet<ExecutorId>>,
     /// Whose connection it is or was: what was on its way arrives also after the executor was given up.
     pub(crate) heard_on: BTreeMap<LinkId, u32>,
     pub(crate) jobs: BTreeMap<JobId, Submitted>,
@@ -137,6 +143,7 @@ impl Cluster {
             stages: BTreeMap::new(),
             ended: Vec::new(),
             executors: BTreeMap::new(),
+            workers: BTreeMap::new(),
             heard_on: BTreeMap::new(),
             jobs: BTreeMap::new(),
             results: BTreeMap::new(),
@@ -265,7 +272,16 @@ impl Cluster {
             }
             M::RegisterApplicationFailed(m) => self.driver_search(d, Event::Rejected { attempt, reason: m.reason }),
             M::MasterInStandby(_) => self.driver_search(d, Event::Standby { attempt }),
-            M::ExecutorAdded(m) => driver.next_executor_id = driver.next_executor_id.max(m.executor_id + 1),
+            M::ExecutorAdded(m) => {
+                driver.next_executor_id = driver.next_executor_id.max(m.executor_id + 1);
+                driver.workers.entry(m.worker_id).or_default().insert(ExecutorId(m.executor_id));
+            }
+            M::WorkerRemoved(m) => {
+                if let Some(executors) = driver.workers.remove(&m.worker_id) {
+                    let executors = executors.into_iter().collect();
+                    self.driver_handle(d, DriverEvent::WorkerRemoved { executors, message: m.message });
+                }
+            }
             M::ExecutorUpdated(m) => self.executor_updated(d, m),
             M::ApplicationRemoved(m) => self.cluster_failed(d, m.reason),
             other => self.violated(format!("driver {d} received {other:?}")),

@@ -9,7 +9,7 @@ use firesteel_closure::binary::BuildHash;
 use firesteel_rpc::{
     MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Secret, connect_driver,
     proto::{
-        deploy::{ExecutorAdded, ExecutorState, ExecutorUpdated},
+        deploy::{ExecutorAdded, ExecutorState, ExecutorUpdated, WorkerRemoved},
         executor::{
             ExecutorHeartbeat, PartitionData, Payload, StatusUpdate, StatusUpdates, TaskDescription, payload::Place,
         },
@@ -222,11 +222,38 @@ async fn the_end_of_a_decommissioned_executor_is_nobodys_fault() {
     driver.executors.updated(&leaves(0));
     driver.executors.updated(&leaves(7));
     assert_eq!(driver.cores.load(Ordering::Relaxed), 3, "its cores are on their way out");
+    let told = driver.message().await;
+    assert!(matches!(
+        told,
+        Message::Event(DriverEvent::ExecutorDecommissioning { executor: ExecutorId(0), worker_leaves: true, .. })
+    ));
+    assert!(driver.messages.try_recv().is_err(), "once, and nothing of strangers");
     drop(client);
     driver.executors.updated(&ended(0));
     assert!(matches!(driver.message().await, Message::Event(DriverEvent::ExecutorDisconnected { .. })));
     let end = driver.message().await;
     assert!(matches!(end, Message::Event(DriverEvent::ExecutorRemoved { by_application: false, .. })));
+}
+
+#[tokio::test]
+async fn the_loss_of_a_worker_names_all_executors_that_it_ever_ran() {
+    let mut driver = driver(Duration::from_secs(60));
+    for (executor_id, worker) in [(0, "w1"), (1, "w2"), (2, "w1")] {
+        let worker_id = worker.to_owned();
+        driver.executors.added(&ExecutorAdded { executor_id, worker_id, ..ExecutorAdded::default() });
+    }
+    driver.executors.updated(&ended(0));
+    assert!(matches!(driver.message().await, Message::Event(DriverEvent::ExecutorRemoved { .. })));
+    let lost = |worker: &str| WorkerRemoved { worker_id: worker.to_owned(), ..WorkerRemoved::default() };
+    for worker in ["w3", "w1", "w1", "w2"] {
+        driver.executors.worker_removed(&lost(worker));
+    }
+    for ids in [vec![0, 2], vec![1]] {
+        let Message::Event(DriverEvent::WorkerRemoved { executors, .. }) = driver.message().await else {
+            panic!("another message")
+        };
+        assert_eq!(executors, ids.into_iter().map(ExecutorId).collect::<Vec<_>>());
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@
 //! goes to the driver's event loop.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -25,7 +25,7 @@ use firesteel_common::ExecutorId;
 use firesteel_rpc::{
     PROTOCOL_VERSION, Sender,
     proto::{
-        deploy::{ExecutorAdded, ExecutorState, ExecutorUpdated},
+        deploy::{ExecutorAdded, ExecutorState, ExecutorUpdated, WorkerRemoved},
         executor::{RegisterExecutor, ToExecutor},
     },
 };
@@ -80,6 +80,8 @@ struct Granted {
 #[derive(Default)]
 struct Table {
     granted: BTreeMap<u32, Granted>,
+    /// The executors that each worker was ever to run; of workers that are not lost.
+    workers: BTreeMap<String, BTreeSet<u32>>,
     /// One above the highest id that the master has named.
     next_id: u32,
 }
@@ -113,6 +115,7 @@ impl Executors {
     /// The master has granted an executor, or says again that it has.
     pub fn added(&self, added: &ExecutorAdded) {
         let mut table = self.table();
+        table.workers.entry(added.worker_id.clone()).or_default().insert(added.executor_id);
         table.next_id = table.next_id.max(added.executor_id.saturating_add(1));
         table.granted.entry(added.executor_id).or_insert(Granted {
             cores: added.cores,
@@ -165,6 +168,20 @@ impl Executors {
         self.count_cores(&table);
         drop(table);
         tracing::info!(executor_id, "executor decommissioned: {}", update.message);
+        let (executor, message) = (ExecutorId(executor_id), update.message.clone());
+        let event = DriverEvent::ExecutorDecommissioning { executor, message, worker_leaves: true };
+        // A driver that has ended needs no executors.
+        let _ = self.messages.send(Message::Event(event));
+    }
+
+    /// A worker is gone, and what it kept of executors that had gone before.
+    pub fn worker_removed(&self, removed: &WorkerRemoved) {
+        let Some(executors) = self.table().workers.remove(&removed.worker_id) else { return };
+        tracing::info!(worker_id = removed.worker_id, executors = executors.len(), "worker lost: {}", removed.message);
+        let executors = executors.into_iter().map(ExecutorId).collect();
+        let event = DriverEvent::WorkerRemoved { executors, message: removed.message.clone() };
+        // A driver that has ended needs no workers.
+        let _ = self.messages.send(Message::Event(event));
     }
 
     /// Takes an executor's registration and returns its number; the error says why it may not come in.

@@ -15,7 +15,7 @@ use firesteel_rpc::{
     master_client::{Attempt, Effect, Event, MasterClientConfig},
     proto::deploy::{
         ApplicationDescription, ApplicationHeartbeat, ExecutorAdded, ExecutorUpdated, FromMaster, KillExecutors,
-        RegisterApplication, RequestExecutors, ToMaster, UnregisterApplication, from_master, to_master,
+        RegisterApplication, RequestExecutors, ToMaster, UnregisterApplication, WorkerRemoved, from_master, to_master,
     },
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -38,6 +38,8 @@ pub(super) enum News {
     Added(ExecutorAdded),
     /// An executor changed its state.
     Updated(ExecutorUpdated),
+    /// A worker is gone for good.
+    WorkerRemoved(WorkerRemoved),
     /// The cluster will do nothing more for this application.
     Failed(String),
 }
@@ -223,6 +225,7 @@ impl MasterLink {
                 self.news.push_back(News::Added(m));
             }
             Message::ExecutorUpdated(m) => self.news.push_back(News::Updated(m)),
+            Message::WorkerRemoved(m) => self.news.push_back(News::WorkerRemoved(m)),
             Message::ApplicationRemoved(m) => self.fail(format!("the master removed the application: {}", m.reason)),
             other => tracing::debug!(?other, "not for a driver"),
         }

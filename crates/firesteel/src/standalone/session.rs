@@ -143,6 +143,10 @@ impl Session {
                         executors.updated(&update);
                         continue;
                     }
+                    News::WorkerRemoved(removed) => {
+                        executors.worker_removed(&removed);
+                        continue;
+                    }
                     News::Failed(reason) => reason,
                 },
                 Some(executor_id) = kills.recv() => {
@@ -182,7 +186,7 @@ async fn registered(link: &mut MasterLink) -> Result<String, String> {
             News::Registered { app_id } => return Ok(app_id),
             News::Failed(reason) => return Err(reason),
             // A master says these after the registration only.
-            News::Added(_) | News::Updated(_) => {}
+            News::Added(_) | News::Updated(_) | News::WorkerRemoved(_) => {}
         }
     }
 }

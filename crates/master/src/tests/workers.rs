@@ -146,6 +146,26 @@ fn executors_of_a_worker_whose_stream_closed_are_lost_after_the_grace_and_placed
 }
 
 #[test]
+fn drivers_are_told_that_a_worker_is_lost_after_the_news_of_its_executors_and_also_without_any() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 1024);
+    let app = c.application(10, application(Some(4), 512, None));
+    c.application(20, application(Some(4), 512, None));
+    c.close(1);
+    c.said.clear();
+    c.pass(Duration::from_secs(1));
+    let said = c.said.clone();
+    assert!(matches!(&c.heard(10)[..], [To::ExecutorUpdated(_), To::WorkerRemoved(m)] if m.worker_id == "w1"));
+    c.said = said;
+    assert!(matches!(&c.heard(20)[..], [To::WorkerRemoved(m)] if m.message.contains("closed its stream")));
+    c.worker(2, 4, 1024);
+    c.state(2, &app, 1, ExecutorState::Exited);
+    c.close(2);
+    c.pass(Duration::from_secs(1));
+    assert!(says!(c.heard(10), To::WorkerRemoved(_)));
+}
+
+#[test]
 fn a_worker_without_a_stream_gets_no_executors() {
     let mut c = Cluster::default();
     c.worker(1, 4, 1024);

@@ -74,6 +74,25 @@ impl DriverCore {
         self.redo_lost(now, &dropped, TaskFailure::ExecutorLost { executor, by_application: false, message }, out);
     }
 
+    /// A worker is gone: what its shuffle service had goes off the books. The end of an executor that it still ran is told
+    /// by itself.
+    pub(crate) fn worker_removed(
+        &mut self,
+        now: Tick,
+        executors: &[ExecutorId],
+        message: &str,
+        out: &mut Vec<DriverEffect>,
+    ) {
+        for &executor in executors {
+            if self.outputs.service_of(executor).is_some() {
+                let dropped = self.outputs.remove_executor(executor, true);
+                let failure =
+                    TaskFailure::ExecutorLost { executor, by_application: false, message: message.to_owned() };
+                self.redo_lost(now, &dropped, failure, out);
+            }
+        }
+    }
+
     /// Removes executors that disconnected and whose reason did not come in time.
     pub(crate) fn remove_overdue(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
         for executor in self.tasks.executors.overdue(now) {

@@ -43,6 +43,38 @@ fn tasks_spread_over_executors_and_never_take_more_than_their_slots() {
 }
 
 #[test]
+fn outputs_that_a_shuffle_service_kept_are_made_again_as_soon_as_its_worker_is_lost() {
+    let mut d = Driver::new();
+    let served = |executor, service: &str| DriverEvent::ExecutorRegistered {
+        executor: ExecutorId(executor),
+        host: "h".to_owned(),
+        block_address: format!("h:7{executor}"),
+        shuffle_service: Some(service.to_owned()),
+        cores: 1,
+    };
+    d.handle(served(1, "h:1"));
+    d.handle(served(2, "h:2"));
+    d.submit(0, two_stages(2, 1));
+    d.succeed_all_running();
+    d.run_out();
+    d.remove(1, false);
+    d.submit(1, two_stages(2, 1));
+    d.run_out();
+    assert_eq!(d.starts(), [(0, 0, 2), (1, 0, 1), (3, 0, 1)], "the service has what the executor wrote");
+    let lost = |executors: &[u32]| DriverEvent::WorkerRemoved {
+        executors: executors.iter().copied().map(ExecutorId).collect(),
+        message: "lost".to_owned(),
+    };
+    d.handle(lost(&[9]));
+    d.handle(lost(&[1]));
+    d.handle(lost(&[1]));
+    d.submit(2, two_stages(2, 1));
+    d.run_out();
+    assert!(d.succeeded(2));
+    assert_eq!(d.starts()[3..], [(4, 0, 1), (5, 0, 1)], "what the worker had is made again before anybody asks for it");
+}
+
+#[test]
 fn a_disconnected_executor_gets_no_tasks_and_its_reason_is_awaited_for_a_bounded_time() {
     let mut d = Driver::with_executors(&[1]);
     d.submit(0, one_stage(1));
