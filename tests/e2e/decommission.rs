@@ -1,6 +1,8 @@
 //! Decommissioning: a worker that is told to leave hands on what it has, and nothing is computed again.
 
-use crate::cluster::Cluster;
+use firesteel::prelude::*;
+
+use crate::cluster::{Board, Cluster, alive, executor_pids, wait_for};
 
 const ENABLED: &str = "spark.decommission.enabled true\n";
 
@@ -24,4 +26,80 @@ fn without_the_key_the_signal_changes_nothing() {
     assert_eq!(sc.range_n(0..100u64, 4).count().unwrap(), 100);
     cluster.workers[0].signal("TERM");
     assert_eq!(cluster.workers[0].ended().code(), Some(0));
+}
+
+/// Posts that a partition was computed; the number of its run is in the name.
+fn computed(board: &Board, what: &str, partition: u32) {
+    let run = board.names(&format!("{what}-{partition}-")).len();
+    assert!(board.post(&format!("{what}-{partition}-{run}"), ""));
+}
+
+/// A job of two stages, the second of which is halfway when one of two workers is told to leave.
+fn leave_in_the_middle(service: bool) {
+    let defaults = format!("{ENABLED}spark.shuffle.service.enabled {service}\nspark.shuffle.service.port 0\n");
+    let mut cluster = Cluster::configured(2, 1, &defaults);
+    let sc = cluster.context().set("spark.shuffle.service.enabled", service);
+    let sc = sc.set("spark.decommission.enabled", true).build().unwrap();
+    let before = executor_pids(&sc, &cluster.board("before"), 2);
+    let board = cluster.board("board");
+
+    let kept = sc.range_n(0..8_000u64, 4).with(board.clone()).map_partitions_with_index(|board, i, elements| {
+        computed(board, "kept", i);
+        elements.map(|x| x * 3).collect::<Vec<_>>()
+    });
+    let kept = kept.persist(StorageLevel::MEMORY_ONLY);
+    assert_eq!(kept.count().unwrap(), 8_000);
+    let sums = sc
+        .range_n(0..8_000u64, 4)
+        .with(board.clone())
+        .map_partitions_with_index(|board, i, elements| {
+            computed(board, "map", i);
+            elements.map(|x| (x % 100, x)).collect::<Vec<_>>()
+        })
+        .reduce_by_key_n(4, |a, b| a + b);
+
+    // Two of the four reduce tasks run, one on each worker.
+    let reduced = sums.with(board.clone()).map_partitions_with_index(|board, i, elements| {
+        let all: Vec<_> = elements.collect();
+        board.post(&format!("reduce-{i}"), "");
+        board.wait("go");
+        all
+    });
+    let job = reduced.collect_async().unwrap();
+    wait_for("the reduce tasks", || (board.names("reduce-").len() >= 2).then_some(()));
+    cluster.workers[0].signal("PWR");
+    cluster.logged("master", "DECOMMISSIONED");
+    board.post("go", "");
+    let mut got = job.wait().unwrap();
+    got.sort_unstable();
+    let expected: Vec<(u64, u64)> = (0..100).map(|k| (k, (0..80).map(|i| k + 100 * i).sum())).collect();
+    assert_eq!(got, expected);
+
+    // Idle now, its executor moves what it has and ends, and so does the worker.
+    assert_eq!(cluster.workers[0].ended().code(), Some(0));
+    cluster.logged("master", "was decommissioned and has left");
+    assert_eq!(before.iter().filter(|pid| alive(**pid)).count(), 1, "one of two executors");
+    let of_it = |f: &std::path::PathBuf| f.to_string_lossy().contains("/work-0/");
+    assert!(!cluster.block_files().iter().any(of_it), "{:?}", cluster.block_files());
+
+    // What it had is there all the same.
+    let mut got = sums.collect().unwrap();
+    got.sort_unstable();
+    assert_eq!(got, expected);
+    assert_eq!(kept.collect().unwrap(), (0..8_000).map(|x| x * 3).collect::<Vec<u64>>());
+    assert_eq!(board.names("map-").len(), 4, "no map task ran again: {:?}", board.names("map-"));
+    assert_eq!(board.names("kept-").len(), 4, "no kept partition was computed again: {:?}", board.names("kept-"));
+    drop((sums, kept));
+    sc.stop();
+    wait_for("the end of the application's files", || cluster.block_files().is_empty().then_some(()));
+}
+
+#[test]
+fn a_worker_that_leaves_in_the_middle_of_a_job_costs_no_work() {
+    leave_in_the_middle(false);
+}
+
+#[test]
+fn with_the_shuffle_service_it_costs_none_either() {
+    leave_in_the_middle(true);
 }

@@ -30,8 +30,6 @@ pub(crate) struct WorkDir {
     root: PathBuf,
     /// Block directories, one on each local directory; this worker's alone.
     blocks: Vec<PathBuf>,
-    /// Whether the block directories lie outside of `root`, where nobody would look for empty ones.
-    foreign: bool,
     _lock: File,
 }
 
@@ -70,7 +68,7 @@ impl WorkDir {
         let blocks = usable(blocks, |dir| clear(dir, identity.uid()))?;
         let binaries = root.join(".binaries");
         private_dir(&binaries).map_err(failed("create", &binaries))?;
-        Ok(WorkDir { root, blocks, foreign: !local_dirs.is_empty(), _lock: lock })
+        Ok(WorkDir { root, blocks, _lock: lock })
     }
 
     /// Where application binaries are kept.
@@ -127,9 +125,9 @@ impl WorkDir {
         }
     }
 
-    /// Removes the block directories, when the worker ends. Blocks the thread.
+    /// Removes the block directories, when the worker ends: nobody serves what is there any more. Blocks the thread.
     pub(crate) fn close(&self) {
-        for dir in self.blocks.iter().filter(|_| self.foreign) {
+        for dir in &self.blocks {
             warn_if_failed(dir, fs::remove_dir_all(dir));
         }
     }
