@@ -24,7 +24,10 @@ impl Cluster {
         for (executor, reason) in executors {
             self.note(format_args!("driver {d} gives {executor} back: {reason}"));
             let fails = reason.contains("excludeOnFailure");
-            if fails {
+            let leaves = self.drivers[d].books.leaving.contains(&executor);
+            if leaves && !fails {
+                self.counts.overdue += 1;
+            } else if fails {
                 self.counts.expelled += 1;
             } else {
                 self.counts.retired += 1;
@@ -39,7 +42,7 @@ impl Cluster {
             driver.books.disconnected(executor);
             let connected = driver.executors.remove(&executor.0);
             let left = driver.executors.len();
-            if !fails && left < min {
+            if !fails && !leaves && left < min {
                 self.violated(format!("{executor} is given back and {left} of at least {min} are left"));
             }
             if let Some(connected) = connected {

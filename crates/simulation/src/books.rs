@@ -45,6 +45,12 @@ pub(crate) struct Books {
     services: BTreeMap<ExecutorId, String>,
     /// Executors that were given back: they get no tasks, and nobody is sent to them.
     pub(crate) retired: BTreeSet<ExecutorId>,
+    /// Executors that went with their workers, shuffle services and all.
+    pub(crate) lost: BTreeSet<ExecutorId>,
+    /// Executors that are decommissioned: they get no tasks, and their end is nobody's fault.
+    pub(crate) leaving: BTreeSet<ExecutorId>,
+    /// Those whose workers leave, too, and with them the shuffle services there.
+    pub(crate) with_worker: BTreeSet<ExecutorId>,
     failures: BTreeMap<StageAttempt, Failures>,
     due: BTreeMap<StageAttempt, Due>,
     arrivals: BTreeMap<(StageAttempt, u32), Arrivals>,
@@ -66,8 +72,13 @@ impl Books {
     pub(crate) fn executor_gone(&mut self, executor: ExecutorId, worker_lost: bool) {
         self.caches.retain(|(e, ..)| *e != executor);
         self.tasks.retain(|_, t| t.executor != executor);
-        if worker_lost {
+        if worker_lost || self.with_worker.contains(&executor) {
             self.drop_beside(executor);
+            if worker_lost {
+                self.lost.insert(executor);
+                let service = self.services.remove(&executor);
+                self.services.retain(|_, other| Some(&*other) != service.as_ref());
+            }
         } else if !self.services.contains_key(&executor) {
             self.outputs.retain(|_, (e, _)| *e != executor);
         }
@@ -75,8 +86,27 @@ impl Books {
 
     /// It is given back, or its connection is gone: the schedulers need not count with its outputs any more.
     pub(crate) fn disconnected(&mut self, executor: ExecutorId) {
-        if !self.services.contains_key(&executor) {
+        if self.with_worker.contains(&executor) {
+            self.drop_beside(executor);
+        } else if !self.services.contains_key(&executor) {
             self.outputs.retain(|_, (e, _)| *e != executor);
+        }
+    }
+
+    /// Another executor has an output now. Whether the schedulers count with that one is not known when it is on its way out.
+    pub(crate) fn moved(
+        &mut self,
+        from: ExecutorId,
+        shuffle: ShuffleId,
+        map_task: TaskId,
+        to: ExecutorId,
+        there: bool,
+    ) {
+        let is_it = |(s, _): &(ShuffleId, u32), at: &(ExecutorId, TaskId)| *s == shuffle && *at == (from, map_task);
+        if there && !self.leaving.contains(&to) && !self.retired.contains(&to) {
+            self.outputs.iter_mut().filter(|(s, at)| is_it(s, at)).for_each(|(_, at)| at.0 = to);
+        } else {
+            self.outputs.retain(|s, at| !is_it(s, at));
         }
     }
 
@@ -132,7 +162,7 @@ impl Books {
         }
         let Some(rules) = rules.filter(|_| failure.counts()) else { return false };
         // One that is gone is blamed for nothing.
-        if matches!(failure, TaskFailure::ExecutorLost { .. }) {
+        if matches!(failure, TaskFailure::ExecutorLost { .. }) || self.leaving.contains(&executor) {
             return false;
         }
         let tasks = self.failures.entry(stage).or_default().entry(executor).or_default();
@@ -157,6 +187,9 @@ impl Books {
         let TaskSpec { task, partition, stage: attempt, .. } = spec;
         if self.retired.contains(&executor) {
             return Err(format!("{task} is sent to {executor}, which was given back"));
+        }
+        if self.leaving.contains(&executor) {
+            return Err(format!("{task} is sent to {executor}, which is decommissioned"));
         }
         if let (Some(rules), Some(failures)) = (rules, self.failures.get(&attempt)) {
             self.check_avoided(executor, partition, rules, failures)

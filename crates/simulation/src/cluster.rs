@@ -23,6 +23,7 @@ use crate::{
     driver_node::DriverNode,
     executor_node::ExecutorNode,
     faults::Faults,
+    leaving::Held,
     master_node::MasterNode,
     model::Rng,
     network::{LinkId, Message, Network, Node, Process, Side},
@@ -48,6 +49,8 @@ pub(crate) enum Action {
     KillProcess { process: Process },
     ProcessEnded { worker: usize, start: u32, key: ExecutorKey, end: ExecutorEnd },
     TaskEnds { process: Process, task: TaskId },
+    Migrate { process: Process },
+    Adopt { from: Process, peer: u32, address: String, held: Held },
     ResultFetched { driver: usize, block_address: Arc<str>, task: TaskId },
     SubmitJob { driver: usize, root: usize },
     CancelJob,
@@ -67,6 +70,7 @@ pub(crate) enum Fault {
     Partition,
     CutLink,
     LoseData,
+    Decommission,
 }
 
 pub(crate) struct Cluster {
@@ -284,7 +288,10 @@ impl Cluster {
             Action::DriverConnects { driver, .. }
             | Action::ResultFetched { driver, .. }
             | Action::SubmitJob { driver, .. } => Node::Driver(*driver),
-            Action::ExecutorBoots { process } | Action::TaskEnds { process, .. } => Node::Executor(*process),
+            Action::ExecutorBoots { process }
+            | Action::TaskEnds { process, .. }
+            | Action::Migrate { process }
+            | Action::Adopt { from: process, .. } => Node::Executor(*process),
             _ => return None,
         };
         self.frozen.get(&node).copied().filter(|thaw| *thaw > self.now)
@@ -306,6 +313,8 @@ impl Cluster {
             Action::KillProcess { process } => self.kill_process(process, "killed by its worker"),
             Action::ProcessEnded { worker, start, key, end } => self.process_ended(worker, start, key, end),
             Action::TaskEnds { process, task } => self.task_ends(process, task),
+            Action::Migrate { process } => self.migrate(process),
+            Action::Adopt { from, peer, address, held } => self.adopt(from, peer, &address, held),
             Action::ResultFetched { driver, block_address, task } => self.result_fetched(driver, &block_address, task),
             Action::SubmitJob { driver, root } => self.submit_job(driver, root),
             Action::CancelJob => self.cancel_some_job(),

@@ -70,4 +70,14 @@ counts! {
     expelled: usize,
     /// Jobs for which no executor was left that they did not avoid.
     excluded: usize,
+    /// Workers that were decommissioned.
+    workers_left: usize,
+    /// Executors that were decommissioned.
+    executors_left: usize,
+    /// Map outputs and cached partitions that they handed to others.
+    moved: usize,
+    /// Those that nobody could take.
+    not_moved: usize,
+    /// Executors that took too long to leave.
+    overdue: usize,
 }

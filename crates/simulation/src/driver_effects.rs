@@ -126,7 +126,7 @@ impl Cluster {
             }
             DriverEffect::RequestExecutors { total } => self.request_executors(d, total),
             DriverEffect::RetireExecutors { executors } => self.retire_executors(d, executors),
-            DriverEffect::DecommissionExecutor { .. } => {}
+            DriverEffect::DecommissionExecutor { executor } => self.decommission_executor(d, executor),
             DriverEffect::NoResources { waited, .. } => {
                 self.note(format_args!("driver {d} warns: no resources for {waited:?}"));
             }
@@ -135,21 +135,27 @@ impl Cluster {
 
     /// Remembers which output could not be read, if it was for a stage's latest attempt: nobody may be sent there again.
     fn fetch_failed(&mut self, d: usize, stage: StageAttempt, failure: &TaskFailure) {
-        let TaskFailure::FetchFailed { shuffle, map_task, map_index, .. } = failure else { return };
+        let TaskFailure::FetchFailed { shuffle, map_task, map_index, executor, .. } = failure else { return };
         self.counts.fetch_failures += 1;
         let driver = &mut self.drivers[d];
         // A later attempt knows better places already.
         let latest = driver.latest.get(&stage.stage) == Some(&stage.attempt);
         if latest && *map_index != u32::MAX {
-            driver.unreadable.insert((*shuffle, *map_task), failure.to_string());
+            driver.unreadable.insert((*shuffle, *map_task, *executor), failure.to_string());
         }
     }
 
     fn check_read_places(&mut self, d: usize, attempt: StageAttempt, shuffles: &[(ShuffleId, Arc<Vec<MapLocation>>)]) {
         let driver = &self.drivers[d];
         let bad = shuffles.iter().flat_map(|(s, all)| all.iter().map(|l| (*s, l))).find_map(|(s, l)| {
-            if let Some(failure) = driver.unreadable.get(&(s, l.map_task)) {
+            if let Some(failure) = driver.unreadable.get(&(s, l.map_task, l.executor)) {
                 return Some(format!("{attempt} is sent again to an output that could not be read: {failure}"));
+            }
+            if driver.books.lost.contains(&l.executor) {
+                return Some(format!(
+                    "{attempt} is sent to an output on {}, which is lost with its worker",
+                    l.executor
+                ));
             }
             if driver.features.shuffle_service {
                 return None;

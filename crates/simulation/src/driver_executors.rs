@@ -16,10 +16,17 @@ use crate::{
 impl Cluster {
     pub(crate) fn executor_updated(&mut self, d: usize, update: ExecutorUpdated) {
         let state = update.state();
+        let leaves = self.drivers[d].books.leaving.contains(&ExecutorId(update.executor_id));
+        if state == ExecutorState::Decommissioned {
+            if !leaves && !self.drivers[d].gone.contains_key(&update.executor_id) {
+                self.executor_is_to_leave(d, update.executor_id, update.message, true);
+            }
+            return;
+        }
         if !state.is_finished() {
             return;
         }
-        let by_application = state == ExecutorState::Exited && update.exit_code == Some(3);
+        let by_application = state == ExecutorState::Exited && update.exit_code == Some(3) && !leaves;
         self.executor_removed(d, update.executor_id, update.message, by_application, update.worker_lost);
     }
 
@@ -86,6 +93,13 @@ impl Cluster {
             ToDriver::BarrierSync { task, call, gathers, message } => {
                 if let Some(executor) = driver.heard_on.get(&link).copied().map(ExecutorId) {
                     self.barrier_called(d, DriverEvent::BarrierSync { executor, task, call, gathers, message });
+                }
+            }
+            ToDriver::Moved { shuffle, map_task, to } => {
+                if let Some(executor) = driver.heard_on.get(&link).copied().map(ExecutorId) {
+                    let (there, to) = (driver.executors.contains_key(&to), ExecutorId(to));
+                    driver.books.moved(executor, shuffle, map_task, to, there);
+                    self.driver_handle(d, DriverEvent::MapOutputMoved { executor, shuffle, map_task, to });
                 }
             }
             ToDriver::Heartbeat => {}

@@ -62,6 +62,8 @@ pub(crate) struct DriverNode {
     /// The limit that its last registration named.
     registered_limit: Option<u32>,
     pub(crate) books: Books,
+    /// Executors that were told to leave.
+    pub(crate) told_to_leave: BTreeSet<ExecutorId>,
     pub(crate) jobs_to_come: u32,
     pub(crate) stages: BTreeMap<StageAttempt, Arc<StageInfo>>,
     /// Stage attempts that are over, to be told with the next launch.
@@ -77,7 +79,7 @@ pub(crate) struct DriverNode {
     /// The latest attempt of each stage.
     pub(crate) latest: BTreeMap<StageId, u32>,
     /// Map outputs that a task of a stage's latest attempt could not read.
-    pub(crate) unreadable: BTreeMap<(ShuffleId, TaskId), String>,
+    pub(crate) unreadable: BTreeMap<(ShuffleId, TaskId, ExecutorId), String>,
     /// Executors that it was told are gone, or that it gave up itself.
     pub(crate) gone: BTreeMap<u32, Tick>,
     /// The master removed the application: the cluster gives nothing more.
@@ -139,6 +141,7 @@ impl Cluster {
             registered_limit: None,
             features,
             books,
+            told_to_leave: BTreeSet::new(),
             jobs_to_come,
             stages: BTreeMap::new(),
             ended: Vec::new(),

@@ -12,6 +12,7 @@ use firesteel_worker::{ExecutorEnd, WorkerEvent};
 
 use crate::{
     cluster::{Action, Cluster},
+    leaving::Leaving,
     network::{LinkId, Message, Node, Process, Side, ToDriver, ToExecutor},
     shuffle_service::service_address,
     task_run::{StageInfo, Store},
@@ -39,6 +40,8 @@ pub(crate) struct ExecutorNode {
     pub(crate) shuffle_service: Option<String>,
     /// Tasks of barrier stages: the calls that they have made, and whether they wait.
     pub(crate) calls: BTreeMap<TaskId, (u32, bool)>,
+    /// It is decommissioned.
+    pub(crate) leaving: Option<Leaving>,
     pub(crate) since: Tick,
 }
 
@@ -64,13 +67,14 @@ impl ExecutorNode {
                 .filter(|a| a.shuffle_service)
                 .map(|_| service_address(process.worker)),
             calls: BTreeMap::new(),
+            leaving: None,
             since: now,
         }
     }
 }
 
 /// An exit by the executor's own decision.
-fn exit(code: i32, message: &str) -> ExecutorEnd {
+pub(crate) fn exit(code: i32, message: &str) -> ExecutorEnd {
     ExecutorEnd { message: message.to_owned(), exit_code: Some(code), ..ExecutorEnd::default() }
 }
 
@@ -117,6 +121,7 @@ impl Cluster {
             }
             ToExecutor::Kill { task, reason } => self.executor_handle(id, Event::Kill { task, reason }),
             ToExecutor::Recall(tasks) => self.executor_handle(id, Event::Recall { tasks }),
+            ToExecutor::Decommission { peers, outputs } => self.told_to_leave(id, peers, outputs),
             ToExecutor::BarrierAnswer { task, call, result } => self.barrier_answered(id, task, call, result),
             ToExecutor::DropShuffle(shuffle) => {
                 self.drop_served(id, shuffle);

@@ -54,6 +54,8 @@ pub struct Faults {
     pub cut_link: Option<Duration>,
     /// Mean time between losses of a shuffle file, a cached partition or a whole disk.
     pub lose_data: Option<Duration>,
+    /// Mean time between decommissions of a worker or an executor: in good order, so no excuse for a job that fails.
+    pub decommission: Option<Duration>,
 }
 
 impl Faults {
@@ -79,6 +81,7 @@ impl Faults {
             partition: None,
             cut_link: None,
             lose_data: None,
+            decommission: None,
         }
     }
 
@@ -140,6 +143,9 @@ impl Faults {
         if rng.chance(40) {
             f.lose_data = mean(20 + rng.below(500));
         }
+        if rng.chance(30) {
+            f.decommission = mean(300 + rng.below(5000));
+        }
         f
     }
 
@@ -153,6 +159,7 @@ impl Faults {
             Fault::Partition => self.partition,
             Fault::CutLink => self.cut_link,
             Fault::LoseData => self.lose_data,
+            Fault::Decommission => self.decommission,
         }
     }
 }
@@ -179,6 +186,7 @@ impl Cluster {
             F::Partition,
             F::CutLink,
             F::LoseData,
+            F::Decommission,
         ] {
             self.plan_fault(fault);
         }
@@ -211,6 +219,7 @@ impl Cluster {
             Fault::Partition => self.part_network(),
             Fault::CutLink => self.cut_some_link(),
             Fault::LoseData => self.lose_some_data(),
+            Fault::Decommission => self.decommission_some(),
         }
         self.plan_fault(fault);
     }

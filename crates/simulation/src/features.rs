@@ -63,6 +63,8 @@ impl Cluster {
         config.exclusion = rng.chance(30).then(|| exclusion(rng));
         let slots = executor_cores.unwrap_or(WORKER_CORES) / config.task_cpus;
         config.allocation = rng.chance(30).then(|| allocation(rng, shuffle_service, slots));
+        config.decommission_idle = config.allocation.is_some() && rng.chance(40);
+        config.decommission_kill_timeout = rng.chance(40).then(|| Duration::from_millis(200 + rng.below(5000)));
         config.barrier_sync_timeout = Duration::from_millis(10_000 + rng.below(50_000));
         config.barrier_check_interval = Duration::from_millis(100 + rng.below(900));
         config.barrier_check_failures = 10 + rng.below(10) as u32;

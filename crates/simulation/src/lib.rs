@@ -9,8 +9,8 @@
 //!             ▼              │                                  faults:    what goes wrong and how often
 //!         executor_node (ExecutorCore) ── task_run              checks:    what must hold after each step
 //!                                                               books:     what a driver was told, against what it does
-//!   shuffle_service, allocation, barrier: what applications     features:  which of these an application makes use of
-//!   use beyond plain tasks                                      counts:    how often each thing occurred
+//!   shuffle_service, allocation, barrier, leaving: what         features:  which of these an application makes use of
+//!   applications use beyond plain tasks                         counts:    how often each thing occurred
 //! ```
 //!
 //! There may be several drivers, each with a program of its own; one may crash and be started anew. [`run`] plays one seed and returns its [`Outcome`] with the trace; the same seed gives the same trace, byte for byte.
@@ -28,6 +28,7 @@ mod driver_node;
 mod executor_node;
 mod faults;
 mod features;
+mod leaving;
 mod master_node;
 pub mod model;
 mod network;

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use firesteel_common::{StageAttempt, TaskId, Tick};
+use firesteel_common::{ShuffleId, StageAttempt, TaskId, Tick};
 use firesteel_rpc::proto::deploy::{from_master, to_master};
 use firesteel_scheduler::{TaskSpec, TaskUpdate};
 
@@ -91,6 +91,11 @@ pub(crate) enum ToDriver {
         cores: u32,
     },
     Updates(Vec<TaskUpdate>),
+    Moved {
+        shuffle: ShuffleId,
+        map_task: TaskId,
+        to: u32,
+    },
     BarrierSync {
         task: TaskId,
         call: u32,
@@ -108,8 +113,9 @@ pub(crate) enum ToExecutor {
     Launch { tasks: Vec<(TaskSpec, Arc<StageInfo>)>, ended: Vec<StageAttempt> },
     Kill { task: TaskId, reason: String },
     Recall(Vec<TaskId>),
+    Decommission { peers: Vec<(u32, String)>, outputs: bool },
     BarrierAnswer { task: TaskId, call: u32, result: Result<Arc<Vec<Bytes>>, String> },
-    DropShuffle(firesteel_common::ShuffleId),
+    DropShuffle(ShuffleId),
     DropRdd(firesteel_common::RddId),
     Stop,
 }

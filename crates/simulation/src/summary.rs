@@ -31,6 +31,9 @@ fn summary(message: &Message) -> String {
             format!("StatusUpdates {}", each.join(", "))
         }
         Message::ToDriver(ToDriver::Heartbeat) => "Heartbeat".to_owned(),
+        Message::ToDriver(ToDriver::Moved { shuffle, map_task, to }) => {
+            format!("MapOutputMoved {shuffle} {map_task} to executor {to}")
+        }
         Message::ToDriver(ToDriver::BarrierSync { task, call, gathers, .. }) => {
             let what = if *gathers { "all_gather" } else { "barrier" };
             format!("BarrierSync {task} waits at call {call}, {what}")
@@ -43,6 +46,10 @@ fn summary(message: &Message) -> String {
             format!("LaunchTasks {}", text.join(", "))
         }
         Message::ToExecutor(ToExecutor::Registered) => "RegisteredExecutor".to_owned(),
+        Message::ToExecutor(ToExecutor::Decommission { peers, .. }) => {
+            let names: Vec<String> = peers.iter().map(|(peer, _)| peer.to_string()).collect();
+            format!("DecommissionExecutor, peers {}", names.join(", "))
+        }
         Message::ToExecutor(ToExecutor::BarrierAnswer { task, call, result }) => match result {
             Ok(messages) => format!("BarrierAnswer {task} goes on after call {call}, {} messages", messages.len()),
             Err(reason) => format!("BarrierAnswer {task} FAILS at call {call}: {reason}"),

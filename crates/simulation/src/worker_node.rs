@@ -115,7 +115,7 @@ impl Cluster {
     }
 
     pub(crate) fn worker_handle(&mut self, n: usize, event: WorkerEvent) {
-        let mut out = Vec::new();
+        let (mut out, mut leaves) = (Vec::new(), false);
         let Some(worker) = self.workers[n].as_mut() else { return };
         let start = worker.start;
         self.touched.insert(Node::Worker(n));
@@ -153,9 +153,12 @@ impl Cluster {
                     self.note(format_args!("worker {n} removes the files of {app_id}"));
                     self.remove_served(n, &app_id);
                 }
-                WorkerEffect::Leave => self.violated(format!("worker {n} leaves and nobody decommissioned it")),
+                WorkerEffect::Leave => leaves = true,
                 WorkerEffect::GiveUp { error } => self.violated(format!("worker {n} gives up: {error}")),
             }
+        }
+        if leaves {
+            self.worker_leaves(n);
         }
     }
 

@@ -2,6 +2,8 @@
 
 #![expect(clippy::panic, reason = "a test that cannot go on stops")]
 
+use std::time::Duration;
+
 use firesteel_simulation::{Faults, Outcome, run, run_many, run_untold};
 
 fn play(seed: u64, faults: Option<Faults>) -> Outcome {
@@ -36,6 +38,9 @@ fn every_job_ends_rightly_whatever_fails() {
         ("executors that a stage avoids", counts.avoided),
         ("executors ended for their failures", counts.expelled),
         ("jobs with nobody left to run them", counts.excluded),
+        ("workers that left", counts.workers_left),
+        ("outputs and partitions that were moved", counts.moved),
+        ("executors that took too long to leave", counts.overdue),
     ];
     for (what, how_often) in rare {
         assert!(seeds < 500 || how_often >= 20, "there were {how_often} {what}: the test tests little");
@@ -48,6 +53,20 @@ fn without_faults_every_job_succeeds_but_cancelled_and_impossible_ones() {
         let counts = play(seed, Some(Faults::none())).counts;
         assert_eq!(counts.succeeded + counts.cancelled + counts.refused, counts.jobs, "seed {seed}");
     }
+}
+
+#[test]
+fn who_leaves_in_good_order_costs_no_job() {
+    let until = Duration::from_secs(20);
+    let (mut moved, mut left) = (0, 0);
+    for seed in 0..100 {
+        let mean = Duration::from_millis(500 + 20 * seed);
+        let counts = play(seed, Some(Faults { until, decommission: Some(mean), ..Faults::none() })).counts;
+        assert_eq!(counts.succeeded + counts.cancelled + counts.refused, counts.jobs, "seed {seed}");
+        moved += counts.moved;
+        left += counts.executors_left + counts.workers_left;
+    }
+    assert!(moved > 20 && left > 100, "{moved} moved, {left} left: the test tests little");
 }
 
 #[test]

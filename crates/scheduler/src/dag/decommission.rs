@@ -38,6 +38,9 @@ impl DriverCore {
     /// Kills those that take too long to leave.
     pub(crate) fn kill_leaving(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
         let overdue = self.tasks.executors.kill_overdue(now, now + RETIREMENT);
+        for executor in &overdue {
+            self.give_back(now, *executor, out);
+        }
         if !overdue.is_empty() {
             let reason = "it took too long to leave (spark.executor.decommission.forceKillTimeout)";
             let executors = overdue.into_iter().map(|executor| (executor, reason.to_owned())).collect();

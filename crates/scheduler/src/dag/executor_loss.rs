@@ -47,7 +47,13 @@ impl DriverCore {
         let not_begun = self.tasks.not_begun(executor);
         let by_application = by_application && !self.tasks.executors.was_decommissioned(executor);
         let worker_lost = worker_lost || self.service_leaves_with(executor);
-        let Some(tasks) = self.tasks.executors.remove(executor) else { return };
+        let Some(tasks) = self.tasks.executors.remove(executor) else {
+            // It was given up before; that the shuffle service went, too, is news all the same.
+            if worker_lost {
+                self.drop_outputs(now, executor, by_application, message, true, out);
+            }
+            return;
+        };
         self.tasks.forget_health(executor);
         if by_application {
             self.tasks.launch_one_by_one(&tasks);
@@ -69,9 +75,22 @@ impl DriverCore {
     pub(crate) fn give_back(&mut self, now: Tick, executor: ExecutorId, out: &mut Vec<DriverEffect>) {
         self.tasks.executors.disconnect(executor, now + RETIREMENT);
         self.blocks.remove_executor(executor);
-        let dropped = self.outputs.remove_executor(executor, false);
-        let message = "it was given back".to_owned();
-        self.redo_lost(now, &dropped, TaskFailure::ExecutorLost { executor, by_application: false, message }, out);
+        self.drop_outputs(now, executor, false, "it was given back", false, out);
+    }
+
+    /// What lies with the executor is lost, unless a shuffle service serves it, which may be lost as well.
+    fn drop_outputs(
+        &mut self,
+        now: Tick,
+        executor: ExecutorId,
+        by_application: bool,
+        message: &str,
+        worker_lost: bool,
+        out: &mut Vec<DriverEffect>,
+    ) {
+        let dropped = self.outputs.remove_executor(executor, worker_lost);
+        let failure = TaskFailure::ExecutorLost { executor, by_application, message: message.to_owned() };
+        self.redo_lost(now, &dropped, failure, out);
     }
 
     /// A worker is gone: what its shuffle service had goes off the books. The end of an executor that it still ran is told

@@ -344,3 +344,22 @@ fn a_task_of_it_that_fails_by_its_own_code_counts() {
     d.fail(task, "index out of bounds");
     assert!(matches!(d.error(0), JobError::TaskFailed { failure: TaskFailure::Exception { .. }, .. }));
 }
+
+#[test]
+fn nobody_is_sent_to_what_one_held_that_took_too_long() {
+    let timeout = Some(60 * SECOND);
+    let mut d = Driver::with(SchedulerConfig { decommission_kill_timeout: timeout, ..SchedulerConfig::default() });
+    d.register(1, "host1", 1);
+    d.submit(0, two_stages(2, 1));
+    d.run_out();
+    decommission(&mut d, 1, false);
+    d.advance(60 * SECOND);
+    assert_eq!(retired(&d), [1]);
+    // Its end has not been reported.
+    d.register(2, "host2", 1);
+    d.submit(1, two_stages(2, 1));
+    d.run_out();
+    assert!(d.succeeded(1));
+    let read = d.reads.values().last().unwrap().values().flatten();
+    assert!(read.map(|l| l.executor).eq([ExecutorId(2), ExecutorId(2)]));
+}

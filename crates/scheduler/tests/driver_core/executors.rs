@@ -160,3 +160,28 @@ fn nobody_is_sent_to_what_an_executor_held_that_was_given_back() {
     let read = d.reads.values().last().unwrap().values().flatten();
     assert!(read.map(|l| l.executor).eq([ExecutorId(2), ExecutorId(2)]));
 }
+
+#[test]
+fn that_a_worker_is_lost_is_news_also_when_its_executor_was_given_up_before() {
+    let mut d = Driver::new();
+    d.handle(DriverEvent::ExecutorRegistered {
+        executor: ExecutorId(1),
+        host: "h1".to_owned(),
+        block_address: "h1:71".to_owned(),
+        shuffle_service: Some("h1:7337".to_owned()),
+        cores: 1,
+    });
+    d.submit(0, two_stages(2, 1));
+    d.run_out();
+    d.handle(DriverEvent::ExecutorDisconnected { executor: ExecutorId(1) });
+    d.advance(Duration::from_secs(10));
+    let message = "worker lost".to_owned();
+    let (by_application, worker_lost) = (false, true);
+    d.handle(DriverEvent::ExecutorRemoved { executor: ExecutorId(1), message, by_application, worker_lost });
+    d.register(2, "h2", 1);
+    d.submit(1, two_stages(2, 1));
+    d.run_out();
+    assert!(d.succeeded(1));
+    let read = d.reads.values().last().unwrap().values().flatten();
+    assert!(read.map(|l| l.executor).eq([ExecutorId(2), ExecutorId(2)]));
+}

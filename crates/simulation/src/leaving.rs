@@ -1,0 +1,222 @@
+//! Decommissioning in the virtual cluster: workers and executors that leave, and what they hand to others before.
+//!
+//! ```text
+//!  operator ─▶ Worker ─▶ Master ─▶ driver ─┐
+//!  user or dynamic allocation ─────────────┴▶ DriverCore ─▶ Decommission ─▶ executor ─ one thing after the other ─▶ peers
+//!                                                                              └─ Moved, Updates ─▶ driver
+//! ```
+
+use std::{collections::BTreeSet, time::Duration};
+
+use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskId};
+use firesteel_scheduler::{BlockUpdate, DriverEvent, TaskOutcome, TaskUpdate};
+use firesteel_worker::WorkerEvent;
+
+use crate::{
+    cluster::{Action, Cluster},
+    executor_node::exit,
+    network::{Node, Process, ToDriver, ToExecutor},
+};
+
+/// `spark.storage.decommission.maxReplicationFailuresPerBlock`.
+const MOST_FAILURES: u32 = 3;
+
+/// What stands for the task in news of blocks alone.
+const NO_TASK: TaskId = TaskId(u64::MAX);
+
+/// Something that an executor holds and others may need.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Held {
+    Output(ShuffleId, TaskId),
+    Block(RddId, u32),
+}
+
+/// An executor that is to go.
+#[derive(Default)]
+pub(crate) struct Leaving {
+    /// Nobody else serves its map outputs.
+    outputs: bool,
+    peers: Vec<(u32, String)>,
+    /// Whose turn it is to take something.
+    turn: usize,
+    /// What others have, or could not take.
+    done: BTreeSet<Held>,
+    failures: u32,
+}
+
+impl Cluster {
+    /// The operator has a worker leave, or a user an executor.
+    pub(crate) fn decommission_some(&mut self) {
+        if self.rng.chance(40) {
+            let stays = |n: &usize| self.workers[*n].as_ref().is_some_and(|w| !w.machine.is_decommissioning());
+            let staying: Vec<usize> = (0..self.workers.len()).filter(stays).collect();
+            if let Some(n) = self.rng.pick(&staying).copied().filter(|n| !self.frozen.contains_key(&Node::Worker(*n))) {
+                self.note(format_args!("worker {n} IS DECOMMISSIONED"));
+                self.counts.workers_left += 1;
+                self.worker_handle(n, WorkerEvent::Decommission);
+            }
+            return;
+        }
+        let connected = |d: usize| self.drivers[d].executors.keys().map(move |e| (d, *e));
+        let there: Vec<(usize, u32)> = (0..self.drivers.len())
+            .filter(|d| self.drivers[*d].lives() && !self.frozen.contains_key(&Node::Driver(*d)))
+            .flat_map(connected)
+            .collect();
+        if let Some((d, executor)) = self.rng.pick(&there).copied() {
+            self.note(format_args!("user {d} has executor {executor} DECOMMISSIONED"));
+            self.executor_is_to_leave(d, executor, "the user wants it".to_owned(), false);
+        }
+    }
+
+    pub(crate) fn executor_is_to_leave(&mut self, d: usize, executor: u32, message: String, worker_leaves: bool) {
+        let executor = ExecutorId(executor);
+        self.drivers[d].books.leaving.insert(executor);
+        if worker_leaves {
+            self.drivers[d].books.with_worker.insert(executor);
+        }
+        self.driver_handle(d, DriverEvent::ExecutorDecommissioning { executor, message, worker_leaves });
+    }
+
+    /// The driver's schedulers have an executor leave: once each.
+    pub(crate) fn decommission_executor(&mut self, d: usize, executor: ExecutorId) {
+        self.counts.executors_left += 1;
+        let driver = &mut self.drivers[d];
+        driver.books.leaving.insert(executor);
+        if !driver.told_to_leave.insert(executor) {
+            return self.violated(format!("{executor} is decommissioned a second time"));
+        }
+        let peers: Vec<(u32, String)> =
+            driver.core.peers_of(executor, 0).iter().map(|p| (p.executor.0, p.block_address.to_string())).collect();
+        let outputs = driver.core.outputs_leave_with(executor);
+        let bad = peers.iter().find(|(p, _)| driver.books.leaving.contains(&ExecutorId(*p)));
+        if let Some((peer, _)) = bad {
+            self.violated(format!(
+                "{executor}, which leaves, is to hand over to executor {peer}, which leaves as well"
+            ));
+        }
+        self.tell_executor(d, executor.0, ToExecutor::Decommission { peers, outputs });
+    }
+
+    /// The worker has nothing left to do: it ends, and the operator starts it anew some time later.
+    pub(crate) fn worker_leaves(&mut self, n: usize) {
+        if let Some(id) = self.executors.keys().find(|id| id.worker == n) {
+            return self.violated(format!("worker {n} leaves under {id}"));
+        }
+        self.note(format_args!("worker {n} ENDS, decommissioned"));
+        self.worker_handle(n, WorkerEvent::Stop);
+        self.close_all(Node::Worker(n));
+        self.frozen.remove(&Node::Worker(n));
+        let Some(worker) = self.workers[n].take() else { return };
+        let at = self.now + Duration::from_millis(200 + self.rng.below(8000));
+        self.schedule(at, Action::StartWorker { worker: n, start: worker.start + 1 });
+    }
+
+    // ---- at the executor ----
+
+    pub(crate) fn told_to_leave(&mut self, id: Process, peers: Vec<(u32, String)>, outputs: bool) {
+        let Some(node) = self.executors.get_mut(&id) else { return };
+        if node.leaving.is_none() {
+            node.leaving = Some(Leaving { outputs, peers, ..Leaving::default() });
+            self.migrates_next(id);
+        }
+    }
+
+    fn migrates_next(&mut self, id: Process) {
+        let at = self.now + Duration::from_micros(100) + self.latency();
+        self.schedule(at, Action::Migrate { process: id });
+    }
+
+    /// What the executor holds and nobody else has yet.
+    fn still_held(&self, id: Process) -> Option<Held> {
+        let node = self.executors.get(&id)?;
+        let Leaving { done, outputs, .. } = node.leaving.as_ref()?;
+        let mine = node.store.files.keys().map(|(s, t)| Held::Output(*s, *t));
+        let served = self.workers[id.worker].iter().flat_map(|w| &w.service);
+        let served = served.filter(|((d, ..), file)| *d == node.driver && file.writer == id.executor);
+        let served = served.map(|((_, s, t), _)| Held::Output(*s, *t));
+        let blocks = node.store.cache.keys().map(|(r, p)| Held::Block(*r, *p));
+        mine.chain(served).filter(|_| *outputs).chain(blocks).find(|held| !done.contains(held))
+    }
+
+    /// The executor hands over one thing, or ends when it has nothing left and nothing to do.
+    pub(crate) fn migrate(&mut self, id: Process) {
+        let held = self.still_held(id);
+        let Some(node) = self.executors.get_mut(&id) else { return };
+        let (tasks, Some(leaving)) = (node.core.tasks(), node.leaving.as_mut()) else { return };
+        match held {
+            None if tasks > 0 => {
+                let at = self.now + Duration::from_millis(5);
+                self.schedule(at, Action::Migrate { process: id });
+            }
+            None => {
+                self.note(format_args!("{id} has handed over what it had"));
+                self.executor_ends(id, exit(0, "decommissioned"));
+            }
+            Some(held) => {
+                leaving.turn += 1;
+                let peer = leaving.peers.get(leaving.turn % leaving.peers.len().max(1)).cloned();
+                let Some((peer, address)) = peer else {
+                    leaving.done.insert(held);
+                    return self.migrates_next(id);
+                };
+                let at = self.now + self.latency();
+                self.schedule(at, Action::Adopt { from: id, peer, address, held });
+            }
+        }
+    }
+
+    /// A peer takes something over, if it can.
+    pub(crate) fn adopt(&mut self, from: Process, peer: u32, address: &str, held: Held) {
+        let to = self.executors.iter().find(|(_, e)| e.block_address == address).map(|(id, _)| *id);
+        let lost = self.chance(self.faults.lose_message);
+        let to = to.filter(|to| !lost && self.reaches(Node::Executor(from), Node::Executor(*to)));
+        let taken = to.is_some_and(|to| self.take_over(from, to, held));
+        let Some(leaving) = self.executors.get_mut(&from).and_then(|e| e.leaving.as_mut()) else { return };
+        if taken {
+            (leaving.failures, _) = (0, leaving.done.insert(held));
+            self.counts.moved += 1;
+            self.note(format_args!("{from} hands {held:?} over to executor {peer}"));
+            if let Held::Output(shuffle, map_task) = held {
+                self.say(from, ToDriver::Moved { shuffle, map_task, to: peer });
+            }
+        } else {
+            leaving.failures += 1;
+            if leaving.failures >= MOST_FAILURES {
+                (leaving.failures, _) = (0, leaving.done.insert(held));
+                self.counts.not_moved += 1;
+                self.note(format_args!("{from} cannot hand {held:?} over"));
+            }
+        }
+        self.migrates_next(from);
+    }
+
+    fn take_over(&mut self, from: Process, to: Process, held: Held) -> bool {
+        let Some(driver) = self.executors.get(&from).map(|e| e.driver) else { return false };
+        match held {
+            Held::Output(shuffle, task) => {
+                let mine = self.executors[&from].store.files.get(&(shuffle, task)).cloned();
+                let worker = self.workers[from.worker].as_ref();
+                let served = || Some(worker?.service.get(&(driver, shuffle, task))?.blocks.clone());
+                let Some(blocks) = mine.or_else(served) else { return false };
+                if self.executors.get(&to).is_some_and(|e| !e.store.dropped.contains(&shuffle)) {
+                    self.keep_output(to, shuffle, task, blocks);
+                }
+                true
+            }
+            Held::Block(rdd, partition) => {
+                let room = self.faults.cache_blocks;
+                let block = self.executors[&from].store.cache.get(&(rdd, partition)).cloned();
+                let (Some(block), Some(node)) = (block, self.executors.get_mut(&to)) else { return false };
+                if node.store.cache.len() >= room {
+                    return false;
+                }
+                let bytes = block.len() as u64;
+                node.store.cache.insert((rdd, partition), block);
+                let blocks = vec![BlockUpdate { rdd, partition, stored: true, bytes }];
+                let update = TaskUpdate { task: NO_TASK, outcome: TaskOutcome::Running, blocks };
+                self.say(to, ToDriver::Updates(vec![update]));
+                true
+            }
+        }
+    }
+}
