@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::{fs, sync::Arc};
+use std::{fs, process::Command, sync::Arc};
 
 use common::{Executor, SHUFFLE, executor, input};
 use firesteel_common::{ExecutorId, TaskId};
@@ -112,4 +112,32 @@ fn two_that_ask_at_once_both_succeed() {
     let new = MapLocation { executor: ExecutorId(2), block_address: to.address.clone(), ..old };
     assert_eq!(all(&to, &new), before);
     assert_eq!(to.files(), ["shuffle_3_7.data", "shuffle_3_7.index"]);
+}
+
+/// Run by the test below, under a limit on the size of files.
+#[test]
+#[ignore = "run by a_full_disk_is_an_error_and_leaves_nothing_behind"]
+fn child_with_a_full_disk() {
+    let to = executor(2);
+    let error = ask(&to, &std::env::var(FROM).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("cannot write") && error.contains("shuffle_3_7.data"), "{error}");
+    assert_eq!(to.files(), [] as [String; 0]);
+    assert_eq!(to.manager.outputs(), []);
+}
+
+/// Tells the child where the output is: an environment variable.
+const FROM: &str = "ADOPTION_FROM";
+
+#[test]
+fn a_full_disk_is_an_error_and_leaves_nothing_behind() {
+    let from = executor(1);
+    output(&from);
+    assert!(fs::metadata(from.path(7, "data")).unwrap().len() > 64 << 10);
+    // A write beyond the limit fails as one to a full disk does; the signal that comes with it is ignored.
+    let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" --exact child_with_a_full_disk --ignored --nocapture";
+    let mut child = Command::new("sh");
+    child.arg("-c").arg(script).arg(std::env::current_exe().unwrap()).env(FROM, &from.address);
+    let ended = child.output().unwrap();
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success() && text.contains("1 passed"), "{text}");
 }
