@@ -89,7 +89,8 @@ impl Cluster {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         let secret = format!("spark.authenticate.secret chaos-{}\n", std::process::id());
-        fs::write(dir.path().join("conf/spark-defaults.conf"), secret).unwrap();
+        let defaults = format!("{secret}spark.decommission.enabled true\n");
+        fs::write(dir.path().join("conf/spark-defaults.conf"), defaults).unwrap();
         let network = networks
             .then(|| Network::new(workers))
             .and_then(|network| network.inspect_err(|missing| println!("NO LINK IS CUT: {missing}")).ok());

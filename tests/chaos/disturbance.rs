@@ -1,4 +1,4 @@
-//! What is done to the cluster: kills, stops, cuts and executors told to leave, chosen from a seed.
+//! What is done to the cluster: kills, stops, cuts and executors and workers told to leave, chosen from a seed.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use std::{
 use firesteel::Context;
 use nix::sys::signal::Signal;
 
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Daemon};
 
 /// Names the master to a driver that will be killed: the environment variable.
 pub const DOOMED: &str = "CHAOS_DOOMED_DRIVER";
@@ -23,6 +23,8 @@ enum Undo {
     Continue(u32),
     LinkUp(usize),
     StartWorker(usize),
+    /// After one that leaves, and has gone by then or is killed.
+    FollowWorker(usize, Daemon),
     StartMaster,
     KillDriver(u32),
 }
@@ -39,6 +41,7 @@ pub struct Disturbance {
     stops: usize,
     cuts: usize,
     left: usize,
+    left_workers: usize,
 }
 
 impl fmt::Display for Disturbance {
@@ -46,7 +49,7 @@ impl fmt::Display for Disturbance {
         write!(
             f,
             "{} kills: {} executors, {} workers, {} masters, {} drivers; {} processes stopped for a while, {} links cut, {} \
-             executors told to leave",
+             executors and {} workers told to leave",
             self.kills(),
             self.executors,
             self.workers,
@@ -54,7 +57,8 @@ impl fmt::Display for Disturbance {
             self.drivers,
             self.stops,
             self.cuts,
-            self.left
+            self.left,
+            self.left_workers
         )
     }
 }
@@ -62,7 +66,19 @@ impl fmt::Display for Disturbance {
 impl Disturbance {
     pub fn new(seed: u64, long: bool) -> Disturbance {
         let (undo, random) = (Vec::new(), seed);
-        Disturbance { random, long, undo, executors: 0, workers: 0, masters: 0, drivers: 0, stops: 0, cuts: 0, left: 0 }
+        Disturbance {
+            random,
+            long,
+            undo,
+            executors: 0,
+            workers: 0,
+            masters: 0,
+            drivers: 0,
+            stops: 0,
+            cuts: 0,
+            left: 0,
+            left_workers: 0,
+        }
     }
 
     pub fn kills(&self) -> usize {
@@ -111,7 +127,15 @@ impl Disturbance {
                     self.stop(pid);
                 }
             }
-            62..76 => {
+            62..67 => {
+                if let Some(worker) = cluster.workers[n].take_if(|w| w.since.elapsed() > YOUTH) {
+                    println!("let worker {n} leave");
+                    self.left_workers += 1;
+                    cluster::signal(worker.pid(), Signal::SIGPWR);
+                    self.later(Undo::FollowWorker(n, worker), 1_000, 6_000);
+                }
+            }
+            67..76 => {
                 if let Some(mut worker) = cluster.workers[n].take_if(|w| w.since.elapsed() > YOUTH) {
                     println!("kill -9 worker {n}");
                     self.workers += 1;
@@ -197,6 +221,17 @@ impl Disturbance {
                     cluster.network.iter().for_each(|network| network.set(n, true));
                 }
                 Undo::StartWorker(n) => cluster.start_worker(n),
+                Undo::FollowWorker(n, mut worker) => {
+                    match worker.child.try_wait().unwrap() {
+                        Some(status) => println!("worker {n} has left: {status}"),
+                        None => {
+                            println!("kill -9 worker {n}, which is still leaving");
+                            self.workers += 1;
+                            worker.kill();
+                        }
+                    }
+                    cluster.start_worker(n);
+                }
                 Undo::StartMaster => cluster.start_master(),
                 Undo::KillDriver(pid) => {
                     println!("kill -9 driver {pid}");

@@ -4,7 +4,7 @@
 //! ```text
 //!  main ─▶ cluster (master, workers, each worker in a network of its own: network)
 //!      ├─ jobs        threads that submit jobs and know what must come out
-//!      ├─ disturbance kill -9, SIGSTOP and SIGCONT, links down and up, drivers that die, executors that are decommissioned
+//!      ├─ disturbance kill -9, SIGSTOP and SIGCONT, links down and up, drivers that die, executors and workers that leave
 //!      └─ leaks       what is left at the end
 //!  or ─▶ recovery     what a killed executor costs
 //! ```
