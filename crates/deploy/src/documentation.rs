@@ -14,7 +14,7 @@ const START: &str = "\
 
 A key is looked for in this order:
 
-1. the application's code: `Context::builder().conf(\"spark.executor.memory\", \"2g\")`;
+1. the application's code: `Context::builder().set(\"spark.executor.memory\", \"2g\")`;
 2. the arguments of `firesteel-submit`: `--executor-memory 2g`, else `--conf spark.executor.memory=2g`;
 3. the properties file: `--properties-file`, else `conf/spark-defaults.conf`.
 
