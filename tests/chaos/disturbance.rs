@@ -42,6 +42,8 @@ pub struct Disturbance {
     cuts: usize,
     left: usize,
     left_workers: usize,
+    /// Workers that were told to leave and ended with another exit status than 0.
+    pub bad_ends: usize,
 }
 
 impl fmt::Display for Disturbance {
@@ -78,6 +80,7 @@ impl Disturbance {
             cuts: 0,
             left: 0,
             left_workers: 0,
+            bad_ends: 0,
         }
     }
 
@@ -151,7 +154,8 @@ impl Disturbance {
             }
             80..88 => {
                 let cut = self.undo.iter().any(|(_, u)| matches!(u, Undo::LinkUp(c) if *c == n));
-                if let Some(network) = cluster.network.as_ref().filter(|_| !cut) {
+                let grown = grown_behind(cluster, n);
+                if let Some(network) = cluster.network.as_ref().filter(|_| !cut && grown) {
                     println!("cut the link of worker {n}");
                     self.cuts += 1;
                     network.set(n, false);
@@ -223,7 +227,10 @@ impl Disturbance {
                 Undo::StartWorker(n) => cluster.start_worker(n),
                 Undo::FollowWorker(n, mut worker) => {
                     match worker.child.try_wait().unwrap() {
-                        Some(status) => println!("worker {n} has left: {status}"),
+                        Some(status) => {
+                            println!("worker {n} has left: {status}");
+                            self.bad_ends += usize::from(!status.success());
+                        }
                         None => {
                             println!("kill -9 worker {n}, which is still leaving");
                             self.workers += 1;
@@ -245,6 +252,16 @@ impl Disturbance {
             }
         }
     }
+}
+
+/// Whether no executor comes up on a worker just now: behind a cut link it would not find its driver and end early.
+fn grown_behind(cluster: &mut Cluster, n: usize) -> bool {
+    let network = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    let executors = cluster.executors();
+    let Some(worker) = cluster.workers[n].as_ref().filter(|w| w.since.elapsed() > YOUTH) else { return false };
+    let here = network(worker.pid());
+    let young = |(pid, since): &(u32, Instant)| since.elapsed() <= YOUTH && network(*pid) == here;
+    !executors.is_empty() && !executors.iter().any(young)
 }
 
 /// A driver that runs jobs until it is killed.

@@ -140,6 +140,12 @@ impl Cluster {
         });
     }
 
+    /// What executors wrote to their standard errors.
+    pub fn said_by_executors(&self) -> String {
+        let out = Command::new("sh").args(["-c", "cat work-*/app-*/*/stderr"]).current_dir(self.dir.path()).output();
+        String::from_utf8(out.unwrap().stdout).unwrap()
+    }
+
     /// All files below the workers' block directories.
     pub fn block_files(&self) -> Vec<PathBuf> {
         let works = fs::read_dir(self.dir.path()).unwrap().map(|e| e.unwrap().path());

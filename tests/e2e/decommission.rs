@@ -87,8 +87,14 @@ fn leave_in_the_middle(service: bool) {
     got.sort_unstable();
     assert_eq!(got, expected);
     assert_eq!(kept.collect().unwrap(), (0..8_000).map(|x| x * 3).collect::<Vec<u64>>());
-    assert_eq!(board.names("map-").len(), 4, "no map task ran again: {:?}", board.names("map-"));
-    assert_eq!(board.names("kept-").len(), 4, "no kept partition was computed again: {:?}", board.names("kept-"));
+    let said = cluster.said_by_executors();
+    assert_eq!(board.names("map-").len(), 4, "no map task ran again: {:?}\n{said}", board.names("map-"));
+    assert_eq!(
+        board.names("kept-").len(),
+        4,
+        "no kept partition was computed again: {:?}\n{said}",
+        board.names("kept-")
+    );
     drop((sums, kept));
     sc.stop();
     wait_for("the end of the application's files", || cluster.block_files().is_empty().then_some(()));
