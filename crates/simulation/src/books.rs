@@ -72,15 +72,21 @@ impl Books {
     pub(crate) fn executor_gone(&mut self, executor: ExecutorId, worker_lost: bool) {
         self.caches.retain(|(e, ..)| *e != executor);
         self.tasks.retain(|_, t| t.executor != executor);
-        if worker_lost || self.with_worker.contains(&executor) {
+        if worker_lost {
+            self.service_lost(executor);
+        } else if self.with_worker.contains(&executor) {
             self.drop_beside(executor);
-            if worker_lost {
-                self.lost.insert(executor);
-                let service = self.services.remove(&executor);
-                self.services.retain(|_, other| Some(&*other) != service.as_ref());
-            }
         } else if !self.services.contains_key(&executor) {
             self.outputs.retain(|_, (e, _)| *e != executor);
+        }
+    }
+
+    /// Its worker is gone, and with it who served its outputs.
+    pub(crate) fn service_lost(&mut self, executor: ExecutorId) {
+        self.drop_beside(executor);
+        self.lost.insert(executor);
+        if let Some(service) = self.services.remove(&executor) {
+            self.services.retain(|_, other| *other != service);
         }
     }
 

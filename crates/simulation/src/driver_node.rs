@@ -281,6 +281,7 @@ impl Cluster {
             }
             M::WorkerRemoved(m) => {
                 if let Some(executors) = driver.workers.remove(&m.worker_id) {
+                    executors.iter().for_each(|e| driver.books.service_lost(*e));
                     let executors = executors.into_iter().collect();
                     self.driver_handle(d, DriverEvent::WorkerRemoved { executors, message: m.message });
                 }

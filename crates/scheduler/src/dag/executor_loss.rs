@@ -103,11 +103,12 @@ impl DriverCore {
         out: &mut Vec<DriverEffect>,
     ) {
         for &executor in executors {
-            if self.outputs.service_of(executor).is_some() {
-                let dropped = self.outputs.remove_executor(executor, true);
-                let failure =
-                    TaskFailure::ExecutorLost { executor, by_application: false, message: message.to_owned() };
-                self.redo_lost(now, &dropped, failure, out);
+            let known = self.tasks.executors.known.get(&executor);
+            if known.is_some_and(|e| e.lost_at.is_some()) {
+                // Why it is gone is awaited no longer.
+                self.executor_removed(now, executor, message, false, true, out);
+            } else if self.outputs.service_of(executor).is_some() {
+                self.drop_outputs(now, executor, false, message, true, out);
             }
         }
     }

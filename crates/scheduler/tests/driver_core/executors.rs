@@ -185,3 +185,18 @@ fn that_a_worker_is_lost_is_news_also_when_its_executor_was_given_up_before() {
     let read = d.reads.values().last().unwrap().values().flatten();
     assert!(read.map(|l| l.executor).eq([ExecutorId(2), ExecutorId(2)]));
 }
+
+#[test]
+fn the_reason_of_a_loss_is_awaited_no_longer_when_the_worker_is_known_to_be_gone() {
+    let mut d = Driver::with_executors(&[1, 1]);
+    d.submit(0, one_stage(2));
+    let lost: Vec<_> = d.running.iter().filter(|(_, (e, _))| e.0 == 1).map(|(task, _)| *task).collect();
+    d.handle(DriverEvent::ExecutorDisconnected { executor: ExecutorId(1) });
+    assert!(!d.effects.iter().any(|e| matches!(e, DriverEffect::TaskFailed { .. })));
+    d.handle(DriverEvent::WorkerRemoved { executors: vec![ExecutorId(1)], message: "worker lost".to_owned() });
+    let failed = d.effects.iter().filter_map(|e| match e {
+        DriverEffect::TaskFailed { task, .. } => Some(*task),
+        _ => None,
+    });
+    assert_eq!(failed.collect::<Vec<_>>(), lost);
+}
