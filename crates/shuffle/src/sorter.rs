@@ -30,7 +30,7 @@ pub struct ExternalSorter<K, V> {
     spills: Spills,
     memory: Reservation,
     ascending: bool,
-    rows: Vec<(K, V)>,
+    rows: SortRows<K, V>,
     /// Heap bytes of the rows, estimated.
     heap: u64,
     runs: u32,
@@ -49,7 +49,7 @@ where
             spills: spills.clone(),
             memory: spills.reserve("sort"),
             ascending,
-            rows: Vec::new(),
+            rows: SortRows::default(),
             heap: 0,
             runs: 0,
             spilled: None,
@@ -60,44 +60,37 @@ where
     /// Adds a row.
     #[inline]
     pub fn insert(&mut self, key: K, value: V) -> Result<(), TaskFailure> {
-        let len = self.rows.len();
-        if len == self.rows.capacity() || len.is_multiple_of(CHECK_ROWS) {
+        if self.rows.len.is_multiple_of(CHECK_ROWS) {
             self.make_room(&key, &value)?;
         }
-        self.rows.push((key, value));
+        self.rows.push(key, value);
         Ok(())
     }
 
-    /// Bytes of a row in the vector, and in the order that is made of it.
-    const ROW: u64 = (size_of::<(K, V)>() + size_of::<(u64, u32)>()) as u64;
+    /// Bytes of a row, and of its place in the order that is made.
+    const ROW: u64 = (size_of::<Option<(K, V)>>() + size_of::<(u64, u32)>()) as u64;
 
     #[cold]
     fn make_room(&mut self, key: &K, value: &V) -> Result<(), TaskFailure> {
-        let (len, capacity) = (self.rows.len(), self.rows.capacity());
+        let len = self.rows.len;
         if needs_drop::<(K, V)>() {
             // A few of the last rows stand for all of them.
-            let sample = self.rows[len - len.min(CHECK_ROWS)..].iter().step_by(CHECK_ROWS / 16);
+            let sample = (len - len.min(CHECK_ROWS)..len).step_by(CHECK_ROWS / 16).filter_map(|i| self.rows.get(i));
             let (sum, count) = sample.fold((0, 0), |(sum, n), (k, v)| (sum + heap_bytes(k) + heap_bytes(v), n + 1));
             let first = || heap_bytes(key) + heap_bytes(value);
             self.heap += (sum * CHECK_ROWS as u64).checked_div(count).unwrap_or_else(first);
         }
-        let more = if len == capacity { (capacity / 2).max(CHECK_ROWS) } else { 0 };
-        // While it grows, the old vector is there as well.
-        let moved = if more > 0 { (capacity * size_of::<(K, V)>()) as u64 } else { 0 };
-        let bytes = (capacity + more) as u64 * Self::ROW + moved + self.heap;
+        let bytes = (len + CHECK_ROWS) as u64 * Self::ROW + self.heap;
         let asked = self.memory.asked_to_spill() && self.memory.held() > self.spills.floor();
         let full = len >= u32::MAX as usize - CHECK_ROWS;
         if !asked && !full && (bytes <= self.memory.held() || self.memory.resize(bytes + (bytes / 8).min(8 << 20))) {
-            self.rows.reserve_exact(more);
             return Ok(());
         }
         if !asked && !full && bytes <= self.spills.floor() / 4 {
             self.memory.force(bytes);
-            self.rows.reserve_exact(more);
             return Ok(());
         }
         self.spill()?;
-        self.rows = Vec::with_capacity(CHECK_ROWS);
         self.memory.force(CHECK_ROWS as u64 * Self::ROW);
         Ok(())
     }
@@ -107,26 +100,26 @@ where
             Some(file) => file,
             None => self.spilled.insert(self.spills.file()?),
         };
-        for (_, i) in order(&self.rows, self.ascending) {
-            file.write(self.runs, &self.rows[i as usize])?;
+        for (_, i) in self.rows.order(self.ascending) {
+            if let Some(row) = self.rows.get(i as usize) {
+                file.write(self.runs, row)?;
+            }
         }
         file.seal()?;
         self.runs += 1;
-        self.rows = Vec::new();
+        self.rows = SortRows::default();
         self.heap = 0;
         Ok(())
     }
 
     /// Ends the input.
     pub fn finish(mut self) -> Result<Sorted<K, V>, TaskFailure> {
-        if self.spilled.is_some() && !self.rows.is_empty() {
+        if self.spilled.is_some() && self.rows.len > 0 {
             self.spill()?;
         }
         let Some(file) = self.spilled.take() else {
-            sort(&mut self.rows, self.ascending);
-            let bytes = (self.rows.capacity() * size_of::<(K, V)>()) as u64 + self.heap;
-            self.memory.force(bytes.min(self.memory.held()));
-            return Ok(Sorted { memory: self.memory, source: Source::Memory(self.rows.into_iter()) });
+            let order = self.rows.order(self.ascending).into_iter();
+            return Ok(Sorted { memory: self.memory, source: Source::Memory(self.rows, order) });
         };
         self.memory.force(0);
         let (mut file, mut runs) = (file.finish()?, self.runs);
@@ -149,36 +142,64 @@ where
     }
 }
 
-/// The rows' numbers in the order of the keys, beside the prefixes that they were sorted by.
-fn order<K: SortKey, V>(rows: &[(K, V)], ascending: bool) -> Vec<(u64, u32)> {
-    let flip = if ascending { 0 } else { u64::MAX };
-    let mut order: Vec<(u64, u32)> = rows.iter().zip(0..).map(|((key, _), i)| (key.prefix() ^ flip, i)).collect();
-    let compare = |a: &(u64, u32), b: &(u64, u32)| {
-        a.0.cmp(&b.0).then_with(|| {
-            let keys = rows[a.1 as usize].0.cmp_key(&rows[b.1 as usize].0);
-            (if ascending { keys } else { keys.reverse() }).then(a.1.cmp(&b.1))
-        })
-    };
-    // The number decides last: as stable as a stable sort, without its buffer.
-    order.sort_unstable_by(compare);
-    order
+/// Rows to be sorted, in blocks of [`CHECK_ROWS`], so that growing copies nothing. They are never put in order where they
+/// lie, which would be one cache miss after the other: taken out in order, the misses overlap.
+struct SortRows<K, V> {
+    blocks: Vec<Vec<Option<(K, V)>>>,
+    len: usize,
 }
 
-/// Sorts in place.
-fn sort<K: SortKey, V>(rows: &mut [(K, V)], ascending: bool) {
-    let mut order = order(rows, ascending);
-    for start in 0..rows.len() {
-        // Along a cycle of the permutation each row takes one swap.
-        let mut at = start;
-        loop {
-            let from = order[at].1 as usize;
-            order[at].1 = at as u32;
-            if from == start || from == at {
-                break;
+impl<K, V> Default for SortRows<K, V> {
+    fn default() -> Self {
+        SortRows { blocks: Vec::new(), len: 0 }
+    }
+}
+
+impl<K, V> SortRows<K, V> {
+    #[inline]
+    fn push(&mut self, key: K, value: V) {
+        match self.blocks.last_mut() {
+            Some(block) if block.len() < CHECK_ROWS => block.push(Some((key, value))),
+            _ => {
+                let mut block = Vec::with_capacity(CHECK_ROWS);
+                block.push(Some((key, value)));
+                self.blocks.push(block);
             }
-            rows.swap(at, from);
-            at = from;
         }
+        self.len += 1;
+    }
+
+    #[inline]
+    fn get(&self, i: usize) -> Option<&(K, V)> {
+        self.blocks[i / CHECK_ROWS][i % CHECK_ROWS].as_ref()
+    }
+
+    /// A row, once.
+    #[inline]
+    fn take(&mut self, i: u32) -> Option<(K, V)> {
+        self.blocks[i as usize / CHECK_ROWS][i as usize % CHECK_ROWS].take()
+    }
+}
+
+impl<K: SortKey, V> SortRows<K, V> {
+    /// The rows' numbers in the order of the keys, beside the prefixes that they were sorted by.
+    fn order(&self, ascending: bool) -> Vec<(u64, u32)> {
+        let flip = if ascending { 0 } else { u64::MAX };
+        let mut order = Vec::with_capacity(self.len);
+        let keys = self.blocks.iter().flatten().flatten().map(|(key, _)| key.prefix() ^ flip);
+        order.extend(keys.zip(0u32..));
+        let compare = |a: &(u64, u32), b: &(u64, u32)| {
+            a.0.cmp(&b.0).then_with(|| {
+                let keys = match (self.get(a.1 as usize), self.get(b.1 as usize)) {
+                    (Some(a), Some(b)) => a.0.cmp_key(&b.0),
+                    _ => Ordering::Equal,
+                };
+                (if ascending { keys } else { keys.reverse() }).then(a.1.cmp(&b.1))
+            })
+        };
+        // The number decides last: as stable as a stable sort, without its buffer.
+        order.sort_unstable_by(compare);
+        order
     }
 }
 
@@ -267,7 +288,8 @@ fn next_of<K: DeserializeOwned, V: DeserializeOwned>(run: &mut Run<K, V>) -> Res
 }
 
 enum Source<K, V> {
-    Memory(IntoIter<(K, V)>),
+    /// The rows, and in which order they come.
+    Memory(SortRows<K, V>, IntoIter<(u64, u32)>),
     Disk(Merging<K, V>),
 }
 
@@ -282,7 +304,11 @@ impl<K: SortKey + DeserializeOwned, V: DeserializeOwned> Sorted<K, V> {
     /// The next rows, about `most`; `None` at the end.
     pub fn next_batch(&mut self, most: usize) -> Result<Option<Vec<(K, V)>>, TaskFailure> {
         let batch = match &mut self.source {
-            Source::Memory(rows) => rows.by_ref().take(most).collect(),
+            Source::Memory(rows, order) => {
+                let mut batch = Vec::with_capacity(most.min(order.len()));
+                batch.extend(order.by_ref().take(most).filter_map(|(_, i)| rows.take(i)));
+                batch
+            }
             Source::Disk(merge) => {
                 let mut batch = Vec::with_capacity(most);
                 while batch.len() < most

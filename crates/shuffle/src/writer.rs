@@ -29,6 +29,12 @@ use crate::{
 /// No buffer is sealed below this, however many reducers there are.
 const MIN_FRAME_BYTES: usize = 1024;
 
+/// The log grows by segments of at least this size, so that growing copies nothing.
+const SEGMENT_BYTES: usize = 1 << 20;
+/// Where the memory manager watches, the log may become so many times as long before it is spilled: a file that is
+/// written twice costs more than memory that nobody else wants.
+const MANAGED: usize = 4;
+
 /// Encoded records of one reducer that are in no frame yet.
 #[derive(Clone, Default)]
 struct Buffer {
@@ -40,8 +46,71 @@ struct Buffer {
 struct LoggedFrame {
     reduce: u32,
     len: u32,
-    /// From the log's start; what lies below `spilled` is in the file.
+    /// From the log's start; what was spilled lies there in the file.
     at: u64,
+}
+
+/// The end of the log, which is in memory: what was spilled lies before.
+#[derive(Default)]
+struct Log {
+    /// Where it begins.
+    start: u64,
+    segments: Vec<Segment>,
+    len: usize,
+    capacity: usize,
+}
+
+/// Some frames, whole ones.
+struct Segment {
+    /// Where it begins, from the log's start.
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Log {
+    fn end(&self) -> u64 {
+        self.start + self.len as u64
+    }
+
+    /// Appends a frame of about `raw` bytes, or nothing when `append` fails.
+    fn append<E>(&mut self, raw: usize, append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        // What a codec may need more.
+        let room = raw + raw / 4 + 1024;
+        let at = self.end();
+        match self.segments.last() {
+            Some(last) if last.bytes.capacity() - last.bytes.len() >= room => {}
+            // The first ones are small: most map tasks write little.
+            _ => {
+                let capacity = room.max((2 * self.capacity).min(SEGMENT_BYTES));
+                self.capacity += capacity;
+                self.segments.push(Segment { at, bytes: Vec::with_capacity(capacity) });
+            }
+        }
+        let Some(Segment { bytes, .. }) = self.segments.last_mut() else { return Ok(()) };
+        let (len, capacity) = (bytes.len(), bytes.capacity());
+        let appended = append(bytes);
+        if appended.is_err() {
+            bytes.truncate(len);
+        }
+        self.len += bytes.len() - len;
+        self.capacity += bytes.capacity() - capacity;
+        appended
+    }
+
+    /// What lies at `at`, unless it was spilled.
+    fn get(&self, at: u64, len: usize) -> Option<&[u8]> {
+        let next = self.segments.partition_point(|segment| segment.at <= at);
+        let segment = self.segments.get(next.checked_sub(1)?)?;
+        let start = (at - segment.at) as usize;
+        segment.bytes.get(start..start + len)
+    }
+
+    /// Forgets what it has, which was spilled.
+    fn begin_anew(&mut self) {
+        self.start = self.end();
+        self.segments = Vec::new();
+        (self.len, self.capacity) = (0, 0);
+    }
 }
 
 /// Records of all reducers, in the order in which they came: for so many reducers that a buffer each would be too many.
@@ -70,11 +139,9 @@ pub struct MapWriter {
     memory: Option<Reservation>,
     frame_bytes: usize,
     encoder: FrameEncoder,
-    /// The end of the log, from `spilled` on.
-    log: Vec<u8>,
+    log: Log,
     log_limit: usize,
     frames: Vec<LoggedFrame>,
-    spilled: u64,
     spill: Option<TempFile>,
 }
 
@@ -97,11 +164,10 @@ impl MapWriter {
             memory: None,
             frame_bytes: if sorts { FRAME_BYTES } else { frame_bytes },
             encoder: FrameEncoder::new(config.compression),
-            log: Vec::new(),
+            log: Log::default(),
             // What the buffers leave, at least half.
             log_limit: limit.saturating_sub(frame_bytes * buffers).max(FRAME_BYTES),
             frames: Vec::new(),
-            spilled: 0,
             spill: None,
         }
     }
@@ -110,6 +176,7 @@ impl MapWriter {
     #[must_use]
     pub fn with_memory(mut self, memory: Reservation) -> MapWriter {
         self.memory = Some(memory);
+        self.log_limit = self.log_limit.saturating_mul(MANAGED);
         self
     }
 
@@ -131,7 +198,7 @@ impl MapWriter {
         self.unsorted.ends.push((reduce, self.unsorted.bytes.len() as u64));
         let held = self.unsorted.held();
         let refused = self.unsorted.ends.len().is_multiple_of(1024) && !self.may_hold(held + held / 2);
-        if held >= self.log_limit || refused { self.sort() } else { Ok(()) }
+        if held >= self.manager.config().write_buffer_bytes.max(FRAME_BYTES) || refused { self.sort() } else { Ok(()) }
     }
 
     /// Turns the unsorted records into frames, and writes these to the file: they are as large as memory allows.
@@ -160,8 +227,7 @@ impl MapWriter {
             self.append(of, records, &raw)?;
         }
         drop(bytes);
-        let held = self.log.len();
-        if !self.may_hold(held) {
+        if !self.may_hold(self.log.capacity) {
             self.spill()?;
         }
         Ok(())
@@ -198,11 +264,12 @@ impl MapWriter {
 
     /// Appends a frame to the log.
     fn append(&mut self, reduce: u32, records: u32, raw: &[u8]) -> Result<(), ShuffleError> {
-        let start = self.log.len();
-        self.encoder.append(records, raw, &mut self.log).map_err(|_| ShuffleError::record_too_large(raw.len()))?;
-        let (at, len) = (self.spilled + start as u64, (self.log.len() - start) as u32);
-        self.frames.push(LoggedFrame { reduce, len, at });
-        if self.log.len() >= self.log_limit || !self.may_hold(self.log.capacity()) { self.spill() } else { Ok(()) }
+        let at = self.log.end();
+        let encoder = &mut self.encoder;
+        let appended = self.log.append(raw.len(), |segment| encoder.append(records, raw, segment));
+        appended.map_err(|_| ShuffleError::record_too_large(raw.len()))?;
+        self.frames.push(LoggedFrame { reduce, len: (self.log.end() - at) as u32, at });
+        if self.log.len >= self.log_limit || !self.may_hold(self.log.capacity) { self.spill() } else { Ok(()) }
     }
 
     fn spill(&mut self) -> Result<(), ShuffleError> {
@@ -213,16 +280,11 @@ impl MapWriter {
                 self.spill.insert(TempFile::create(&data.with_extension("spill"))?)
             }
         };
-        spill.write_all(&self.log)?;
-        self.spilled += self.log.len() as u64;
-        self.log.clear();
-        // Where memory is short, it is given back.
-        if self.memory.is_some() {
-            self.log.shrink_to(4 * FRAME_BYTES);
-            let held = (self.log.capacity() + self.buffers.len() * self.frame_bytes) as u64;
-            if let Some(memory) = &mut self.memory {
-                memory.force(held);
-            }
+        self.log.segments.iter().try_for_each(|segment| spill.write_all(&segment.bytes))?;
+        self.log.begin_anew();
+        let held = (self.log.capacity + self.buffers.len() * self.frame_bytes) as u64;
+        if let Some(memory) = &mut self.memory {
+            memory.force(held);
         }
         Ok(())
     }
@@ -259,9 +321,8 @@ impl MapWriter {
     /// Writes the blocks; returns the length and checksum of each.
     fn write_data(&self, data: &TempFile) -> Result<Vec<(u64, u32)>, ShuffleError> {
         let mut blocks = vec![(0u64, 0u32); self.reducers as usize];
-        let capacity = ((self.spilled as usize).saturating_add(self.log.len()))
-            .min(self.manager.config().file_buffer_bytes.max(4 * FRAME_BYTES));
-        let mut out = BufWriter::with_capacity(capacity, &data.file);
+        let all = usize::try_from(self.log.end()).unwrap_or(usize::MAX);
+        let mut out = BufWriter::with_capacity(all.min(self.manager.config().file_buffer_bytes), &data.file);
         let mut scratch = Vec::new();
         for frame in &self.frames {
             let bytes = self.logged(frame, &mut scratch)?;
@@ -280,8 +341,8 @@ impl MapWriter {
     /// The bytes of a frame, from the log or from the spill file.
     fn logged<'a>(&'a self, frame: &LoggedFrame, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], ShuffleError> {
         let len = frame.len as usize;
-        if let Some(start) = frame.at.checked_sub(self.spilled) {
-            return Ok(&self.log[start as usize..start as usize + len]);
+        if let Some(bytes) = self.log.get(frame.at, len) {
+            return Ok(bytes);
         }
         let failed = |path: PathBuf, source| ShuffleError::File { action: "read back", path, source };
         let Some(spill) = &self.spill else {
