@@ -133,15 +133,22 @@ impl Master {
         }
     }
 
-    /// The second equal end before registration on one worker would be followed by a third: no use to try.
+    /// The second equal end before registration on one worker would be followed by a third: no use to try. The ends of
+    /// executors that were there together are one, as when their host is cut off for a while.
     fn early_end(&mut self, key: &ExecutorKey, worker_id: &str, end: &ExecutorEnd) -> Option<String> {
         if end.registered {
             return None;
         }
-        let this = EarlyEnd { exit_code: end.exit_code, signal: end.signal };
         let application = self.applications.get_mut(&key.app_id)?;
-        let before = application.early_ends.insert(worker_id.to_owned(), this.clone());
-        (before == Some(this)).then(|| {
+        let next_executor_id = application.next_executor_id;
+        let equal = |before: &&EarlyEnd| (before.exit_code, before.signal) == (end.exit_code, end.signal);
+        let before = application.early_ends.get(worker_id).filter(equal).map(|before| before.next_executor_id);
+        if before.is_some_and(|next| key.executor_id < next) {
+            return None;
+        }
+        let this = EarlyEnd { exit_code: end.exit_code, signal: end.signal, next_executor_id };
+        application.early_ends.insert(worker_id.to_owned(), this);
+        before.map(|_| {
             let what = describe(end);
             format!("executors on worker {worker_id} ended twice in the same way before they could register: {what}")
         })

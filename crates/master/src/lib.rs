@@ -16,6 +16,7 @@ mod machine;
 pub mod placement;
 mod shell;
 mod state;
+mod worker_loss;
 mod workers;
 
 pub use config::{MasterConfig, MasterRules};

@@ -1,7 +1,7 @@
 //! The [`Master`] itself: its tables, the way of an event to its family, and what all families share.
 //!
 //! ```text
-//!  shell or simulation ──handle(now, event)──▶ Master ─┬─ workers.rs        RegisterWorker, heartbeats, loss
+//!  shell or simulation ──handle(now, event)──▶ Master ─┬─ workers.rs        RegisterWorker, heartbeats; worker_loss.rs
 //!                      ◀──────effects──────────────────┼─ decommission.rs   workers that are to leave
 //!                                                      ├─ applications.rs   RegisterApplication, the driver's loss
 //!                                                      ├─ executors.rs      states, retries, scheduling

@@ -96,6 +96,8 @@ pub struct EarlyEnd {
     pub exit_code: Option<i32>,
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
+    /// The first executor of its application that was not launched yet then.
+    pub next_executor_id: u32,
 }
 
 /// A registered application. Spark: `ApplicationInfo`.

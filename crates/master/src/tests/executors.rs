@@ -129,6 +129,19 @@ fn different_early_ends_or_one_that_ran_between_do_not() {
 }
 
 #[test]
+fn early_ends_of_executors_that_were_there_together_are_one() {
+    let mut c = Cluster::default();
+    c.worker(1, 3, 4096);
+    let app = c.application(10, application(None, 512, Some(1)));
+    for executor in 0..3 {
+        c.say(1, ended(&app, executor, ExecutorState::Exited, Some(1), None, false));
+    }
+    assert!(c.master.applications().contains_key(&app));
+    c.say(1, ended(&app, 4, ExecutorState::Exited, Some(1), None, false));
+    assert!(!c.master.applications().contains_key(&app), "it was launched after the first end");
+}
+
+#[test]
 fn early_ends_on_different_workers_are_not_added_up() {
     let mut c = Cluster::default();
     c.worker(1, 1, 1024);
