@@ -35,12 +35,13 @@ fn computed(board: &Board, what: &str, partition: u32) {
 }
 
 /// A job of two stages, the second of which is halfway when one of two workers is told to leave.
-fn leave_in_the_middle(service: bool) {
+fn leave_in_the_middle(service: bool, cores: u32) {
     let defaults = format!("{ENABLED}spark.shuffle.service.enabled {service}\nspark.shuffle.service.port 0\n");
-    let mut cluster = Cluster::configured(2, 1, &defaults);
-    let sc = cluster.context().set("spark.shuffle.service.enabled", service);
+    let mut cluster = Cluster::configured(2, cores, &defaults);
+    let sc = cluster.context().set("spark.shuffle.service.enabled", service).set("spark.executor.cores", 1);
     let sc = sc.set("spark.decommission.enabled", true).build().unwrap();
-    let before = executor_pids(&sc, &cluster.board("before"), 2);
+    let executors = 2 * cores as usize;
+    let before = executor_pids(&sc, &cluster.board("before"), executors);
     let board = cluster.board("board");
 
     let kept = sc.range_n(0..8_000u64, 4).with(board.clone()).map_partitions_with_index(|board, i, elements| {
@@ -58,7 +59,7 @@ fn leave_in_the_middle(service: bool) {
         })
         .reduce_by_key_n(4, |a, b| a + b);
 
-    // Two of the four reduce tasks run, one on each worker.
+    // As many reduce tasks run as there are executors.
     let reduced = sums.with(board.clone()).map_partitions_with_index(|board, i, elements| {
         let all: Vec<_> = elements.collect();
         board.post(&format!("reduce-{i}"), "");
@@ -66,7 +67,7 @@ fn leave_in_the_middle(service: bool) {
         all
     });
     let job = reduced.collect_async().unwrap();
-    wait_for("the reduce tasks", || (board.names("reduce-").len() >= 2).then_some(()));
+    wait_for("the reduce tasks", || (board.names("reduce-").len() >= executors).then_some(()));
     cluster.workers[0].signal("PWR");
     cluster.logged("master", "DECOMMISSIONED");
     board.post("go", "");
@@ -78,7 +79,7 @@ fn leave_in_the_middle(service: bool) {
     // Idle now, its executor moves what it has and ends, and so does the worker.
     assert_eq!(cluster.workers[0].ended().code(), Some(0));
     cluster.logged("master", "was decommissioned and has left");
-    assert_eq!(before.iter().filter(|pid| alive(**pid)).count(), 1, "one of two executors");
+    assert_eq!(before.iter().filter(|pid| alive(**pid)).count(), cores as usize, "the executors of the other worker");
     let of_it = |f: &std::path::PathBuf| f.to_string_lossy().contains("/work-0/");
     assert!(!cluster.block_files().iter().any(of_it), "{:?}", cluster.block_files());
 
@@ -102,10 +103,15 @@ fn leave_in_the_middle(service: bool) {
 
 #[test]
 fn a_worker_that_leaves_in_the_middle_of_a_job_costs_no_work() {
-    leave_in_the_middle(false);
+    leave_in_the_middle(false, 1);
 }
 
 #[test]
 fn with_the_shuffle_service_it_costs_none_either() {
-    leave_in_the_middle(true);
+    leave_in_the_middle(true, 1);
+}
+
+#[test]
+fn executors_of_one_worker_do_not_hand_over_to_each_other() {
+    leave_in_the_middle(false, 2);
 }

@@ -50,9 +50,13 @@ impl Cluster {
     }
 
     pub(crate) fn driver_handle(&mut self, d: usize, event: DriverEvent) {
+        self.driver_handle_all(d, vec![event]);
+    }
+
+    pub(crate) fn driver_handle_all(&mut self, d: usize, events: Vec<DriverEvent>) {
         let mut out = Vec::new();
         self.touched.insert(Node::Driver(d));
-        self.drivers[d].core.handle(self.now, event, &mut out);
+        self.drivers[d].core.handle_all(self.now, events, &mut out);
         for effect in out {
             self.driver_effect(d, effect);
         }

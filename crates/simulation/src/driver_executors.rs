@@ -16,11 +16,14 @@ use crate::{
 impl Cluster {
     pub(crate) fn executor_updated(&mut self, d: usize, update: ExecutorUpdated) {
         let state = update.state();
-        let leaves = self.drivers[d].books.leaving.contains(&ExecutorId(update.executor_id));
+        let driver = &self.drivers[d];
+        let leaves = driver.books.leaving.contains(&ExecutorId(update.executor_id));
         if state == ExecutorState::Decommissioned {
-            if !leaves && !self.drivers[d].gone.contains_key(&update.executor_id) {
-                self.executor_is_to_leave(d, update.executor_id, update.message, true);
-            }
+            // With all that its worker has, so that none of them hands over to another.
+            let beside = driver.workers.values().find(|e| e.contains(&ExecutorId(update.executor_id)));
+            let stays = |e: &ExecutorId| !driver.books.leaving.contains(e) && !driver.gone.contains_key(&e.0);
+            let executors: Vec<ExecutorId> = beside.into_iter().flatten().copied().filter(stays).collect();
+            self.executors_are_to_leave(d, &executors, &update.message, true);
             return;
         }
         if !state.is_finished() {

@@ -70,7 +70,7 @@ pub(crate) struct DriverNode {
     pub(crate) ended: Vec<StageAttempt>,
     pub(crate) executors: BTreeMap<u32, Connected>,
     /// The executors that each worker was ever to run.
-    workers: BTreeMap<String, BTreeSet<ExecutorId>>,
+    pub(crate) workers: BTreeMap<String, BTreeSet<ExecutorId>>,
     /// Whose connection it is or was: what was on its way arrives also after the executor was given up.
     pub(crate) heard_on: BTreeMap<LinkId, u32>,
     pub(crate) jobs: BTreeMap<JobId, Submitted>,

@@ -64,17 +64,27 @@ impl Cluster {
             .collect();
         if let Some((d, executor)) = self.rng.pick(&there).copied() {
             self.note(format_args!("user {d} has executor {executor} DECOMMISSIONED"));
-            self.executor_is_to_leave(d, executor, "the user wants it".to_owned(), false);
+            self.executors_are_to_leave(d, &[ExecutorId(executor)], "the user wants it", false);
         }
     }
 
-    pub(crate) fn executor_is_to_leave(&mut self, d: usize, executor: u32, message: String, worker_leaves: bool) {
-        let executor = ExecutorId(executor);
-        self.drivers[d].books.leaving.insert(executor);
-        if worker_leaves {
-            self.drivers[d].books.with_worker.insert(executor);
+    pub(crate) fn executors_are_to_leave(
+        &mut self,
+        d: usize,
+        executors: &[ExecutorId],
+        message: &str,
+        worker_leaves: bool,
+    ) {
+        let mut events = Vec::new();
+        for &executor in executors {
+            self.drivers[d].books.leaving.insert(executor);
+            if worker_leaves {
+                self.drivers[d].books.with_worker.insert(executor);
+            }
+            let message = message.to_owned();
+            events.push(DriverEvent::ExecutorDecommissioning { executor, message, worker_leaves });
         }
-        self.driver_handle(d, DriverEvent::ExecutorDecommissioning { executor, message, worker_leaves });
+        self.driver_handle_all(d, events);
     }
 
     /// The driver's schedulers have an executor leave: once each.

@@ -108,6 +108,13 @@ pub enum Message {
         /// Learns which of them are connected, and so will.
         reply: mpsc::Sender<Vec<ExecutorId>>,
     },
+    /// A worker is to leave, and its executors with it: all at once, so that none of them hands over to another.
+    WorkerLeaves {
+        /// Those that are to leave.
+        executors: Vec<ExecutorId>,
+        /// Why, for the log.
+        message: String,
+    },
     /// Has executors drop what they hold of a broadcast value.
     DropBroadcast {
         /// Which.
@@ -343,6 +350,13 @@ impl EventLoop {
             }
             Message::Decommission { executors, reason, reply } => {
                 return self.decommission(executors, &reason, &reply, events);
+            }
+            Message::WorkerLeaves { executors, message } => {
+                let leaves = |executor| {
+                    let message = message.clone();
+                    DriverEvent::ExecutorDecommissioning { executor, message, worker_leaves: true }
+                };
+                return events.extend(executors.into_iter().map(leaves));
             }
             Message::Barrier { executor, sync } => {
                 let proto::BarrierSync { task_id, call, gathers, message } = sync;

@@ -210,23 +210,22 @@ async fn an_executor_that_the_driver_dropped_has_not_failed() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_decommissioned_executor_is_nobodys_fault() {
+async fn the_executors_of_a_worker_that_leaves_are_told_together_and_their_end_is_nobodys_fault() {
     let mut driver = driver(Duration::from_secs(60));
-    driver.add(0);
-    driver.add(1);
+    for (executor_id, worker) in [(0, "w1"), (1, "w2"), (2, "w1")] {
+        let worker_id = worker.to_owned();
+        driver.executors.added(&ExecutorAdded { executor_id, worker_id, cores: 3, ..ExecutorAdded::default() });
+    }
     let (client, _) = driver.register(0).await;
     let _link = driver.link().await;
     let state = ExecutorState::Decommissioned.into();
     let leaves = |executor_id| ExecutorUpdated { executor_id, state, ..ExecutorUpdated::default() };
-    driver.executors.updated(&leaves(0));
-    driver.executors.updated(&leaves(0));
-    driver.executors.updated(&leaves(7));
+    for executor_id in [0, 2, 0, 7] {
+        driver.executors.updated(&leaves(executor_id));
+    }
     assert_eq!(driver.cores.load(Ordering::Relaxed), 3, "its cores are on their way out");
-    let told = driver.message().await;
-    assert!(matches!(
-        told,
-        Message::Event(DriverEvent::ExecutorDecommissioning { executor: ExecutorId(0), worker_leaves: true, .. })
-    ));
+    let Message::WorkerLeaves { executors, .. } = driver.message().await else { panic!("another message") };
+    assert_eq!(executors, [ExecutorId(0), ExecutorId(2)]);
     assert!(driver.messages.try_recv().is_err(), "once, and nothing of strangers");
     drop(client);
     driver.executors.updated(&ended(0));

@@ -159,19 +159,27 @@ impl Executors {
         }
     }
 
-    /// Its worker is to leave, and it with it; the master may say so again.
+    /// Its worker is to leave, and with it all that are there. The master says so of each, and may say it again.
     fn decommissioned(&self, update: &ExecutorUpdated) {
-        let executor_id = update.executor_id;
         let mut table = self.table();
-        let Some(granted) = table.granted.get_mut(&executor_id).filter(|g| !g.decommissioned) else { return };
-        granted.decommissioned = true;
+        let Table { granted, workers, .. } = &mut *table;
+        let beside = workers.values().find(|executors| executors.contains(&update.executor_id));
+        let mut executors = Vec::new();
+        for id in beside.into_iter().flatten() {
+            if let Some(granted) = granted.get_mut(id).filter(|g| !g.decommissioned) {
+                granted.decommissioned = true;
+                executors.push(ExecutorId(*id));
+            }
+        }
+        if executors.is_empty() {
+            return;
+        }
         self.count_cores(&table);
         drop(table);
-        tracing::info!(executor_id, "executor decommissioned: {}", update.message);
-        let (executor, message) = (ExecutorId(executor_id), update.message.clone());
-        let event = DriverEvent::ExecutorDecommissioning { executor, message, worker_leaves: true };
+        let message = update.message.clone();
+        tracing::info!(?executors, "executors decommissioned: {message}");
         // A driver that has ended needs no executors.
-        let _ = self.messages.send(Message::Event(event));
+        let _ = self.messages.send(Message::WorkerLeaves { executors, message });
     }
 
     /// A worker is gone, and what it kept of executors that had gone before.
