@@ -4,9 +4,6 @@ use std::process::ExitCode;
 
 use firesteel_closure::entry::MARKER;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let error = firesteel_executor::bootstrap::run(std::env::var(MARKER).ok().as_deref());
     eprintln!("firesteel-executor: {error}");

@@ -6,9 +6,6 @@ use clap::Parser;
 use firesteel_common::conf::Environment;
 use firesteel_deploy::{SubmitCommand, finish};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     finish("firesteel-submit", SubmitCommand::parse().run(&Environment::of_process()))
 }

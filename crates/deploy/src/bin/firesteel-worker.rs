@@ -6,9 +6,6 @@ use clap::Parser;
 use firesteel_common::conf::Environment;
 use firesteel_deploy::{WorkerCommand, finish, logging};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let command = WorkerCommand::parse();
     let environment = Environment::of_process();
