@@ -117,7 +117,12 @@ impl Barriers {
         self.meetings.values().filter_map(|m| m.deadline).min()
     }
 
-    /// The attempts that have a meeting, for the invariants.
+    /// Whether no barrier stage runs.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.meetings.is_empty()
+    }
+
+    /// The attempts that have a meeting: those of the barrier stages that run.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = StageAttempt> {
         self.meetings.keys().copied()
     }

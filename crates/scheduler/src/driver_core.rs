@@ -74,6 +74,7 @@ impl DriverCore {
         self.tasks.expire_exclusion(now);
         self.tasks.offer(now, out);
         self.fail_unschedulable(now, out);
+        self.fail_short_barriers(now, out);
         self.allocate(now, out);
     }
 

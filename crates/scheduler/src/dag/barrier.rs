@@ -3,10 +3,13 @@
 //! A job with a barrier stage that needs more slots than there are waits a bounded time for more; what is not possible at
 //! all with barrier stages is refused when the job is submitted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, JobId, ShuffleId, StageId, TaskFailure, TaskId, Tick};
+use firesteel_common::{ExecutorId, JobId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId, Tick};
 
 use super::submission::{Walker, WantedJob};
 use crate::{
@@ -118,7 +121,34 @@ impl DriverCore {
     }
 
     pub(crate) fn next_held(&self) -> Option<Tick> {
-        self.dag.held.values().map(|held| held.check_at).min()
+        let short = self.dag.short.values().map(|since| *since + self.barrier_patience());
+        self.dag.held.values().map(|held| held.check_at).chain(short).min()
+    }
+
+    /// How long a barrier stage may wait for as many slots as it needs.
+    fn barrier_patience(&self) -> Duration {
+        self.config.barrier_check_interval.saturating_mul(self.config.barrier_check_failures)
+    }
+
+    /// Fails the jobs of barrier stages that need more slots at once than there are any more, once they have waited for
+    /// others: executors may have gone for good since the job was planned.
+    pub(crate) fn fail_short_barriers(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
+        let before = std::mem::take(&mut self.dag.short);
+        let slots = if self.barriers.is_empty() { 0 } else { self.tasks.executors.slots() };
+        let attempts: Vec<StageAttempt> = self.barriers.attempts().collect();
+        for attempt in attempts {
+            let Some(stage) = self.dag.stages.get(&attempt.stage) else { continue };
+            let needed = self.tasks.sets.get(&stage.key(attempt.attempt)).map_or(0, |set| set.waiting);
+            if needed <= slots {
+                continue;
+            }
+            let since = before.get(&attempt).copied().unwrap_or(now);
+            if since + self.barrier_patience() <= now {
+                self.abort_stage(attempt.stage, &JobError::BarrierSlots { needed, slots }, out);
+            } else {
+                self.dag.short.insert(attempt, since);
+            }
+        }
     }
 
     /// A task waits at a barrier.

@@ -33,7 +33,7 @@ mod unschedulable;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use firesteel_common::{JobId, ShuffleId, StageId};
+use firesteel_common::{JobId, ShuffleId, StageAttempt, StageId, Tick};
 
 use self::{
     barrier::HeldJob,
@@ -68,6 +68,8 @@ pub(crate) struct DagScheduler {
     pub(crate) next_stage: u32,
     /// Jobs with barrier stages for which there are too few slots.
     pub(crate) held: BTreeMap<JobId, HeldJob>,
+    /// Since when attempts of barrier stages need more slots than there are.
+    pub(crate) short: BTreeMap<StageAttempt, Tick>,
     /// Stages to submit again, by the time of `StageState::Failed`.
     pub(crate) failed: BTreeSet<StageId>,
     /// Shuffles that the user let go while a job still needs them.

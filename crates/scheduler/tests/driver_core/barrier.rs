@@ -268,3 +268,28 @@ fn tasks_of_a_barrier_stage_get_no_copies() {
     }
     assert_eq!(d.running.len(), 1);
 }
+
+#[test]
+fn a_stage_whose_slots_are_gone_for_good_waits_as_long_as_a_new_job_and_fails() {
+    let mut d = Driver::with_executors(&[1, 1]);
+    d.submit(0, one_barrier(2));
+    assert_eq!(d.running.len(), 2);
+    d.remove(2, false);
+    end_killed(&mut d);
+    d.advance(SECOND);
+    d.advance(590 * SECOND);
+    assert!(d.over.is_empty() && d.running.is_empty());
+    d.advance(11 * SECOND);
+    assert_eq!(*d.error(0), JobError::BarrierSlots { needed: 2, slots: 1 });
+    // One that finds slots in time goes on.
+    let mut d = Driver::with_executors(&[1, 1]);
+    d.submit(0, one_barrier(2));
+    d.remove(2, false);
+    end_killed(&mut d);
+    d.advance(SECOND);
+    d.advance(590 * SECOND);
+    d.register(3, "host3", 1);
+    d.advance(20 * SECOND);
+    d.run_out();
+    assert!(d.succeeded(0));
+}
