@@ -48,6 +48,8 @@ impl TaskThreads {
         let mut state = shared.lock();
         state.queue.push_back(Box::new(job));
         if state.idle >= state.queue.len() {
+            // Who is woken takes the lock at once.
+            drop(state);
             shared.changed.notify_one();
         } else if state.threads < shared.max_threads {
             if let Err(e) = shared.start_thread() {
