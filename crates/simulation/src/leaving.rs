@@ -79,7 +79,11 @@ impl Cluster {
         for &executor in executors {
             self.drivers[d].books.leaving.insert(executor);
             if worker_leaves {
-                self.drivers[d].books.with_worker.insert(executor);
+                let driver = &mut self.drivers[d];
+                driver.books.with_worker.insert(executor);
+                if !driver.executors.contains_key(&executor.0) {
+                    driver.books.disconnected(executor);
+                }
             }
             let message = message.to_owned();
             events.push(DriverEvent::ExecutorDecommissioning { executor, message, worker_leaves });
