@@ -39,6 +39,10 @@ pub(crate) struct Books {
     /// Outputs that were counted: who has them, and which task wrote them.
     pub(crate) outputs: BTreeMap<(ShuffleId, u32), (ExecutorId, TaskId)>,
     pub(crate) tasks: BTreeMap<TaskId, Launched>,
+    /// Tasks that have ended, whose large results are being fetched.
+    pub(crate) fetching: BTreeMap<TaskId, ExecutorId>,
+    /// Tasks that were told to end, as another had made their output.
+    unwanted: BTreeSet<TaskId>,
     caches: BTreeSet<(ExecutorId, RddId, u32)>,
     hosts: BTreeMap<ExecutorId, String>,
     /// The shuffle services that serve outputs of executors.
@@ -72,6 +76,7 @@ impl Books {
     pub(crate) fn executor_gone(&mut self, executor: ExecutorId, worker_lost: bool) {
         self.caches.retain(|(e, ..)| *e != executor);
         self.tasks.retain(|_, t| t.executor != executor);
+        self.fetching.retain(|_, e| *e != executor);
         if worker_lost {
             self.service_lost(executor);
         } else if self.with_worker.contains(&executor) {
@@ -137,15 +142,21 @@ impl Books {
                 self.caches.remove(&block)
             };
         }
-        if matches!(update.outcome, TaskOutcome::Running | TaskOutcome::ResultInBlock { .. }) {
+        if update.outcome == TaskOutcome::Running {
             return;
         }
         let Some(task) = self.tasks.get(&update.task).copied().filter(|t| t.executor == executor) else { return };
         self.tasks.remove(&update.task);
+        if self.unwanted.remove(&update.task) {
+            return;
+        }
         if let (TaskOutcome::MapOutput(output), Some(stage)) = (&update.outcome, stages.get(&task.spec.stage))
             && let StageKind::ShuffleMap { shuffle, .. } = stage.kind
         {
-            // Of two copies the first counts.
+            // Of two copies the first counts, and the other is to end, whatever becomes of this one's output.
+            let (id, partition) = (task.spec.stage.stage, task.spec.partition);
+            let copies = self.tasks.iter().filter(|(_, t)| (t.spec.stage.stage, t.spec.partition) == (id, partition));
+            self.unwanted.extend(copies.map(|(task, _)| *task));
             self.outputs.entry((shuffle, task.spec.partition)).or_insert((executor, output.map_task));
         }
     }
@@ -301,6 +312,9 @@ impl Books {
     pub(crate) fn check_idle(&self, executor: ExecutorId, caches: bool, outputs: bool) -> Result<(), String> {
         if let Some((task, _)) = self.tasks.iter().find(|(_, t)| t.executor == executor) {
             return Err(format!("{executor} is given back while {task} runs there"));
+        }
+        if let Some((task, _)) = self.fetching.iter().find(|(_, e)| **e == executor) {
+            return Err(format!("{executor} is given back while the result of {task} is fetched"));
         }
         let cached = self.caches.iter().find(|(e, ..)| *e == executor).filter(|_| caches && self.steady);
         if let Some((_, rdd, partition)) = cached {

@@ -92,7 +92,8 @@ impl Cluster {
             DriverEffect::KillTask { executor, task, reason } => {
                 self.tell_executor(d, executor.0, ToExecutor::Kill { task, reason });
             }
-            DriverEffect::FetchResult { block_address, task, .. } => {
+            DriverEffect::FetchResult { executor, block_address, task, .. } => {
+                self.drivers[d].books.fetching.insert(task, executor);
                 let at = self.now + self.latency();
                 self.schedule(at, Action::ResultFetched { driver: d, block_address, task });
             }
@@ -212,7 +213,7 @@ impl Cluster {
         let holder = holder.filter(|h| !lost && self.reaches(Node::Driver(d), Node::Executor(*h)));
         let result = holder.and_then(|h| self.executors.get_mut(&h)?.store.results.remove(&task));
         let result = result.ok_or_else(|| "connection refused".to_owned());
-        self.drivers[d].books.tasks.remove(&task);
+        self.drivers[d].books.fetching.remove(&task);
         self.driver_handle(d, DriverEvent::ResultFetched { task, result });
     }
 
