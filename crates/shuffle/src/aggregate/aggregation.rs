@@ -161,7 +161,8 @@ impl<A: Combine> Aggregation<A> {
     /// Adds a row to its part.
     #[inline]
     fn append(&mut self, hash: u64, key: A::Key, value: A::Value) {
-        self.asked += 1;
+        // It means something only while the frequent keys are looked for; afterwards it may well overflow.
+        self.asked = self.asked.wrapping_add(1);
         let p = digit(hash, 0);
         match self.parts.get_mut(p).and_then(|part| part.rows.last_mut()) {
             Some(chunk) if chunk.len() < chunk.capacity() => chunk.push((hash, key, value)),
