@@ -40,6 +40,18 @@ running_pid() {
   fi
 }
 
+# forget PID STARTED: removes the pid file, unless it is that of another process by now.
+forget() {
+  local pid started
+  if command -v flock >/dev/null; then
+    exec 9>"$pid_file.lock"
+    flock -n 9 || return 0
+  fi
+  if [ -f "$pid_file" ] && read -r pid started <"$pid_file" && [ "$pid $started" = "$1 $2" ]; then
+    rm -f "$pid_file" "$ready_file"
+  fi
+}
+
 # wait_gone PID STARTED SECONDS: whether the process is gone in time.
 wait_gone() {
   local deadline=$((SECONDS + $3))
@@ -140,7 +152,6 @@ decommission() {
   pid="$(running_pid)"
   if [ -z "$pid" ]; then
     echo "no $name to decommission"
-    rm -f "$pid_file" "$ready_file"
     return
   fi
   echo "decommissioning $name ($pid)"
@@ -149,11 +160,15 @@ decommission() {
 
 # However long it takes: what its executors hold has to be moved.
 wait_until_ended() {
-  while [ -n "$(running_pid)" ]; do
-    sleep 0.1
-  done
+  local pid started
+  if [ -f "$pid_file" ] && read -r pid started <"$pid_file"; then
+    # This process, not one that is started after it.
+    while [ -n "${started:-}" ] && [ "$(start_time "$pid")" = "$started" ]; do
+      sleep 0.1
+    done
+    forget "$pid" "${started:-}"
+  fi
   echo "$name has ended"
-  rm -f "$pid_file" "$ready_file"
 }
 
 case "$action" in

@@ -88,6 +88,11 @@ impl Disturbance {
         self.executors + self.workers + self.masters + self.drivers
     }
 
+    /// What was killed or told to leave.
+    pub fn struck(&self) -> usize {
+        self.kills() + self.left + self.left_workers
+    }
+
     /// Splitmix64.
     fn below(&mut self, n: u64) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -181,10 +186,17 @@ impl Disturbance {
     }
 
     fn let_leave(&mut self, sc: &Context) {
-        let executors = sc.executor_ids().expect("the Context lives");
-        if let Some(id) = executors.get(self.below(executors.len() as u64) as usize) {
-            println!("let executor {id} leave");
-            self.left += sc.decommission_executors(&[*id]).expect("it may leave").len();
+        // A Context that has ended shows in its jobs.
+        let executors = match sc.executor_ids() {
+            Ok(executors) if !executors.is_empty() => executors,
+            Ok(_) => return,
+            Err(e) => return println!("no executor is there to leave: {e}"),
+        };
+        let id = executors[self.below(executors.len() as u64) as usize];
+        println!("let executor {id} leave");
+        match sc.decommission_executors(&[id]) {
+            Ok(left) => self.left += left.len(),
+            Err(e) => println!("it may not: {e}"),
         }
     }
 

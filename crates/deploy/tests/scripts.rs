@@ -76,8 +76,15 @@ fn a_stale_pid_file_is_not_taken_for_a_daemon() {
 fn a_daemon_that_has_ended_but_is_not_collected_does_not_run() {
     let install = Install::new("");
     fs::create_dir(install.path("pids")).unwrap();
-    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-    let pid = child.id();
+    struct Ends(std::process::Child);
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            let ended = self.0.kill().and_then(|()| self.0.wait());
+            assert!(ended.is_ok() || std::thread::panicking(), "{ended:?}");
+        }
+    }
+    let mut child = Ends(std::process::Command::new("sleep").arg("1000").spawn().unwrap());
+    let pid = child.0.id();
     let fields = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let started = fields.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap().to_owned();
     fs::write(install.path("pids/firesteel-me-firesteel-master-1.pid"), format!("{pid} {started}\n")).unwrap();
@@ -87,13 +94,13 @@ fn a_daemon_that_has_ended_but_is_not_collected_does_not_run() {
         text(&output.unwrap())
     };
     let while_it_runs = ask("status");
-    child.kill().unwrap();
+    child.0.kill().unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while alive(pid) && std::time::Instant::now() < deadline {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
+    assert!(!alive(pid), "it has not ended");
     let (after, stopped) = (ask("status"), ask("stop"));
-    child.wait().unwrap();
     assert!(while_it_runs.0 && while_it_runs.1.contains(&format!("runs as process {pid}")), "{while_it_runs:?}");
     assert!(!after.0 && after.1.contains("is not running"), "{after:?}");
     assert!(stopped.0 && stopped.1.contains("no firesteel-master-1 to stop"), "{stopped:?}");

@@ -8,7 +8,7 @@
 //!
 //! Called by [`crate::Executor`]; calls the block manager, the block client and the status batcher.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -25,7 +25,7 @@ use crate::status::StatusBatcher;
 const NO_TASK: u64 = u64::MAX;
 
 /// What the driver wants of an executor that leaves.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 struct Orders {
     peers: Vec<(ExecutorId, String)>,
     map_outputs: bool,
@@ -88,6 +88,12 @@ impl Departure {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What there was to see, and the orders then.
+    fn seen(&self) -> (u64, Orders) {
+        let state = self.lock();
+        (state.changes, state.orders.clone())
+    }
+
     /// Waits until something has changed since `seen`.
     fn wait(&self, seen: u64) {
         let waited = self.changed.wait_while(self.lock(), |state| state.changes == seen);
@@ -97,19 +103,18 @@ impl Departure {
     /// Moves what there is, again and again while tasks run, which may add to it. Returns when the executor is idle and all
     /// is moved or given up; the news of that have been pushed.
     pub fn leave(&self, config: &ExecutorConfig, status: &StatusBatcher, is_idle: impl Fn() -> bool) {
-        let mut mover = Mover { config, status, done: BTreeSet::new(), early: Vec::new() };
+        let (moved, refused) = (BTreeMap::new(), BTreeMap::new());
+        let mut mover = Mover { config, status, departure: self, moved, refused, early: Vec::new() };
         loop {
-            let (seen, orders) = {
-                let state = self.lock();
-                (state.changes, state.orders.clone())
-            };
+            let (seen, orders) = self.seen();
             // Before the look at what is there: from then on nothing is added.
             let idle = is_idle() && self.unreported.load(Ordering::SeqCst) == 0;
             mover.pass(&orders, idle);
-            if idle {
+            if !idle {
+                self.wait(seen);
+            } else if self.seen().1 == orders {
                 return;
             }
-            self.wait(seen);
         }
     }
 }
@@ -124,15 +129,19 @@ enum Item {
 /// What became of an item.
 enum Outcome {
     Moved(ExecutorId),
-    /// Nobody could take it, or it is not there any more.
-    GivenUp,
+    /// These did not take it, or it is not there any more.
+    Refused(Vec<ExecutorId>),
 }
 
 struct Mover<'a> {
     config: &'a ExecutorConfig,
     status: &'a StatusBatcher,
-    /// What needs no more attention.
-    done: BTreeSet<Item>,
+    departure: &'a Departure,
+    /// Where it was moved. That counts as long as the one that took it is a peer: one that leaves as well, or is lost, may
+    /// not have it any more.
+    moved: BTreeMap<Item, ExecutorId>,
+    /// Who was asked to take it, and did not.
+    refused: BTreeMap<Item, BTreeSet<ExecutorId>>,
     /// What was moved while tasks ran. The driver may not have known then that it is here: it hears of it again.
     early: Vec<(Item, ExecutorId)>,
 }
@@ -147,10 +156,19 @@ impl Mover<'_> {
                 tracing::warn!(items, "no other executor is there to take what this one holds; it is lost");
             }
         } else if !work.is_empty() {
-            let moved = self.move_all(&work, orders);
+            let outcomes = self.move_all(&work);
+            let mut moved = Vec::new();
+            for (item, outcome) in outcomes {
+                match outcome {
+                    Outcome::Moved(to) => moved.push((item, to)),
+                    Outcome::Refused(by) => self.refused.entry(item).or_default().extend(by),
+                }
+            }
             tracing::info!(moved = moved.len(), of = work.len(), "moved what this executor holds to others");
-            self.done.extend(work.iter().map(|(item, _)| *item));
-            self.early.extend(moved);
+            self.moved.extend(moved.iter().copied());
+            if !last {
+                self.early.extend(moved);
+            }
         }
         if last {
             let again = std::mem::take(&mut self.early);
@@ -173,21 +191,30 @@ impl Mover<'_> {
             let outputs = services.shuffle.outputs().into_iter();
             work.extend(outputs.map(|(shuffle, task)| (Item::Output(shuffle, task), StorageLevel::NONE)));
         }
-        work.retain(|(item, _)| !self.done.contains(item));
+        let is_peer = |id: &ExecutorId| orders.peers.iter().any(|(peer, _)| peer == id);
+        work.retain(|(item, _)| {
+            let refused = self.refused.get(item);
+            let untried = |id: &ExecutorId| refused.is_none_or(|by| !by.contains(id));
+            let is_elsewhere = self.moved.get(item).is_some_and(is_peer);
+            !is_elsewhere && (orders.peers.is_empty() || orders.peers.iter().any(|(peer, _)| untried(peer)))
+        });
         work
     }
 
     /// Several at a time.
-    fn move_all(&self, work: &[(Item, StorageLevel)], orders: &Orders) -> Vec<(Item, ExecutorId)> {
-        let (next, moved) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    fn move_all(&self, work: &[(Item, StorageLevel)]) -> Vec<(Item, Outcome)> {
+        let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         let run = || {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some((item, level)) = work.get(index) else { return };
-                if let Outcome::Moved(to) = self.move_one(index, *item, *level, &orders.peers) {
+                // Who is there may have changed since the work began.
+                let peers = self.departure.seen().1.peers;
+                let outcome = self.move_one(index, *item, *level, &peers);
+                if let Outcome::Moved(to) = outcome {
                     self.status.push(vec![self.news(*item, to)]);
-                    moved.lock().unwrap_or_else(PoisonError::into_inner).push((*item, to));
                 }
+                outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((*item, outcome));
             }
         };
         let threads = (self.config.settings.decommission.threads as usize).clamp(1, work.len().max(1));
@@ -201,29 +228,32 @@ impl Mover<'_> {
             }
             run();
         });
-        moved.into_inner().unwrap_or_else(PoisonError::into_inner)
+        outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has one of the peers take an item; another one after each failure.
     fn move_one(&self, index: usize, item: Item, level: StorageLevel, peers: &[(ExecutorId, String)]) -> Outcome {
         let attempts = self.config.settings.decommission.max_failures as usize;
+        let mut refused = Vec::new();
         for (executor, address) in peers.iter().cycle().skip(index % peers.len().max(1)).take(attempts) {
             if !self.is_here(item) {
-                return Outcome::GivenUp;
+                return Outcome::Refused(refused);
             }
             match self.give(item, level, address) {
                 Ok(()) => return Outcome::Moved(*executor),
                 Err(e) => {
-                    tracing::warn!(?item, executor_id = executor.0, error = %e, "an executor has not taken a block")
+                    tracing::warn!(?item, executor_id = executor.0, error = %e, "an executor has not taken a block");
+                    refused.push(*executor);
                 }
             }
         }
         tracing::warn!(
             ?item,
             attempts,
-            "nobody takes this; it is lost with the executor (spark.storage.decommission.maxReplicationFailuresPerBlock)"
+            "nobody takes this; unless another executor comes, it is lost with this one \
+             (spark.storage.decommission.maxReplicationFailuresPerBlock)"
         );
-        Outcome::GivenUp
+        Outcome::Refused(refused)
     }
 
     fn is_here(&self, item: Item) -> bool {

@@ -121,8 +121,9 @@ impl Drop for StatusBatcher {
 impl State {
     fn add(&mut self, updates: Vec<StatusUpdate>) {
         for update in updates {
-            // That a task has begun is no news together with its end.
-            let begun = |u: &StatusUpdate| u.task_id == update.task_id && matches!(u.state, Some(Begun(_)));
+            // That a task has begun is no news together with its end. News of blocks alone have that form, too, and each counts.
+            let alike = |u: &StatusUpdate| u.task_id == update.task_id && u.blocks.is_empty();
+            let begun = |u: &StatusUpdate| alike(u) && matches!(u.state, Some(Begun(_)));
             if let Some(i) = self.queue.iter().rev().take(MOST_HELD).position(begun) {
                 self.queue.remove(self.queue.len() - 1 - i);
             }
@@ -189,6 +190,8 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+
+    use firesteel_rpc::proto::executor::BlockUpdate;
 
     use super::*;
 
@@ -267,6 +270,21 @@ mod tests {
             assert!(Instant::now() < until, "what is held is never sent");
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn news_of_blocks_are_all_told() {
+        let quick = Arc::new(Quick::default());
+        let batcher = StatusBatcher::new(quick.clone());
+        let of_block = |partition| StatusUpdate {
+            task_id: u64::MAX,
+            state: Some(Begun(Default::default())),
+            blocks: vec![BlockUpdate { partition, ..Default::default() }],
+        };
+        batcher.push((0..3).map(of_block).chain(update(u64::MAX)).collect());
+        let told: Vec<u32> =
+            quick.0.lock().unwrap().iter().flatten().flat_map(|u| &u.blocks).map(|b| b.partition).collect();
+        assert_eq!(told, [0, 1, 2]);
     }
 
     #[test]

@@ -98,6 +98,30 @@ fn what_one_peer_does_not_take_goes_to_another_and_the_driver_hears_where() {
 }
 
 #[test]
+fn what_nobody_took_goes_to_a_peer_that_comes_later_also_what_the_last_one_took_that_is_gone() {
+    let ((rig, _server), first, second) = (served(2), peer(), peer());
+    writes("early");
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    kind("long", move |_, _| {
+        // Until it is told to; a closed channel tells it, too.
+        wait.lock().unwrap().recv().ok();
+        result(b"done")
+    });
+    rig.executor.handle(launch(1, "early", [7]));
+    assert!(matches!(rig.next_update_of_task().state, Some(State::Success(_))));
+    rig.executor.handle(launch(2, "long", [8]));
+    leave(&rig.executor, &[(4, DEAD.to_owned())]);
+    leave(&rig.executor, &[(9, first.server.local_addr().to_string())]);
+    assert_eq!(next_move(&rig).to_executor_id, 9);
+    leave(&rig.executor, &[(10, second.server.local_addr().to_string())]);
+    assert_eq!(next_move(&rig).to_executor_id, 10);
+    drop(go_on);
+    has_left(&rig);
+    assert_eq!(second.shuffle.outputs(), [(SHUFFLE, TaskId(7))]);
+}
+
+#[test]
 fn what_nobody_takes_is_given_up_after_some_tries_and_the_executor_goes() {
     let (rig, _server) = served(1);
     writes("lonely");

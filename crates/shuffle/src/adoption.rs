@@ -87,7 +87,11 @@ impl ShuffleManager {
         name.push(format!(".{number}.tmp"));
         let path = PathBuf::from(name);
         self.client().fetch_to_file(from, id, &path, u64::MAX, &Abort::never())?;
-        Ok(TempFile::of(path)?)
+        Ok(TempFile::of(path.clone()).inspect_err(|_| {
+            if let Err(e) = fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), error = %e, "cannot remove what was fetched");
+            }
+        })?)
     }
 }
 

@@ -40,7 +40,8 @@ pub struct ShuffleConfig {
     pub compression: Compression,
     /// Bytes of remote blocks that a reduce task may have asked for and not taken (`spark.reducer.maxSizeInFlight`).
     pub max_bytes_in_flight: u64,
-    /// Bytes of map output that a map task gathers in memory before it spills, or fewer if it is refused memory.
+    /// Bytes of map output that a map task gathers in memory before it combines or spills them, or fewer if it is refused
+    /// memory. Finished frames may take four times as much where the memory manager grants it.
     pub write_buffer_bytes: usize,
     /// Blocks of more bytes are not held in memory (`spark.network.maxRemoteBlockSizeFetchToMem`).
     pub max_block_in_memory: u64,

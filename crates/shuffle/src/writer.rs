@@ -29,7 +29,7 @@ use crate::{
 /// No buffer is sealed below this, however many reducers there are.
 const MIN_FRAME_BYTES: usize = 1024;
 
-/// The log grows by segments of at least this size, so that growing copies nothing.
+/// The log grows by segments of up to this size, and of a frame's size where that is larger: growing copies nothing.
 const SEGMENT_BYTES: usize = 1 << 20;
 /// Where the memory manager watches, the log may become so many times as long before it is spilled: a file that is
 /// written twice costs more than memory that nobody else wants.
@@ -92,8 +92,12 @@ impl Log {
         if appended.is_err() {
             bytes.truncate(len);
         }
+        // A huge record that has shrunk must not keep the room that it might have taken.
+        if bytes.capacity() > 2 * SEGMENT_BYTES && bytes.len() < bytes.capacity() / 2 {
+            bytes.shrink_to_fit();
+        }
         self.len += bytes.len() - len;
-        self.capacity += bytes.capacity() - capacity;
+        self.capacity = self.capacity + bytes.capacity() - capacity;
         appended
     }
 
@@ -136,6 +140,8 @@ pub struct MapWriter {
     /// One a reducer; empty when records are sorted.
     buffers: Vec<Buffer>,
     unsorted: Unsorted,
+    /// Bytes of the records that are being sorted.
+    sorting: usize,
     memory: Option<Reservation>,
     frame_bytes: usize,
     encoder: FrameEncoder,
@@ -161,6 +167,7 @@ impl MapWriter {
             reducers,
             buffers: vec![Buffer::default(); buffers],
             unsorted: Unsorted::default(),
+            sorting: 0,
             memory: None,
             frame_bytes: if sorts { FRAME_BYTES } else { frame_bytes },
             encoder: FrameEncoder::new(config.compression),
@@ -197,13 +204,14 @@ impl MapWriter {
         codec::encode_into(record, &mut self.unsorted.bytes)?;
         self.unsorted.ends.push((reduce, self.unsorted.bytes.len() as u64));
         let held = self.unsorted.held();
-        let refused = self.unsorted.ends.len().is_multiple_of(1024) && !self.may_hold(held + held / 2);
+        let refused = self.unsorted.ends.len().is_multiple_of(1024) && !self.may_hold(held / 2);
         if held >= self.manager.config().write_buffer_bytes.max(FRAME_BYTES) || refused { self.sort() } else { Ok(()) }
     }
 
-    /// Turns the unsorted records into frames, and writes these to the file: they are as large as memory allows.
+    /// Turns the unsorted records into frames of the log.
     #[cold]
     fn sort(&mut self) -> Result<(), ShuffleError> {
+        self.sorting = self.unsorted.held() + self.unsorted.ends.len() * size_of::<u32>();
         let Unsorted { bytes, ends } = std::mem::take(&mut self.unsorted);
         let mut order: Vec<u32> = (0..ends.len() as u32).collect();
         // Stable: by reducer, then in the order in which they came.
@@ -226,16 +234,22 @@ impl MapWriter {
         if records > 0 {
             self.append(of, records, &raw)?;
         }
-        drop(bytes);
-        if !self.may_hold(self.log.capacity) {
+        drop((bytes, ends));
+        self.sorting = 0;
+        if !self.may_hold(0) {
             self.spill()?;
         }
         Ok(())
     }
 
-    /// Whether it may hold `bytes` in log or unsorted records. The buffers are counted with them, but are there anyway.
-    fn may_hold(&mut self, bytes: usize) -> bool {
-        let bytes = (bytes + self.buffers.len() * self.frame_bytes) as u64;
+    /// Bytes that it holds.
+    fn held(&self) -> usize {
+        self.log.capacity + self.unsorted.held() + self.sorting + self.buffers.len() * self.frame_bytes
+    }
+
+    /// Whether it may hold what it holds, and `more` bytes.
+    fn may_hold(&mut self, more: usize) -> bool {
+        let bytes = (self.held() + more) as u64;
         match &mut self.memory {
             Some(memory) if memory.asked_to_spill() => false,
             Some(memory) => bytes <= memory.held() || memory.resize(bytes + (bytes / 4).min(4 << 20)),
@@ -269,7 +283,7 @@ impl MapWriter {
         let appended = self.log.append(raw.len(), |segment| encoder.append(records, raw, segment));
         appended.map_err(|_| ShuffleError::record_too_large(raw.len()))?;
         self.frames.push(LoggedFrame { reduce, len: (self.log.end() - at) as u32, at });
-        if self.log.len >= self.log_limit || !self.may_hold(self.log.capacity) { self.spill() } else { Ok(()) }
+        if self.log.len >= self.log_limit || !self.may_hold(0) { self.spill() } else { Ok(()) }
     }
 
     fn spill(&mut self) -> Result<(), ShuffleError> {
@@ -282,7 +296,7 @@ impl MapWriter {
         };
         self.log.segments.iter().try_for_each(|segment| spill.write_all(&segment.bytes))?;
         self.log.begin_anew();
-        let held = (self.log.capacity + self.buffers.len() * self.frame_bytes) as u64;
+        let held = self.held() as u64;
         if let Some(memory) = &mut self.memory {
             memory.force(held);
         }

@@ -20,7 +20,7 @@ use crate::{
     broadcast::Broadcasts,
     disk_store::{DiskBlock, DiskWriter},
     memory_store::Cached,
-    replication::BlockNetwork,
+    replication::{BlockNetwork, Copying},
     source::{NotAdopted, NotReplicated},
 };
 
@@ -51,6 +51,7 @@ pub struct BlockManager {
     files: DashMap<BlockId, ServedFile>,
     shuffle: OnceLock<Arc<dyn BlockSource>>,
     broadcasts: Broadcasts,
+    copying: Copying,
 }
 
 impl BlockManager {
@@ -79,7 +80,12 @@ impl BlockManager {
             files: DashMap::new(),
             shuffle: OnceLock::new(),
             broadcasts: Broadcasts::default(),
+            copying: Copying::default(),
         }
+    }
+
+    pub(crate) fn copying(&self) -> &Copying {
+        &self.copying
     }
 
     /// The pool that blocks and tasks share.
@@ -142,6 +148,7 @@ impl BlockManager {
 
     /// Removes the cached partitions of an RDD and returns their numbers in order.
     pub fn remove_rdd(&self, rdd: RddId) -> Vec<u32> {
+        self.copying.removed(rdd);
         let mut partitions = self.memory.remove_rdd(rdd);
         partitions.extend(self.disk.as_ref().map(|disk| disk.remove_rdd(rdd)).unwrap_or_default());
         partitions.sort_unstable();

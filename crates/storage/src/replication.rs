@@ -5,10 +5,12 @@ use std::{
     fs::{self, File},
     io::BufReader,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+
+use firesteel_common::RddId;
 
 use crate::{
     Abort, BlockClient, BlockError, BlockId, BlockManager, FrameReader, StorageLevel, StorageReservation,
@@ -28,6 +30,48 @@ impl BlockNetwork {
     /// Others reach this process at `address`.
     pub fn new(client: BlockClient, address: impl Into<String>) -> BlockNetwork {
         BlockNetwork { client, address: address.into(), fetched: AtomicU64::new(0) }
+    }
+}
+
+/// The copies that are being made. A removal that comes meanwhile finds nothing to remove yet: it leaves word here.
+#[derive(Default)]
+pub(crate) struct Copying(Mutex<Vec<(BlockId, Arc<AtomicBool>)>>);
+
+/// A copy that is being made.
+pub(crate) struct CopyUnderWay<'a> {
+    all: &'a Copying,
+    removed: Arc<AtomicBool>,
+}
+
+impl Copying {
+    fn all(&self) -> MutexGuard<'_, Vec<(BlockId, Arc<AtomicBool>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be held until the copy is there.
+    pub fn begin(&self, id: BlockId) -> CopyUnderWay<'_> {
+        let removed = Arc::new(AtomicBool::new(false));
+        self.all().push((id, removed.clone()));
+        CopyUnderWay { all: self, removed }
+    }
+
+    /// Leaves word that an RDD is removed. Comes before the look at what is there: a copy is either seen there, or sees this.
+    pub fn removed(&self, rdd: RddId) {
+        let of_it = |id: &BlockId| matches!(id, BlockId::Rdd { rdd: of, .. } if *of == rdd);
+        self.all().iter().filter(|(id, _)| of_it(id)).for_each(|(_, removed)| removed.store(true, Ordering::SeqCst));
+    }
+}
+
+impl CopyUnderWay<'_> {
+    /// Whether its RDD was removed since it began.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for CopyUnderWay<'_> {
+    fn drop(&mut self) {
+        self.all.all().retain(|(_, removed)| !Arc::ptr_eq(removed, &self.removed));
     }
 }
 
@@ -68,10 +112,21 @@ impl BlockManager {
     }
 
     /// Fetches a cached partition from the executor at `from` and keeps it as bytes, in memory or on disk as `level` says.
+    /// Not if its RDD was removed meanwhile: nobody would remove the copy.
     pub(crate) fn keep_copy(&self, id: BlockId, level: StorageLevel, from: &str) -> Result<(), BlockError> {
         if self.find_cached(&id).is_some() {
             return Ok(());
         }
+        let copying = self.copying().begin(id);
+        self.copy(id, level, from)?;
+        if copying.is_removed() {
+            self.remove(&id);
+            return Err(BlockError::NotFound { id });
+        }
+        Ok(())
+    }
+
+    fn copy(&self, id: BlockId, level: StorageLevel, from: &str) -> Result<(), BlockError> {
         let mut reader = self.fetch_cached(id, from, &Abort::never())?;
         let failed = |source| BlockError::File { action: "read a copy of", path: id.to_string().into(), source };
         let keep = match id {
@@ -113,5 +168,23 @@ impl BlockManager {
             next = reader.next_frame().map_err(failed)?;
         }
         writer.finish().map(drop).map_err(|(e, _)| e)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_is_under_way_hears_of_the_removal_of_its_rdd() {
+        let copying = Copying::default();
+        let block = |rdd, partition| BlockId::Rdd { rdd: RddId(rdd), partition };
+        copying.removed(RddId(1));
+        let (one, other) = (copying.begin(block(1, 7)), copying.begin(block(2, 7)));
+        assert!(!one.is_removed());
+        copying.removed(RddId(1));
+        assert!(one.is_removed() && !other.is_removed());
+        drop((one, other));
+        assert!(copying.all().is_empty());
     }
 }

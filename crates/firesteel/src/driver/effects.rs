@@ -219,14 +219,22 @@ pub fn events_of_status(executor: ExecutorId, updates: Vec<proto::StatusUpdate>,
             Some(proto::status_update::State::Moved(moved)) => Some(*moved),
             _ => None,
         };
+        // A copy counts while its original is known, so that the end of that comes after it, and its beginning before.
+        let dropped = update.blocks.iter().any(|block| !block.stored);
         let copies = copies::of(&mut update);
-        if moved.is_none() {
-            gathered.push(update_of(executor, update));
-        }
+        let (first, then) = if moved.is_some() {
+            (None, None)
+        } else if dropped {
+            (None, Some(update))
+        } else {
+            (Some(update), None)
+        };
+        gathered.extend(first.map(|update| update_of(executor, update)));
         if (moved.is_some() || !copies.is_empty()) && !gathered.is_empty() {
             events.push(DriverEvent::TasksUpdated { executor, updates: std::mem::take(&mut gathered) });
         }
         events.extend(copies);
+        gathered.extend(then.map(|update| update_of(executor, update)));
         events.extend(moved.map(|m| DriverEvent::MapOutputMoved {
             executor,
             shuffle: ShuffleId(m.shuffle_id),
