@@ -28,6 +28,23 @@ pub(crate) fn refused(end: &Result<(), JobError>) -> bool {
     matches!(end, Err(JobError::BarrierUnsupported { .. } | JobError::BarrierSlots { .. }))
 }
 
+impl DriverNode {
+    /// Whoever is to leave and is there was told so, and to hand over what nobody else will serve.
+    fn check_leaving(&self) -> Result<(), String> {
+        for executor in self.books.leaving.iter().filter(|e| self.executors.contains_key(&e.0)) {
+            let orders = self.told_to_leave.get(executor).filter(|_| self.decommissioned.contains(executor));
+            let Some(orders) = orders else {
+                return Err(format!("{executor} is to leave and was not told"));
+            };
+            let served = self.features.shuffle_service && !self.books.with_worker.contains(executor);
+            if !orders.outputs && !served {
+                return Err(format!("{executor} is to leave without its map outputs, which nobody will serve"));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Cluster {
     /// The invariants of the machines that something has happened to, and what must hold between them.
     pub(crate) fn check_step(&mut self) -> Result<(), String> {
@@ -43,6 +60,7 @@ impl Cluster {
         self.check_executors()?;
         self.check_resources()?;
         for (d, driver) in self.drivers.iter().enumerate().filter(|(_, d)| d.lives()) {
+            driver.check_leaving().map_err(|e| format!("driver {d}: {e}"))?;
             let waiting = driver.jobs.iter().filter(|(id, _)| !driver.over.contains_key(id));
             if let Some((id, _)) = waiting.into_iter().find(|(_, job)| self.calm_for(job.at) > LONGEST_JOB) {
                 return Err(format!("{id} of driver {d} does not end although nothing goes wrong any more"));

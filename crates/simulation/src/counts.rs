@@ -78,6 +78,8 @@ counts! {
     moved: usize,
     /// Those that nobody could take.
     not_moved: usize,
+    /// Newer orders for executors that leave.
+    told_again: usize,
     /// Executors that took too long to leave.
     overdue: usize,
 }

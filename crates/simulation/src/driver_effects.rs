@@ -56,9 +56,23 @@ impl Cluster {
     pub(crate) fn driver_handle_all(&mut self, d: usize, events: Vec<DriverEvent>) {
         let mut out = Vec::new();
         self.touched.insert(Node::Driver(d));
+        let changes_peers = |event: &DriverEvent| {
+            use DriverEvent as E;
+            matches!(
+                event,
+                E::ExecutorDisconnected { .. }
+                    | E::ExecutorRemoved { .. }
+                    | E::ExecutorRegistered { .. }
+                    | E::ExecutorDecommissioning { .. }
+            )
+        };
+        let changed = events.iter().any(changes_peers);
         self.drivers[d].core.handle_all(self.now, events, &mut out);
         for effect in out {
             self.driver_effect(d, effect);
+        }
+        if changed {
+            self.peers_changed(d);
         }
         if let Err(e) = self.drivers[d].books.all_launched() {
             self.violated(e);

@@ -21,7 +21,7 @@ impl Cluster {
         if state == ExecutorState::Decommissioned {
             // With all that its worker has, so that none of them hands over to another.
             let beside = driver.workers.values().find(|e| e.contains(&ExecutorId(update.executor_id)));
-            let stays = |e: &ExecutorId| !driver.books.leaving.contains(e) && !driver.gone.contains_key(&e.0);
+            let stays = |e: &ExecutorId| !driver.books.with_worker.contains(e) && !driver.gone.contains_key(&e.0);
             let executors: Vec<ExecutorId> = beside.into_iter().flatten().copied().filter(stays).collect();
             self.executors_are_to_leave(d, &executors, &update.message, true);
             return;

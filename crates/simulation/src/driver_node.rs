@@ -21,6 +21,7 @@ use crate::{
     books::Books,
     cluster::{Action, Cluster},
     features::Features,
+    leaving::Orders,
     model,
     network::{LinkId, Message, Node, Side},
     task_run::StageInfo,
@@ -62,8 +63,10 @@ pub(crate) struct DriverNode {
     /// The limit that its last registration named.
     registered_limit: Option<u32>,
     pub(crate) books: Books,
-    /// Executors that were told to leave.
-    pub(crate) told_to_leave: BTreeSet<ExecutorId>,
+    /// Executors that its schedulers have had leave.
+    pub(crate) decommissioned: BTreeSet<ExecutorId>,
+    /// What executors were told last that leave.
+    pub(crate) told_to_leave: BTreeMap<ExecutorId, Orders>,
     pub(crate) jobs_to_come: u32,
     pub(crate) stages: BTreeMap<StageAttempt, Arc<StageInfo>>,
     /// Stage attempts that are over, to be told with the next launch.
@@ -141,7 +144,8 @@ impl Cluster {
             registered_limit: None,
             features,
             books,
-            told_to_leave: BTreeSet::new(),
+            decommissioned: BTreeSet::new(),
+            told_to_leave: BTreeMap::new(),
             jobs_to_come,
             stages: BTreeMap::new(),
             ended: Vec::new(),

@@ -121,7 +121,7 @@ impl Cluster {
             }
             ToExecutor::Kill { task, reason } => self.executor_handle(id, Event::Kill { task, reason }),
             ToExecutor::Recall(tasks) => self.executor_handle(id, Event::Recall { tasks }),
-            ToExecutor::Decommission { peers, outputs } => self.told_to_leave(id, peers, outputs),
+            ToExecutor::Decommission(orders) => self.told_to_leave(id, orders),
             ToExecutor::BarrierAnswer { task, call, result } => self.barrier_answered(id, task, call, result),
             ToExecutor::DropShuffle(shuffle) => {
                 self.drop_served(id, shuffle);

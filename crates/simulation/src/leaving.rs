@@ -31,12 +31,19 @@ pub(crate) enum Held {
     Block(RddId, u32),
 }
 
+/// What an executor is told that is to go, again whenever it is something else.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Orders {
+    /// Nobody else serves its map outputs.
+    pub(crate) outputs: bool,
+    /// Who takes what it holds.
+    pub(crate) peers: Vec<(u32, String)>,
+}
+
 /// An executor that is to go.
 #[derive(Default)]
 pub(crate) struct Leaving {
-    /// Nobody else serves its map outputs.
-    outputs: bool,
-    peers: Vec<(u32, String)>,
+    orders: Orders,
     /// Whose turn it is to take something.
     turn: usize,
     /// What others have, or could not take.
@@ -94,21 +101,40 @@ impl Cluster {
     /// The driver's schedulers have an executor leave: once each.
     pub(crate) fn decommission_executor(&mut self, d: usize, executor: ExecutorId) {
         self.counts.executors_left += 1;
-        let driver = &mut self.drivers[d];
-        driver.books.leaving.insert(executor);
-        if !driver.told_to_leave.insert(executor) {
+        if !self.drivers[d].decommissioned.insert(executor) {
             return self.violated(format!("{executor} is decommissioned a second time"));
         }
-        let peers: Vec<(u32, String)> =
-            driver.core.peers_of(executor, 0).iter().map(|p| (p.executor.0, p.block_address.to_string())).collect();
-        let outputs = driver.core.outputs_leave_with(executor);
-        let bad = peers.iter().find(|(p, _)| driver.books.leaving.contains(&ExecutorId(*p)));
+        self.drivers[d].books.leaving.insert(executor);
+        self.peers_changed(d);
+    }
+
+    /// Executors came, went or are to leave: those that leave are told if that changes what they are to do.
+    pub(crate) fn peers_changed(&mut self, d: usize) {
+        for executor in self.drivers[d].core.leaving() {
+            let driver = &mut self.drivers[d];
+            let peers = driver.core.peers_of(executor, 0);
+            let peers = peers.iter().map(|p| (p.executor.0, p.block_address.to_string())).collect();
+            let orders = Orders { outputs: driver.core.outputs_leave_with(executor), peers };
+            let Some(last) = driver.told_to_leave.insert(executor, orders.clone()) else {
+                self.give_orders(d, executor, orders);
+                continue;
+            };
+            if last != orders {
+                self.counts.told_again += 1;
+                self.give_orders(d, executor, orders);
+            }
+        }
+    }
+
+    fn give_orders(&mut self, d: usize, executor: ExecutorId, orders: Orders) {
+        let leaving = &self.drivers[d].books.leaving;
+        let bad = orders.peers.iter().find(|(peer, _)| leaving.contains(&ExecutorId(*peer)));
         if let Some((peer, _)) = bad {
             self.violated(format!(
                 "{executor}, which leaves, is to hand over to executor {peer}, which leaves as well"
             ));
         }
-        self.tell_executor(d, executor.0, ToExecutor::Decommission { peers, outputs });
+        self.tell_executor(d, executor.0, ToExecutor::Decommission(orders));
     }
 
     /// The worker has nothing left to do: it ends, and the operator starts it anew some time later.
@@ -127,10 +153,12 @@ impl Cluster {
 
     // ---- at the executor ----
 
-    pub(crate) fn told_to_leave(&mut self, id: Process, peers: Vec<(u32, String)>, outputs: bool) {
+    pub(crate) fn told_to_leave(&mut self, id: Process, orders: Orders) {
         let Some(node) = self.executors.get_mut(&id) else { return };
-        if node.leaving.is_none() {
-            node.leaving = Some(Leaving { outputs, peers, ..Leaving::default() });
+        if let Some(leaving) = &mut node.leaving {
+            leaving.orders = orders;
+        } else {
+            node.leaving = Some(Leaving { orders, ..Leaving::default() });
             self.migrates_next(id);
         }
     }
@@ -140,10 +168,13 @@ impl Cluster {
         self.schedule(at, Action::Migrate { process: id });
     }
 
-    /// What the executor holds and nobody else has yet.
+    /// What the executor holds and others are to take. While nobody is there to take it, that is nothing.
     fn still_held(&self, id: Process) -> Option<Held> {
         let node = self.executors.get(&id)?;
-        let Leaving { done, outputs, .. } = node.leaving.as_ref()?;
+        let Leaving { done, orders: Orders { outputs, peers }, .. } = node.leaving.as_ref()?;
+        if peers.is_empty() {
+            return None;
+        }
         let mine = node.store.files.keys().map(|(s, t)| Held::Output(*s, *t));
         let served = self.workers[id.worker].iter().flat_map(|w| &w.service);
         let served = served.filter(|((d, ..), file)| *d == node.driver && file.writer == id.executor);
@@ -168,11 +199,8 @@ impl Cluster {
             }
             Some(held) => {
                 leaving.turn += 1;
-                let peer = leaving.peers.get(leaving.turn % leaving.peers.len().max(1)).cloned();
-                let Some((peer, address)) = peer else {
-                    leaving.done.insert(held);
-                    return self.migrates_next(id);
-                };
+                let peers = &leaving.orders.peers;
+                let Some((peer, address)) = peers.get(leaving.turn % peers.len().max(1)).cloned() else { return };
                 let at = self.now + self.latency();
                 self.schedule(at, Action::Adopt { from: id, peer, address, held });
             }

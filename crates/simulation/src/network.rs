@@ -10,6 +10,7 @@ use firesteel_scheduler::{TaskSpec, TaskUpdate};
 
 use crate::{
     cluster::{Action, Cluster},
+    leaving::Orders,
     summary::Summary,
     task_run::StageInfo,
 };
@@ -113,7 +114,7 @@ pub(crate) enum ToExecutor {
     Launch { tasks: Vec<(TaskSpec, Arc<StageInfo>)>, ended: Vec<StageAttempt> },
     Kill { task: TaskId, reason: String },
     Recall(Vec<TaskId>),
-    Decommission { peers: Vec<(u32, String)>, outputs: bool },
+    Decommission(Orders),
     BarrierAnswer { task: TaskId, call: u32, result: Result<Arc<Vec<Bytes>>, String> },
     DropShuffle(ShuffleId),
     DropRdd(firesteel_common::RddId),

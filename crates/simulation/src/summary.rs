@@ -46,9 +46,10 @@ fn summary(message: &Message) -> String {
             format!("LaunchTasks {}", text.join(", "))
         }
         Message::ToExecutor(ToExecutor::Registered) => "RegisteredExecutor".to_owned(),
-        Message::ToExecutor(ToExecutor::Decommission { peers, .. }) => {
-            let names: Vec<String> = peers.iter().map(|(peer, _)| peer.to_string()).collect();
-            format!("DecommissionExecutor, peers {}", names.join(", "))
+        Message::ToExecutor(ToExecutor::Decommission(orders)) => {
+            let names: Vec<String> = orders.peers.iter().map(|(peer, _)| peer.to_string()).collect();
+            let outputs = if orders.outputs { "with" } else { "without" };
+            format!("DecommissionExecutor {outputs} outputs, peers {}", names.join(", "))
         }
         Message::ToExecutor(ToExecutor::BarrierAnswer { task, call, result }) => match result {
             Ok(messages) => format!("BarrierAnswer {task} goes on after call {call}, {} messages", messages.len()),

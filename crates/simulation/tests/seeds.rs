@@ -40,6 +40,7 @@ fn every_job_ends_rightly_whatever_fails() {
         ("jobs with nobody left to run them", counts.excluded),
         ("workers that left", counts.workers_left),
         ("outputs and partitions that were moved", counts.moved),
+        ("newer orders for executors that leave", counts.told_again),
         ("executors that took too long to leave", counts.overdue),
     ];
     for (what, how_often) in rare {
