@@ -19,8 +19,6 @@ impl Cluster {
 
     /// The driver gives executors back, as they are idle or as too much fails there.
     pub(crate) fn retire_executors(&mut self, d: usize, executors: Vec<(ExecutorId, String)>) {
-        let allocation = self.drivers[d].features.config.allocation.clone();
-        let min = allocation.as_ref().map_or(0, |a| a.min as usize);
         for (executor, reason) in executors {
             self.note(format_args!("driver {d} gives {executor} back: {reason}"));
             let fails = reason.contains("excludeOnFailure");
@@ -30,27 +28,38 @@ impl Cluster {
             } else if fails {
                 self.counts.expelled += 1;
             } else {
-                self.counts.retired += 1;
-                let caches = allocation.as_ref().is_some_and(|a| a.cached_idle_timeout.is_none());
-                let outputs = allocation.as_ref().is_some_and(|a| a.shuffle_tracking && a.shuffle_timeout.is_none());
-                if let Err(e) = self.drivers[d].books.check_idle(executor, caches, outputs) {
-                    self.violated(e);
-                }
+                self.check_idle(d, executor);
             }
             let driver = &mut self.drivers[d];
             driver.books.retired.insert(executor);
             driver.books.disconnected(executor);
-            let connected = driver.executors.remove(&executor.0);
-            let left = driver.executors.len();
-            if !fails && !leaves && left < min {
-                self.violated(format!("{executor} is given back and {left} of at least {min} are left"));
-            }
-            if let Some(connected) = connected {
+            if let Some(connected) = driver.executors.remove(&executor.0) {
                 self.close(connected.link, Side::Listener);
             }
             let app_id = self.drivers[d].app_id.clone();
             let kill = KillExecutors { app_id, executor_ids: vec![executor.0] };
             self.tell_master(d, to_master::Message::KillExecutors(kill));
+        }
+    }
+
+    /// Dynamic allocation gives an executor back, at once or after it has handed over what it holds: nobody needs it, and
+    /// enough others stay.
+    pub(crate) fn check_idle(&mut self, d: usize, executor: ExecutorId) {
+        self.counts.retired += 1;
+        let driver = &self.drivers[d];
+        let Some(allocation) = &driver.features.config.allocation else {
+            return self.violated(format!("{executor} is given back, and nobody asked for that"));
+        };
+        let caches = allocation.cached_idle_timeout.is_none();
+        let outputs = allocation.shuffle_tracking && allocation.shuffle_timeout.is_none();
+        let (min, leaving) = (allocation.min as usize, &driver.books.leaving);
+        let others = driver.executors.keys().map(|e| ExecutorId(*e)).filter(|e| *e != executor);
+        let left = others.filter(|e| !leaving.contains(e)).count();
+        if let Err(e) = driver.books.check_idle(executor, caches, outputs) {
+            return self.violated(e);
+        }
+        if left < min {
+            self.violated(format!("{executor} is given back and {left} of at least {min} are left"));
         }
     }
 }

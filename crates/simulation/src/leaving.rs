@@ -104,7 +104,11 @@ impl Cluster {
         if !self.drivers[d].decommissioned.insert(executor) {
             return self.violated(format!("{executor} is decommissioned a second time"));
         }
-        self.drivers[d].books.leaving.insert(executor);
+        if self.drivers[d].books.leaving.insert(executor) {
+            // Nobody else wanted that: it is idle.
+            self.note(format_args!("driver {d} has {executor}, which is idle, leave"));
+            self.check_idle(d, executor);
+        }
         self.peers_changed(d);
     }
 
