@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use firesteel_common::Tick;
+use firesteel_common::{ExecutorId, Tick};
 use firesteel_scheduler::JobError;
 
 use crate::{
     cluster::{Cluster, WORKERS},
     driver_node::{DriverNode, Submitted},
     model::{self, Record},
-    network::Node,
+    network::{Node, Process},
     worker_node::{WORKER_CORES, WORKER_MEMORY_MB},
 };
 
@@ -19,6 +19,9 @@ const LONGEST_WAIT: Duration = Duration::from_millis(30);
 
 /// Once nothing goes wrong any more, a job must end in this time.
 const LONGEST_JOB: Duration = Duration::from_secs(240);
+
+/// Who is to leave and has nothing left to do must be gone in this time; the way of the word comes on top.
+const LONGEST_FAREWELL: Duration = Duration::from_millis(500);
 
 /// An executor must end in this time after its driver.
 const LONGEST_ORPHAN: Duration = Duration::from_secs(60);
@@ -58,6 +61,7 @@ impl Cluster {
             .map_err(|e| format!("{node}: {e}"))?;
         }
         self.check_executors()?;
+        self.check_farewells()?;
         self.check_resources()?;
         for (d, driver) in self.drivers.iter().enumerate().filter(|(_, d)| d.lives()) {
             driver.check_leaving().map_err(|e| format!("driver {d}: {e}"))?;
@@ -100,6 +104,43 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// Whoever leaves ends when it has nothing left to do.
+    fn check_farewells(&mut self) -> Result<(), String> {
+        let undisturbed = self.frozen.is_empty() && self.partition.is_none();
+        let longest = LONGEST_FAREWELL + self.faults.delay * 4;
+        let (now, calm_since) = (self.now, self.calm_since);
+        let too_long =
+            |since: Option<Tick>| undisturbed && since.is_some_and(|s| now.since(s.max(calm_since)) > longest);
+        let ids: Vec<Process> = self.executors.keys().copied().collect();
+        for id in ids {
+            let keeps_nothing = self.executor_leaves(id) && self.still_held(id).is_none();
+            let Some(node) = self.executors.get_mut(&id) else { continue };
+            let over = keeps_nothing && node.tasks.is_empty();
+            node.kept_by_nothing = over.then_some(node.kept_by_nothing.unwrap_or(now));
+            if too_long(node.kept_by_nothing) {
+                return Err(format!("{id} is to leave, has nothing left to do and does not end"));
+            }
+        }
+        for n in 0..WORKERS {
+            let empty = !self.executors.keys().any(|id| id.worker == n);
+            let Some(worker) = self.workers[n].as_mut() else { continue };
+            let over = empty && worker.machine.is_decommissioning();
+            worker.kept_by_nothing = over.then_some(worker.kept_by_nothing.unwrap_or(now));
+            if too_long(worker.kept_by_nothing) {
+                return Err(format!("worker {n} is to leave, has no executors and does not end"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the executor knows that it is to leave, or its driver, which has a connection to it.
+    fn executor_leaves(&self, id: Process) -> bool {
+        let Some(node) = self.executors.get(&id) else { return false };
+        let driver = &self.drivers[node.driver];
+        let told = driver.lives() && driver.app_id == node.app_id && driver.executors.contains_key(&id.executor);
+        node.leaving.is_some() || told && driver.books.leaving.contains(&ExecutorId(id.executor))
     }
 
     /// What runs on a worker, whatever the master's books say, is never more than it has.

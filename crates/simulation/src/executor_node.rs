@@ -42,6 +42,8 @@ pub(crate) struct ExecutorNode {
     pub(crate) calls: BTreeMap<TaskId, (u32, bool)>,
     /// It is decommissioned.
     pub(crate) leaving: Option<Leaving>,
+    /// Since when nothing keeps it although it is to leave.
+    pub(crate) kept_by_nothing: Option<Tick>,
     pub(crate) since: Tick,
 }
 
@@ -68,6 +70,7 @@ impl ExecutorNode {
                 .map(|_| service_address(process.worker)),
             calls: BTreeMap::new(),
             leaving: None,
+            kept_by_nothing: None,
             since: now,
         }
     }

@@ -173,7 +173,7 @@ impl Cluster {
     }
 
     /// What the executor holds and others are to take. While nobody is there to take it, that is nothing.
-    fn still_held(&self, id: Process) -> Option<Held> {
+    pub(crate) fn still_held(&self, id: Process) -> Option<Held> {
         let node = self.executors.get(&id)?;
         let Leaving { done, orders: Orders { outputs, peers }, .. } = node.leaving.as_ref()?;
         if peers.is_empty() {

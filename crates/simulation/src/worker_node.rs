@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firesteel_common::ExecutorKey;
+use firesteel_common::{ExecutorKey, Tick};
 use firesteel_rpc::{
     master_client::{Attempt, MasterClientConfig},
     proto::deploy::{LaunchExecutor, from_master},
@@ -26,6 +26,8 @@ pub(crate) struct WorkerNode {
     link: Option<(Attempt, LinkId)>,
     /// Which start of this worker it is: what was meant for an earlier one is not for it.
     pub(crate) start: u32,
+    /// Since when no process keeps it although it is to leave.
+    pub(crate) kept_by_nothing: Option<Tick>,
     /// The shuffle files that it serves.
     pub(crate) service: ServedFiles,
 }
@@ -40,7 +42,8 @@ impl Cluster {
             memory_mb: WORKER_MEMORY_MB,
         };
         let machine = Worker::new(identity, &self.url, MasterClientConfig::default(), self.rng.draw());
-        self.workers[n] = Some(WorkerNode { machine, link: None, start, service: ServedFiles::new() });
+        self.workers[n] =
+            Some(WorkerNode { machine, link: None, start, kept_by_nothing: None, service: ServedFiles::new() });
         self.note(format_args!("worker {n} starts"));
         self.worker_handle(n, WorkerEvent::Start);
     }
