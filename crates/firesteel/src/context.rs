@@ -148,7 +148,8 @@ impl Context {
     /// ```no_run
     /// # fn main() -> firesteel::Result<()> {
     /// # let sc = firesteel::Context::builder().build()?;
-    /// let parts = sc.make_rdd_with_preferences([("a", vec!["10.0.0.1".to_owned()]), ("b", vec!["10.0.0.2".to_owned()])])?;
+    /// let (one, other) = (vec!["10.0.0.1".to_owned()], vec!["10.0.0.2".to_owned()]);
+    /// let parts = sc.make_rdd_with_preferences([("a".to_owned(), one), ("b".to_owned(), other)])?;
     /// # Ok(())
     /// # }
     /// ```
