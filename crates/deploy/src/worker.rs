@@ -8,7 +8,7 @@ use firesteel_common::conf::{ByteSize, Conf, ConfError, Environment, environment
 use firesteel_os::host;
 use firesteel_rpc::MasterUrl;
 use firesteel_rpc::master_client::MasterClientConfig;
-use firesteel_worker::{Launcher, WorkerConfig};
+use firesteel_worker::{Launcher, ShuffleServiceConfig, WorkerConfig};
 
 use crate::arguments::DaemonArguments;
 use crate::daemon::{self, PowerSignal, ReadyFile};
@@ -65,10 +65,7 @@ impl WorkerCommand {
             work_dir: self.work_dir(environment)?,
             local_dirs: local_dirs(&conf, environment)?,
             launcher: Launcher::Bootstrap(executor_program()?),
-            shuffle_service: match conf.get(&keys::SHUFFLE_SERVICE_ENABLED)? {
-                true => Some(conf.get(&keys::SHUFFLE_SERVICE_PORT)?),
-                false => None,
-            },
+            shuffle_service: ShuffleServiceConfig::from_conf(&conf)?,
             binary_cache_bytes: conf.get(&keys::BINARY_CACHE_SIZE)?.bytes(),
             master: self.master,
             host,

@@ -51,7 +51,7 @@ impl ShuffleManager {
 
     /// Whether a finished output is here.
     pub fn has_output(&self, shuffle: ShuffleId, map_task: TaskId) -> bool {
-        self.files(&self.config().dirs, shuffle, map_task).is_ok()
+        self.whole(shuffle, map_task).is_ok()
     }
 
     /// Fetches an output from the block server at `from`. It is complete and checked, or there is nothing of it.

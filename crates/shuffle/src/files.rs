@@ -8,11 +8,13 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    ops::Range,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use bytes::Bytes;
 use firesteel_common::{ShuffleId, TaskId};
 use firesteel_storage::{BlockData, BlockError};
 
@@ -23,6 +25,8 @@ const INDEX_HEADER: usize = 12;
 const INDEX_ENTRY: usize = 12;
 /// So much of a block is read at a time.
 const PIECE: usize = 256 * 1024;
+/// No more blocks than this are read ahead.
+const MOST_BLOCKS_AHEAD: u32 = 1024;
 
 /// The directory of a shuffle under one local directory.
 pub fn shuffle_dir(dir: &Path, shuffle: ShuffleId) -> PathBuf {
@@ -37,6 +41,11 @@ pub fn data_name(shuffle: ShuffleId, map_task: TaskId) -> String {
 /// The index file's name.
 pub fn index_name(shuffle: ShuffleId, map_task: TaskId) -> String {
     format!("shuffle_{}_{}.index", shuffle.0, map_task.0)
+}
+
+/// Whether one of the two files is in this directory of the shuffle.
+pub(crate) fn is_in(dir: &Path, shuffle: ShuffleId, map_task: TaskId) -> bool {
+    dir.join(index_name(shuffle, map_task)).exists() || dir.join(data_name(shuffle, map_task)).exists()
 }
 
 /// The task whose index file has this name; `None` for any other name.
@@ -140,13 +149,72 @@ pub(crate) struct MapFiles {
     reducers: u32,
 }
 
+/// Blocks of one map output that follow one another, read and checked together.
+pub(crate) struct Ahead {
+    /// The reducer of the first.
+    first: u32,
+    /// Of each, where it ends in `bytes`, and its CRC-32C.
+    ends: Vec<(u32, u32)>,
+    pub bytes: Bytes,
+}
+
+impl Ahead {
+    /// Where in `bytes` the block of `reduce` lies, and its checksum; `None` when it is not among them.
+    pub fn block(&self, reduce: u32) -> Option<(Range<usize>, u32)> {
+        let at = reduce.checked_sub(self.first)? as usize;
+        let (end, crc32c) = *self.ends.get(at)?;
+        let start = if at == 0 { 0 } else { self.ends[at - 1].0 };
+        Some((start as usize..end as usize, crc32c))
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn memory_bytes(&self) -> u64 {
+        (size_of::<Ahead>() + size_of_val(&self.ends[..]) + self.bytes.len()) as u64
+    }
+}
+
 impl MapFiles {
+    /// Opens the files in the first of these directories that has them.
+    ///
+    /// # Errors
+    /// As [`MapFiles::open`]; where none has them, of the one that has at least the data.
+    pub fn open_in(
+        dirs: impl Iterator<Item = PathBuf> + Clone,
+        shuffle: ShuffleId,
+        map_task: TaskId,
+    ) -> Result<MapFiles, BlockError> {
+        let (data, index) = (data_name(shuffle, map_task), index_name(shuffle, map_task));
+        let mut failure = None;
+        for dir in dirs.clone() {
+            let path = dir.join(&index);
+            match File::open(&path) {
+                Ok(file) => return Self::with_index(dir.join(&data), file, path),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                // One directory that is broken hides no other.
+                Err(source) => {
+                    failure.get_or_insert(BlockError::File { action: "open", path, source });
+                }
+            }
+        }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let dir = dirs.clone().find(|dir| is_in(dir, shuffle, map_task)).or_else(|| dirs.clone().next());
+        let source = io::ErrorKind::NotFound.into();
+        Err(BlockError::File { action: "open", path: dir.unwrap_or_default().join(&index), source })
+    }
+
+    /// Opens the two files.
     pub fn open(data_path: PathBuf, index_path: PathBuf) -> Result<MapFiles, BlockError> {
-        let open = |path: &PathBuf| {
-            File::open(path).map_err(|source| BlockError::File { action: "open", path: path.clone(), source })
-        };
-        let index = Arc::new(open(&index_path)?);
-        let data = Arc::new(open(&data_path)?);
+        let failed = |source| BlockError::File { action: "open", path: index_path.clone(), source };
+        let index = File::open(&index_path).map_err(failed)?;
+        Self::with_index(data_path, index, index_path)
+    }
+
+    fn with_index(data_path: PathBuf, index: File, index_path: PathBuf) -> Result<MapFiles, BlockError> {
+        let failed = |source| BlockError::File { action: "open", path: data_path.clone(), source };
+        let data = Arc::new(File::open(&data_path).map_err(failed)?);
+        let index = Arc::new(index);
         let mut header = [0; INDEX_HEADER];
         read_exact(&index, &index_path, &mut header, 0)?;
         let (magic, reducers) = header.split_at(8);
@@ -157,21 +225,58 @@ impl MapFiles {
         Ok(MapFiles { data, data_path, index, index_path, reducers })
     }
 
+    /// The directory in which they are.
+    pub fn dir(&self) -> &Path {
+        self.data_path.parent().unwrap_or(Path::new(""))
+    }
+
     /// Where the block of `reduce` lies.
     pub fn range(&self, reduce: u32) -> Result<BlockRange, BlockError> {
         if reduce >= self.reducers {
             return Err(corrupt(&self.index_path, &format!("no reducer {reduce}, it has {}", self.reducers)));
         }
-        let mut entries = [0u8; 2 * INDEX_ENTRY];
+        let mut entries = [[0u8; INDEX_ENTRY]; 2];
         let at = INDEX_HEADER as u64 + u64::from(reduce) * INDEX_ENTRY as u64;
-        read_exact(&self.index, &self.index_path, &mut entries, at)?;
-        let number =
-            |range: std::ops::Range<usize>| entries[range].iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
-        let (offset, crc32c, end) = (number(0..8), number(8..12) as u32, number(12..20));
+        read_exact(&self.index, &self.index_path, entries.as_flattened_mut(), at)?;
+        let ((offset, crc32c), (end, _)) = (entry(&entries[0]), entry(&entries[1]));
         let len = end.checked_sub(offset).ok_or_else(|| {
             corrupt(&self.index_path, &format!("the block of reducer {reduce} ends before it starts"))
         })?;
         Ok(BlockRange { offset, len, crc32c })
+    }
+
+    /// Reads the blocks of `reduce` and those after it, as many as `bytes` of memory have room for. `None` when that are fewer than
+    /// `least`, or they cannot be read: then each has to be read by itself, and says what is wrong.
+    pub fn read_ahead(&self, reduce: u32, least: u32, bytes: u64) -> Option<Ahead> {
+        let count = self.reducers.checked_sub(reduce)?.min(MOST_BLOCKS_AHEAD) as usize;
+        let mut index = vec![0u8; (count + 1) * INDEX_ENTRY];
+        let at = INDEX_HEADER as u64 + u64::from(reduce) * INDEX_ENTRY as u64;
+        self.index.read_exact_at(&mut index, at).ok()?;
+        let (entries, _) = index.as_chunks::<INDEX_ENTRY>();
+        let (start, _) = entry(entries.first()?);
+        let mut ends = Vec::with_capacity(count);
+        for pair in entries.windows(2) {
+            let ((_, crc32c), (end, _)) = (entry(&pair[0]), entry(&pair[1]));
+            let end = end.checked_sub(start)?;
+            let memory = size_of::<Ahead>() + (ends.len() + 1) * size_of::<(u32, u32)>();
+            if end + memory as u64 > bytes {
+                break;
+            }
+            ends.push((u32::try_from(end).ok()?, crc32c));
+        }
+        if (ends.len() as u32) < least {
+            return None;
+        }
+        let mut data = vec![0u8; ends.last()?.0 as usize];
+        self.data.read_exact_at(&mut data, start).ok()?;
+        let mut from = 0;
+        let is_whole = ends.iter().all(|(end, crc32c)| {
+            let block = &data[from as usize..(*end).max(from) as usize];
+            from = *end;
+            crc32c::crc32c(block) == *crc32c
+        });
+        ends.shrink_to_fit();
+        is_whole.then(|| Ahead { first: reduce, ends, bytes: data.into() })
     }
 
     /// The whole files as they are sent, data and index. Their receiver checks the data by the index.
@@ -270,6 +375,12 @@ impl MapFiles {
         };
         self.compare(reduce, actual, crc32c)
     }
+}
+
+/// Offset and checksum.
+fn entry(bytes: &[u8; INDEX_ENTRY]) -> (u64, u32) {
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
+    (number(&bytes[..8]), number(&bytes[8..]) as u32)
 }
 
 fn corrupt(path: &Path, message: &str) -> BlockError {

@@ -1,11 +1,11 @@
 //! The shuffle files of one executor: who writes there, who reads, and their end.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -20,10 +20,8 @@ use crate::{
     Compression, ShuffleBlocks, ShuffleError, ShuffleInput,
     block_body::BlockBody,
     files::{self, MapFiles},
+    open_outputs::{Found, OpenOutputs, ReadBounds},
 };
-
-/// Open files that are kept for the next reader.
-const OPEN_FILES: usize = 256;
 
 /// A block of this size is held in memory however little there is.
 const LEAST_BLOCK_IN_MEMORY: u64 = 1 << 20;
@@ -55,6 +53,8 @@ pub struct ShuffleConfig {
     pub file_buffer_bytes: usize,
     /// Up to so many reducers have a buffer each (`spark.shuffle.sort.bypassMergeThreshold`).
     pub bypass_merge_threshold: u32,
+    /// What is kept of the map outputs that are being read.
+    pub read_bounds: ReadBounds,
 }
 
 impl ShuffleConfig {
@@ -72,6 +72,7 @@ impl ShuffleConfig {
             spill_compression: Compression::default(),
             file_buffer_bytes: 32 << 10,
             bypass_merge_threshold: 200,
+            read_bounds: ReadBounds::default(),
         }
     }
 
@@ -85,6 +86,7 @@ impl ShuffleConfig {
             max_bytes_in_flight: conf.get(&keys::REDUCER_MAX_SIZE_IN_FLIGHT)?.0,
             file_buffer_bytes: conf.get(&keys::SHUFFLE_FILE_BUFFER)?.0 as usize,
             bypass_merge_threshold: conf.get(&keys::SHUFFLE_BYPASS_MERGE_THRESHOLD)?,
+            read_bounds: ReadBounds::from_conf(conf)?,
             ..ShuffleConfig::new(dirs, executor)
         })
     }
@@ -99,14 +101,15 @@ pub struct ShuffleManager {
     pub(crate) written: Mutex<BTreeSet<ShuffleId>>,
     /// Indexes of local directories in which nothing could be made.
     failed_dirs: Mutex<BTreeSet<usize>>,
-    open: Mutex<OpenFiles>,
+    open: OpenOutputs,
     /// How many files there were for large blocks.
     pub(crate) scratch_files: AtomicU64,
     /// How many spill files there were.
     spills: AtomicU64,
 }
 
-type OpenFiles = HashMap<(ShuffleId, TaskId), Arc<MapFiles>>;
+/// All outputs are of the one application.
+const OWNER: u32 = 0;
 
 impl ShuffleConfig {
     /// As the configuration says how blocks are read, in an executor whose tasks, `cores` at a time, share `pool_bytes` of
@@ -116,7 +119,9 @@ impl ShuffleConfig {
         let max_block_in_memory =
             conf.get(&keys::MAX_REMOTE_BLOCK_SIZE_FETCH_TO_MEM)?.0.min(share.max(LEAST_BLOCK_IN_MEMORY));
         let read_host_local = conf.get(&keys::SHUFFLE_READ_HOST_LOCAL_DISK)?;
-        Ok(ShuffleConfig { max_block_in_memory, read_host_local, ..self })
+        let ahead_bytes = self.read_bounds.ahead_bytes.min(pool_bytes / 16);
+        let read_bounds = ReadBounds { ahead_bytes, ..self.read_bounds };
+        Ok(ShuffleConfig { max_block_in_memory, read_host_local, read_bounds, ..self })
     }
 }
 
@@ -136,11 +141,11 @@ impl ShuffleManager {
             return Err(failure);
         }
         Ok(ShuffleManager {
+            open: OpenOutputs::new(config.read_bounds),
             config,
             client,
             written: Mutex::default(),
             failed_dirs: Mutex::default(),
-            open: Mutex::default(),
             scratch_files: AtomicU64::new(0),
             spills: AtomicU64::new(0),
         })
@@ -162,7 +167,7 @@ impl ShuffleManager {
 
     /// Removes what this executor wrote for a shuffle. Readers that have its files open are not disturbed.
     pub fn remove_shuffle(&self, shuffle: ShuffleId) {
-        self.open().retain(|(of, _), _| *of != shuffle);
+        self.open.forget_shuffle(OWNER, shuffle);
         if self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(&shuffle) {
             self.remove_directories(shuffle);
         }
@@ -219,37 +224,35 @@ impl ShuffleManager {
         self.config.dirs[(number % self.config.dirs.len() as u64) as usize].join(format!("spill_{}_{number}", task.0))
     }
 
-    /// The open files of a map task, in one of these local directories of an executor.
-    pub(crate) fn files(
-        &self,
+    /// Opens the files of a map task, in one of these local directories of an executor; first `known` is looked at.
+    fn open_files(
         dirs: &[PathBuf],
         shuffle: ShuffleId,
         map_task: TaskId,
-    ) -> Result<Arc<MapFiles>, BlockError> {
-        let key = (shuffle, map_task);
-        if let Some(files) = self.open().get(&key) {
-            return Ok(files.clone());
-        }
-        let (data, index) = (files::data_name(shuffle, map_task), files::index_name(shuffle, map_task));
+        known: Option<&Path>,
+    ) -> Result<MapFiles, BlockError> {
         // Usually in the first one that is looked at: see `paths_to_write`.
-        let paths = (0..dirs.len() as u64).map(|i| {
-            let dir = files::shuffle_dir(&dirs[((map_task.0 + i) % dirs.len() as u64) as usize], shuffle);
-            (dir.join(&data), dir.join(&index))
-        });
-        let mut paths: Vec<_> = paths.collect();
-        let there = paths.iter().position(|(data, index)| index.exists() || data.exists()).unwrap_or(0);
-        let (data, index) = paths.swap_remove(there);
-        let files = Arc::new(MapFiles::open(data, index)?);
-        let mut open = self.open();
-        if open.len() >= OPEN_FILES {
-            open.clear();
-        }
-        open.insert(key, files.clone());
-        Ok(files)
+        let count = dirs.len() as u64;
+        let dirs = (0..count).map(|i| files::shuffle_dir(&dirs[((map_task.0 + i) % count) as usize], shuffle));
+        MapFiles::open_in(known.map(Path::to_owned).into_iter().chain(dirs), shuffle, map_task)
     }
 
-    fn open(&self) -> MutexGuard<'_, OpenFiles> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The files of an output of this executor, to be looked at or moved as a whole.
+    pub(crate) fn whole(&self, shuffle: ShuffleId, map_task: TaskId) -> Result<Arc<MapFiles>, BlockError> {
+        match self.open.files((OWNER, shuffle, map_task)) {
+            Some(files) => Ok(files),
+            None => Self::open_files(&self.config.dirs, shuffle, map_task, None).map(Arc::new),
+        }
+    }
+
+    /// The block of a map task for a reducer, in one of these local directories of an executor.
+    fn find(
+        &self,
+        dirs: &[PathBuf],
+        (shuffle, map_task, reduce): (ShuffleId, TaskId, u32),
+    ) -> Result<Found, BlockError> {
+        let open = |known: Option<&Path>| Self::open_files(dirs, shuffle, map_task, known);
+        self.open.find((OWNER, shuffle, map_task), reduce, open)
     }
 
     /// Reads and checks a block from these directories, its executor's, on this host. What is found corrupt is looked at
@@ -262,11 +265,11 @@ impl ShuffleManager {
         body: &mut BlockBody,
     ) -> Result<(), BlockError> {
         let (shuffle, map_task, reduce) = block;
-        match self.files(dirs, shuffle, map_task).and_then(|files| files.read(reduce, limit, body)) {
+        match self.find(dirs, block).and_then(|found| found.read(reduce, limit, body)) {
             Err(e @ BlockError::CorruptFile { .. }) => {
                 tracing::warn!(error = %e, "reading a corrupt block once more");
-                self.open().remove(&(shuffle, map_task));
-                self.files(dirs, shuffle, map_task)?.read(reduce, limit, body)
+                self.open.forget((OWNER, shuffle, map_task));
+                self.find(dirs, block)?.read(reduce, limit, body)
             }
             result => result,
         }
@@ -289,11 +292,11 @@ impl ShuffleManager {
 
 impl BlockSource for ShuffleManager {
     fn open(&self, id: &BlockId) -> Result<BlockData, BlockError> {
-        let files = |shuffle, map_task| self.files(&self.config.dirs, shuffle, map_task);
+        let dirs = &self.config.dirs;
         match *id {
-            BlockId::Shuffle { shuffle, map_task, reduce } => files(shuffle, map_task)?.block(reduce),
-            BlockId::ShuffleData { shuffle, map_task } => Ok(files(shuffle, map_task)?.whole()?.0),
-            BlockId::ShuffleIndex { shuffle, map_task } => Ok(files(shuffle, map_task)?.whole()?.1),
+            BlockId::Shuffle { shuffle, map_task, reduce } => self.find(dirs, (shuffle, map_task, reduce))?.block(reduce),
+            BlockId::ShuffleData { shuffle, map_task } => Ok(self.whole(shuffle, map_task)?.whole()?.0),
+            BlockId::ShuffleIndex { shuffle, map_task } => Ok(self.whole(shuffle, map_task)?.whole()?.1),
             _ => Err(BlockError::NotFound { id: *id }),
         }
     }

@@ -9,42 +9,54 @@
 //! Called by the worker's block server; nothing but finished files is ever served or kept.
 
 use std::{
-    collections::HashMap,
-    fs, io,
+    fs, io, iter,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use firesteel_common::{ShuffleId, TaskId};
 use firesteel_storage::{BlockData, BlockError, BlockId, BlockSource, NotRemoved};
 
-use crate::files::{self, MapFiles};
+use crate::{
+    files::{self, MapFiles},
+    open_outputs::{Found, OpenOutputs, ReadBounds},
+};
 
-/// Open files that are kept for the next reader.
-const OPEN_FILES: usize = 256;
+/// What a service keeps of the map outputs of all applications that are being read.
+pub struct ServedOutputs {
+    open: OpenOutputs,
+    applications: AtomicU32,
+}
 
-type OpenFiles = HashMap<(ShuffleId, TaskId), Arc<MapFiles>>;
+impl ServedOutputs {
+    /// Within these bounds.
+    pub fn new(bounds: ReadBounds) -> ServedOutputs {
+        ServedOutputs { open: OpenOutputs::new(bounds), applications: AtomicU32::new(0) }
+    }
+}
 
 /// The shuffle files of an application on one worker.
 pub struct ApplicationShuffles {
     /// The application's directories, one on each local directory; below them one an executor.
     dirs: Vec<PathBuf>,
-    open: Mutex<OpenFiles>,
+    served: Arc<ServedOutputs>,
+    /// Which application it is, in `served`.
+    owner: u32,
 }
 
 impl ApplicationShuffles {
     /// Over the application's directories, one on each local directory.
-    pub fn new(dirs: Vec<PathBuf>) -> ApplicationShuffles {
-        ApplicationShuffles { dirs, open: Mutex::default() }
+    pub fn new(dirs: Vec<PathBuf>, served: Arc<ServedOutputs>) -> ApplicationShuffles {
+        let owner = served.applications.fetch_add(1, Ordering::Relaxed);
+        ApplicationShuffles { dirs, served, owner }
     }
 
     /// Closes the files that are kept open, so that what is removed gives its room back.
     pub fn close(&self) {
-        self.open().clear();
-    }
-
-    fn open(&self) -> MutexGuard<'_, OpenFiles> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.served.open.forget_owner(self.owner);
     }
 
     /// The directories of the executors that have, or had, one.
@@ -64,24 +76,20 @@ impl ApplicationShuffles {
         Ok(found)
     }
 
-    fn find(&self, shuffle: ShuffleId, map_task: TaskId, id: &BlockId) -> Result<Arc<MapFiles>, BlockError> {
-        let key = (shuffle, map_task);
-        if let Some(files) = self.open().get(&key) {
-            return Ok(files.clone());
-        }
-        let (data, index) = (files::data_name(shuffle, map_task), files::index_name(shuffle, map_task));
-        let executors = self.executor_dirs().map_err(|source| self.failed("read", source))?;
-        let mut dirs = executors.iter().map(|dir| files::shuffle_dir(dir, shuffle));
-        let Some(dir) = dirs.find(|dir| dir.join(&index).exists() || dir.join(&data).exists()) else {
-            return Err(BlockError::NotFound { id: *id });
-        };
-        let found = Arc::new(MapFiles::open(dir.join(data), dir.join(index))?);
-        let mut open = self.open();
-        if open.len() >= OPEN_FILES {
-            open.clear();
-        }
-        open.insert(key, found.clone());
-        Ok(found)
+    fn find(&self, shuffle: ShuffleId, map_task: TaskId, reduce: u32) -> Result<Found, BlockError> {
+        self.served.open.find((self.owner, shuffle, map_task), reduce, |known| {
+            if let Some(known) = known
+                && let Ok(files) = MapFiles::open_in(iter::once(known.to_owned()), shuffle, map_task)
+            {
+                return Ok(files);
+            }
+            let executors = self.executor_dirs().map_err(|source| self.failed("read", source))?;
+            let dirs = executors.iter().map(|dir| files::shuffle_dir(dir, shuffle));
+            if !dirs.clone().any(|dir| files::is_in(&dir, shuffle, map_task)) {
+                return Err(BlockError::NotFound { id: BlockId::Shuffle { shuffle, map_task, reduce } });
+            }
+            MapFiles::open_in(dirs, shuffle, map_task)
+        })
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> BlockError {
@@ -92,13 +100,13 @@ impl ApplicationShuffles {
 impl BlockSource for ApplicationShuffles {
     fn open(&self, id: &BlockId) -> Result<BlockData, BlockError> {
         match *id {
-            BlockId::Shuffle { shuffle, map_task, reduce } => self.find(shuffle, map_task, id)?.block(reduce),
+            BlockId::Shuffle { shuffle, map_task, reduce } => self.find(shuffle, map_task, reduce)?.block(reduce),
             _ => Err(BlockError::NotFound { id: *id }),
         }
     }
 
     fn remove_shuffle(&self, shuffle: ShuffleId) -> Result<(), NotRemoved> {
-        self.open().retain(|(of, _), _| *of != shuffle);
+        self.served.open.forget_shuffle(self.owner, shuffle);
         let failed = |e: io::Error, path: &Path| NotRemoved { shuffle, reason: format!("{}: {e}", path.display()) };
         let executors = self.executor_dirs().map_err(|e| failed(e, Path::new("the application's directory")))?;
         let mut result = Ok(());

@@ -115,23 +115,13 @@ impl<'a> Answering<'a> {
     fn send(&mut self, data: BlockData) -> io::Result<()> {
         let len = data.len();
         match data {
-            BlockData::Bytes(bytes) if len <= SMALL => {
-                self.header(Status::Checked, len, crc32c::crc32c(&bytes));
-                self.out.extend_from_slice(&bytes);
-                Ok(())
-            }
+            BlockData::Bytes(bytes) if len <= SMALL => self.send_as(Status::Checked, &bytes, crc32c::crc32c(&bytes)),
             BlockData::Bytes(bytes) => {
                 self.header(Status::CheckedAfter, len, 0);
                 self.send_summed(&bytes)
             }
-            BlockData::Unchecked(bytes) => {
-                self.header(Status::Unchecked, len, 0);
-                if len <= SMALL {
-                    self.out.extend_from_slice(&bytes);
-                    return Ok(());
-                }
-                self.send_with(&bytes, &[])
-            }
+            BlockData::Unchecked(bytes) => self.send_as(Status::Unchecked, &bytes, 0),
+            BlockData::Summed { bytes, crc32c } => self.send_as(Status::Checked, &bytes, crc32c),
             BlockData::File { file, path, offset, crc32c, .. } => {
                 let status = if crc32c.is_some() { Status::Checked } else { Status::Unchecked };
                 self.header(status, len, crc32c.unwrap_or(0));
@@ -148,6 +138,17 @@ impl<'a> Answering<'a> {
                 self.send_file(&file, offset, len)
             }
         }
+    }
+
+    /// A payload behind its header.
+    fn send_as(&mut self, status: Status, bytes: &[u8], crc32c: u32) -> io::Result<()> {
+        let len = bytes.len() as u64;
+        self.header(status, len, crc32c);
+        if len <= SMALL {
+            self.out.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.send_with(bytes, &[])
     }
 
     /// A payload, and then its checksum, which comes to be while it is sent.

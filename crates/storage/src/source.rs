@@ -12,6 +12,13 @@ use crate::{BlockError, BlockId, StorageLevel};
 pub enum BlockData {
     /// In memory.
     Bytes(Bytes),
+    /// In memory, with the checksum that it had when it was written.
+    Summed {
+        /// The block.
+        bytes: Bytes,
+        /// CRC-32C of those bytes.
+        crc32c: u32,
+    },
     /// In memory; the receiver has a checksum of its own.
     Unchecked(Bytes),
     /// A range of a file.
@@ -33,7 +40,9 @@ impl BlockData {
     /// The block's length in bytes.
     pub fn len(&self) -> u64 {
         match self {
-            BlockData::Bytes(bytes) | BlockData::Unchecked(bytes) => bytes.len() as u64,
+            BlockData::Bytes(bytes) | BlockData::Unchecked(bytes) | BlockData::Summed { bytes, .. } => {
+                bytes.len() as u64
+            }
             BlockData::File { len, .. } => *len,
         }
     }

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use firesteel_common::conf::{Conf, ConfError, keys};
 use firesteel_rpc::master_client::MasterClientConfig;
 use firesteel_rpc::{MasterUrl, Secret};
+use firesteel_shuffle::ReadBounds;
 use tokio::sync::watch;
 
 /// What an executor's process is started from.
@@ -15,6 +17,29 @@ pub enum Launcher {
     Bootstrap(PathBuf),
     /// The application's own executable, held open: for a cluster within the driver's process.
     Executable(Arc<File>),
+}
+
+/// How a worker serves the map outputs of its executors.
+#[derive(Clone, Copy, Debug)]
+pub struct ShuffleServiceConfig {
+    /// Its port, 0 for a free one.
+    pub port: u16,
+    /// What it keeps of the outputs that are being read.
+    pub bounds: ReadBounds,
+}
+
+impl ShuffleServiceConfig {
+    /// What the configuration says; `None` when there shall be no service.
+    ///
+    /// # Errors
+    /// When a value cannot be read.
+    pub fn from_conf(conf: &Conf) -> Result<Option<ShuffleServiceConfig>, ConfError> {
+        if !conf.get(&keys::SHUFFLE_SERVICE_ENABLED)? {
+            return Ok(None);
+        }
+        let (port, bounds) = (conf.get(&keys::SHUFFLE_SERVICE_PORT)?, ReadBounds::from_conf(conf)?);
+        Ok(Some(ShuffleServiceConfig { port, bounds }))
+    }
 }
 
 /// What [`run`](crate::run) needs beside its listener.
@@ -38,8 +63,8 @@ pub struct WorkerConfig {
     pub secret: Option<Secret>,
     /// How executors are started.
     pub launcher: Launcher,
-    /// Port of the shuffle service, 0 for a free one; none: map outputs end with their executor.
-    pub shuffle_service: Option<u16>,
+    /// The shuffle service; none: map outputs end with their executor.
+    pub shuffle_service: Option<ShuffleServiceConfig>,
     /// Bound on the application binaries that are kept here, bytes.
     pub binary_cache_bytes: u64,
     /// Is told the URL of the master that has registered this worker, and `None` when it is lost.

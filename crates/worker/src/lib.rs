@@ -15,7 +15,7 @@ mod shell;
 mod shuffle_service;
 mod work_dir;
 
-pub use config::{Launcher, WorkerConfig};
+pub use config::{Launcher, ShuffleServiceConfig, WorkerConfig};
 pub use error::WorkerError;
 pub use event::{ExecutorEnd, WorkerEffect, WorkerEvent};
 pub use machine::{Worker, WorkerIdentity};

@@ -67,7 +67,7 @@ pub async fn run(
     let ip = place.ip().to_string();
     let shuffle_service = config
         .shuffle_service
-        .map(|port| ShuffleService::start(&ip, &config.host, port, dirs.block_roots(), config.secret.clone()));
+        .map(|service| ShuffleService::start(&ip, &config.host, service, dirs.block_roots(), config.secret.clone()));
     let shuffle_service = shuffle_service.transpose()?;
     let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let worker_id = format!("worker-{}-{}-{}", utc_digits(began), config.host, place.port());

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use firesteel_rpc::Secret;
 use firesteel_rpc::bind::host_port;
-use firesteel_shuffle::ApplicationShuffles;
+use firesteel_shuffle::{ApplicationShuffles, ServedOutputs};
 use firesteel_storage::{ApplicationSources, BlockServer, BlockSource};
 
+use crate::config::ShuffleServiceConfig;
 use crate::error::WorkerError;
 use crate::work_dir;
 
@@ -29,21 +30,26 @@ struct Applications {
     /// The worker's block directories; below them one an application.
     roots: Vec<PathBuf>,
     known: Mutex<BTreeMap<String, Arc<ApplicationShuffles>>>,
+    served: Arc<ServedOutputs>,
 }
 
 impl ShuffleService {
-    /// Serves what lies below `roots` on `port` of `ip`; others reach it under `host`.
+    /// Serves what lies below `roots` on the port of `ip` that the configuration says; others reach it under `host`.
     pub(crate) fn start(
         ip: &str,
         host: &str,
-        port: u16,
+        ShuffleServiceConfig { port, bounds }: ShuffleServiceConfig,
         roots: Vec<PathBuf>,
         secret: Option<Secret>,
     ) -> Result<ShuffleService, WorkerError> {
         // Who may listen where was decided when the worker's own listener was bound.
         let listener = firesteel_rpc::bind(ip, port, secret.as_ref(), true);
         let listener: TcpListener = listener.map_err(|e| WorkerError::ShuffleService { reason: e.to_string() })?;
-        let applications = Arc::new(Applications { roots, known: Mutex::default() });
+        let applications = Arc::new(Applications {
+            roots,
+            known: Mutex::default(),
+            served: Arc::new(ServedOutputs::new(bounds)),
+        });
         let server = BlockServer::of_applications(listener, applications.clone(), secret)
             .map_err(|e| WorkerError::ShuffleService { reason: e.to_string() })?;
         let address = host_port(host, server.local_addr().port());
@@ -89,7 +95,7 @@ impl ApplicationSources for Applications {
         if !dirs.iter().any(|dir| dir.is_dir()) {
             return None;
         }
-        let shuffles = Arc::new(ApplicationShuffles::new(dirs));
+        let shuffles = Arc::new(ApplicationShuffles::new(dirs, self.served.clone()));
         Some(self.known().entry(app_id.to_owned()).or_insert(shuffles).clone())
     }
 }

@@ -233,6 +233,12 @@ table! {
     SHUFFLE_FILE_BUFFER: ByteSize = "spark.shuffle.file.buffer", Some("32k"), spark("1.4.0"); unit(Unit::KiB); at_least(1024)
     /// Up to so many reducers, a map task keeps a buffer for each; with more, it sorts its records by reducer.
     SHUFFLE_BYPASS_MERGE_THRESHOLD: u32 = "spark.shuffle.sort.bypassMergeThreshold", Some("200"), spark("1.1.1")
+    /// Map outputs of which an executor, or a shuffle service, keeps the files open for the next reader: two descriptors
+    /// each, and together at most a quarter of those that the process may have.
+    SHUFFLE_OPEN_OUTPUTS: u32 = "spark.firesteel.shuffle.openOutputs", Some("1024"), OURS; at_least(1)
+    /// Memory in which an executor, or a shuffle service, reads small blocks of map outputs ahead, for the reducers that
+    /// come next. An executor takes at most a sixteenth of its memory.
+    SHUFFLE_READ_AHEAD: ByteSize = "spark.firesteel.shuffle.readAhead", Some("32m"), OURS; unit(Unit::Bytes)
     /// Whether shuffle files outlive their executor: each worker then serves the files of all executors that it started,
     /// until the application ends or the shuffle is no longer used. Set it for the workers and for the application.
     SHUFFLE_SERVICE_ENABLED: bool = "spark.shuffle.service.enabled", Some("false"), spark("1.2.0")

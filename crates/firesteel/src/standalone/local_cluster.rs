@@ -15,7 +15,7 @@ use firesteel_closure::binary::running_binary;
 use firesteel_common::conf::{Conf, keys};
 use firesteel_master::{MasterConfig, MasterRules};
 use firesteel_rpc::{MasterUrl, RpcError, Secret, bind, master_client::MasterClientConfig};
-use firesteel_worker::{Launcher, WorkerConfig, WorkerError};
+use firesteel_worker::{Launcher, ShuffleServiceConfig, WorkerConfig, WorkerError};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{failed, join_within};
@@ -59,6 +59,7 @@ impl LocalCluster {
         };
         let executable = running_binary().map_err(failed)?.file.try_clone().map_err(failed)?;
         let launcher = Launcher::Executable(Arc::new(executable));
+        let service = ShuffleServiceConfig::from_conf(conf).map_err(|e| Error::Start(e.to_string()))?;
         let mut members = Vec::new();
         for number in 0..workers {
             let (registered, is_registered) = watch::channel(None);
@@ -73,7 +74,7 @@ impl LocalCluster {
                 secret: Some(secret.clone()),
                 launcher: launcher.clone(),
                 // They share a host, so each takes a port of its own.
-                shuffle_service: get(conf, &keys::SHUFFLE_SERVICE_ENABLED)?.then_some(0),
+                shuffle_service: service.map(|service| ShuffleServiceConfig { port: 0, ..service }),
                 binary_cache_bytes: get(conf, &keys::BINARY_CACHE_SIZE)?.0,
                 registered: Some(registered),
                 decommission: None,
