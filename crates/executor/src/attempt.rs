@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, RddId, StageAttempt, TaskFailure, TaskId};
@@ -45,6 +46,7 @@ pub(crate) struct Ended {
 impl Attempt {
     /// Runs it to its end, whatever that is.
     pub fn run(&self, config: &ExecutorConfig, before_abort: Option<BeforeAbort>) -> Ended {
+        let began = Instant::now();
         let mut context = None;
         let result = panics::catch(before_abort, || self.compute(config, &mut context))
             .and_then(|result| result.map_err(TaskError::into_failure));
@@ -60,7 +62,8 @@ impl Attempt {
         };
         let blocks = context.map(|c: Arc<TaskContext>| c.take_cache_updates()).unwrap_or_default();
         let blocks = blocks.into_iter().map(block_update).collect();
-        Ended { update: StatusUpdate { task_id: self.task.0, state: Some(state), blocks }, result_block }
+        let run_nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Ended { update: StatusUpdate { task_id: self.task.0, state: Some(state), blocks, run_nanos }, result_block }
     }
 
     fn compute(

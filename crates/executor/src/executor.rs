@@ -207,7 +207,10 @@ impl Inner {
         let (inner, task) = (self.clone(), attempt.task);
         if let Err(e) = self.threads.execute(move || inner.run(attempt)) {
             let failure = TaskError::failed(format!("cannot start a thread for the task: {e}")).into_failure();
-            self.ended(task, StatusUpdate { task_id: task.0, state: Some(failed(failure)), blocks: Vec::new() });
+            self.ended(
+                task,
+                StatusUpdate { task_id: task.0, state: Some(failed(failure)), blocks: Vec::new(), run_nanos: 0 },
+            );
         }
     }
 
@@ -245,7 +248,12 @@ impl Inner {
     fn last_words(self: &Arc<Self>, task: TaskId) -> BeforeAbort {
         let inner = self.clone();
         Arc::new(move |failure: TaskFailure| {
-            inner.status.push(vec![StatusUpdate { task_id: task.0, state: Some(failed(failure)), blocks: Vec::new() }]);
+            inner.status.push(vec![StatusUpdate {
+                task_id: task.0,
+                state: Some(failed(failure)),
+                blocks: Vec::new(),
+                run_nanos: 0,
+            }]);
             inner.status.flush(LAST_WORDS);
         })
     }
@@ -278,7 +286,7 @@ impl Inner {
             let update = BlockUpdate { rdd_id: rdd.0, partition, stored, memory_bytes: 0, replicas };
             // News of a block alone, also when nobody took a copy: no task has this number.
             let state = Some(status_update::State::Running(Running {}));
-            inner.status.push(vec![StatusUpdate { task_id: u64::MAX, state, blocks: vec![update] }]);
+            inner.status.push(vec![StatusUpdate { task_id: u64::MAX, state, blocks: vec![update], run_nanos: 0 }]);
         };
         if let Err(e) = self.threads.execute(replicate) {
             tracing::warn!(error = %e, "cannot start a thread to replicate a cached partition");
@@ -374,7 +382,7 @@ impl Table {
                     todo.start.push(attempt.clone());
                     if waited {
                         let state = Some(status_update::State::Running(Running {}));
-                        todo.updates.push(StatusUpdate { task_id: task.0, state, blocks: Vec::new() });
+                        todo.updates.push(StatusUpdate { task_id: task.0, state, blocks: Vec::new(), run_nanos: 0 });
                     }
                 }
                 Effect::Flag { task, reason } => {
@@ -386,12 +394,12 @@ impl Table {
                 Effect::NeverRan { task, reason } => {
                     self.attempts.remove(&task);
                     let state = Some(failed(TaskFailure::Killed { reason }));
-                    todo.updates.push(StatusUpdate { task_id: task.0, state, blocks: Vec::new() });
+                    todo.updates.push(StatusUpdate { task_id: task.0, state, blocks: Vec::new(), run_nanos: 0 });
                 }
                 Effect::GiveBack { task } => {
                     self.attempts.remove(&task);
                     let state = Some(status_update::State::GivenBack(GivenBack {}));
-                    todo.updates.push(StatusUpdate { task_id: task.0, state, blocks: Vec::new() });
+                    todo.updates.push(StatusUpdate { task_id: task.0, state, blocks: Vec::new(), run_nanos: 0 });
                 }
                 Effect::DropStage { stage } => {
                     todo.stages.extend(self.stages.remove(&stage));

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p firesteel-scheduler --example schedule_throughput -- 10000 8`
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, JobId, RddId, TaskId, Tick};
@@ -46,7 +46,12 @@ fn main() {
             }
         }
         let Some((executor, task)) = running.pop() else { break };
-        let updates = vec![TaskUpdate { task, outcome: TaskOutcome::Result(Bytes::new()), blocks: Vec::new() }];
+        let updates = vec![TaskUpdate {
+            task,
+            outcome: TaskOutcome::Result(Bytes::new()),
+            blocks: Vec::new(),
+            ran: Duration::from_micros(20),
+        }];
         core.handle(Tick::ZERO, DriverEvent::TasksUpdated { executor, updates }, &mut out);
     }
     let took = begin.elapsed();

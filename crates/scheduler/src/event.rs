@@ -1,6 +1,8 @@
 //! What happens to the driver's schedulers. The driver's shell (or the simulation) makes these; [`crate::DriverCore`]
 //! takes them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, JobId, RddId, ShuffleId, StageId, TaskFailure, TaskId};
 
@@ -177,6 +179,8 @@ pub struct TaskUpdate {
     pub outcome: TaskOutcome,
     /// Cached partitions that its executor stored or dropped since the last news.
     pub blocks: Vec<BlockUpdate>,
+    /// How long it ran, by its executor's clock; zero where that is not known.
+    pub ran: Duration,
 }
 
 /// What became of a task.

@@ -294,7 +294,9 @@ impl BlockSource for ShuffleManager {
     fn open(&self, id: &BlockId) -> Result<BlockData, BlockError> {
         let dirs = &self.config.dirs;
         match *id {
-            BlockId::Shuffle { shuffle, map_task, reduce } => self.find(dirs, (shuffle, map_task, reduce))?.block(reduce),
+            BlockId::Shuffle { shuffle, map_task, reduce } => {
+                self.find(dirs, (shuffle, map_task, reduce))?.block(reduce)
+            }
             BlockId::ShuffleData { shuffle, map_task } => Ok(self.whole(shuffle, map_task)?.whole()?.0),
             BlockId::ShuffleIndex { shuffle, map_task } => Ok(self.whole(shuffle, map_task)?.whole()?.1),
             _ => Err(BlockError::NotFound { id: *id }),

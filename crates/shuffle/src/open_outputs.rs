@@ -349,7 +349,10 @@ mod tests {
         let mut opened = 0;
         for reduce in 0..REDUCERS {
             for task in 0..3 {
-                assert_eq!(get(&outputs, dir.path(), task, reduce, &mut opened).unwrap(), content(task, reduce, 20_000));
+                assert_eq!(
+                    get(&outputs, dir.path(), task, reduce, &mut opened).unwrap(),
+                    content(task, reduce, 20_000)
+                );
             }
         }
         assert_eq!((opened, outputs.held()), (3, (3, 0)));

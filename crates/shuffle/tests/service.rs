@@ -34,7 +34,8 @@ fn outputs_of_executors_that_are_gone_are_served_to_their_application_alone_unti
         let executor = executor_with(id, of(id));
         drop(executor.map(u64::from(id), 2, &[(0, u64::from(id)), (1, 7)]));
     }
-    let served = Arc::new(ApplicationShuffles::new(locals.to_vec(), Arc::new(ServedOutputs::new(ReadBounds::default()))));
+    let served =
+        Arc::new(ApplicationShuffles::new(locals.to_vec(), Arc::new(ServedOutputs::new(ReadBounds::default()))));
     let secret = Secret::from_bytes("s");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = BlockServer::of_applications(listener, Arc::new(One(served)), Some(secret.clone())).unwrap();

@@ -40,6 +40,8 @@ pub(crate) struct ExecutorNode {
     pub(crate) shuffle_service: Option<String>,
     /// Tasks of barrier stages: the calls that they have made, and whether they wait.
     pub(crate) calls: BTreeMap<TaskId, (u32, bool)>,
+    /// When the tasks that run began.
+    began: BTreeMap<TaskId, Tick>,
     /// It is decommissioned.
     pub(crate) leaving: Option<Leaving>,
     /// Since when nothing keeps it although it is to leave.
@@ -69,6 +71,7 @@ impl ExecutorNode {
                 .filter(|a| a.shuffle_service)
                 .map(|_| service_address(process.worker)),
             calls: BTreeMap::new(),
+            began: BTreeMap::new(),
             leaving: None,
             kept_by_nothing: None,
             since: now,
@@ -214,16 +217,20 @@ impl Cluster {
         let Some(node) = self.executors.get_mut(&id) else { return };
         let Some((spec, stage)) = node.tasks.remove(&task) else { return };
         node.calls.remove(&task);
+        let ran = node.began.remove(&task).map_or(Duration::ZERO, |began| self.now.since(began));
         let (outcome, blocks) = match node.flagged.remove(&task) {
             Some(reason) => (TaskOutcome::Failed(TaskFailure::Killed { reason }), Vec::new()),
             None => self.work(id, spec, &stage),
         };
-        self.report(id, task, outcome, blocks);
+        self.report_after(ran, id, task, outcome, blocks);
         self.executor_handle(id, Event::Finished { task });
     }
 
     /// The task ends, or waits for others, after some time.
     pub(crate) fn task_works(&mut self, id: Process, task: TaskId) {
+        if let Some(node) = self.executors.get_mut(&id) {
+            node.began.entry(task).or_insert(self.now);
+        }
         let slow =
             self.chance(self.faults.slow_task) || id.pid.is_multiple_of(3) && self.chance(self.faults.slow_executor);
         let most = if slow { 3_000_000 } else { self.faults.task_time.as_micros() as u64 };
@@ -238,8 +245,19 @@ impl Cluster {
     }
 
     pub(crate) fn report(&mut self, id: Process, task: TaskId, outcome: TaskOutcome, blocks: Vec<BlockUpdate>) {
+        self.report_after(Duration::ZERO, id, task, outcome, blocks);
+    }
+
+    fn report_after(
+        &mut self,
+        ran: Duration,
+        id: Process,
+        task: TaskId,
+        outcome: TaskOutcome,
+        blocks: Vec<BlockUpdate>,
+    ) {
         let Some(link) = self.executors.get(&id).and_then(|e| e.link) else { return };
-        let updates = vec![TaskUpdate { task, outcome, blocks }];
+        let updates = vec![TaskUpdate { task, outcome, blocks, ran }];
         self.send(link, Side::Opener, Message::ToDriver(ToDriver::Updates(updates)));
     }
 

@@ -45,11 +45,8 @@ impl ShuffleService {
         // Who may listen where was decided when the worker's own listener was bound.
         let listener = firesteel_rpc::bind(ip, port, secret.as_ref(), true);
         let listener: TcpListener = listener.map_err(|e| WorkerError::ShuffleService { reason: e.to_string() })?;
-        let applications = Arc::new(Applications {
-            roots,
-            known: Mutex::default(),
-            served: Arc::new(ServedOutputs::new(bounds)),
-        });
+        let applications =
+            Arc::new(Applications { roots, known: Mutex::default(), served: Arc::new(ServedOutputs::new(bounds)) });
         let server = BlockServer::of_applications(listener, applications.clone(), secret)
             .map_err(|e| WorkerError::ShuffleService { reason: e.to_string() })?;
         let address = host_port(host, server.local_addr().port());

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use firesteel_common::{ExecutorId, RddId, TaskId};
@@ -82,7 +83,7 @@ pub fn of(update: &mut proto::StatusUpdate) -> Vec<DriverEvent> {
         for replica in std::mem::take(&mut block.replicas) {
             let blocks = vec![BlockUpdate { rdd, partition, stored: true, bytes: 0 }];
             // Not of that executor: only the block counts.
-            let update = TaskUpdate { task, outcome: TaskOutcome::Running, blocks };
+            let update = TaskUpdate { task, outcome: TaskOutcome::Running, blocks, ran: Duration::ZERO };
             events.push(DriverEvent::TasksUpdated { executor: ExecutorId(replica), updates: vec![update] });
         }
     }

@@ -1,6 +1,7 @@
 //! Carries out what the schedulers decide, and translates the executors' news for them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use firesteel_common::{BroadcastId, ExecutorId, JobId, RddId, ShuffleId, TaskFailure, TaskId};
 use firesteel_rdd::{node::EncodedOp, runner::JobEvent};
@@ -139,7 +140,12 @@ impl EventLoop {
         if refused.is_empty() {
             return;
         }
-        let failed = |(task, e): (TaskId, Error)| TaskUpdate { task, outcome: failed(e), blocks: Vec::new() };
+        let failed = |(task, e): (TaskId, Error)| TaskUpdate {
+            task,
+            outcome: failed(e),
+            blocks: Vec::new(),
+            ran: Duration::ZERO,
+        };
         let event = DriverEvent::TasksUpdated { executor, updates: refused.into_iter().map(failed).collect() };
         self.pending.push_back(event);
     }
@@ -259,7 +265,7 @@ fn update_of(executor: ExecutorId, update: proto::StatusUpdate) -> TaskUpdate {
         .into_iter()
         .map(|b| BlockUpdate { rdd: RddId(b.rdd_id), partition: b.partition, stored: b.stored, bytes: b.memory_bytes })
         .collect();
-    TaskUpdate { task: TaskId(update.task_id), outcome, blocks }
+    TaskUpdate { task: TaskId(update.task_id), outcome, blocks, ran: Duration::from_nanos(update.run_nanos) }
 }
 
 fn outcome_of(state: Option<proto::status_update::State>) -> Option<TaskOutcome> {

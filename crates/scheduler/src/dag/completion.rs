@@ -35,6 +35,7 @@ impl DriverCore {
             // It ended before; what repeats that is no news.
             return;
         }
+        self.tasks.executors.ran(executor, update.ran);
         match update.outcome {
             TaskOutcome::Running => self.tasks.begun(now, task),
             TaskOutcome::GivenBack => self.tasks.give_back(task),

@@ -5,11 +5,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use firesteel_common::{ExecutorId, TaskId, Tick};
 
-use super::{leaving::Leaving, min_some, pace::Pace, task_set::Place};
+use super::{
+    leaving::Leaving,
+    min_some,
+    pace::{Pace, Pack},
+    task_set::Place,
+};
 
 #[derive(Debug)]
 pub(crate) struct Executor {
@@ -52,8 +58,8 @@ impl Executor {
     }
 
     /// When what waits there has waited too long, unless tasks end before.
-    fn overdue_at(&self) -> Option<Tick> {
-        (self.waiting() > 0 && self.pace.ahead() > 0).then(|| self.pace.overdue_at())
+    fn overdue_at(&self, pack: &Pack) -> Option<Tick> {
+        (self.waiting() > 0 && self.pace.ahead() > 0).then(|| self.pace.overdue_at(pack))
     }
 }
 
@@ -79,6 +85,8 @@ pub(crate) struct Executors {
     pub(super) decommissioned: BTreeSet<ExecutorId>,
     /// Whose turn it is to get a task.
     cursor: ExecutorId,
+    /// How long quick ones take together.
+    pack: Pack,
 }
 
 impl Executors {
@@ -285,6 +293,13 @@ impl Executors {
         }
     }
 
+    /// A task there ran for so long; zero is not known.
+    pub(crate) fn ran(&mut self, id: ExecutorId, time: Duration) {
+        if let Some(e) = self.known.get_mut(&id).filter(|_| !time.is_zero()) {
+            e.pace.ran(time);
+        }
+    }
+
     /// The task is over in every respect.
     pub(crate) fn end_task(&mut self, id: ExecutorId, task: TaskId) {
         if let Some(e) = self.known.get_mut(&id) {
@@ -299,10 +314,10 @@ impl Executors {
         for (id, e) in self.known.iter_mut().filter(|(_, e)| e.lost_at.is_none()) {
             let news = std::mem::take(&mut e.news);
             if news {
-                e.pace.measure(now, e.cores);
+                e.pace.measure(now, e.cores, &mut self.pack);
             }
             // Also where nothing waits: what is launched ahead has all the time before it.
-            let overdue = e.pace.ahead() > 0 && (news || e.used > 0) && e.pace.overdue_at() <= now;
+            let overdue = e.pace.ahead() > 0 && (news || e.used > 0) && e.pace.overdue_at(&self.pack) <= now;
             if overdue {
                 e.pace.is_overdue(now);
             }
@@ -322,7 +337,7 @@ impl Executors {
         self.known
             .values()
             .filter(|e| e.lost_at.is_none())
-            .filter_map(Executor::overdue_at)
+            .filter_map(|e| e.overdue_at(&self.pack))
             .fold(None, |first, at| min_some(first, Some(at)))
     }
 

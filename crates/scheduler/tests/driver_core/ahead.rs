@@ -17,10 +17,16 @@ fn at(d: &Driver, executor: u32) -> Vec<TaskId> {
 
 /// The executor's next `n` tasks end, one after the other, each after `each`; it says so in one message.
 fn end(d: &mut Driver, executor: u32, n: usize, each: Duration) {
+    end_after(d, executor, n, each, each);
+}
+
+/// As `end`, where a task runs for `ran` and the next one ends `each` after it.
+fn end_after(d: &mut Driver, executor: u32, n: usize, each: Duration, ran: Duration) {
     d.now = d.now + each * n as u32;
     let tasks: Vec<TaskId> = at(d, executor).into_iter().take(n).collect();
     assert_eq!(tasks.len(), n);
-    let updates = tasks.iter().map(|task| TaskUpdate { task: *task, outcome: d.good(*task), blocks: vec![] }).collect();
+    let update = |task: &TaskId| TaskUpdate { task: *task, outcome: d.good(*task), blocks: vec![], ran };
+    let updates = tasks.iter().map(update).collect();
     tasks.iter().for_each(|task| _ = d.running.remove(task));
     d.handle(DriverEvent::TasksUpdated { executor: ExecutorId(executor), updates });
 }
@@ -47,7 +53,12 @@ fn recalled(d: &Driver) -> Vec<(u32, Vec<TaskId>)> {
 }
 
 fn give_back(d: &mut Driver, executor: u32, tasks: &[TaskId]) {
-    let back = |task: &TaskId| TaskUpdate { task: *task, outcome: TaskOutcome::GivenBack, blocks: vec![] };
+    let back = |task: &TaskId| TaskUpdate {
+        task: *task,
+        outcome: TaskOutcome::GivenBack,
+        blocks: vec![],
+        ran: Duration::ZERO,
+    };
     tasks.iter().for_each(|task| _ = d.running.remove(task));
     let updates = tasks.iter().map(back).collect();
     d.handle(DriverEvent::TasksUpdated { executor: ExecutorId(executor), updates });
@@ -87,7 +98,7 @@ fn tasks_of_some_milliseconds_are_launched_into_free_slots_only() {
     // Those of two slots that end together are not short for that.
     for _ in 0..10 {
         end(&mut d, 1, 1, 3 * MILLISECOND);
-        end(&mut d, 1, 1, Duration::from_nanos(1));
+        end_after(&mut d, 1, 1, Duration::from_nanos(1), 3 * MILLISECOND);
         assert_eq!(at(&d, 1).len(), 2);
     }
 }
@@ -103,7 +114,36 @@ fn free_slots_are_filled_first_and_what_is_launched_ahead_is_spread() {
     let mut d = quick(3);
     d.run_out();
     d.submit(1, one_stage(3));
-    assert_eq!(d.placed(), [1, 2, 3].map(|e| d.placed().into_iter().find(|(at, _)| *at == e).unwrap()));
+    let mut places: Vec<u32> = d.placed().into_iter().map(|(executor, _)| executor).collect();
+    places.sort_unstable();
+    assert_eq!(places, [1, 2, 3]);
+}
+
+#[test]
+fn executors_that_share_processors_get_short_tasks_ahead_and_keep_them_while_all_are_late() {
+    // Each has a processor for two milliseconds of every forty.
+    let mut d = Driver::with_executors(&[1; 20]);
+    d.submit(0, one_stage(8_000));
+    let turn = 2 * MILLISECOND;
+    for _ in 0..8 {
+        for executor in 1..=20 {
+            let n = at(&d, executor).len().min(20);
+            d.now = d.now + (turn - SHORT * n as u32);
+            end(&mut d, executor, n, SHORT);
+        }
+    }
+    assert!((1..=20).all(|executor| at(&d, executor).len() > 20), "{:?}", d.placed().len());
+    d.effects.clear();
+    let late = at(&d, 1)[1..].to_vec();
+    for _ in 0..8 {
+        for executor in 2..=20 {
+            d.now = d.now + (turn - SHORT * 20);
+            end(&mut d, executor, 20, SHORT);
+        }
+    }
+    let by_others = recalled(&d).into_iter().filter(|(executor, _)| *executor != 1).count();
+    assert_eq!(by_others, 0, "they are as late as always");
+    assert!(recalled(&d).iter().any(|(executor, tasks)| *executor == 1 && *tasks == late), "one is later than all");
 }
 
 #[test]
@@ -272,7 +312,7 @@ fn several_events_are_answered_by_one_offer() {
         executor: ExecutorId(executor),
         updates: at(d, executor)
             .into_iter()
-            .map(|task| TaskUpdate { task, outcome: d.good(task), blocks: vec![] })
+            .map(|task| TaskUpdate { task, outcome: d.good(task), blocks: vec![], ran: SHORT })
             .collect(),
     };
     let events = [update(&d, 1), update(&d, 2)];

@@ -22,6 +22,10 @@ pub struct Driver {
     pub over: BTreeMap<JobId, Result<(), JobError>>,
     /// Locations that came with the last start of each stage attempt.
     pub reads: BTreeMap<StageAttempt, BTreeMap<ShuffleId, Vec<MapLocation>>>,
+    /// When each task was launched, and when each executor last reported.
+    launched: BTreeMap<TaskId, Tick>,
+    reported: BTreeMap<u32, Tick>,
+    cores: BTreeMap<u32, u32>,
 }
 
 impl Driver {
@@ -40,6 +44,9 @@ impl Driver {
             results: BTreeMap::new(),
             over: BTreeMap::new(),
             reads: BTreeMap::new(),
+            launched: BTreeMap::new(),
+            reported: BTreeMap::new(),
+            cores: BTreeMap::new(),
         }
     }
 
@@ -70,6 +77,7 @@ impl Driver {
                         assert!(self.kinds.contains_key(&t.stage), "{} was launched before its stage started", t.task);
                         assert!(!self.ended.contains(&t.stage), "{} was launched after its stage ended", t.task);
                         assert!(self.running.insert(t.task, (*executor, *t)).is_none());
+                        self.launched.insert(t.task, self.now);
                     }
                 }
                 DriverEffect::JobResult { job, index, bytes } => {
@@ -88,6 +96,7 @@ impl Driver {
 
     pub fn register(&mut self, executor: u32, host: &str, cores: u32) {
         let block_address = format!("{host}:7{executor}");
+        self.cores.insert(executor, cores);
         self.handle(DriverEvent::ExecutorRegistered {
             executor: ExecutorId(executor),
             host: host.to_owned(),
@@ -137,8 +146,16 @@ impl Driver {
     }
 
     pub fn report(&mut self, executor: u32, task: TaskId, outcome: TaskOutcome, blocks: Vec<BlockUpdate>) {
-        let updates = vec![TaskUpdate { task, outcome, blocks }];
+        let ran = self.ran(executor, task);
+        let updates = vec![TaskUpdate { task, outcome, blocks, ran }];
         self.handle(DriverEvent::TasksUpdated { executor: ExecutorId(executor), updates });
+    }
+
+    /// How long a task ran that ends now, where its executor's cores have been busy all the time and end by turns.
+    fn ran(&mut self, executor: u32, task: TaskId) -> Duration {
+        let before = self.reported.insert(executor, self.now);
+        let since = self.launched.get(&task).copied().max(before);
+        since.map_or(Duration::ZERO, |at| self.now.since(at)) * self.cores.get(&executor).copied().unwrap_or(1)
     }
 
     /// Reports success with what a task of its kind makes; a result is the partition as text.
