@@ -4,8 +4,9 @@
 //!  firesteel-executor (or a driver's own launcher) sets FIRESTEEL_EXECUTOR="<config_fd>,<lifeline_fd>", then execs
 //!  _start ─▶ __libc_start_main (ours, from `enter!`) ─▶ takes and unsets the marker ─▶ libc's __libc_start_main
 //!                 ├─ no marker: the user's main, untouched
-//!                 └─ marker:    constructors run as always, then executor_main: SIGPIPE ignored, stack overflows named,
-//!                               run() on a fresh thread; its result is the exit status
+//!                 └─ marker:    constructors run as always, then executor_main: a supervisor above it (`supervisor.rs`),
+//!                               SIGPIPE ignored, stack overflows named, run() on a fresh thread; its result is the
+//!                               exit status
 //! ```
 //!
 //! Not a constructor on dynamic glibc: constructors of crates later in link order would not have run, and std's own
@@ -93,6 +94,10 @@ fn take_marker(run: fn() -> i32) -> bool {
 /// What an executor process does: first acts, then `run` on a fresh thread. Its result is the exit status.
 fn run_executor() -> c_int {
     let Some(launch) = LAUNCH.get() else { return 2 };
+    if let Err(e) = crate::supervisor::supervise(launch.lifeline) {
+        eprintln!("firesteel: cannot start the executor below its supervisor: {e}");
+        return 2;
+    }
     // SAFETY: ignoring a signal installs no handler, so there is no code whose signal-safety could matter. std does
     // the same before a `main`; without it a write to a peer that is gone would end the process.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };

@@ -16,6 +16,7 @@
 //! * [`table`]: a stage's lineage as a flat table.
 //! * [`binary`]: the executable that runs, by descriptor and hash; two builds never mix.
 //! * [`entry`], [`enter!`]: an executor process never runs the user's `main`.
+//! * `supervisor`: an executor ends with all that it has started.
 //! * [`stack`]: a stack overflow is named as such where std's own handler is not installed.
 //!
 //! Called by `rdd` (operators), `executor` (decoding, entry) and `firesteel` (places [`enter!`]); calls `common::codec`.
@@ -29,6 +30,7 @@ mod error;
 mod func;
 mod object;
 pub mod stack;
+mod supervisor;
 pub mod table;
 
 pub use code_ref::CodeRef;

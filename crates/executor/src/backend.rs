@@ -20,7 +20,7 @@ use firesteel_closure::entry::take_descriptors;
 use firesteel_common::ExecutorId;
 use firesteel_common::conf::{Conf, Source, keys};
 use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
-use firesteel_rpc::proto::deploy::ExecutorLaunch;
+use firesteel_rpc::proto::deploy::{ExecutorLaunch, Parting};
 use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_driver, to_executor::Message};
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, bind::bind_one_of, bind::host_port, connect_driver};
 use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
@@ -38,8 +38,8 @@ use crate::executor::Executor;
 /// For the connection to the driver and for its answer to the registration; the settings are not known yet.
 const REGISTRATION: Duration = Duration::from_secs(60);
 
-/// Exit status of an executor whose connection to its driver broke: not the application's doing.
-pub const DRIVER_LOST: i32 = 56;
+/// Tells the worker that the driver has accepted this executor; what happens from then on is the application's doing.
+const REGISTERED: u8 = b'\n';
 
 /// Threads for messages. Tasks have their own, so the driver is heard and answered however busy they are.
 const MESSAGE_THREADS: usize = 2;
@@ -109,18 +109,18 @@ async fn run_executor(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
     let (app_id, executor_id, driver) = (launch.app_id.clone(), launch.executor_id, launch.driver_address.clone());
     let registered_path = launch.registered_path.clone();
     let mut registered = register(launch).await?;
-    if !registered_path.is_empty() {
-        // Before the first task runs, which may end this process at once.
-        tell_worker(&registered_path);
-    }
+    // Before the first task runs, which may end this process at once.
+    tell_worker(&registered_path, REGISTERED);
     tracing::info!(app_id, executor_id, driver, "registered with the driver");
     let stopped = receive(&registered.executor, &mut registered.stream).await;
     if stopped {
         tracing::info!(app_id, executor_id, "the driver stopped the executor");
+        tell_worker(&registered_path, Parting::InOrder as u8);
         return Ok(0);
     }
     if registered.end.has_left() {
         tracing::info!(app_id, executor_id, "decommissioned: this executor holds nothing any more");
+        tell_worker(&registered_path, Parting::InOrder as u8);
         return Ok(0);
     }
     if registered.end.reached() {
@@ -128,18 +128,22 @@ async fn run_executor(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
         tokio::time::sleep(ABORT).await;
     }
     let reason = registered.stream.tx.close_reason().unwrap_or_default();
+    tell_worker(&registered_path, Parting::DriverLost as u8);
     eprintln!("firesteel executor: the connection to the driver at {driver} is closed: {reason}");
-    Ok(DRIVER_LOST)
+    Ok(1)
 }
 
-/// One byte into the worker's FIFO: what happens from now on is the application's doing. The worker has it open since
-/// before this process began; without one, which ends this process anyway, there is no waiting.
-fn tell_worker(fifo: &str) {
+/// One byte into the worker's FIFO, [`REGISTERED`] or a [`Parting`]. The worker has it open since before this process
+/// began; without one, which ends this process anyway, there is no waiting.
+fn tell_worker(fifo: &str, byte: u8) {
+    if fifo.is_empty() {
+        return;
+    }
     let mut options = std::fs::OpenOptions::new();
     let opened = options.write(true).custom_flags(nix::libc::O_NONBLOCK).open(fifo);
-    let written = opened.and_then(|mut f| f.write_all(b"\n"));
+    let written = opened.and_then(|mut f| f.write_all(&[byte]));
     if let Err(error) = written {
-        tracing::warn!(fifo, %error, "the worker does not hear that the driver has accepted this executor");
+        tracing::warn!(fifo, byte, %error, "the worker does not hear what this executor has to say");
     }
 }
 

@@ -6,11 +6,12 @@
 use bytes::Bytes;
 use firesteel_os::ProcessEnd;
 use firesteel_rpc::Secret;
+use firesteel_rpc::proto::deploy::Parting;
 use firesteel_rpc::proto::executor::{
     RegisterExecutorFailed, RegisteredExecutor, StopExecutor, to_driver, to_executor::Message,
 };
 use support::cluster::{Cluster, WAIT, next_end, next_updates, send};
-use support::{End, kind, launch, result};
+use support::{End, end_of, kind, launch, result};
 
 mod support;
 
@@ -34,11 +35,39 @@ fn register_kinds() {
         }
         result(&[])
     });
+    kind("hide", |p, _| result(hide(p == 1).as_bytes()));
     kind("write to nobody", |_, _| {
         let (read, mut write) = std::io::pipe().unwrap();
         drop(read);
         result(format!("{:?}", std::io::Write::write(&mut write, b"x").map_err(|e| e.kind())).as_bytes())
     });
+}
+
+/// Starts something that does all to get away, and gives its process id. `linger`: its parent in the middle lives on.
+fn hide(linger: bool) -> String {
+    let wait = if linger { "& sleep 1000" } else { "&" };
+    let inner = format!("sleep 1000 >/dev/null 2>&1 & echo $!; exec >/dev/null 2>&1; true {wait}");
+    let script = format!("env -i setsid sh -c '{inner}' &");
+    let out = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Waits until the process is gone, or dead and not yet waited for.
+async fn gone(pid: u32) {
+    let lives = || {
+        std::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| !stat.rsplit_once(')').unwrap().1.trim_start().starts_with(['Z', 'X']))
+    };
+    let until = std::time::Instant::now() + WAIT;
+    while lives() {
+        assert!(std::time::Instant::now() < until, "process {pid} has outlived its executor");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
 }
 
 #[allow(unconditional_recursion)]
@@ -52,7 +81,8 @@ async fn it_registers_with_its_build_runs_tasks_and_exits_when_it_is_stopped() {
     let key = Secret::from_bytes("secret").app_key("app-1");
     let mut cluster = Cluster::start(Some(key.clone()), Some(key));
     let (mut peer, registration) = cluster.registration().await;
-    assert_eq!((registration.executor_id, registration.cores, registration.pid), (4, 2, cluster.child.pid()));
+    assert_eq!((registration.executor_id, registration.cores), (4, 2));
+    assert_eq!(parent_of(registration.pid), Some(cluster.child.pid()), "its supervisor is above it");
     let ours = firesteel_closure::binary::running_binary().unwrap();
     assert_eq!(ours.hash.check(&registration.build_hash), Ok(()));
     assert!(std::net::TcpStream::connect(&registration.block_address).is_ok(), "bound before it registers");
@@ -71,6 +101,7 @@ async fn it_registers_with_its_build_runs_tasks_and_exits_when_it_is_stopped() {
     send(&peer, Message::StopExecutor(StopExecutor {}));
     let (end, text) = cluster.end().await;
     assert_eq!(end, ProcessEnd::Exited(0), "{text}");
+    assert_eq!(cluster.told_worker().await, [Parting::InOrder as u8]);
     assert!(text.contains("no luck with 0"), "the usual lines of a panic are on standard error: {text}");
 }
 
@@ -94,7 +125,8 @@ async fn it_ends_when_the_driver_is_gone_whatever_its_tasks_do() {
     send(&peer, launch(1, "forever", [1]));
     drop(peer);
     let (end, text) = cluster.end().await;
-    assert_eq!(end, ProcessEnd::Exited(firesteel_executor::backend::DRIVER_LOST));
+    assert_eq!(end, ProcessEnd::Exited(1));
+    assert_eq!(cluster.told_worker().await, [b'\n', Parting::DriverLost as u8]);
     assert!(text.contains("the connection to the driver at 127.0.0.1:"), "{text}");
 }
 
@@ -106,6 +138,50 @@ async fn it_ends_by_sigkill_when_its_owner_is_gone() {
     send(&peer, launch(1, "forever", [1]));
     drop(cluster.lifeline.take());
     assert_eq!(cluster.end().await.0, ProcessEnd::Signalled(9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_its_tasks_have_started_ends_with_it_however_it_hides() {
+    register_kinds();
+    let stopped = Message::StopExecutor(StopExecutor {});
+    for (how, last) in [
+        ("told", Some(stopped)),
+        ("exits", Some(launch(2, "exit", [1]))),
+        ("aborts", Some(launch(2, "abort", [1]))),
+        ("owner gone", None),
+        ("asked", None),
+    ] {
+        let mut cluster = Cluster::start(None, None);
+        let mut peer = cluster.registered().await;
+        send(&peer, launch(1, "hide", [0, 1]));
+        let mut hidden = Vec::new();
+        while hidden.len() < 2 {
+            for update in next_updates(&mut peer).await.unwrap() {
+                if let Some(End::Result(pid)) = end_of(&update) {
+                    hidden.push(std::str::from_utf8(&pid).unwrap().parse::<u32>().unwrap());
+                }
+            }
+        }
+        for pid in &hidden {
+            assert!(std::path::Path::new(&format!("/proc/{pid}")).exists(), "{how}: it lives while the executor does");
+        }
+        match last {
+            Some(message) => send(&peer, message),
+            None if how == "asked" => firesteel_os::terminate_group(cluster.child.pid()).unwrap(),
+            None => drop(cluster.lifeline.take()),
+        }
+        let (end, text) = cluster.end().await;
+        let expected = match how {
+            "told" => ProcessEnd::Exited(0),
+            "exits" => ProcessEnd::Exited(3),
+            "aborts" => ProcessEnd::Signalled(6),
+            _ => ProcessEnd::Signalled(9),
+        };
+        assert_eq!(end, expected, "{how}: {text}");
+        for pid in hidden {
+            gone(pid).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,6 +114,43 @@ fn results_and_partitions_larger_than_a_message_travel_as_blocks() {
 }
 
 #[test]
+fn what_tasks_have_started_is_gone_when_the_context_has_stopped_and_what_the_driver_has_started_is_not() {
+    let mut own = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let sc = cluster(2, 1);
+    let start = |_| {
+        let script = "env -i setsid sh -c 'sleep 1000 >/dev/null 2>&1 & echo $!' &";
+        let out = std::process::Command::new("sh").args(["-c", script]).output().unwrap();
+        String::from_utf8(out.stdout).unwrap().trim().parse::<u32>().unwrap()
+    };
+    let hidden = sc.range_n(0..4u32, 4).map(start).collect().unwrap();
+    assert!(hidden.iter().all(|pid| is_alive(*pid)));
+    sc.stop();
+    until("they are gone", || !hidden.iter().any(|pid| is_alive(*pid)));
+    assert!(own.try_wait().unwrap().is_none());
+    own.kill().unwrap();
+    own.wait().unwrap();
+}
+
+#[test]
+fn no_exit_status_of_user_code_means_anything_special() {
+    for status in [0, 1, 50, 56, 101, 143] {
+        let sc = cluster(1, 1);
+        let job = sc.range_n(0..1u32, 1).with(status).map(|status, _| -> u32 { std::process::exit(*status) });
+        let error = job.count().unwrap_err().to_string();
+        assert!(error.contains(&format!("exit code {status}")), "{status}: {error}");
+    }
+}
+
+#[test]
+fn an_executor_larger_than_a_worker_of_the_local_cluster_is_an_error_at_the_start() {
+    for (key, value) in [("spark.executor.cores", "2"), ("spark.executor.memory", "1g"), ("spark.task.cpus", "2")] {
+        let built = Context::builder().app_name("test").master("local-cluster[2,1,512]").set(key, value).build();
+        let error = built.err().unwrap().to_string();
+        assert!(error.contains(key) && error.contains("lower the one or raise the other"), "{error}");
+    }
+}
+
+#[test]
 fn a_process_that_exits_in_a_task_is_reported_with_its_code() {
     let sc = cluster(1, 1);
     let job = sc.parallelize_n(0..2u32, 2).map(|x| {

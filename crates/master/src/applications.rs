@@ -100,7 +100,7 @@ impl Master {
                 cores_granted,
                 decommissioned,
                 retries: 0,
-                early_ends: BTreeMap::new(),
+                troubles: BTreeMap::new(),
                 executor_limit: None,
                 warned: false,
             },

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use firesteel_common::Tick;
 use firesteel_rpc::proto::deploy::{
-    ExecutorState, ExecutorStateChanged, ExecutorUpdated, KillExecutor, KillExecutors, LaunchExecutor,
+    ExecutorState, ExecutorStateChanged, ExecutorUpdated, KillExecutor, KillExecutors, LaunchExecutor, Parting,
     RequestExecutors, from_master::Message,
 };
 use tracing::{info, warn};
@@ -14,7 +14,7 @@ use crate::applications::executor_added;
 use crate::event::{ConnectionId, MasterEffect};
 use crate::machine::{Master, Party};
 use crate::placement::{Demand, WorkerOffer, place};
-use crate::state::{EarlyEnd, ExecutorInfo, WorkerState};
+use crate::state::{ApplicationInfo, ExecutorInfo, WorkerInfo, WorkerState};
 use firesteel_common::ExecutorKey;
 
 /// How an executor ended, as far as the master knows.
@@ -25,6 +25,7 @@ pub(crate) struct ExecutorEnd {
     pub(crate) signal: Option<i32>,
     pub(crate) stderr_tail: String,
     pub(crate) registered: bool,
+    pub(crate) parting: Parting,
     pub(crate) worker_lost: bool,
 }
 
@@ -38,6 +39,7 @@ impl ExecutorEnd {
             signal: None,
             stderr_tail: String::new(),
             registered: false,
+            parting: Parting::Unsaid,
             worker_lost: false,
         }
     }
@@ -52,11 +54,11 @@ impl Master {
         out: &mut Vec<MasterEffect>,
     ) {
         let Some(Party::Worker(worker_id)) = self.parties.get(&from).cloned() else { return };
-        let state = m.state();
+        let (state, parting) = (m.state(), m.parting());
         let key = ExecutorKey { app_id: m.app_id, executor_id: m.executor_id };
         let ours = self.executors.get(&key).is_some_and(|e| e.worker_id == worker_id);
         match (ours, state.is_finished()) {
-            (true, false) if state == ExecutorState::Running => self.executor_running(&key, out),
+            (true, false) if state == ExecutorState::Running => self.executor_running(now, &key, out),
             (true, true) => {
                 let end = ExecutorEnd {
                     state,
@@ -65,9 +67,10 @@ impl Master {
                     signal: m.signal,
                     stderr_tail: m.stderr_tail,
                     registered: m.registered,
+                    parting,
                     worker_lost: false,
                 };
-                self.executor_ended(&key, end, out);
+                self.executor_ended(now, &key, end, out);
                 self.schedule(now, out);
             }
             (false, false) => {
@@ -78,16 +81,18 @@ impl Master {
         }
     }
 
-    /// Its driver has accepted it: whatever went wrong before is forgiven.
-    pub(crate) fn executor_running(&mut self, key: &ExecutorKey, out: &mut Vec<MasterEffect>) {
+    /// Its driver has accepted it: its worker can serve.
+    pub(crate) fn executor_running(&mut self, now: Tick, key: &ExecutorKey, out: &mut Vec<MasterEffect>) {
         let Some(executor) = self.executors.get_mut(key).filter(|e| e.state == ExecutorState::Launching) else {
             return;
         };
         executor.state = ExecutorState::Running;
+        executor.running_since = Some(now);
         let worker_id = executor.worker_id.clone();
-        let Some(application) = self.applications.get_mut(&key.app_id) else { return };
-        application.retries = 0;
-        application.early_ends.remove(&worker_id);
+        if let Some(application) = self.applications.get_mut(&key.app_id) {
+            application.retries = 0;
+        }
+        self.worker_serves(&key.app_id, &worker_id);
         let update = ExecutorUpdated {
             executor_id: key.executor_id,
             state: ExecutorState::Running.into(),
@@ -98,7 +103,13 @@ impl Master {
 
     /// Takes back what an executor had, tells its driver, and decides whether its application may go on. The caller
     /// schedules.
-    pub(crate) fn executor_ended(&mut self, key: &ExecutorKey, end: ExecutorEnd, out: &mut Vec<MasterEffect>) {
+    pub(crate) fn executor_ended(
+        &mut self,
+        now: Tick,
+        key: &ExecutorKey,
+        end: ExecutorEnd,
+        out: &mut Vec<MasterEffect>,
+    ) {
         let Some(executor) = self.executors.remove(key) else { return };
         if let Some(worker) = self.workers.get_mut(&executor.worker_id) {
             worker.cores_used -= executor.cores;
@@ -119,61 +130,17 @@ impl Master {
             signal: end.signal,
             stderr_tail: end.stderr_tail.clone(),
             worker_lost: end.worker_lost,
+            parting: end.parting.into(),
         };
         self.tell_driver(&key.app_id, Message::ExecutorUpdated(update), out);
         // An end that somebody wished, or that came with its worker's, says nothing about the application.
-        if executor.killing
-            || executor.decommissioned
-            || !matches!(end.state, ExecutorState::Exited | ExecutorState::Failed)
+        let wished = executor.killing || executor.decommissioned || end.parting == Parting::InOrder;
+        if !wished
+            && matches!(end.state, ExecutorState::Exited | ExecutorState::Failed)
+            && let Some(reason) = self.ended_badly(now, key, &executor, &end)
         {
-            return;
-        }
-        if let Some(reason) = self.early_end(key, &executor.worker_id, &end).or_else(|| self.retry(key, &end)) {
             self.fail_application(&key.app_id, reason, out);
         }
-    }
-
-    /// The second equal end before registration on one worker would be followed by a third: no use to try. The ends of
-    /// executors that were there together are one, as when their host is cut off for a while.
-    fn early_end(&mut self, key: &ExecutorKey, worker_id: &str, end: &ExecutorEnd) -> Option<String> {
-        if end.registered {
-            return None;
-        }
-        let application = self.applications.get_mut(&key.app_id)?;
-        let next_executor_id = application.next_executor_id;
-        let equal = |before: &&EarlyEnd| (before.exit_code, before.signal) == (end.exit_code, end.signal);
-        let before = application.early_ends.get(worker_id).filter(equal).map(|before| before.next_executor_id);
-        if before.is_some_and(|next| key.executor_id < next) {
-            return None;
-        }
-        let this = EarlyEnd { exit_code: end.exit_code, signal: end.signal, next_executor_id };
-        application.early_ends.insert(worker_id.to_owned(), this);
-        before.map(|_| {
-            let what = describe(end);
-            format!("executors on worker {worker_id} ended twice in the same way before they could register: {what}")
-        })
-    }
-
-    /// Counts a bad end; the answer is why the application may not go on.
-    fn retry(&mut self, key: &ExecutorKey, end: &ExecutorEnd) -> Option<String> {
-        if end.exit_code == Some(0) {
-            return None;
-        }
-        let application = self.applications.get_mut(&key.app_id)?;
-        application.retries = application.retries.saturating_add(1);
-        let (retries, most) = (application.retries, self.rules.max_executor_retries);
-        if most < 0 || retries < most {
-            return None;
-        }
-        let runs = |id: &u32| {
-            let key = ExecutorKey { app_id: key.app_id.clone(), executor_id: *id };
-            self.executors.get(&key).is_some_and(|e| e.state == ExecutorState::Running)
-        };
-        let running = self.applications.get(&key.app_id)?.executors.iter().any(runs);
-        (!running).then(|| {
-            let what = describe(end);
-            format!("{retries} executors in a row failed (spark.deploy.maxExecutorRetries); the last one: {what}")
-        })
     }
 
     /// The application wants so many executors from now on. Those above are not killed: its driver says which.
@@ -219,9 +186,9 @@ impl Master {
         }
     }
 
-    fn schedule_application(&mut self, now: Tick, app_id: &str, out: &mut Vec<MasterEffect>) {
-        let Some(application) = self.applications.get(app_id).filter(|a| a.connection.is_some()) else { return };
-        let demand = Demand {
+    /// What the application still asks for.
+    pub(crate) fn demand_of(&self, application: &ApplicationInfo) -> Demand {
+        Demand {
             cores_left: application.cores_left(self.rules.default_cores),
             memory_mb: application.description.memory_per_executor_mb,
             cores_per_executor: application.description.cores_per_executor,
@@ -229,7 +196,12 @@ impl Master {
                 let there = u32::try_from(application.executors.len()).unwrap_or(u32::MAX);
                 limit.saturating_sub(there - application.decommissioned)
             }),
-        };
+        }
+    }
+
+    fn schedule_application(&mut self, now: Tick, app_id: &str, out: &mut Vec<MasterEffect>) {
+        let Some(application) = self.applications.get(app_id).filter(|a| a.connection.is_some()) else { return };
+        let demand = self.demand_of(application);
         if demand.executors_left == Some(0) {
             return;
         }
@@ -237,12 +209,16 @@ impl Master {
             return;
         }
         let offer = |cores, memory_mb| WorkerOffer { cores, memory_mb };
+        let left_alone = |w: &WorkerInfo| {
+            application.troubles.get(&w.id).is_some_and(|trouble| trouble.until.is_some_and(|until| until > now))
+        };
         let mut usable: Vec<_> = self
             .workers
             .values()
             .filter(|w| w.state() == WorkerState::Alive && demand.fits(&offer(w.cores_free(), w.memory_free_mb())))
+            .filter(|w| !left_alone(w))
             .collect();
-        usable.sort_by_key(|w| (Reverse(w.cores_free()), w.order));
+        usable.sort_by_key(|w| (w.sickness.is_some(), Reverse(w.cores_free()), w.order));
         let offers: Vec<WorkerOffer> = usable.iter().map(|w| offer(w.cores_free(), w.memory_free_mb())).collect();
         let ids: Vec<String> = usable.iter().map(|w| w.id.clone()).collect();
         let never =
@@ -252,7 +228,15 @@ impl Master {
             && !std::mem::replace(&mut application.warned, true)
         {
             let (cores, memory_mb) = (demand.cores_per_executor.unwrap_or(1), demand.memory_mb);
-            warn!(app_id, cores, memory_mb, "no worker is large enough for an executor of this application");
+            let (largest, most) = (self.workers.values().map(|w| w.cores), self.workers.values().map(|w| w.memory_mb));
+            let (largest, most) = (largest.max().unwrap_or(0), most.max().unwrap_or(0));
+            warn!(
+                app_id,
+                cores,
+                memory_mb,
+                "no worker is large enough for an executor of this application: the workers have up to {largest} cores and \
+                 {most} MiB; lower spark.executor.cores or spark.executor.memory, or start a larger worker"
+            );
         }
         for (worker_id, grant) in ids.iter().zip(place(&demand, &offers, self.rules.spread_out)) {
             for _ in 0..grant.executors {
@@ -278,6 +262,7 @@ impl Master {
             state: ExecutorState::Launching,
             killing: false,
             launched_at: now,
+            running_since: None,
             decommissioned: false,
         };
         info!(app_id, executor_id, worker_id, cores, memory_mb, "executor launched");
@@ -293,20 +278,4 @@ impl Master {
         self.tell_worker(worker_id, Message::LaunchExecutor(launch), out);
         self.tell_driver(app_id, added, out);
     }
-}
-
-/// An end in words: exit code or signal, what was said, the end of stderr.
-fn describe(end: &ExecutorEnd) -> String {
-    let mut text = match (end.exit_code, end.signal) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => "it did not start".to_owned(),
-    };
-    for (label, part) in [("; ", &end.message), ("; the end of its stderr:\n", &end.stderr_tail)] {
-        if !part.is_empty() {
-            text.push_str(label);
-            text.push_str(part.trim_end());
-        }
-    }
-    text
 }

@@ -16,6 +16,7 @@ mod machine;
 pub mod placement;
 mod shell;
 mod state;
+mod trouble;
 mod worker_loss;
 mod workers;
 
@@ -23,7 +24,7 @@ pub use config::{MasterConfig, MasterRules};
 pub use event::{ConnectionId, MasterEffect, MasterEvent};
 pub use machine::Master;
 pub use shell::run;
-pub use state::{ApplicationInfo, EarlyEnd, ExecutorInfo, WorkerInfo, WorkerState};
+pub use state::{ApplicationInfo, ExecutorInfo, Sickness, Trouble, WorkerInfo, WorkerState};
 
 #[cfg(test)]
 mod tests;

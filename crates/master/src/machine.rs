@@ -4,7 +4,7 @@
 //!  shell or simulation ──handle(now, event)──▶ Master ─┬─ workers.rs        RegisterWorker, heartbeats; worker_loss.rs
 //!                      ◀──────effects──────────────────┼─ decommission.rs   workers that are to leave
 //!                                                      ├─ applications.rs   RegisterApplication, the driver's loss
-//!                                                      ├─ executors.rs      states, retries, scheduling
+//!                                                      ├─ executors.rs      states, scheduling; trouble.rs  bad ends
 //!                                                      │    └─ placement.rs  who gets which cores (pure)
 //!                                                      └─ invariants.rs     what holds after every event
 //! ```
@@ -75,7 +75,7 @@ impl Master {
     pub fn next_deadline(&self) -> Option<Tick> {
         let workers = self.workers.values().map(|w| self.worker_deadline(w));
         let applications = self.applications.values().filter_map(|a| self.application_deadline(a));
-        workers.chain(applications).min()
+        workers.chain(applications).chain(self.pauses_end()).min()
     }
 
     /// The registered workers by id.
@@ -124,6 +124,7 @@ impl Master {
     fn wake(&mut self, now: Tick, out: &mut Vec<MasterEffect>) {
         self.remove_silent_workers(now, out);
         self.remove_driverless_applications(now, out);
+        self.end_pauses(now);
         self.schedule(now, out);
     }
 

@@ -45,6 +45,8 @@ pub struct WorkerInfo {
     pub order: u64,
     /// It is to leave; so are its executors.
     pub decommissioning: bool,
+    /// What keeps executors from running there, until one does.
+    pub sickness: Option<Sickness>,
 }
 
 impl WorkerInfo {
@@ -85,19 +87,34 @@ pub struct ExecutorInfo {
     pub killing: bool,
     /// When it was launched.
     pub launched_at: Tick,
+    /// Since when its driver has it.
+    pub running_since: Option<Tick>,
     /// Its worker is to leave: it counts no longer as one that the application has, only as one that it must be rid of.
     pub decommissioned: bool,
 }
 
-/// How an executor ended that had not registered with its driver.
+/// What went wrong with the executors of one application on one worker, until one has run well there.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct EarlyEnd {
-    /// Its exit code, if it had one.
-    pub exit_code: Option<i32>,
-    /// The signal that ended it, if one did.
-    pub signal: Option<i32>,
-    /// The first executor of its application that was not launched yet then.
+pub struct Trouble {
+    /// Bad ends in a row; executors that were there together count once.
+    pub ends: u32,
+    /// How many of them, the latest in a row, came before the executor had registered with its driver.
+    pub early_ends: u32,
+    /// The last of them, for a person.
+    pub reason: String,
+    /// The application gets no executor there before this; `None`: it may.
+    pub until: Option<Tick>,
+    /// The first executor of its application that was not launched yet at the last end.
     pub next_executor_id: u32,
+}
+
+/// Why executors, of whatever application, do not come to run on a worker. Placement takes such workers last.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sickness {
+    /// Executors in a row that ended before they had registered with their driver.
+    pub early_ends: u32,
+    /// How the last of them ended, for a person.
+    pub reason: String,
 }
 
 /// A registered application. Spark: `ApplicationInfo`.
@@ -123,8 +140,8 @@ pub struct ApplicationInfo {
     pub decommissioned: u32,
     /// Executors in a row that ended badly.
     pub retries: i32,
-    /// The last early end on each worker, until an executor runs there.
-    pub early_ends: BTreeMap<String, EarlyEnd>,
+    /// Workers on which its executors ended badly.
+    pub troubles: BTreeMap<String, Trouble>,
     /// Executors that it wants in all; `None`: as many as it may have.
     pub executor_limit: Option<u32>,
     /// It was logged that no worker is large enough for it.

@@ -36,7 +36,7 @@ impl Master {
         let due: Vec<(String, &str)> =
             self.workers.values().filter(|w| self.worker_deadline(w) <= now).map(|w| (w.id.clone(), how(w))).collect();
         for (id, how) in due {
-            self.remove_worker(&id, &format!("worker {id} {how}"), out);
+            self.remove_worker(now, &id, &format!("worker {id} {how}"), out);
         }
     }
 
@@ -46,14 +46,14 @@ impl Master {
     }
 
     /// Forgets a worker; its executors are lost, and so is what its host's disk held for them.
-    pub(crate) fn remove_worker(&mut self, id: &str, why: &str, out: &mut Vec<MasterEffect>) {
+    pub(crate) fn remove_worker(&mut self, now: Tick, id: &str, why: &str, out: &mut Vec<MasterEffect>) {
         match self.has_left(id) {
             true => info!(worker_id = id, why, "worker removed"),
             false => warn!(worker_id = id, why, "worker removed"),
         }
         for key in self.executors_of_worker(id) {
             let end = ExecutorEnd { worker_lost: true, ..ExecutorEnd::lost(why) };
-            self.executor_ended(&key, end, out);
+            self.executor_ended(now, &key, end, out);
         }
         if let Some(connection) = self.workers.remove(id).and_then(|w| w.connection) {
             self.drop_connection(connection, out);
@@ -64,7 +64,7 @@ impl Master {
             self.tell_driver(app_id, Message::WorkerRemoved(removed), out);
         }
         for application in self.applications.values_mut() {
-            application.early_ends.remove(id);
+            application.troubles.remove(id);
         }
     }
 }

@@ -88,12 +88,13 @@ impl Master {
         }
         self.parties.insert(from, Party::Worker(m.worker_id.clone()));
         info!(worker_id = m.worker_id, "worker came back");
+        self.try_worker_again(&m.worker_id);
         // What it does not have any more ended unseen, or its launch was lost with the old stream.
         let listed = listed(&m.executors);
         for key in self.executors_of_worker(&m.worker_id) {
             if !listed.contains(&key) {
                 let end = ExecutorEnd::lost("its worker came back without it");
-                self.executor_ended(&key, end, out);
+                self.executor_ended(now, &key, end, out);
             }
         }
     }
@@ -111,7 +112,7 @@ impl Master {
                 worker.connection = None;
                 self.parties.remove(&from);
             }
-            self.remove_worker(&id, &format!("worker {} at the same address replaced it", m.worker_id), out);
+            self.remove_worker(now, &id, &format!("worker {} at the same address replaced it", m.worker_id), out);
         }
         let order = self.registered_workers;
         self.registered_workers += 1;
@@ -131,6 +132,7 @@ impl Master {
                 lost_at: None,
                 order,
                 decommissioning: false,
+                sickness: None,
             },
         );
         info!(worker_id = m.worker_id, cores = m.cores, memory_mb = m.memory_mb, "worker registered");
@@ -176,7 +178,7 @@ impl Master {
         }
         for described in &m.executors {
             if described.state() == ExecutorState::Running {
-                self.executor_running(&key_of(described), out);
+                self.executor_running(now, &key_of(described), out);
             }
         }
         // A launch may still have been on its way when the worker spoke, and for as long as the worker stood still: what is
@@ -251,6 +253,7 @@ impl Master {
             state: d.state(),
             killing: true,
             launched_at: now,
+            running_since: (d.state() == ExecutorState::Running).then_some(now),
             decommissioned,
         };
         self.executors.insert(key, executor);

@@ -197,7 +197,11 @@ impl Cluster {
         match error {
             JobError::Cancelled { .. } => job.cancelled,
             JobError::Indeterminate { .. } => job.graph.nodes.iter().any(|n| n.indeterminate),
-            JobError::NoExecutors { .. } => driver.removed && (gone || f.refuse_connection > 0),
+            // One sick worker is no excuse, unless the other leaves.
+            JobError::NoExecutors { .. } => {
+                let alone = f.sick_worker > 0 && f.decommission.is_some();
+                driver.removed && (gone || f.refuse_connection > 0 || alone)
+            }
             // Also code that ends its executor, and results that cannot be fetched, count as failures.
             JobError::TaskFailed { .. } | JobError::BarrierFailed { .. } => f.fail_task + f.sick_executor > 0 || gone,
             JobError::Excluded { .. } => {

@@ -32,6 +32,8 @@ counts! {
     refused: usize,
     /// Executors that were started.
     executors: usize,
+    /// Executors that ended early as their worker was sick.
+    ended_early: usize,
     /// Tasks that were recalled in time.
     given_back: usize,
     /// Second copies of slow tasks.

@@ -3,7 +3,7 @@
 use firesteel_common::ExecutorId;
 use firesteel_rpc::{
     master_client::Event,
-    proto::deploy::{ExecutorState, ExecutorUpdated},
+    proto::deploy::{ExecutorState, ExecutorUpdated, Parting},
 };
 use firesteel_scheduler::DriverEvent;
 
@@ -29,7 +29,8 @@ impl Cluster {
         if !state.is_finished() {
             return;
         }
-        let by_application = state == ExecutorState::Exited && update.exit_code == Some(3) && !leaves;
+        let exited = state == ExecutorState::Exited && update.exit_code.is_some();
+        let by_application = exited && update.parting() == Parting::Unsaid && !leaves;
         self.executor_removed(d, update.executor_id, update.message, by_application, update.worker_lost);
     }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use firesteel_common::ExecutorKey;
 use firesteel_common::{StageAttempt, TaskFailure, TaskId, Tick};
 use firesteel_executor::core::{Effect, Event, ExecutorCore};
-use firesteel_rpc::proto::deploy::LaunchExecutor;
+use firesteel_rpc::proto::deploy::{LaunchExecutor, Parting};
 use firesteel_scheduler::{BlockUpdate, TaskOutcome, TaskSpec, TaskUpdate};
 use firesteel_worker::{ExecutorEnd, WorkerEvent};
 
@@ -79,9 +79,10 @@ impl ExecutorNode {
     }
 }
 
-/// An exit by the executor's own decision.
-pub(crate) fn exit(code: i32, message: &str) -> ExecutorEnd {
-    ExecutorEnd { message: message.to_owned(), exit_code: Some(code), ..ExecutorEnd::default() }
+/// An exit by the executor's own decision, after what it said to its worker.
+pub(crate) fn exit(parting: Parting, message: &str) -> ExecutorEnd {
+    let code = if parting == Parting::InOrder { 0 } else { 1 };
+    ExecutorEnd { message: message.to_owned(), exit_code: Some(code), parting, ..ExecutorEnd::default() }
 }
 
 impl Cluster {
@@ -96,9 +97,15 @@ impl Cluster {
             cores: node.cores,
         };
         let driver = node.driver;
+        if id.worker == 0 && self.faults.sick_worker > 0 && self.chance(self.faults.sick_worker) {
+            self.counts.ended_early += 1;
+            let end =
+                ExecutorEnd { exit_code: Some(127), message: "a sick worker".to_owned(), ..ExecutorEnd::default() };
+            return self.executor_ends(id, end);
+        }
         let refused = self.chance(self.faults.refuse_connection);
         if refused || !self.drivers[driver].lives() || !self.reaches(Node::Executor(id), Node::Driver(driver)) {
-            return self.executor_ends(id, exit(1, "cannot reach the driver"));
+            return self.executor_ends(id, exit(Parting::Unsaid, "cannot reach the driver"));
         }
         let link = self.open(Node::Executor(id), Node::Driver(driver));
         if let Some(node) = self.executors.get_mut(&id) {
@@ -114,8 +121,10 @@ impl Cluster {
                 let key = ExecutorKey { app_id: node.app_id.clone(), executor_id: id.executor };
                 self.worker_handle(id.worker, WorkerEvent::ExecutorRegistered(key));
             }
-            ToExecutor::Refused(reason) => self.executor_ends(id, exit(1, &format!("refused by the driver: {reason}"))),
-            ToExecutor::Stop => self.executor_ends(id, exit(0, "told to stop")),
+            ToExecutor::Refused(reason) => {
+                self.executor_ends(id, exit(Parting::Unsaid, &format!("refused by the driver: {reason}")))
+            }
+            ToExecutor::Stop => self.executor_ends(id, exit(Parting::InOrder, "told to stop")),
             ToExecutor::Launch { tasks, ended } => {
                 let names = tasks.iter().map(|(t, _)| (t.task, t.stage)).collect();
                 if let Some(node) = self.executors.get_mut(&id) {
@@ -146,7 +155,7 @@ impl Cluster {
 
     /// Without its driver an executor has nothing to live for.
     pub(crate) fn executor_closed(&mut self, id: Process) {
-        self.executor_ends(id, exit(1, "the connection to the driver ended"));
+        self.executor_ends(id, exit(Parting::DriverLost, "the connection to the driver ended"));
     }
 
     pub(crate) fn executor_handle(&mut self, id: Process, event: Event) {

@@ -30,6 +30,8 @@ pub struct Faults {
     pub fail_task: u64,
     /// A task of every fourth executor fails.
     pub sick_executor: u64,
+    /// An executor of the first worker ends before it can register. The others serve: no excuse for a job that fails.
+    pub sick_worker: u64,
     /// A task takes up to three seconds.
     pub slow_task: u64,
     /// A task of every third executor takes up to three seconds.
@@ -69,6 +71,7 @@ impl Faults {
             delay: Duration::from_millis(2),
             fail_task: 0,
             sick_executor: 0,
+            sick_worker: 0,
             slow_task: 0,
             slow_executor: 0,
             task_time: Duration::from_millis(30),
@@ -145,6 +148,11 @@ impl Faults {
         }
         if rng.chance(30) {
             f.decommission = mean(300 + rng.below(5000));
+        }
+        // From numbers beside the seed's own.
+        let mut aside = rng.clone();
+        if aside.chance(20) {
+            f.sick_worker = if aside.chance(50) { 10_000 } else { 1000 + aside.below(9000) };
         }
         f
     }
@@ -267,8 +275,9 @@ impl Cluster {
         if let Some(id) = self.rng.pick(&alive).copied() {
             self.note(format_args!("{id} CRASHES"));
             if self.rng.chance(20) {
-                // User code that calls exit(3).
-                let end = ExecutorEnd { exit_code: Some(3), message: "exited".to_owned(), ..ExecutorEnd::default() };
+                // User code that calls exit, with a status that means nothing.
+                let code = self.rng.pick(&[0, 1, 3, 50, 56]).copied();
+                let end = ExecutorEnd { exit_code: code, message: "exited".to_owned(), ..ExecutorEnd::default() };
                 self.executor_ends(id, end);
             } else {
                 self.kill_process(id, "killed by signal 9");

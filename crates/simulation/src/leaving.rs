@@ -9,6 +9,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskId};
+use firesteel_rpc::proto::deploy::Parting;
 use firesteel_scheduler::{BlockUpdate, DriverEvent, TaskOutcome, TaskUpdate};
 use firesteel_worker::WorkerEvent;
 
@@ -199,7 +200,7 @@ impl Cluster {
             }
             None => {
                 self.note(format_args!("{id} has handed over what it had"));
-                self.executor_ends(id, exit(0, "decommissioned"));
+                self.executor_ends(id, exit(Parting::InOrder, "decommissioned"));
             }
             Some(held) => {
                 leaving.turn += 1;

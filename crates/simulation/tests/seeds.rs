@@ -21,6 +21,7 @@ fn every_job_ends_rightly_whatever_fails() {
     println!("{counts:#?}");
     assert!(counts.succeeded * 10 > counts.jobs * 7, "too few jobs succeeded: the test tests little");
     let rare = [
+        ("executors that a sick worker ended", counts.ended_early),
         ("recalled tasks", counts.given_back),
         ("second copies of tasks", counts.speculative),
         ("fetch failures", counts.fetch_failures),
@@ -68,6 +69,19 @@ fn who_leaves_in_good_order_costs_no_job() {
         left += counts.executors_left + counts.workers_left;
     }
     assert!(moved > 20 && left > 100, "{moved} moved, {left} left: the test tests little");
+}
+
+#[test]
+fn a_sick_worker_costs_no_job() {
+    let until = Duration::from_secs(20);
+    let mut ended = 0;
+    for seed in 0..100 {
+        let sick_worker = if seed % 2 == 0 { 10_000 } else { 5000 };
+        let counts = play(seed, Some(Faults { until, sick_worker, ..Faults::none() })).counts;
+        assert_eq!(counts.succeeded + counts.cancelled + counts.refused, counts.jobs, "seed {seed}");
+        ended += counts.ended_early;
+    }
+    assert!(ended > 100, "{ended} ended: the test tests little");
 }
 
 #[test]

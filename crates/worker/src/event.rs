@@ -2,7 +2,7 @@
 
 use firesteel_common::ExecutorKey;
 use firesteel_rpc::master_client::{Attempt, MasterError};
-use firesteel_rpc::proto::deploy::{LaunchExecutor, from_master, to_master};
+use firesteel_rpc::proto::deploy::{LaunchExecutor, Parting, from_master, to_master};
 
 /// How an executor's process ended, or why there was none.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -15,6 +15,8 @@ pub struct ExecutorEnd {
     pub signal: Option<i32>,
     /// The end of its stderr, when it did not end well.
     pub stderr_tail: String,
+    /// What it said of its end beforehand.
+    pub parting: Parting,
 }
 
 /// What happened.

@@ -137,5 +137,6 @@ fn changed(key: &ExecutorKey, state: ExecutorState, end: ExecutorEnd, registered
         signal: end.signal,
         stderr_tail: end.stderr_tail,
         registered,
+        parting: end.parting.into(),
     }
 }

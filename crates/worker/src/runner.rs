@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  directories ─▶ launch message in a memfd, lifeline ─▶ process in a group of its own
-//!     ─▶ a byte in the FIFO: registered ─▶ exit, signal or kill ─▶ the whole group is gone ─▶ block files removed
+//!     ─▶ bytes in the FIFO: registered, parting ─▶ exit, signal or kill ─▶ the whole group is gone ─▶ block files removed
 //! ```
 //!
 //! Spawned by the shell, one task an executor; it reports to the machine through the shell's inbox.
@@ -12,19 +12,21 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use firesteel_os::memfd::memfd;
-use firesteel_os::{Lifeline, ProcessEnd, STDERR_TAIL_BYTES, host, spawn, tail};
+use firesteel_os::{Lifeline, ProcessEnd, STDERR_TAIL_BYTES, host, spawn, tail, terminate_group};
 use firesteel_rpc::Secret;
-use firesteel_rpc::proto::deploy::{ExecutorLaunch, LaunchExecutor};
+use firesteel_rpc::proto::deploy::{ExecutorLaunch, LaunchExecutor, Parting};
 use prost::Message;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::config::Launcher;
 use crate::event::{ExecutorEnd, WorkerEvent};
-use crate::shell::Input;
+use crate::shell::{Input, sleep_until};
 use crate::shuffle_service::ShuffleService;
 use crate::work_dir::{ExecutorDirs, WorkDir};
 use firesteel_common::ExecutorKey;
@@ -39,6 +41,9 @@ const PRIVATE: [&str; 4] = ["SPARK_DAEMON_JAVA_OPTS", "SPARK_MASTER_OPTS", "SPAR
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 
+/// An executor that was asked to end has this long until its group is killed.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// What all executors of a worker have in common.
 #[derive(Debug)]
 pub(crate) struct Site {
@@ -51,6 +56,16 @@ pub(crate) struct Site {
     pub(crate) binary_cache_bytes: u64,
     /// Serves map outputs of executors, also after their end.
     pub(crate) shuffle_service: Option<ShuffleService>,
+}
+
+/// What an executor has said over its FIFO.
+#[derive(Default)]
+struct Said {
+    /// Its driver has accepted it.
+    registered: bool,
+    parting: Parting,
+    /// The FIFO cannot be read any more.
+    unheard: bool,
 }
 
 /// Supervises one executor.
@@ -116,26 +131,33 @@ impl ExecutorRunner {
         tracing::info!(key = %self.key, pid = child.pid(), "executor started");
 
         let mut kill = self.kill.clone();
-        let (mut byte, mut has_registered, mut killed) = ([0], false, false);
+        let (mut byte, mut heard, mut killed, mut harder) = ([0], Said::default(), false, None);
         let end = loop {
             tokio::select! {
                 end = child.wait() => break end.map_err(|e| said("lost sight of the executor's process", e))?,
-                read = registered.read(&mut byte), if !has_registered => {
-                    has_registered = true;
-                    match read {
-                        Ok(_) => self.report_registered().await,
-                        Err(e) => tracing::warn!(key = %self.key, error = %e, "cannot hear whether it registers"),
+                read = registered.read(&mut byte), if !heard.unheard => match read {
+                    Ok(_) => self.take(byte[0], &mut heard).await,
+                    Err(e) => {
+                        heard.unheard = true;
+                        tracing::warn!(key = %self.key, error = %e, "cannot hear what the executor says");
                     }
-                }
+                },
                 () = asked_for(&mut kill), if !killed => {
                     killed = true;
+                    // Its supervisor kills it with all that it has started.
+                    terminate_group(child.pid()).map_err(|e| said("cannot end the executor", e))?;
+                    harder = Some(Instant::now() + GRACE);
+                }
+                () = sleep_until(harder), if harder.is_some() => {
+                    harder = None;
+                    tracing::warn!(key = %self.key, "the executor did not end in {GRACE:?}: its process group is killed");
                     child.kill_group().map_err(|e| said("cannot kill the executor", e))?;
                 }
             }
         };
         // It may have said so in its last moment.
-        if !has_registered && registered.try_read(&mut byte).is_ok() {
-            self.report_registered().await;
+        while registered.try_read(&mut byte).is_ok_and(|n| n > 0) {
+            self.take(byte[0], &mut heard).await;
         }
         let stderr = dirs.work.join("stderr");
         let stderr_tail = if end.is_success() || killed {
@@ -149,7 +171,8 @@ impl ExecutorRunner {
         if !killed && let Some(why) = lack_of_memory(end, &last_words, starved_before, starved()) {
             message.push_str(why);
         }
-        Ok(ExecutorEnd { message, exit_code: end.exit_code(), signal: end.signal(), stderr_tail })
+        let (exit_code, signal) = (end.exit_code(), end.signal());
+        Ok(ExecutorEnd { message, exit_code, signal, stderr_tail, parting: heard.parting })
     }
 
     fn launch_message(&self, dirs: &ExecutorDirs) -> Result<ExecutorLaunch, String> {
@@ -202,8 +225,15 @@ impl ExecutorRunner {
         }
     }
 
-    async fn report_registered(&self) {
-        report(&self.inbox, WorkerEvent::ExecutorRegistered(self.key.clone())).await;
+    /// Takes a byte that the executor has written.
+    async fn take(&self, byte: u8, said: &mut Said) {
+        match Parting::try_from(i32::from(byte)) {
+            Ok(parting) if parting != Parting::Unsaid => said.parting = parting,
+            _ if !std::mem::replace(&mut said.registered, true) => {
+                report(&self.inbox, WorkerEvent::ExecutorRegistered(self.key.clone())).await;
+            }
+            _ => {}
+        }
     }
 }
 

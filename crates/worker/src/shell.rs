@@ -300,7 +300,7 @@ async fn asked(flag: Option<watch::Receiver<bool>>) {
     std::future::pending().await
 }
 
-async fn sleep_until(deadline: Option<Instant>) {
+pub(crate) async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

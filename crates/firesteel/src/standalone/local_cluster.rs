@@ -115,6 +115,11 @@ impl LocalCluster {
         self.workers.saturating_mul(self.cores)
     }
 
+    /// Cores of one worker.
+    pub fn worker_cores(&self) -> u32 {
+        self.cores
+    }
+
     /// Memory of one worker.
     pub fn memory_mb(&self) -> u64 {
         self.memory_mb

@@ -1,8 +1,7 @@
 //! Why an executor is gone, in the schedulers' words.
 
-use firesteel_executor::backend::DRIVER_LOST;
 use firesteel_os::ProcessEnd;
-use firesteel_rpc::proto::deploy::{ExecutorState, ExecutorUpdated};
+use firesteel_rpc::proto::deploy::{ExecutorState, ExecutorUpdated, Parting};
 
 /// Signals that a process draws on itself: illegal instruction, abort, bus error, arithmetic, segment violation.
 const OWN_SIGNALS: [i32; 5] = [4, 6, 7, 8, 11];
@@ -28,7 +27,8 @@ pub(super) fn of(update: &ExecutorUpdated) -> Option<Loss> {
     }
     let end = update.exit_code.map(ProcessEnd::Exited).or_else(|| update.signal.map(ProcessEnd::Signalled));
     let own = match end {
-        Some(ProcessEnd::Exited(status)) => status != DRIVER_LOST,
+        // With whatever status: it is the user code's.
+        Some(ProcessEnd::Exited(_)) => update.parting() != Parting::DriverLost,
         Some(ProcessEnd::Signalled(signal)) => OWN_SIGNALS.contains(&signal),
         None => false,
     };
@@ -83,6 +83,7 @@ mod tests {
         for (code, signal, by_application) in [
             (Some(3), None, true),
             (Some(0), None, true),
+            (Some(56), None, true),
             (None, Some(6), true),
             (None, Some(11), true),
             (None, Some(9), false),
@@ -92,6 +93,9 @@ mod tests {
             let loss = of(&update(ExecutorState::Exited, code, signal)).unwrap();
             assert_eq!(loss.by_application, by_application, "{code:?} {signal:?}");
         }
+        let mut lost = update(ExecutorState::Exited, Some(1), None);
+        lost.parting = Parting::DriverLost.into();
+        assert!(!of(&lost).unwrap().by_application, "it said that it lost its driver");
         assert!(!of(&update(ExecutorState::Killed, None, Some(9))).unwrap().by_application);
         assert!(!of(&update(ExecutorState::Killed, Some(1), None)).unwrap().by_application, "its own end came first");
         assert!(!of(&update(ExecutorState::Lost, None, None)).unwrap().by_application);

@@ -63,6 +63,7 @@ impl Settings {
     /// Of an application that brings its cluster along.
     pub fn of_local_cluster(conf: &Conf, cluster: &LocalCluster) -> Result<Settings> {
         let memory = executor_memory(conf, cluster.memory_mb())?;
+        check_cores(conf, cluster.worker_cores())?;
         Settings::new(conf, "127.0.0.1".to_owned(), memory, Some(cluster.secret().clone()), false)
     }
 
@@ -155,6 +156,17 @@ fn executor_memory(conf: &Conf, worker_mb: u64) -> Result<ByteSize> {
     }
 }
 
+/// An executor of `local-cluster` that asks for more cores than a worker has would never come: no worker can join.
+fn check_cores(conf: &Conf, worker: u32) -> Result<()> {
+    match get(conf, &keys::EXECUTOR_CORES)? {
+        Some(asked) if asked > worker => Err(Error::Start(format!(
+            "spark.executor.cores is {asked}, but each worker of this local-cluster has only {worker}: lower the one or \
+             raise the other"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The name under which this host is reached, when nothing says it.
 fn default_host(environment: &Environment, url: &MasterUrl, open: bool) -> String {
     if let Some(address) = environment.get("SPARK_LOCAL_IP") {
@@ -216,6 +228,11 @@ mod tests {
     #[test]
     fn an_executor_of_a_local_cluster_fits_its_worker() {
         let mut conf = Conf::new();
+        check_cores(&conf, 1).unwrap();
+        conf.set("spark.executor.cores", 2);
+        check_cores(&conf, 2).unwrap();
+        let e = check_cores(&conf, 1).unwrap_err().to_string();
+        assert!(e.contains("spark.executor.cores is 2") && e.contains("only 1"), "{e}");
         assert_eq!(executor_memory(&conf, 512).unwrap(), ByteSize(512 << 20));
         conf.set("spark.executor.memory", "256m");
         assert_eq!(executor_memory(&conf, 512).unwrap(), ByteSize(256 << 20));

@@ -4,6 +4,7 @@ mod applications;
 mod chaos;
 mod decommission;
 mod executors;
+mod trouble;
 mod workers;
 
 use std::time::Duration;
@@ -168,6 +169,22 @@ fn leaves(id: &str) -> to_master::Message {
 
 fn described(app_id: &str, executor_id: u32, state: ExecutorState) -> ExecutorDescription {
     ExecutorDescription { app_id: app_id.to_owned(), executor_id, cores: 1, memory_mb: 1, state: state.into() }
+}
+
+/// One worker with room for one executor of one application, which is on connection 10. The worker is never too silent.
+fn one_executor(rules: MasterRules) -> (Cluster, String) {
+    let mut c = Cluster::new(MasterRules { worker_timeout: Duration::from_secs(1_000_000), ..rules });
+    c.worker(1, 1, 1024);
+    let app = c.application(10, application(None, 512, None));
+    c.said.clear();
+    (c, app)
+}
+
+fn removed(messages: &[from_master::Message]) -> Option<String> {
+    messages.iter().find_map(|m| match m {
+        from_master::Message::ApplicationRemoved(m) => Some(m.reason.clone()),
+        _ => None,
+    })
 }
 
 /// Whether a message is of this kind.
