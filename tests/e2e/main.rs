@@ -14,3 +14,4 @@ mod jobs;
 mod locality;
 mod loss;
 mod shuffle_service;
+mod workers;

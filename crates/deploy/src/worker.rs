@@ -8,7 +8,7 @@ use firesteel_common::conf::{ByteSize, Conf, ConfError, Environment, environment
 use firesteel_os::host;
 use firesteel_rpc::MasterUrl;
 use firesteel_rpc::master_client::MasterClientConfig;
-use firesteel_worker::{Launcher, ShuffleServiceConfig, WorkerConfig};
+use firesteel_worker::{Cleanup, Launcher, ShuffleServiceConfig, WorkerConfig};
 
 use crate::arguments::DaemonArguments;
 use crate::daemon::{self, PowerSignal, ReadyFile};
@@ -66,6 +66,7 @@ impl WorkerCommand {
             local_dirs: local_dirs(&conf, environment)?,
             launcher: Launcher::Bootstrap(executor_program()?),
             shuffle_service: ShuffleServiceConfig::from_conf(&conf)?,
+            cleanup: Cleanup::from_conf(&conf)?,
             binary_cache_bytes: conf.get(&keys::BINARY_CACHE_SIZE)?.bytes(),
             master: self.master,
             host,

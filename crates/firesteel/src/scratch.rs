@@ -40,6 +40,9 @@ impl Scratch {
             Ok(lock)
         };
         let lock = make().map_err(|e| {
+            // Without descriptors, say, there is a directory and no lock in it. That it cannot be made is what is told.
+            let _ = fs::remove_file(fresh.join(LOCK));
+            let _ = fs::remove_dir(&fresh);
             Error::Start(format!(
                 "cannot make a local directory in {}: {e}; name another with \
              spark.local.dir",
@@ -76,13 +79,25 @@ impl Drop for Scratch {
         // A task that still runs finds no directory under the old name, and so puts nothing into what is being removed.
         let mut gone = self.path.clone().into_os_string();
         gone.push("-gone");
-        let removed = fs::rename(&self.path, &gone).and_then(|()| fs::remove_dir_all(&gone));
+        let removed = fs::rename(&self.path, &gone).and_then(|()| remove_locked_dir(Path::new(&gone)));
         if let Err(e) = removed
             && e.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(dir = %self.path.display(), error = %e, "cannot remove a local directory");
         }
     }
+}
+
+/// Removes a directory, the lock last: by it the next start knows what could not be removed.
+fn remove_locked_dir(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name() == LOCK {
+            continue;
+        }
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+    }
+    fs::remove_dir_all(dir)
 }
 
 /// Removes what dead processes of this user left in `parent`. What cannot be looked at is somebody else's.
@@ -92,7 +107,7 @@ fn remove_abandoned(parent: &Path) {
         let ours = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(PREFIX));
         let Some(Ok(lock)) = ours.then(|| File::options().write(true).open(path.join(LOCK))) else { continue };
         match lock.try_lock() {
-            Ok(()) => match fs::remove_dir_all(&path) {
+            Ok(()) => match remove_locked_dir(&path) {
                 Ok(()) => {
                     tracing::info!(dir = %path.display(), "removed the local directory of a process that is gone")
                 }
@@ -107,6 +122,33 @@ fn remove_abandoned(parent: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Not a test by itself: what the next one starts in a process that may open few files.
+    #[test]
+    fn without_descriptors() {
+        let Some(parent) = std::env::var_os("TEST_SCRATCH") else { return };
+        let parent = Path::new(&parent);
+        let mut taken = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            taken.push(file);
+        }
+        assert!(Scratch::new(parent).is_err());
+        drop(taken);
+        assert_eq!(fs::read_dir(parent).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_made_for_lack_of_descriptors_leaves_nothing_behind() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = r#"ulimit -n 64 && exec "$0" --exact scratch::tests::without_descriptors --nocapture"#;
+        let status = std::process::Command::new("sh")
+            .args(["-c", run])
+            .arg(std::env::current_exe().unwrap())
+            .env("TEST_SCRATCH", parent.path())
+            .output()
+            .unwrap();
+        assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
+    }
 
     #[test]
     fn a_directory_goes_with_its_owner_and_abandoned_ones_with_the_next() {

@@ -13,7 +13,7 @@ use std::{
 use firesteel::prelude::*;
 use firesteel_master::MasterConfig;
 use firesteel_rpc::{Secret, master_client::MasterClientConfig};
-use firesteel_worker::{Launcher, WorkerConfig};
+use firesteel_worker::{Cleanup, Launcher, WorkerConfig};
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
 /// A daemon that ends when it is stopped or dropped.
@@ -57,6 +57,7 @@ fn worker(runtime: &Runtime, addr: SocketAddr, work_dir: &Path, secret: Option<&
         secret: secret.map(Secret::from_bytes),
         launcher: Launcher::Executable(Arc::new(executable)),
         shuffle_service: None,
+        cleanup: Cleanup::default(),
         binary_cache_bytes: 1 << 30,
         registered: None,
         decommission: None,

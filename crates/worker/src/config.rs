@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use firesteel_common::conf::{Conf, ConfError, keys};
 use firesteel_rpc::master_client::MasterClientConfig;
@@ -42,6 +43,49 @@ impl ShuffleServiceConfig {
     }
 }
 
+/// What a worker removes when.
+#[derive(Clone, Copy, Debug)]
+pub struct Cleanup {
+    /// The block files of an executor go with it, but for map outputs that are served; else with its application.
+    pub after_executor_exit: bool,
+    /// Output of applications that are over goes at some time, see below; else never.
+    pub enabled: bool,
+    /// How often is looked for it.
+    pub interval: Duration,
+    /// How long it stays.
+    pub app_data_ttl: Duration,
+    /// Of so many executors, the latest, it stays at most.
+    pub retained_executors: usize,
+}
+
+impl Cleanup {
+    /// What the configuration says.
+    ///
+    /// # Errors
+    /// When a value cannot be read.
+    pub fn from_conf(conf: &Conf) -> Result<Cleanup, ConfError> {
+        Ok(Cleanup {
+            after_executor_exit: conf.get(&keys::STORAGE_CLEANUP_FILES_AFTER_EXECUTOR_EXIT)?,
+            enabled: conf.get(&keys::WORKER_CLEANUP_ENABLED)?,
+            interval: conf.get(&keys::WORKER_CLEANUP_INTERVAL)?,
+            app_data_ttl: conf.get(&keys::WORKER_CLEANUP_APP_DATA_TTL)?,
+            retained_executors: conf.get(&keys::WORKER_RETAINED_EXECUTORS)? as usize,
+        })
+    }
+}
+
+impl Default for Cleanup {
+    fn default() -> Cleanup {
+        Cleanup {
+            after_executor_exit: true,
+            enabled: true,
+            interval: Duration::from_secs(1800),
+            app_data_ttl: Duration::from_secs(7 * 86_400),
+            retained_executors: 1000,
+        }
+    }
+}
+
 /// What [`run`](crate::run) needs beside its listener.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
@@ -65,6 +109,8 @@ pub struct WorkerConfig {
     pub launcher: Launcher,
     /// The shuffle service; none: map outputs end with their executor.
     pub shuffle_service: Option<ShuffleServiceConfig>,
+    /// What is removed when.
+    pub cleanup: Cleanup,
     /// Bound on the application binaries that are kept here, bytes.
     pub binary_cache_bytes: u64,
     /// Is told the URL of the master that has registered this worker, and `None` when it is lost.

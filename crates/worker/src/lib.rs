@@ -10,12 +10,14 @@ mod error;
 mod event;
 mod executors;
 mod machine;
+mod outputs;
 mod runner;
 mod shell;
 mod shuffle_service;
+mod trash;
 mod work_dir;
 
-pub use config::{Launcher, ShuffleServiceConfig, WorkerConfig};
+pub use config::{Cleanup, Launcher, ShuffleServiceConfig, WorkerConfig};
 pub use error::WorkerError;
 pub use event::{ExecutorEnd, WorkerEffect, WorkerEvent};
 pub use machine::{Worker, WorkerIdentity};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  directories ─▶ launch message in a memfd, lifeline ─▶ process in a group of its own
-//!     ─▶ bytes in the FIFO: registered, parting ─▶ exit, signal or kill ─▶ the whole group is gone ─▶ block files removed
+//!     ─▶ bytes in the FIFO: registered, parting ─▶ exit, signal or kill ─▶ the whole group is gone ─▶ block files thrown away
 //! ```
 //!
 //! Spawned by the shell, one task an executor; it reports to the machine through the shell's inbox.
@@ -87,10 +87,8 @@ impl ExecutorRunner {
         };
         let end = end.unwrap_or_else(|message| ExecutorEnd { message, ..ExecutorEnd::default() });
         let stay = self.launch.application.as_ref().is_some_and(|application| application.shuffle_service);
-        let (site, key) = (self.site, self.key.clone());
-        if let Err(e) = tokio::task::spawn_blocking(move || site.dirs.remove_executor(&key, stay)).await {
-            tracing::warn!(key = %self.key, error = %e, "could not remove an executor's files");
-        }
+        // Before the report, which may be followed by the end of the application: both only move things out of the way.
+        self.site.dirs.remove_executor(&self.key, stay);
         report(&self.inbox, WorkerEvent::ExecutorEnded { key: self.key, end }).await;
     }
 

@@ -63,7 +63,7 @@ pub async fn run(
         return Err(WorkerError::NothingToOffer { cores, memory_mb });
     }
     let place = listener.local_addr().map_err(|source| WorkerError::Listener { source })?;
-    let dirs = WorkDir::open(&config.work_dir, &config.local_dirs)?;
+    let dirs = WorkDir::open(&config.work_dir, &config.local_dirs, config.cleanup)?;
     let ip = place.ip().to_string();
     let shuffle_service = config
         .shuffle_service
@@ -128,6 +128,7 @@ impl Shell {
         let decommission = asked(self.config.decommission.take());
         tokio::pin!(decommission);
         let mut decommissioned = false;
+        let mut sweeps = tokio::time::interval(self.config.cleanup.interval);
         self.handle(WorkerEvent::Start)?;
         while !self.left {
             let deadline = self.worker.next_deadline().map(|tick| self.started + tick.since(Tick::ZERO));
@@ -138,6 +139,7 @@ impl Shell {
                     self.handle(WorkerEvent::Decommission)?;
                 }
                 Some(input) = self.inputs.recv() => self.take(input)?,
+                _ = sweeps.tick() => self.sweep(),
                 () = sleep_until(deadline) => self.handle(WorkerEvent::Wake)?,
             }
         }
@@ -237,18 +239,23 @@ impl Shell {
                 }
             }
             WorkerEffect::RemoveApplication { app_id } => {
-                let site = self.site.clone();
-                tokio::task::spawn_blocking(move || {
-                    if let Some(service) = &site.shuffle_service {
-                        service.forget(&app_id);
-                    }
-                    site.dirs.remove_application(&app_id);
-                });
+                if let Some(service) = &self.site.shuffle_service {
+                    service.forget(&app_id);
+                }
+                // At once: the application may come back under its name.
+                self.site.dirs.remove_application(&app_id);
+                self.sweep();
             }
             WorkerEffect::Leave => self.left = true,
             WorkerEffect::GiveUp { error } => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// Removes old output of applications, on a thread of its own.
+    fn sweep(&self) {
+        let site = self.site.clone();
+        tokio::task::spawn_blocking(move || site.dirs.sweep());
     }
 
     fn connect(&self, attempt: Attempt, address: String) {

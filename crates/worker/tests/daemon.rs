@@ -17,7 +17,7 @@ use firesteel_rpc::proto::deploy::{
     RegisterApplication, ToMaster, UnregisterApplication, from_master::Message as From, to_master::Message as To,
 };
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, connect_master};
-use firesteel_worker::{Launcher, WorkerConfig, WorkerError};
+use firesteel_worker::{Cleanup, Launcher, WorkerConfig, WorkerError};
 use prost::Message as _;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -122,6 +122,7 @@ fn config(dir: &Path, master: &str, launcher: Launcher) -> WorkerConfig {
         secret: None,
         launcher,
         shuffle_service: None,
+        cleanup: Cleanup::default(),
         binary_cache_bytes: 1 << 30,
         registered: None,
         decommission: None,
@@ -175,6 +176,12 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// The worker's own directory below a local directory, beside which is what it has thrown away.
+fn block_dir(local: &Path) -> PathBuf {
+    let mut dirs = fs::read_dir(local).unwrap().map(|entry| entry.unwrap().path());
+    dirs.find(|dir| dir.extension().is_none()).unwrap()
 }
 
 fn read_pid(path: &Path) -> Option<u32> {
@@ -232,7 +239,7 @@ async fn a_kill_takes_the_whole_group_and_the_end_of_the_application_its_files()
     let second = read_pid(&app.join("1/grandchild")).unwrap();
     driver.say(To::UnregisterApplication(UnregisterApplication { app_id: driver.app_id.clone() }));
     until("the second grandchild is gone", || !lives(second)).await;
-    let locals = fs::read_dir(cluster.dir.path().join("local")).unwrap().next().unwrap().unwrap().path();
+    let locals = block_dir(&cluster.dir.path().join("local"));
     until("the block directories are gone", || fs::read_dir(&locals).unwrap().next().is_none()).await;
     assert!(app.join("1/stderr").exists());
     let (dir, result) = cluster.stop().await;
@@ -378,10 +385,10 @@ async fn a_worker_killed_with_kill_9_leaves_no_process_and_the_next_cleans_up() 
     let m = driver.updated().await;
     assert!(m.state() == ExecutorState::Lost && m.worker_lost, "{m:?}");
 
-    let locals = fs::read_dir(cluster.dir.path().join("local")).unwrap().next().unwrap().unwrap().path();
+    let locals = block_dir(&cluster.dir.path().join("local"));
     assert!(fs::read_dir(&locals).unwrap().next().is_some(), "kill -9 leaves block directories behind");
     let config = config(cluster.dir.path(), &master, Launcher::Bootstrap("/bin/false".into()));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     firesteel_worker::run(listener, config, std::future::ready(())).await.unwrap();
-    assert!(!locals.exists());
+    assert_eq!(fs::read_dir(cluster.dir.path().join("local")).unwrap().count(), 0);
 }

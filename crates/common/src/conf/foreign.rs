@@ -164,7 +164,6 @@ static SPARK_ONLY: &[&str] = &[
     "spark.authenticate.secretBitLength",
     "spark.authenticate.secret.driver.file",
     "spark.authenticate.secret.executor.file",
-    "spark.worker.cleanup.",
     "spark.worker.decommission.",
     "spark.worker.driverTerminateTimeout",
     "spark.worker.idPattern",

@@ -279,6 +279,18 @@ table! {
     /// Failures of executors in a row after which the master removes an application that has no running executor;
     /// -1 never removes it.
     DEPLOY_MAX_EXECUTOR_RETRIES: i32 = "spark.deploy.maxExecutorRetries", Some("10"), spark("1.6.3"); between(-1.0, 2147483647.0)
+    /// Whether a worker removes the directories with the output of applications that are over, by the next three keys.
+    WORKER_CLEANUP_ENABLED: bool = "spark.worker.cleanup.enabled", Some("true"), spark("1.0.0")
+    /// How often a worker looks for output that is too old. What is too much is looked for at the end of each application.
+    WORKER_CLEANUP_INTERVAL: Duration = "spark.worker.cleanup.interval", Some("1800s"), spark("1.0.0"); unit(Unit::Seconds); at_least(1)
+    /// How long the output of an application stays in the work directory after its end; 7 days without a word.
+    WORKER_CLEANUP_APP_DATA_TTL: Duration = "spark.worker.cleanup.appDataTtl", Some("604800s"), spark("1.0.0"); unit(Unit::Seconds)
+    /// Executors of applications that are over of which a worker keeps the output; that of the oldest applications goes
+    /// first. Spark bounds with it what its page shows.
+    WORKER_RETAINED_EXECUTORS: u32 = "spark.worker.ui.retainedExecutors", Some("1000"), spark("1.5.0")
+    /// Whether a worker removes an executor's files when it ends, but for map outputs that a shuffle service serves; if not,
+    /// they go with the application.
+    STORAGE_CLEANUP_FILES_AFTER_EXECUTOR_EXIT: bool = "spark.storage.cleanupFilesAfterExecutorExit", Some("true"), spark("2.4.0")
     /// Bound on the application binaries that a worker keeps after it fetched them from drivers on other hosts.
     BINARY_CACHE_SIZE: ByteSize = "spark.firesteel.binaryCacheSize", Some("4g"), OURS; unit(Unit::Bytes); at_least(1 << 20)
 

@@ -15,7 +15,7 @@ use firesteel_closure::binary::running_binary;
 use firesteel_common::conf::{Conf, keys};
 use firesteel_master::{MasterConfig, MasterRules};
 use firesteel_rpc::{MasterUrl, RpcError, Secret, bind, master_client::MasterClientConfig};
-use firesteel_worker::{Launcher, ShuffleServiceConfig, WorkerConfig, WorkerError};
+use firesteel_worker::{Cleanup, Launcher, ShuffleServiceConfig, WorkerConfig, WorkerError};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{failed, join_within};
@@ -75,6 +75,8 @@ impl LocalCluster {
                 launcher: launcher.clone(),
                 // They share a host, so each takes a port of its own.
                 shuffle_service: service.map(|service| ShuffleServiceConfig { port: 0, ..service }),
+                // Its directories go with it.
+                cleanup: Cleanup { enabled: false, ..Cleanup::default() },
                 binary_cache_bytes: get(conf, &keys::BINARY_CACHE_SIZE)?.0,
                 registered: Some(registered),
                 decommission: None,
