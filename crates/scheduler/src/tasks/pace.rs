@@ -46,7 +46,9 @@ pub(crate) struct Pack(Duration);
 
 impl Pack {
     fn note(&mut self, gap: Duration) {
-        self.0 = (self.0 * 15 + gap.min(MOST_PATIENCE)) / 16;
+        // One that stood still says nothing of the others; only many that are late move the average.
+        let most = 2 * self.0.max(PATIENCE / LATE);
+        self.0 = (self.0 * 15 + gap.min(most)) / 16;
     }
 
     /// So long may the ends for one measurement take before what waits is called back.
