@@ -7,6 +7,8 @@
 //! MASTER is `local[2]` when it is left out; SCALE multiplies the amount of data. Each work runs five times on either
 //! side, in turns; the medians are printed.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
+
 use std::{
     hint::black_box,
     io::{BufWriter, Write},

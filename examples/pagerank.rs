@@ -6,7 +6,13 @@
 //!
 //! FILE has one link a line: two names with a blank between. Without it, the small graph beside this program's source.
 
-use std::process::ExitCode;
+#![allow(clippy::print_stderr, reason = "a program of its own")]
+
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use firesteel::prelude::*;
 
@@ -24,7 +30,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn rank(file: &str, iterations: u32) -> Result<()> {
+fn rank(file: &str, iterations: u32) -> std::result::Result<(), Box<dyn Error>> {
     let sc = Context::builder().app_name("pagerank").build()?;
     // Spread by page once and kept: the joins below move only the ranks.
     let links = sc
@@ -45,7 +51,7 @@ fn rank(file: &str, iterations: u32) -> Result<()> {
             .map_values(|sum| 0.15 + 0.85 * sum);
     }
     for (page, rank) in ranks.sort_by(false, |(_, rank)| *rank)?.take(10)? {
-        println!("{rank:.4}  {page}");
+        writeln!(io::stdout(), "{rank:.4}  {page}")?;
     }
     Ok(())
 }

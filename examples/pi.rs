@@ -4,7 +4,12 @@
 //! bin/run-example pi [PARTITIONS]
 //! ```
 
-use std::process::ExitCode;
+#![allow(clippy::print_stderr, reason = "a program of its own")]
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use firesteel::prelude::*;
 
@@ -19,12 +24,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match estimate(partitions) {
-        Ok(pi) => {
-            println!("Pi is roughly {pi}");
-            ExitCode::SUCCESS
-        }
-        Err(e) => {
+    let said =
+        estimate(partitions).map_err(Into::into).and_then(|pi| Ok(writeln!(io::stdout(), "Pi is roughly {pi}")?));
+    match said {
+        Ok(()) => ExitCode::SUCCESS,
+        Err::<(), Box<dyn std::error::Error>>(e) => {
             eprintln!("pi: {e}");
             ExitCode::FAILURE
         }

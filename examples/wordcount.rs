@@ -6,7 +6,13 @@
 //!
 //! With OUTPUT, writes every word with its count there, as `(word,count)`; without, prints the most frequent ones.
 
-use std::process::ExitCode;
+#![allow(clippy::print_stderr, reason = "a program of its own")]
+
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use firesteel::prelude::*;
 
@@ -28,19 +34,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn count(input: &str, output: Option<&str>) -> Result<()> {
+fn count(input: &str, output: Option<&str>) -> std::result::Result<(), Box<dyn Error>> {
     let sc = Context::builder().app_name("wordcount").build()?;
     let counts = sc
         .text_lines(input)?
         .flat_map_to(|line, words| line.split_whitespace().for_each(|word| words.emit((Str::from(word), 1u64))))
         .reduce_by_key(|a, b| a + b);
     match output {
-        Some(dir) => counts.save_as_text_file(dir),
+        Some(dir) => counts.save_as_text_file(dir)?,
         None => {
             for (n, word) in counts.map(|(word, n)| (n, word)).top(20)? {
-                println!("{n:8}  {word}");
+                writeln!(io::stdout(), "{n:8}  {word}")?;
             }
-            Ok(())
         }
     }
+    Ok(())
 }

@@ -91,6 +91,7 @@ rotate_log() {
 failed() {
   echo "$name $1; the end of $log:" >&2
   tail -n 10 "$log" | sed 's/^/  /' >&2
+  [ -s "$log" ] || echo "  (nothing; is there room in $SPARK_LOG_DIR?)" >&2
   rm -f "$pid_file" "$ready_file"
   exit 1
 }
@@ -113,11 +114,18 @@ start() {
     exec nice -n "${SPARK_NICENESS:-0}" "$binary" "$@" 9>&-
   fi
   rotate_log
+  : >"$log" || fail "cannot create $log: make room there, or set SPARK_LOG_DIR to another directory"
+  # Nobody could stop a daemon whose number is not written down.
+  echo >"$pid_file" || fail "cannot write $pid_file: make room there, or set SPARK_PID_DIR to another directory"
   echo "starting $name, logging to $log"
   # A session of its own: a Ctrl-C in this terminal is not for the daemon.
-  setsid nice -n "${SPARK_NICENESS:-0}" "$binary" --ready-file "$ready_file" "$@" >"$log" 2>&1 </dev/null 9>&- &
+  setsid nice -n "${SPARK_NICENESS:-0}" "$binary" --ready-file "$ready_file" "$@" >>"$log" 2>&1 </dev/null 9>&- &
   pid=$!
-  echo "$pid $(start_time "$pid")" >"$pid_file"
+  if ! echo "$pid $(start_time "$pid")" >"$pid_file"; then
+    end "$pid"
+    rm -f "$pid_file" "$ready_file"
+    fail "cannot write $pid_file: make room there, or set SPARK_PID_DIR to another directory"
+  fi
   deadline=$((SECONDS + ${FIRESTEEL_START_TIMEOUT:-30}))
   while [ ! -e "$ready_file" ]; do
     if [ -z "$(running_pid)" ]; then

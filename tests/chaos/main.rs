@@ -12,7 +12,7 @@
 //! `FIRESTEEL_CHAOS_SECONDS` says how long (35), `FIRESTEEL_CHAOS_SEED` by which seed, `FIRESTEEL_CHAOS=recovery` asks
 //! for the benchmark instead; `dev/chaos` sets them. The executors run this very program: the library's entry hook is in it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod cluster;
 mod disturbance;

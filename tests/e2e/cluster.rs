@@ -41,20 +41,25 @@ pub struct Daemon(Child);
 impl Daemon {
     /// Starts a program with a log and waits until it says that it is ready; returns what it said.
     pub fn start(program: &str, name: &str, dir: &Path, args: &[&str]) -> (Daemon, String) {
-        let (log, ready) = (dir.join(format!("{name}.log")), dir.join(format!("{name}.ready")));
-        let out = fs::File::create(&log).unwrap();
-        let mut command = Command::new(program);
+        let log = fs::File::create(dir.join(format!("{name}.log"))).unwrap();
+        Daemon::saying(log.into(), Command::new(program), name, dir, args)
+    }
+
+    /// The same with standard error elsewhere than in a log.
+    pub fn saying(stderr: Stdio, mut command: Command, name: &str, dir: &Path, args: &[&str]) -> (Daemon, String) {
+        let ready = dir.join(format!("{name}.ready"));
         for (variable, _) in std::env::vars() {
             if variable.starts_with("SPARK_") || variable.starts_with("FIRESTEEL_") {
                 command.env_remove(variable);
             }
         }
         let command = command.args(args).arg("--ready-file").arg(&ready).env("SPARK_CONF_DIR", dir);
-        let child = command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         let mut daemon = Daemon(child);
         let said = wait_for(name, || {
             if let Some(status) = daemon.0.try_wait().unwrap() {
-                panic!("{name} ended with {status}: {}", fs::read_to_string(&log).unwrap());
+                let log = fs::read_to_string(dir.join(format!("{name}.log"))).unwrap_or_default();
+                panic!("{name} ended with {status}: {log}");
             }
             fs::read_to_string(&ready).ok()
         });
@@ -70,6 +75,11 @@ impl Daemon {
     /// Waits until it has ended by itself.
     pub fn ended(&mut self) -> ExitStatus {
         wait_for("the end of a daemon", || self.0.try_wait().unwrap())
+    }
+
+    /// Whether it still runs.
+    pub fn lives(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
     }
 
     /// `kill -9`, and collected.

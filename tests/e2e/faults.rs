@@ -77,11 +77,11 @@ fn a_damaged_or_deleted_shuffle_file_is_made_again() {
 }
 
 /// A small file system that goes with this value.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
     /// Of so many MiB, below `dir`.
-    fn mount(dir: &Path, mib: u32) -> SmallDisk {
+    pub fn mount(dir: &Path, mib: u32) -> SmallDisk {
         let path = dir.join("small-disk");
         fs::create_dir(&path).unwrap();
         let size = format!("size={mib}m");
@@ -95,7 +95,7 @@ impl SmallDisk {
         SmallDisk(path)
     }
 
-    fn files(&self) -> Vec<PathBuf> {
+    pub fn files(&self) -> Vec<PathBuf> {
         let mut dirs = vec![self.0.clone()];
         let mut files = Vec::new();
         while let Some(dir) = dirs.pop() {
@@ -115,7 +115,7 @@ impl Drop for SmallDisk {
 }
 
 /// Text that does not compress.
-fn noise(x: u64) -> String {
+pub fn noise(x: u64) -> String {
     let mut state = x.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let text = (0..1000).map(|_| {
         state ^= state << 13;

@@ -12,6 +12,7 @@ mod faults;
 mod hang;
 mod jobs;
 mod locality;
+mod logs;
 mod loss;
 mod shuffle_service;
 mod workers;

@@ -20,6 +20,7 @@ pub struct Timed {
 }
 
 /// The `main` of `program WORK [ARGUMENT...]`: `run` gets the work's name and its arguments.
+#[allow(clippy::print_stderr, reason = "a program of its own")]
 pub fn run_work(program: &str, run: impl FnOnce(&str, &[String]) -> Outcome<()>) -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match args.split_first() {

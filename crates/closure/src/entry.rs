@@ -18,6 +18,8 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use firesteel_common::say;
+
 use crate::object::Object;
 
 /// The environment variable that makes a process an executor.
@@ -81,9 +83,7 @@ fn take_marker(run: fn() -> i32) -> bool {
     let text = unsafe { CStr::from_ptr(value) }.to_str().unwrap_or_default();
     let parsed = text.split_once(',').and_then(|(c, l)| Some((c.parse().ok()?, l.parse().ok()?)));
     let Some((config, lifeline)) = parsed.filter(|(c, l): &(RawFd, RawFd)| *c >= 0 && *l >= 0 && c != l) else {
-        eprintln!(
-            "firesteel: {MARKER} is set, but is not two file descriptors: it is for executor processes, unset it"
-        );
+        say!("firesteel: {MARKER} is set, but is not two file descriptors: it is for executor processes, unset it");
         std::process::exit(2);
     };
     // SAFETY: as for getenv above; `text` is not used after this.
@@ -95,7 +95,7 @@ fn take_marker(run: fn() -> i32) -> bool {
 fn run_executor() -> c_int {
     let Some(launch) = LAUNCH.get() else { return 2 };
     if let Err(e) = crate::supervisor::supervise(launch.lifeline) {
-        eprintln!("firesteel: cannot start the executor below its supervisor: {e}");
+        say!("firesteel: cannot start the executor below its supervisor: {e}");
         return 2;
     }
     // SAFETY: ignoring a signal installs no handler, so there is no code whose signal-safety could matter. std does
@@ -113,7 +113,7 @@ fn run_executor() -> c_int {
         // The panic hook has told the reason.
         Ok(Err(_)) => 101,
         Err(e) => {
-            eprintln!("firesteel: cannot start the executor's main thread: {e}");
+            say!("firesteel: cannot start the executor's main thread: {e}");
             2
         }
     }
@@ -143,7 +143,7 @@ pub unsafe fn start(
     // SAFETY: the name ends in a zero byte. The loader has relocated and initialised libc before `_start` runs.
     let real = unsafe { libc::dlsym(libc::RTLD_NEXT, c"__libc_start_main".as_ptr()) };
     if real.is_null() {
-        eprintln!("firesteel: this libc has no __libc_start_main behind the executable's: link with glibc");
+        say!("firesteel: this libc has no __libc_start_main behind the executable's: link with glibc");
         std::process::abort();
     }
     // SAFETY: the symbol of that name in libc has this type on every Linux architecture.

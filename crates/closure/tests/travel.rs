@@ -1,7 +1,7 @@
 //! Closures travel between two processes of one executable, encoder and decoder in different crates, however the
 //! executable was compiled.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
 
 use std::process::Command;
 

@@ -1,5 +1,7 @@
 //! What encoding and decoding costs a record: `cargo run --release -p firesteel-common --example codec_cost`.
 
+#![allow(clippy::print_stdout, reason = "a program of its own")]
+
 use std::{hint::black_box, time::Instant};
 
 use firesteel_common::{Str, codec};

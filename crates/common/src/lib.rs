@@ -1,11 +1,12 @@
 //! What every other crate shares and nothing else: identifiers, the virtual clock's [`Tick`], the typed reasons for
-//! which tasks fail, the element trait [`Data`], the record codec and the fixed-seed hash.
+//! which tasks fail, the element trait [`Data`], the record codec, the fixed-seed hash, and the way to standard error.
 //!
 //! This crate calls nobody; every crate of the workspace calls it.
 
 mod bulk;
 pub mod codec;
 pub mod conf;
+pub mod console;
 pub mod data;
 pub mod failure;
 pub mod hash;

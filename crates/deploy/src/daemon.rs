@@ -35,6 +35,7 @@ pub fn run<F, R>(start: impl FnOnce(watch::Receiver<bool>) -> F) -> Result<R, De
 where
     F: Future<Output = Result<R, DeployError>>,
 {
+    firesteel_os::process::outlive_file_size_limit().map_err(DeployError::system("set how SIGXFSZ is handled"))?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(DeployError::system("wait for SIGTERM"))?;

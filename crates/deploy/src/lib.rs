@@ -24,17 +24,35 @@ mod worker;
 
 use std::process::ExitCode;
 
+use clap::Parser;
+use firesteel_common::say;
+
 pub use error::DeployError;
 pub use master::MasterCommand;
 pub use submit::SubmitCommand;
 pub use worker::WorkerCommand;
+
+/// The command that the arguments are, or the exit status after what clap has to say about them. Where help or version
+/// cannot be written, their reader has not got them: that is no success.
+pub fn parse<C: Parser>(program: &str) -> Result<C, ExitCode> {
+    C::try_parse().map_err(|told| {
+        let written = told.print().and_then(|()| std::io::Write::flush(&mut std::io::stdout()));
+        if let Err(error) = &written
+            && !told.use_stderr()
+        {
+            say!("{program}: cannot write to standard output: {error}");
+            return ExitCode::FAILURE;
+        }
+        ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(u8::MAX))
+    })
+}
 
 /// The exit status of a program, and its error on standard error.
 pub fn finish(program: &str, result: Result<(), DeployError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{program}: {error}");
+            say!("{program}: {error}");
             ExitCode::FAILURE
         }
     }

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use clap::Parser;
 use firesteel_common::conf::{Conf, Environment, Source, keys, redact, submit};
+use firesteel_common::say;
 use firesteel_rpc::MasterUrl;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
@@ -64,7 +65,7 @@ impl SubmitCommand {
     /// Becomes the application. Returns only with an error.
     pub fn run(self, environment: &Environment) -> Result<(), DeployError> {
         for line in self.spark.remarks() {
-            eprintln!("firesteel-submit: {line}");
+            say!("firesteel-submit: {line}");
         }
         let conf = self.effective(environment)?;
         let Some((program, arguments)) = self.command.split_first() else {
@@ -85,7 +86,7 @@ impl SubmitCommand {
             conf.inherit(&settings::defaults(environment)?);
         }
         for warning in conf.check()? {
-            eprintln!("firesteel-submit: {warning}");
+            say!("firesteel-submit: {warning}");
         }
         let program = self.command.first().map(PathBuf::from).unwrap_or_default();
         let name = program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -151,10 +152,10 @@ fn check_master(master: &str) -> Result<(), DeployError> {
 }
 
 fn print(conf: &Conf) {
-    eprintln!("firesteel-submit: the configuration is");
+    say!("firesteel-submit: the configuration is");
     for (name, value) in conf.iter() {
         let source = conf.source(name).map(ToString::to_string).unwrap_or_default();
-        eprintln!("  {name}={}  ({source})", redact(name, value));
+        say!("  {name}={}  ({source})", redact(name, value));
     }
 }
 

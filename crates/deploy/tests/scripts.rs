@@ -50,6 +50,28 @@ fn a_daemon_that_cannot_start_fails_the_script_with_the_end_of_its_log() {
 }
 
 #[test]
+fn a_start_that_cannot_write_its_log_or_pid_file_says_so_and_leaves_no_process() {
+    let install = Install::new("");
+    let master = |action: &str| {
+        let mut command = install.command(&format!("sbin/{action}-master.sh"));
+        text(&command.env("SPARK_IDENT_STRING", "me").output().unwrap())
+    };
+    let (ok, output) = master("start");
+    assert!(ok && master("stop").0, "{output}");
+    let log = fs::read_dir(install.path("logs")).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(&log).unwrap();
+    let pid_file = install.path("pids/firesteel-me-firesteel-master-1.pid");
+    for (in_the_way, variable) in [(log, "SPARK_LOG_DIR"), (pid_file, "SPARK_PID_DIR")] {
+        fs::create_dir(&in_the_way).unwrap();
+        let (ok, output) = master("start");
+        assert!(!ok && output.contains(variable) && output.contains("make room"), "{output}");
+        assert!(output.contains(in_the_way.to_str().unwrap()), "{output}");
+        assert!(install.processes().is_empty(), "{output}");
+        fs::remove_dir(in_the_way).unwrap();
+    }
+}
+
+#[test]
 fn a_worker_whose_master_is_not_there_is_stopped_when_its_time_is_up() {
     let install = Install::new("FIRESTEEL_START_TIMEOUT=1\n");
     let (ok, output) = install.run("sbin/start-worker.sh", &[&format!("spark://127.0.0.1:{}", install.port)]);

@@ -4,7 +4,12 @@
 //! connection is all that parts them; by it, conf/spark-env.sh gives each its own directories, as it would for hosts that
 //! share a file system.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails as the test does")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a helper of a test fails as the test does"
+)]
 
 mod support;
 

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use firesteel_closure::binary::running_binary;
 use firesteel_closure::entry::take_descriptors;
-use firesteel_common::ExecutorId;
 use firesteel_common::conf::{Conf, Source, keys};
+use firesteel_common::{ExecutorId, console, say};
 use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::proto::deploy::{ExecutorLaunch, Parting};
 use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_driver, to_executor::Message};
@@ -49,11 +49,14 @@ const ABORT: Duration = Duration::from_secs(10);
 
 /// Runs an executor process to its end; the result is its exit status.
 pub fn run() -> i32 {
+    if let Err(error) = firesteel_os::process::outlive_file_size_limit() {
+        say!("firesteel executor: cannot set how SIGXFSZ is handled: {error}");
+    }
     init_logging();
     match launch().and_then(serve) {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("firesteel executor: {error}");
+            say!("firesteel executor: {error}");
             1
         }
     }
@@ -63,9 +66,9 @@ pub fn run() -> i32 {
 fn init_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("FIRESTEEL_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(console::stderr).with_ansi(false);
     if let Err(error) = subscriber.try_init() {
-        eprintln!("firesteel executor: something else has set up logging already: {error}");
+        say!("firesteel executor: something else has set up logging already: {error}");
     }
 }
 
@@ -129,7 +132,7 @@ async fn run_executor(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
     }
     let reason = registered.stream.tx.close_reason().unwrap_or_default();
     tell_worker(&registered_path, Parting::DriverLost as u8);
-    eprintln!("firesteel executor: the connection to the driver at {driver} is closed: {reason}");
+    say!("firesteel executor: the connection to the driver at {driver} is closed: {reason}");
     Ok(1)
 }
 

@@ -175,7 +175,7 @@ impl Inner {
             match self.config.settings.heartbeat {
                 Some(_) => {
                     // The worker reports the end of standard error with the exit.
-                    eprintln!("the executor ends itself: {text}");
+                    firesteel_common::say!("the executor ends itself: {text}");
                     std::process::exit(UNSTOPPABLE_TASK);
                 }
                 // In the driver's own process there is nothing to end.

@@ -1,6 +1,8 @@
 //! How long a broadcast takes to reach two one-core executors: `cargo run --release -p firesteel --example broadcast_speed
 //! [MiB]`. Each round makes a new value, and a job of two tasks looks at it, one on each executor.
 
+#![allow(clippy::print_stdout, reason = "a program of its own")]
+
 use std::time::Instant;
 
 use firesteel::prelude::*;

@@ -12,7 +12,7 @@ pub fn on_this_thread() -> Option<tracing::subscriber::DefaultGuard> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).with_env_var("FIRESTEEL_LOG");
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter.from_env_lossy())
-        .with_writer(std::io::stderr)
+        .with_writer(firesteel_common::console::stderr)
         .with_target(false)
         .with_ansi(false);
     Some(tracing::subscriber::set_default(subscriber.finish()))

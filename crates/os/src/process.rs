@@ -7,7 +7,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::ExitStatus;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction};
 use nix::unistd::Pid;
 
 /// How a process ended.
@@ -63,6 +63,16 @@ impl fmt::Display for ProcessEnd {
             },
         }
     }
+}
+
+/// From now on a write beyond the process's largest file size (`ulimit -f`) fails, as on a full disk; by itself the system
+/// ends the process with SIGXFSZ. What it starts has the default again.
+pub fn outlive_file_size_limit() -> io::Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing, so it may run anywhere.
+    unsafe { sigaction(Signal::SIGXFSZ, &action) }?;
+    Ok(())
 }
 
 /// A child and its process group. Dropping it before [`Child::wait`] has returned kills the group.

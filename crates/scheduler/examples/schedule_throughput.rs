@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p firesteel-scheduler --example schedule_throughput -- 10000 8`
 
+#![allow(clippy::print_stdout, reason = "a program of its own")]
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

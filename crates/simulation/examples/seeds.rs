@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p firesteel-simulation --example seeds -- 100000 [FIRST]`
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
+
 use std::{process::ExitCode, time::Instant};
 
 fn main() -> ExitCode {

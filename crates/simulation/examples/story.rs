@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p firesteel-simulation --example story -- 17`
 
+#![allow(clippy::print_stderr, reason = "a program of its own")]
+
 use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {

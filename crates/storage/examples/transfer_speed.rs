@@ -4,6 +4,7 @@
 //! Without arguments: blocks of 64 KiB, 1 MiB and 32 MiB, from both. GB/s, the share of the plain connection's speed, and
 //! seconds of processor time for a GB, each the median of the rounds. A round takes every way in turn, so that what else
 //! the machine does hits all alike; processor time hardly depends on that.
+#![allow(clippy::print_stdout, reason = "a program of its own")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement")]
 
 use std::{

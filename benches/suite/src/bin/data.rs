@@ -5,6 +5,8 @@
 //! bench-data records N FILE           lines of 100 bytes with their ends; the first 10 are a random key
 //! ```
 
+#![allow(clippy::print_stderr, reason = "a program of its own")]
+
 use std::{
     fs::File,
     io::{BufWriter, Write},

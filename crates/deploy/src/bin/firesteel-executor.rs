@@ -6,6 +6,6 @@ use firesteel_closure::entry::MARKER;
 
 fn main() -> ExitCode {
     let error = firesteel_executor::bootstrap::run(std::env::var(MARKER).ok().as_deref());
-    eprintln!("firesteel-executor: {error}");
+    firesteel_common::say!("firesteel-executor: {error}");
     ExitCode::FAILURE
 }

@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use firesteel_common::conf::Environment;
-use firesteel_deploy::{SubmitCommand, finish};
+use firesteel_deploy::{SubmitCommand, finish, parse};
 
 fn main() -> ExitCode {
-    finish("firesteel-submit", SubmitCommand::parse().run(&Environment::of_process()))
+    let command: SubmitCommand = match parse("firesteel-submit") {
+        Ok(command) => command,
+        Err(status) => return status,
+    };
+    finish("firesteel-submit", command.run(&Environment::of_process()))
 }

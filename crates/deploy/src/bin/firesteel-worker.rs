@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use firesteel_common::conf::Environment;
-use firesteel_deploy::{WorkerCommand, finish, logging};
+use firesteel_deploy::{WorkerCommand, finish, logging, parse};
 
 fn main() -> ExitCode {
-    let command = WorkerCommand::parse();
+    let command: WorkerCommand = match parse("firesteel-worker") {
+        Ok(command) => command,
+        Err(status) => return status,
+    };
     let environment = Environment::of_process();
     finish("firesteel-worker", logging::init(&environment).and_then(|()| command.run(&environment)))
 }

@@ -2,6 +2,7 @@
 //! its cluster works.
 
 #![allow(dead_code, reason = "each test program uses what it needs")]
+#![allow(clippy::print_stderr, reason = "a test shows it when it fails")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -7,6 +7,8 @@
 //! One executor of two cores, in a process of its own. Each work has an application of its own, and its answer is known.
 //! The exit status is 1 when an answer is wrong or an executor took more than it was told plus [`OVERHEAD_MIB`].
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
+
 mod watch;
 mod works;
 
