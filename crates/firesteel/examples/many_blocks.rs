@@ -1,6 +1,8 @@
 //! What a block of a shuffle costs when there are many small ones: `cargo run --release -p firesteel --example many_blocks
 //! [MASTER [MAPS REDUCERS]] [KEY=VALUE...]`. Each block has one record. Without numbers it goes through sizes that grow.
 
+#![allow(clippy::print_stdout, reason = "a program of its own")]
+
 use std::time::Instant;
 
 use firesteel::prelude::*;
