@@ -36,6 +36,9 @@ where
     F: Future<Output = Result<R, DeployError>>,
 {
     firesteel_os::process::outlive_file_size_limit().map_err(DeployError::system("set how SIGXFSZ is handled"))?;
+    if let Err(error) = firesteel_os::descriptors::raise_limit() {
+        warn!(%error, "cannot raise the limit of open files");
+    }
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(DeployError::system("wait for SIGTERM"))?;

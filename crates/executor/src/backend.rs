@@ -81,6 +81,9 @@ fn launch() -> Result<ExecutorLaunch, ExecutorError> {
 }
 
 fn serve(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
+    if let Err(error) = firesteel_os::descriptors::raise_limit() {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
     // Meanwhile the driver is called.
     let room = || {
         if let Err(error) = firesteel_os::descriptors::make_room() {

@@ -80,6 +80,9 @@ impl Context {
     }
 
     pub(crate) fn start(conf: Conf, master: Master) -> Result<Context> {
+        if let Err(error) = firesteel_os::descriptors::raise_limit() {
+            tracing::warn!(%error, "cannot raise the limit of open files");
+        }
         let config = scheduler_config(&conf, &master)?;
         let bounds = SplitBounds {
             smallest: get(&conf, &keys::SPLIT_MIN_SIZE)?.0,

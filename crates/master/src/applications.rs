@@ -37,9 +37,12 @@ impl Master {
             {
                 Some(reason) => Err(reason),
                 None if self.applications.contains_key(&m.app_id) => {
-                    self.driver_came_back(now, from, &m.app_id, &description, out)
+                    self.driver_came_back(now, from, &m.app_id, &m.incarnation, out)
                 }
-                None => Ok(self.application_is_new(now, from, m.app_id, m.next_executor_id, description)),
+                None => {
+                    let (ids_from, incarnation) = (m.next_executor_id, m.incarnation);
+                    Ok(self.application_is_new(now, from, m.app_id, ids_from, description, incarnation))
+                }
             }
             // What was asked for without a stream, or got lost with one, is told here.
             .inspect(|id| self.limit_executors(id, m.executor_limit)),
@@ -74,6 +77,7 @@ impl Master {
         came_with: String,
         next_executor_id: u32,
         description: ApplicationDescription,
+        incarnation: Vec<u8>,
     ) -> String {
         // A driver that outlived its master keeps its name.
         let app_id = if came_with.is_empty() { self.new_application_id(now) } else { came_with };
@@ -91,6 +95,7 @@ impl Master {
             app_id.clone(),
             ApplicationInfo {
                 description,
+                incarnation,
                 connection: Some(from),
                 lost_at: None,
                 last_heard: now,
@@ -128,12 +133,13 @@ impl Master {
         now: Tick,
         from: ConnectionId,
         app_id: &str,
-        description: &ApplicationDescription,
+        incarnation: &[u8],
         out: &mut Vec<MasterEffect>,
     ) -> Result<String, String> {
         let Some(application) = self.applications.get_mut(app_id) else { return Ok(app_id.to_owned()) };
-        if application.description.driver_address != description.driver_address {
-            return Err(format!("application {app_id} belongs to another driver"));
+        if application.incarnation != incarnation {
+            let holder = &application.description.driver_address;
+            return Err(format!("application {app_id} belongs to the driver at {holder}, which is another process"));
         }
         info!(app_id, "driver came back");
         let old = application.connection.replace(from);

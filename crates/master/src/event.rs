@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use firesteel_rpc::Role;
 use firesteel_rpc::proto::deploy::{from_master, to_master};
 
 /// One stream of a worker or driver; the shell never uses a number twice.
@@ -22,6 +23,8 @@ pub enum MasterEvent {
     Received {
         /// On which stream.
         from: ConnectionId,
+        /// What the peer has shown to be.
+        role: Role,
         /// What.
         message: to_master::Message,
     },

@@ -14,6 +14,7 @@ mod executors;
 mod invariants;
 mod machine;
 pub mod placement;
+mod roles;
 mod shell;
 mod state;
 mod trouble;

@@ -1,7 +1,8 @@
 //! The [`Master`] itself: its tables, the way of an event to its family, and what all families share.
 //!
 //! ```text
-//!  shell or simulation ──handle(now, event)──▶ Master ─┬─ workers.rs        RegisterWorker, heartbeats; worker_loss.rs
+//!  shell or simulation ──handle(now, event)──▶ Master ─┬─ roles.rs          who may say what
+//!                                                      ├─ workers.rs        RegisterWorker, heartbeats; worker_loss.rs
 //!                      ◀──────effects──────────────────┼─ decommission.rs   workers that are to leave
 //!                                                      ├─ applications.rs   RegisterApplication, the driver's loss
 //!                                                      ├─ executors.rs      states, scheduling; trouble.rs  bad ends
@@ -16,6 +17,7 @@ use firesteel_rpc::proto::deploy::{from_master, to_master};
 
 use crate::config::MasterRules;
 use crate::event::{ConnectionId, MasterEffect, MasterEvent};
+use crate::roles::role_of;
 use crate::state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo};
 use firesteel_common::ExecutorKey;
 
@@ -64,7 +66,10 @@ impl Master {
     /// Takes one event and appends what is to be done.
     pub fn handle(&mut self, now: Tick, event: MasterEvent, out: &mut Vec<MasterEffect>) {
         match event {
-            MasterEvent::Received { from, message } => self.received(now, from, message, out),
+            MasterEvent::Received { from, role, message } => match role_of(&message).is_none_or(|only| only == role) {
+                true => self.received(now, from, message, out),
+                false => self.out_of_role(now, from, role, &message, out),
+            },
             MasterEvent::Closed { connection } => self.closed(now, connection),
             MasterEvent::Wake => self.wake(now, out),
         }
@@ -113,7 +118,7 @@ impl Master {
         }
     }
 
-    fn closed(&mut self, now: Tick, connection: ConnectionId) {
+    pub(crate) fn closed(&mut self, now: Tick, connection: ConnectionId) {
         match self.parties.remove(&connection) {
             Some(Party::Worker(id)) => self.worker_disconnected(now, &id),
             Some(Party::Driver(id)) => self.driver_disconnected(now, &id),

@@ -96,12 +96,13 @@ impl Shell {
     fn welcome(&mut self, mut peer: Peer, inbox: mpsc::Sender<MasterEvent>) {
         let connection = ConnectionId(self.connections);
         self.connections += 1;
-        info!(%connection, role = %peer.peer.role, addr = peer.peer.addr, "connected");
+        let role = peer.peer.role;
+        info!(%connection, %role, addr = peer.peer.addr, "connected");
         self.senders.insert(connection, peer.tx);
         tokio::spawn(async move {
             while let Some(ToMaster { message }) = peer.rx.recv().await {
                 let Some(message) = message else { continue };
-                if inbox.send(MasterEvent::Received { from: connection, message }).await.is_err() {
+                if inbox.send(MasterEvent::Received { from: connection, role, message }).await.is_err() {
                     return;
                 }
             }

@@ -27,6 +27,8 @@ pub struct WorkerInfo {
     pub host: String,
     /// Port of its listener; with `host` the worker's place.
     pub port: u32,
+    /// By what the process is known that registered it.
+    pub incarnation: Vec<u8>,
     /// Cores that it offers.
     pub cores: u32,
     /// Memory that it offers, MiB.
@@ -122,6 +124,8 @@ pub struct Sickness {
 pub struct ApplicationInfo {
     /// What its driver said.
     pub description: ApplicationDescription,
+    /// By what its driver's process is known.
+    pub incarnation: Vec<u8>,
     /// The driver's stream; `None` between a stream that closed and the driver's return.
     pub connection: Option<ConnectionId>,
     /// With no stream: when the application is removed.

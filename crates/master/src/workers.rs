@@ -24,13 +24,17 @@ impl Master {
         m: RegisterWorker,
         out: &mut Vec<MasterEffect>,
     ) {
-        if let Some(reason) = self.refusal_of_worker(from, &m) {
+        let refusal = self.refusal_of_worker(from, &m).map(|reason| (reason, false));
+        if let Some((reason, held)) = refusal.or_else(|| self.held_by_other(from, &m).map(|reason| (reason, true))) {
             warn!(worker_id = m.worker_id, reason, "worker refused");
-            let message = Message::RegisterWorkerFailed(RegisterWorkerFailed { reason });
+            let message = Message::RegisterWorkerFailed(RegisterWorkerFailed { reason, held });
             out.push(MasterEffect::Send { to: from, message });
             return;
         }
-        let same = |w: &WorkerInfo| (&w.host, w.port, w.cores, w.memory_mb) == (&m.host, m.port, m.cores, m.memory_mb);
+        let same = |w: &WorkerInfo| {
+            (&w.host, w.port, w.cores, w.memory_mb, &w.incarnation)
+                == (&m.host, m.port, m.cores, m.memory_mb, &m.incarnation)
+        };
         let duplicate = self.workers.get(&m.worker_id).is_some_and(same);
         if duplicate {
             self.worker_came_back(now, from, &m, out);
@@ -64,14 +68,27 @@ impl Master {
         if self.parties.get(&from).is_some_and(|p| *p != Party::Worker(m.worker_id.clone())) {
             return Some("this stream is another worker's or driver's already".to_owned());
         }
-        let known = self.workers.get(&m.worker_id)?;
-        let elsewhere = (known.host.as_str(), known.port) != (m.host.as_str(), m.port);
-        (elsewhere && known.connection.is_some_and(|c| c != from)).then(|| {
-            format!(
-                "worker id {} is in use by a live worker at {}:{}; give this one another",
-                m.worker_id, known.host, known.port
-            )
-        })
+        None
+    }
+
+    /// Who has this worker's id or address and lives. It stays: two that take turns would each lose their executors for the
+    /// other's.
+    fn held_by_other(&self, from: ConnectionId, m: &RegisterWorker) -> Option<String> {
+        let lives = |w: &&WorkerInfo| w.connection.is_some_and(|c| c != from);
+        let there = |w: &WorkerInfo| (&w.host, w.port) == (&m.host, m.port);
+        if let Some(known) = self.workers.get(&m.worker_id).filter(lives) {
+            let itself = there(known) && known.incarnation == m.incarnation;
+            return (!itself).then(|| {
+                let (host, port) = (&known.host, known.port);
+                format!("worker id {} is in use by a live worker at {host}:{port}; give this one another", known.id)
+            });
+        }
+        let holder = self.workers.values().filter(lives).find(|w| there(w))?;
+        Some(format!(
+            "{}:{} is the address of the live worker {}: give this one a host name or address of its own (--host, \
+             SPARK_LOCAL_IP), or end that one",
+            m.host, m.port, holder.id
+        ))
     }
 
     /// The same worker over a new stream, or a repeated message on its old one.
@@ -123,6 +140,7 @@ impl Master {
                 id: m.worker_id.clone(),
                 host: m.host.clone(),
                 port: m.port,
+                incarnation: m.incarnation.clone(),
                 cores: m.cores,
                 memory_mb: m.memory_mb,
                 cores_used: 0,

@@ -61,6 +61,7 @@ fn worker(id: &str) -> To {
         memory_mb: 1024,
         executors: Vec::new(),
         decommissioning: false,
+        incarnation: Vec::new(),
     })
 }
 
@@ -75,6 +76,7 @@ fn application() -> To {
         app_id: String::new(),
         next_executor_id: 0,
         executor_limit: None,
+        incarnation: Vec::new(),
     })
 }
 

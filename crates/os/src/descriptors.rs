@@ -3,6 +3,7 @@
 use std::{fs::File, io};
 
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// As many descriptors get a place at once. The usual soft limit, so that it is hardly ever refused.
 const ROOM: i32 = 1024;
@@ -19,8 +20,37 @@ pub fn make_room() -> io::Result<()> {
     Ok(nix::unistd::close(highest)?)
 }
 
+/// Raises how many descriptors this process may have to what the system allows at most, as a JVM does; what it starts
+/// inherits that. The answer is the new limit. The usual soft limit of 1,024 is meant for programs that use `select`.
+///
+/// # Errors
+/// Those of the system calls.
+pub fn raise_limit() -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(hard)
+}
+
+/// How many descriptors this process may have.
+///
+/// # Errors
+/// That of the system call.
+pub fn limit() -> io::Result<u64> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_limit_is_what_the_system_allows_at_most() {
+        let raised = super::raise_limit().unwrap();
+        assert_eq!(super::limit().unwrap(), raised);
+        let (soft, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!((soft, hard), (raised, raised));
+    }
+
     #[test]
     fn the_table_of_descriptors_grows_and_nothing_stays_open() {
         let size = || {

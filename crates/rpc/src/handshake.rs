@@ -3,18 +3,24 @@
 //! ```text
 //!  opener                                   accepter
 //!  Hello { version, role, app, nonce }  ──▶
-//!                                       ◀──  Challenge { version, nonce, mac "server" }
+//!                                       ◀──  Challenge { version, nonce }
 //!  Proof { mac "client" }               ──▶
-//!                                       ◀──  Verdict { accepted } or, at any point, Verdict { reason }
+//!                                       ◀──  Verdict { accepted, mac "server" } or, at any point, Verdict { reason }
 //! ```
 //!
 //! Both macs cover the service, both nonces, the role, the application and the version, with a label that says whose
 //! mac it is: no mac can be sent back, and none fits another connection. The secret itself never travels. Nothing else
 //! may be decoded from a connection before its machine has finished.
 //!
-//! [`ClientHandshake`] and [`ServerHandshake`] are driven by `stream` for control streams and through [`blocking`] by
-//! the block transfer.
+//! The opener proves itself first: whoever connects without the secret gets nothing that a guess could be tried against,
+//! but one answer for each connection. The other way about it cannot be had without a key exchange: somebody whom openers
+//! take for the accepter, as by a changed name service, gets their proofs and can try guesses against those. A secret of
+//! random bytes cannot be guessed at all; configuration that names a short one is warned of (`common::conf`).
+//!
+//! [`ClientHandshake`] and [`ServerHandshake`] are driven by `stream` for control streams, and by the block transfer
+//! through [`blocking`] where it opens and [`Accepting`] where it accepts.
 
+mod accepting;
 pub mod blocking;
 mod client;
 mod server;
@@ -22,13 +28,17 @@ mod server;
 mod tests;
 mod transcript;
 
+pub use accepting::Accepting;
 pub use client::{ClientHandshake, ClientStep};
 pub use server::{Accepts, Identity, ServerHandshake, ServerStep};
 
 use crate::proto::auth::{Handshake, Verdict, handshake::Step};
 
 /// No handshake message is larger, encoded.
-pub const MAX_HANDSHAKE_BYTES: usize = 4096;
+pub const MAX_HANDSHAKE_BYTES: usize = 1024;
+
+/// No text that comes or goes with a refusal is longer, in characters.
+const MAX_REASON: usize = 300;
 
 /// Why two sides did not accept each other.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -81,7 +91,7 @@ impl HandshakeError {
             }
             other => other.to_string(),
         };
-        step(Step::Verdict(Verdict { accepted: false, reason }))
+        step(Step::Verdict(Verdict { accepted: false, reason: cut(&reason), mac: Vec::new() }))
     }
 
     /// Whether trying again cannot help.
@@ -97,7 +107,7 @@ fn step(step: Step) -> Handshake {
 /// The error for a message that does not belong here.
 fn unexpected(awaited: &str, got: Handshake) -> HandshakeError {
     match got.step {
-        Some(Step::Verdict(Verdict { accepted: false, reason })) => HandshakeError::Refused(shortened(&reason)),
+        Some(Step::Verdict(Verdict { accepted: false, reason, .. })) => HandshakeError::Refused(shortened(&reason)),
         other => {
             let got = match other {
                 Some(Step::Hello(_)) => "a Hello",
@@ -113,5 +123,14 @@ fn unexpected(awaited: &str, got: Handshake) -> HandshakeError {
 
 /// Text of an unauthenticated peer, fit for a log line.
 fn shortened(text: &str) -> String {
-    text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().take(MAX_REASON).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// A reason that fits into a message, whatever it quotes.
+fn cut(reason: &str) -> String {
+    let mut end = reason.len().min(MAX_HANDSHAKE_BYTES - 64);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason[..end].to_owned()
 }

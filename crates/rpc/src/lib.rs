@@ -4,7 +4,9 @@
 //!  proto       message types, generated from proto/*.proto           convert  to and from the types of `common`
 //!  secret      the cluster's secret and the keys derived from it
 //!  handshake   sans-I/O machines; the first messages of every connection, control and block alike
+//!  strangers   how many connections may wait for their handshake, and how long      sparse_log  what is told of them
 //!  stream      one generic client and server for all services: Duplex { tx, rx, peer }
+//!  incarnation by what a process that comes back is known
 //!  bind        which address a listener may have without a secret
 //!  master_url, master_client   how workers and drivers find, lose and find again the leading master
 //! ```
@@ -16,11 +18,14 @@ pub mod bind;
 pub mod convert;
 pub mod error;
 pub mod handshake;
+pub mod incarnation;
 pub mod master_client;
 pub mod master_url;
 pub mod proto;
 pub mod role;
 pub mod secret;
+pub mod sparse_log;
+pub mod strangers;
 pub mod stream;
 
 pub use bind::bind;
@@ -29,10 +34,12 @@ pub use master_client::MasterClient;
 pub use master_url::MasterUrl;
 pub use role::Role;
 pub use secret::Secret;
+pub use sparse_log::SparseLog;
+pub use strangers::{StrangerLimits, Strangers};
 pub use stream::{Duplex, Peer, Sender, connect_driver, connect_master, serve_driver, serve_master};
 
 /// The version of everything that goes over the wire; both sides of a connection must have the same.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// No control message is larger, encoded; what may be larger travels as a block.
 pub const MAX_MESSAGE_BYTES: usize = 4 << 20;

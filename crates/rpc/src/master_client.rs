@@ -70,7 +70,13 @@ pub struct MasterClient {
     /// Masters tried in this round.
     tried: usize,
     backoff: Backoff,
+    /// How often in a row somebody else had our place.
+    held: u32,
 }
+
+/// So often a registration that somebody else's stands against is tried: for longer than a master takes to see that a
+/// host is gone.
+const HELD: u32 = 10;
 
 impl MasterClient {
     /// A client of the masters of `url`; nothing happens before [`Event::Start`].
@@ -84,6 +90,7 @@ impl MasterClient {
             rounds: 0,
             tried: 0,
             backoff: Backoff::new(config.backoff, config.backoff_max, seed),
+            held: 0,
             config,
         }
     }
@@ -128,12 +135,14 @@ impl MasterClient {
             Event::Standby { attempt } if self.is_current(attempt) => self.standby(now, out),
             Event::Registered { attempt } if self.is_current(attempt) => self.registered(),
             Event::Rejected { attempt, reason } if self.is_current(attempt) => self.rejected(reason, out),
+            Event::Held { attempt, reason } if self.is_current(attempt) => self.is_held(now, reason, out),
             Event::Forgotten { attempt } if self.is_current(attempt) => self.forgotten(now, out),
             Event::ConnectFailed { .. }
             | Event::StreamClosed { .. }
             | Event::Standby { .. }
             | Event::Registered { .. }
             | Event::Rejected { .. }
+            | Event::Held { .. }
             | Event::Forgotten { .. } => (),
         }
     }
@@ -164,6 +173,7 @@ impl MasterClient {
         if matches!(self.state, State::Registering { .. }) {
             self.state = State::Registered;
             self.rounds = 0;
+            self.held = 0;
             self.backoff.reset();
             for master in &mut self.masters {
                 master.permanent = false;
@@ -193,6 +203,18 @@ impl MasterClient {
             self.state = State::Stopped;
             out.push(Effect::GiveUp { error: MasterError::Rejected { address, reason } });
         }
+    }
+
+    fn is_held(&mut self, now: Tick, reason: String, out: &mut Vec<Effect>) {
+        if !matches!(self.state, State::Registering { .. }) {
+            return;
+        }
+        self.held += 1;
+        if self.held >= HELD {
+            return self.rejected(reason, out);
+        }
+        out.push(Effect::Disconnect { attempt: self.attempt });
+        self.failed(now, reason, false, out);
     }
 
     fn forgotten(&mut self, now: Tick, out: &mut Vec<Effect>) {

@@ -10,10 +10,15 @@
 //! `Sender::send` gives the reason. Frames arrive as bytes; until the handshake has finished nothing of them but the
 //! handshake field is decoded.
 //!
+//! A connection that nobody has let in yet may send a few kilobytes, and is closed when its time is over or when too many
+//! others wait (`door`, `arrivals`).
+//!
 //! The services differ only in what [`Service`] says, so there is one copy of everything.
 
+mod arrivals;
 mod client;
 mod codec;
+mod door;
 mod duplex;
 mod link;
 mod outbound;
@@ -48,7 +53,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What is still queued when one side ends a connection has this long to reach the other.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// A peer that connects has this long for the handshake.
+/// A peer that connects has this long until its handshake has ended.
 const HANDSHAKE: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 10_000 });
 
 /// HTTP/2 flow control: what may be under way on one stream. A large message must not wait for the round trip.

@@ -41,6 +41,7 @@ fn outputs_of_executors_that_are_gone_are_served_to_their_application_alone_unti
     let server = BlockServer::of_applications(listener, Arc::new(One(served)), Some(secret.clone())).unwrap();
     let address = server.local_addr().to_string();
     let client = |app: &str, key: Secret| BlockClient::new(Some(key), app, Role::Executor);
+    let driver = |app: &str| BlockClient::new(Some(secret.app_key(app)), app, Role::Driver);
     let block = |task| BlockId::Shuffle { shuffle: SHUFFLE, map_task: TaskId(task), reduce: 1 };
 
     let ours = client("app-1", secret.app_key("app-1"));
@@ -54,10 +55,12 @@ fn outputs_of_executors_that_are_gone_are_served_to_their_application_alone_unti
     assert!(matches!(other, BlockError::Remote { .. }), "{other}");
     let thief = client("app-1", secret.app_key("app-2")).fetch_one(&address, block(1), &never).unwrap_err();
     assert!(matches!(thief, BlockError::Handshake { .. }), "{thief}");
-    let other = client("app-2", secret.app_key("app-2")).remove_shuffle(&address, SHUFFLE, &never).unwrap_err();
+    let other = driver("app-2").remove_shuffle(&address, SHUFFLE, &never).unwrap_err();
     assert!(matches!(other, BlockError::NotRemoved { .. }), "{other}");
+    let executor = ours.remove_shuffle(&address, SHUFFLE, &never).unwrap_err();
+    assert!(executor.to_string().contains("only the role driver"), "{executor}");
 
-    ours.remove_shuffle(&address, SHUFFLE, &never).unwrap();
+    driver("app-1").remove_shuffle(&address, SHUFFLE, &never).unwrap();
     assert!(ours.fetch_one(&address, block(1), &never).is_err());
     for local in &locals {
         for executor in std::fs::read_dir(local).unwrap() {

@@ -249,6 +249,7 @@ impl Cluster {
             app_id: driver.app_id.clone(),
             next_executor_id: driver.next_executor_id,
             executor_limit: driver.executor_limit,
+            incarnation: format!("driver {d}").into_bytes(),
         });
         driver.registered_limit = driver.executor_limit;
         self.tell_master(d, message);

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use firesteel_common::Tick;
 use firesteel_master::{ConnectionId, Master, MasterEffect, MasterEvent, MasterRules};
-use firesteel_rpc::proto::deploy::{MasterInStandby, from_master, to_master};
+use firesteel_rpc::{
+    Role,
+    proto::deploy::{MasterInStandby, from_master, to_master},
+};
 
 use crate::{
     cluster::{Action, Cluster},
@@ -72,9 +75,15 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn master_received(&mut self, m: usize, link: LinkId, message: to_master::Message) {
+    pub(crate) fn master_received(&mut self, m: usize, sender: Node, link: LinkId, message: to_master::Message) {
+        let role = match sender {
+            Node::Worker(_) => Role::Worker,
+            Node::Driver(_) => Role::Driver,
+            Node::Executor(_) => Role::Executor,
+            Node::Master(_) => Role::Master,
+        };
         if self.masters[m].machine.is_some() {
-            return self.master_handle(MasterEvent::Received { from: ConnectionId(link.0), message });
+            return self.master_handle(MasterEvent::Received { from: ConnectionId(link.0), role, message });
         }
         let message = from_master::Message::MasterInStandby(MasterInStandby {});
         self.send(link, Side::Listener, Message::FromMaster(message));

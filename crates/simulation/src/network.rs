@@ -267,7 +267,7 @@ impl Cluster {
         let (from, to) = (link.end(side.other()), link.end(side));
         self.note(format_args!("{from} → {to}: {}", Summary(&message)));
         match (to, message) {
-            (Node::Master(m), Message::ToMaster(message)) => self.master_received(m, id, message),
+            (Node::Master(m), Message::ToMaster(message)) => self.master_received(m, from, id, message),
             (Node::Worker(n), Message::FromMaster(m)) => self.worker_received(n, id, m),
             (Node::Driver(d), Message::FromMaster(m)) => self.driver_received(d, id, m),
             (Node::Driver(d), Message::ToDriver(m)) => self.driver_heard_executor(d, id, m),

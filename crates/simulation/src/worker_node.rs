@@ -40,6 +40,7 @@ impl Cluster {
             port: 7078,
             cores: WORKER_CORES,
             memory_mb: WORKER_MEMORY_MB,
+            incarnation: format!("worker {n} {start}").into_bytes(),
         };
         let machine = Worker::new(identity, &self.url, MasterClientConfig::default(), self.rng.draw());
         self.workers[n] =

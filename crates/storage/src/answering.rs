@@ -7,6 +7,7 @@ use std::{
     os::{fd::AsRawFd, unix::fs::FileExt},
 };
 
+use firesteel_rpc::Role;
 use nix::{
     errno::Errno,
     sys::{
@@ -41,12 +42,22 @@ pub(crate) fn keep_alive(stream: &TcpStream) -> io::Result<()> {
 /// Answers the requests of one connection. Small answers share a write while more requests are already here.
 pub(crate) struct Answering<'a> {
     stream: &'a TcpStream,
+    /// What the peer is: not everybody may ask for everything.
+    role: Role,
     out: Vec<u8>,
 }
 
+/// The peer may not ask for this.
+#[derive(Debug, thiserror::Error)]
+#[error("only the role {only} may ask for this, not {role}")]
+struct NotForRole {
+    role: Role,
+    only: Role,
+}
+
 impl<'a> Answering<'a> {
-    pub fn new(stream: &'a TcpStream) -> Self {
-        Answering { stream, out: Vec::new() }
+    pub fn new(stream: &'a TcpStream, role: Role) -> Self {
+        Answering { stream, role, out: Vec::new() }
     }
 
     /// Runs until the peer closes.
@@ -59,24 +70,15 @@ impl<'a> Answering<'a> {
             let id = match wire::read_request(&mut requests)? {
                 Some(Request::Block(id)) => id,
                 Some(Request::RemoveShuffle(shuffle)) => {
-                    match source.remove_shuffle(shuffle) {
-                        Ok(()) => self.header(Status::Unchecked, 0, 0),
-                        Err(e) => self.refuse(&e),
-                    }
+                    self.done(Role::Driver, || source.remove_shuffle(shuffle));
                     continue;
                 }
                 Some(Request::Replicate(id, level, from)) => {
-                    match source.replicate(id, level, &from) {
-                        Ok(()) => self.header(Status::Unchecked, 0, 0),
-                        Err(e) => self.refuse(&e),
-                    }
+                    self.done(Role::Executor, || source.replicate(id, level, &from));
                     continue;
                 }
                 Some(Request::Adopt(shuffle, map_task, from)) => {
-                    match source.adopt(shuffle, map_task, &from) {
-                        Ok(()) => self.header(Status::Unchecked, 0, 0),
-                        Err(e) => self.refuse(&e),
-                    }
+                    self.done(Role::Executor, || source.adopt(shuffle, map_task, &from));
                     continue;
                 }
                 None => return self.flush(),
@@ -86,6 +88,17 @@ impl<'a> Answering<'a> {
                 Ok(data) => self.send(data)?,
                 Err(e) => self.refuse(&e),
             }
+        }
+    }
+
+    /// Does what only a peer of this role may ask for, and answers whether it was done.
+    fn done<E: std::error::Error>(&mut self, only: Role, act: impl FnOnce() -> Result<(), E>) {
+        if self.role != only {
+            return self.refuse(&NotForRole { role: self.role, only });
+        }
+        match act() {
+            Ok(()) => self.header(Status::Unchecked, 0, 0),
+            Err(e) => self.refuse(&e),
         }
     }
 

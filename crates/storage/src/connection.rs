@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     net::{TcpStream, ToSocketAddrs},
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -19,6 +20,10 @@ use crate::{
     input::Input,
     wire::{self, HEADER_BYTES, Header, Status},
 };
+
+/// How long to wait before each further attempt, after a connection that stood has ended before its handshake did: where
+/// many come at once, the server closes the oldest.
+const CROWDED: [Duration; 3] = [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(250)];
 
 /// How often a wait for the peer looks whether it shall go on.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
@@ -73,16 +78,25 @@ impl Connection {
             let (address, message) = (address.to_owned(), e.to_string());
             BlockError::Connect { address, message, refused: e.kind() == io::ErrorKind::ConnectionRefused }
         };
-        let mut stream = connect(address, config.connect_timeout).map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
-        stream.set_read_timeout(Some(config.connect_timeout)).map_err(failed)?;
-        stream.set_write_timeout(Some(config.network_timeout)).map_err(failed)?;
-        blocking::open(&mut stream, wire::SERVICE, role, app_id, key).map_err(|e| match e {
-            HandshakeError::Ended(message) => {
-                BlockError::Connect { address: address.to_owned(), message, refused: false }
+        let (since, mut waits) = (Instant::now(), CROWDED.iter());
+        let stream = loop {
+            let mut stream = connect(address, config.connect_timeout).map_err(failed)?;
+            stream.set_nodelay(true).map_err(failed)?;
+            stream.set_read_timeout(Some(config.connect_timeout)).map_err(failed)?;
+            stream.set_write_timeout(Some(config.network_timeout)).map_err(failed)?;
+            match (blocking::open(&mut stream, wire::SERVICE, role, app_id, key), waits.next()) {
+                (Ok(()), _) => break stream,
+                (Err(HandshakeError::Ended(_)), Some(wait)) if since.elapsed() + *wait < config.connect_timeout => {
+                    thread::sleep(*wait);
+                }
+                (Err(HandshakeError::Ended(message)), _) => {
+                    return Err(BlockError::Connect { address: address.to_owned(), message, refused: false });
+                }
+                (Err(e), _) => {
+                    return Err(BlockError::Handshake { address: address.to_owned(), message: e.to_string() });
+                }
             }
-            e => BlockError::Handshake { address: address.to_owned(), message: e.to_string() },
-        })?;
+        };
         stream.set_read_timeout(Some(LOOK_AROUND)).map_err(failed)?;
         Ok(Connection { address: address.to_owned(), input: Input::new(stream), timeout: config.network_timeout })
     }

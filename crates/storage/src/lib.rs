@@ -16,6 +16,7 @@
 //! that opens every connection.
 
 pub mod abort;
+mod acceptor;
 mod answering;
 pub mod block_id;
 pub mod block_manager;

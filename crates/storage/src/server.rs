@@ -1,32 +1,28 @@
-//! The block server: one thread that accepts, one thread a connection that answers its requests in order.
+//! The block server: one thread that accepts and shakes hands ([`crate::acceptor`]), one thread a peer that answers its
+//! requests in order.
 //!
 //! Plain blocking threads: an answer is then one read, one `sendfile` and no hop between threads. A process has as many
-//! as it has peers that fetch from it.
+//! as it has peers that fetch from it; who has not shown who it is has none.
 
 use std::{
     collections::HashMap,
     io::{self, PipeWriter},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    os::fd::AsFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use firesteel_rpc::{
-    Role, Secret,
-    handshake::{Accepts, HandshakeError, blocking},
+    Role, Secret, SparseLog, StrangerLimits,
+    handshake::{Accepts, Identity, ServerHandshake},
 };
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::{ApplicationSources, BlockData, BlockError, BlockId, BlockSource, answering, wire};
+use crate::{ApplicationSources, BlockData, BlockError, BlockId, BlockSource, acceptor::Acceptor, answering, wire};
 
-/// An opener that has not shown who it is by then is dropped.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// More connections than this at once are refused: each costs a thread.
+/// More peers than this at once are refused: each costs a thread.
 const MAX_CONNECTIONS: usize = 4096;
 /// A connection's thread only moves bytes.
 const STACK_BYTES: usize = 256 * 1024;
@@ -47,10 +43,12 @@ enum Guests {
     OfAll { secret: Option<Secret>, sources: Arc<dyn ApplicationSources> },
 }
 
-struct Shared {
+/// What the acceptor and the connections of one server share.
+pub(crate) struct Shared {
     guests: Guests,
     stopping: AtomicBool,
     connections: Mutex<Connections>,
+    pub log: SparseLog,
 }
 
 #[derive(Default)]
@@ -72,7 +70,8 @@ impl BlockServer {
         key: Option<Secret>,
         app_id: impl Into<String>,
     ) -> io::Result<BlockServer> {
-        Self::serve(listener, Guests::Of { app_id: app_id.into(), key, source })
+        let guests = Guests::Of { app_id: app_id.into(), key, source };
+        Self::serve(listener, guests, StrangerLimits::of_this_process())
     }
 
     /// Serves on `listener` the processes of every application of which `sources` has something: each must hold the key
@@ -82,22 +81,17 @@ impl BlockServer {
         sources: Arc<dyn ApplicationSources>,
         secret: Option<Secret>,
     ) -> io::Result<BlockServer> {
-        Self::serve(listener, Guests::OfAll { secret, sources })
+        Self::serve(listener, Guests::OfAll { secret, sources }, StrangerLimits::of_this_process())
     }
 
-    fn serve(listener: TcpListener, guests: Guests) -> io::Result<BlockServer> {
+    fn serve(listener: TcpListener, guests: Guests, limits: StrangerLimits) -> io::Result<BlockServer> {
         let address = listener.local_addr()?;
-        // Whoever is ready in `poll` may have gone before `accept`.
-        listener.set_nonblocking(true)?;
         let (wake_read, wake_write) = io::pipe()?;
-        let shared = Arc::new(Shared { guests, stopping: AtomicBool::new(false), connections: Mutex::default() });
-        let acceptor = {
-            let shared = shared.clone();
-            thread::Builder::new()
-                .name("block-accept".into())
-                .stack_size(STACK_BYTES)
-                .spawn(move || accept_loop(&listener, &wake_read, &shared))?
-        };
+        let (stopping, connections) = (AtomicBool::new(false), Mutex::default());
+        let shared = Arc::new(Shared { guests, stopping, connections, log: SparseLog::new(wire::SERVICE) });
+        let acceptor = Acceptor::new(listener, wake_read, shared.clone(), limits)?;
+        let acceptor =
+            thread::Builder::new().name("block-accept".into()).stack_size(STACK_BYTES).spawn(move || acceptor.run())?;
         Ok(BlockServer { address, shared, wake: Some(wake_write), acceptor: Some(acceptor) })
     }
 
@@ -139,99 +133,68 @@ impl BlockSource for Nothing {
 }
 
 impl Shared {
+    /// Whether the server ends.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The handshake of one connection.
+    pub fn handshake(&self) -> ServerHandshake {
+        let roles = &[Role::Executor, Role::Driver];
+        let accepts = |app_id| Accepts { service: wire::SERVICE, roles, app_id };
+        match &self.guests {
+            Guests::Of { app_id, key, .. } => ServerHandshake::new(accepts(Some(app_id.clone())), key.as_ref()),
+            Guests::OfAll { secret, .. } => ServerHandshake::of_any_application(accepts(None), secret.as_ref()),
+        }
+    }
+
+    fn source(&self, guest: &Identity) -> Arc<dyn BlockSource> {
+        match &self.guests {
+            Guests::Of { source, .. } => source.clone(),
+            // Some ask for blocks of an application that has left nothing here.
+            Guests::OfAll { sources, .. } => sources.source(&guest.app_id).unwrap_or_else(|| Arc::new(Nothing)),
+        }
+    }
+
+    /// Gives a peer that has shown who it is its thread.
+    pub fn start_connection(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, guest: Identity) -> io::Result<()> {
+        stream.set_nonblocking(false)?;
+        let registered = stream.try_clone()?;
+        // Held until the thread's handle is in its place, so that the thread's end cannot come before its entry.
+        let mut connections = self.connections();
+        if connections.open.len() >= MAX_CONNECTIONS {
+            return Err(io::Error::other(format!("{MAX_CONNECTIONS} block connections are open")));
+        }
+        let number = connections.next;
+        connections.next += 1;
+        let thread = {
+            let shared = self.clone();
+            thread::Builder::new().name("block-serve".into()).stack_size(STACK_BYTES).spawn(move || {
+                if let Err(e) = serve(&stream, &guest, &shared) {
+                    tracing::debug!(%peer, error = %e, "a block connection ended");
+                }
+                shared.connections().open.remove(&number);
+            })?
+        };
+        connections.open.insert(number, Open { stream: registered, thread: Some(thread) });
+        Ok(())
+    }
+
     fn connections(&self) -> MutexGuard<'_, Connections> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn accept_loop(listener: &TcpListener, wake: &io::PipeReader, shared: &Arc<Shared>) {
-    loop {
-        let mut ready =
-            [PollFd::new(listener.as_fd(), PollFlags::POLLIN), PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut ready, PollTimeout::NONE) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(e) => return tracing::error!(error = %e, "the block server stops: it cannot wait for connections"),
-        }
-        if shared.stopping.load(Ordering::Acquire) {
-            return;
-        }
-        match listener.accept() {
-            Ok((stream, peer)) => {
-                if let Err(e) = start_connection(stream, peer, shared) {
-                    tracing::warn!(%peer, error = %e, "a block connection was refused");
-                }
-            }
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(e) => {
-                // Out of descriptors, mostly: the backlog keeps the peer waiting until some are free again.
-                tracing::warn!(error = %e, "cannot accept a block connection");
-                let mut wake_only = [PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
-                // Whatever it gives, the loop looks again.
-                let _ = poll(&mut wake_only, 100u8);
-            }
-        }
-    }
-}
-
-fn start_connection(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) -> io::Result<()> {
-    // An accepted socket does not inherit this on Linux; said all the same, the thread relies on it.
-    stream.set_nonblocking(false)?;
-    stream.set_nodelay(true)?;
-    let registered = stream.try_clone()?;
-    // Held until the thread's handle is in its place, so that the thread's end cannot come before its entry.
-    let mut connections = shared.connections();
-    if connections.open.len() >= MAX_CONNECTIONS {
-        return Err(io::Error::other(format!("{MAX_CONNECTIONS} block connections are open")));
-    }
-    let number = connections.next;
-    connections.next += 1;
-    let thread = {
-        let shared = shared.clone();
-        thread::Builder::new().name("block-serve".into()).stack_size(STACK_BYTES).spawn(move || {
-            if let Err(e) = serve(stream, &shared) {
-                tracing::debug!(%peer, error = %e, "a block connection ended");
-            }
-            shared.connections().open.remove(&number);
-        })?
-    };
-    connections.open.insert(number, Open { stream: registered, thread: Some(thread) });
-    Ok(())
-}
-
-fn serve(mut stream: TcpStream, shared: &Shared) -> Result<(), String> {
-    let told = |e: io::Error| e.to_string();
-    stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(told)?;
-    stream.set_write_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(told)?;
-    let roles = &[Role::Executor, Role::Driver, Role::Worker];
-    let accepts = |app_id| Accepts { service: wire::SERVICE, roles, app_id };
-    let accepted = match &shared.guests {
-        Guests::Of { app_id, key, source } => {
-            let accepts = accepts(Some(app_id.clone()));
-            blocking::accept(&mut stream, accepts, key.as_ref()).map(|_| Some(source.clone()))
-        }
-        Guests::OfAll { secret, sources } => {
-            let accepted = blocking::accept_any_application(&mut stream, accepts(None), secret.as_ref());
-            accepted.map(|identity| sources.source(&identity.app_id))
-        }
-    };
-    let source = match accepted {
-        Ok(Some(source)) => source,
-        // It asks for blocks of an application that has left nothing here.
-        Ok(None) => Arc::new(Nothing),
-        Err(e) => {
-            // Not for a peer that merely looked whether the port is open.
-            if !matches!(e, HandshakeError::Ended(_)) {
-                tracing::warn!(peer = ?stream.peer_addr().ok(), error = %e, "refused a block connection");
-            }
-            return Err(e.to_string());
-        }
-    };
-    // From here on the peer may be idle, or busy with what it got, as long as it lives; keep-alive finds a dead host.
-    stream.set_read_timeout(None).map_err(told)?;
-    stream.set_write_timeout(None).map_err(told)?;
-    answering::keep_alive(&stream).map_err(told)?;
-    let result = answering::Answering::new(&stream).run(source.as_ref()).map_err(told);
+fn serve(stream: &TcpStream, guest: &Identity, shared: &Shared) -> io::Result<()> {
+    // The peer may be idle, or busy with what it got, as long as it lives; keep-alive finds a dead host.
+    answering::keep_alive(stream)?;
+    let source = shared.source(guest);
+    let result = answering::Answering::new(stream, guest.role).run(source.as_ref());
     // Ends the peer's wait also while the registry still holds a descriptor; fails when the peer has closed already.
     let _ = stream.shutdown(Shutdown::Both);
     result
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use firesteel_common::{RddId, TaskId};
 use firesteel_rpc::{
     Role, Secret,
-    handshake::{Accepts, blocking},
+    handshake::{Accepting, Accepts, ServerHandshake},
 };
 use firesteel_storage::{
     Abort, BlockBuffer, BlockClient, BlockError, BlockId, BlockManager, BlockServer, ClientConfig, Retries, ScratchFile,
@@ -172,7 +172,7 @@ fn peer(behave: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> (String, A
             let number = counter.fetch_add(1, Ordering::SeqCst);
             thread::spawn(move || {
                 let accepts = Accepts { service: "firesteel.blocks", roles: &[Role::Executor], app_id: None };
-                blocking::accept(&mut stream, accepts, None).unwrap();
+                Accepting::new(ServerHandshake::new(accepts, None)).advance(&mut stream).unwrap().unwrap();
                 behave(number, stream);
             });
         }

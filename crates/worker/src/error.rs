@@ -58,6 +58,12 @@ pub enum WorkerError {
         /// Why.
         source: io::Error,
     },
+    /// This host has no random numbers to give.
+    #[error("cannot draw what masters shall know this worker by: {source}")]
+    Incarnation {
+        /// Why.
+        source: io::Error,
+    },
     /// No master will have this worker, or none can be reached.
     #[error(transparent)]
     Master(#[from] MasterError),

@@ -34,6 +34,8 @@ pub struct WorkerIdentity {
     pub cores: u32,
     /// Memory that it offers, MiB.
     pub memory_mb: u64,
+    /// By what a master knows this process: see [`firesteel_rpc::incarnation`].
+    pub incarnation: Vec<u8>,
 }
 
 /// The worker's state machine. Spark: `org.apache.spark.deploy.worker.Worker`.
@@ -172,7 +174,7 @@ impl Worker {
     }
 
     fn register(&mut self, attempt: Attempt, out: &mut Vec<WorkerEffect>) {
-        let WorkerIdentity { worker_id, host, port, cores, memory_mb } = self.identity.clone();
+        let WorkerIdentity { worker_id, host, port, cores, memory_mb, incarnation } = self.identity.clone();
         let mut executors = self.described();
         // Their end is told right after the registration: until then they are no more lost than those that run.
         executors.extend(self.unreported.iter().map(|end| ExecutorDescription {
@@ -191,6 +193,7 @@ impl Worker {
             memory_mb,
             executors,
             decommissioning: self.decommissioning,
+            incarnation,
         });
         out.push(WorkerEffect::Send { attempt, message });
     }
@@ -203,6 +206,10 @@ impl Worker {
                 if self.client.registered_with().is_some() {
                     self.registered(now, &m, out);
                 }
+            }
+            Message::RegisterWorkerFailed(m) if m.held => {
+                warn!(reason = m.reason, "the master refused the registration; trying again");
+                self.search(now, News::Held { attempt, reason: m.reason }, out);
             }
             Message::RegisterWorkerFailed(m) => self.search(now, News::Rejected { attempt, reason: m.reason }, out),
             Message::ReconnectWorker(_) => self.search(now, News::Forgotten { attempt }, out),

@@ -19,8 +19,14 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Fixture {
-        let identity =
-            WorkerIdentity { worker_id: "w".to_owned(), host: "h".to_owned(), port: 1, cores: 4, memory_mb: 1024 };
+        let identity = WorkerIdentity {
+            worker_id: "w".to_owned(),
+            host: "h".to_owned(),
+            port: 1,
+            cores: 4,
+            memory_mb: 1024,
+            incarnation: vec![7; 16],
+        };
         let url = "spark://m1:1,m2:2".parse().unwrap();
         let worker = Worker::new(identity, &url, MasterClientConfig::default(), 1);
         Fixture { worker, now: Tick::ZERO, out: Vec::new() }
@@ -137,7 +143,7 @@ fn a_master_that_refuses_stops_the_worker_with_the_reason() {
     let mut f = Fixture::new();
     f.event(WorkerEvent::Start);
     f.connect();
-    f.hear(From::RegisterWorkerFailed(RegisterWorkerFailed { reason: "no".to_owned() }));
+    f.hear(From::RegisterWorkerFailed(RegisterWorkerFailed { reason: "no".to_owned(), held: false }));
     assert!(matches!(f.out.last(), Some(WorkerEffect::GiveUp { error }) if error.to_string().contains("no")));
 }
 

@@ -77,6 +77,7 @@ pub async fn run(
         port: place.port().into(),
         cores,
         memory_mb,
+        incarnation: firesteel_rpc::incarnation::draw().map_err(|source| WorkerError::Incarnation { source })?,
     };
     info!(worker_id, cores, memory_mb, master = %config.master, "worker started");
     let (inbox, inputs) = mpsc::channel(INBOX);

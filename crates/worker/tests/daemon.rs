@@ -81,6 +81,7 @@ impl Cluster {
             app_id: String::new(),
             next_executor_id: 0,
             executor_limit: None,
+            incarnation: Vec::new(),
         }));
         let Some(From::RegisteredApplication(m)) = driver.hear().await else { panic!("not registered") };
         driver.app_id = m.app_id;

@@ -59,6 +59,8 @@ pub(super) struct MasterLink {
     url: MasterUrl,
     secret: Option<Secret>,
     application: ApplicationDescription,
+    /// By what masters know this driver when it comes back.
+    incarnation: Vec<u8>,
     app_id: Option<String>,
     next_executor_id: u32,
     executor_limit: Option<u32>,
@@ -91,6 +93,7 @@ impl MasterLink {
             url,
             secret,
             application,
+            incarnation: Vec::new(),
             app_id: None,
             next_executor_id: 0,
             executor_limit: None,
@@ -104,7 +107,13 @@ impl MasterLink {
             next_beat: None,
             news: VecDeque::new(),
         };
-        link.handle(Event::Start);
+        match firesteel_rpc::incarnation::draw() {
+            Ok(incarnation) => {
+                link.incarnation = incarnation;
+                link.handle(Event::Start);
+            }
+            Err(error) => link.fail(error.to_string()),
+        }
         link
     }
 
@@ -299,6 +308,7 @@ impl MasterLink {
             app_id: self.app_id.clone().unwrap_or_default(),
             next_executor_id: self.next_executor_id,
             executor_limit: self.executor_limit,
+            incarnation: self.incarnation.clone(),
         });
         self.registered_limit = self.executor_limit;
         self.send(message);

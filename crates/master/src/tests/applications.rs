@@ -201,10 +201,28 @@ fn a_driver_that_comes_back_in_time_keeps_its_executors_and_is_told_of_them() {
 fn another_driver_may_not_take_an_application_over() {
     let mut c = Cluster::default();
     let app = c.application(10, application(None, 512, None));
-    let other = ApplicationDescription { driver_address: "h:1".to_owned(), ..application(None, 512, None) };
-    c.say(11, register_application(other, &app));
-    assert!(says!(c.heard(11), To::RegisterApplicationFailed(_)));
-    assert_eq!(c.master.applications()[&app].connection, Some(ConnectionId(10)));
+    // All that others can know of the driver is the same.
+    let other = |m| match m {
+        to_master::Message::RegisterApplication(m) => {
+            to_master::Message::RegisterApplication(RegisterApplication { incarnation: b"other".to_vec(), ..m })
+        }
+        m => m,
+    };
+    for live in [true, false] {
+        c.say(11, other(register_application(application(None, 512, None), &app)));
+        let heard = c.heard(11);
+        assert!(
+            matches!(&heard[..], [To::RegisterApplicationFailed(m)] if m.reason.contains("another process")),
+            "{heard:?}"
+        );
+        assert_eq!(c.master.applications()[&app].connection, live.then_some(ConnectionId(10)));
+        c.close(10);
+    }
+    // The one that it belongs to may come back, even before its old stream was seen to end.
+    for connection in [12, 13] {
+        c.say(connection, register_application(application(None, 512, None), &app));
+        assert_eq!(c.master.applications()[&app].connection, Some(ConnectionId(connection)));
+    }
 }
 
 #[test]

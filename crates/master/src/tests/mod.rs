@@ -10,12 +10,13 @@ mod workers;
 use std::time::Duration;
 
 use firesteel_common::Tick;
-use firesteel_rpc::PROTOCOL_VERSION;
 use firesteel_rpc::proto::deploy::{
     ApplicationDescription, ExecutorDescription, ExecutorState, ExecutorStateChanged, LaunchExecutor,
     RegisterApplication, RegisterWorker, WorkerDecommissioning, WorkerHeartbeat, from_master, to_master,
 };
+use firesteel_rpc::{PROTOCOL_VERSION, Role};
 
+use crate::roles::role_of;
 use crate::{ConnectionId, Master, MasterEffect, MasterEvent, MasterRules};
 
 /// A master, its clock, and what it said since it was last asked.
@@ -40,7 +41,12 @@ impl Cluster {
     }
 
     fn say(&mut self, from: u64, message: to_master::Message) {
-        self.event(MasterEvent::Received { from: ConnectionId(from), message });
+        let role = role_of(&message).unwrap_or(Role::Client);
+        self.say_as(role, from, message);
+    }
+
+    fn say_as(&mut self, role: Role, from: u64, message: to_master::Message) {
+        self.event(MasterEvent::Received { from: ConnectionId(from), role, message });
     }
 
     fn close(&mut self, connection: u64) {
@@ -117,6 +123,8 @@ fn register_worker(
         memory_mb,
         executors,
         decommissioning: false,
+        // Another process for each name, as it is.
+        incarnation: id.as_bytes().to_vec(),
     })
 }
 
@@ -127,6 +135,7 @@ fn register_application(description: ApplicationDescription, app_id: &str) -> to
         app_id: app_id.to_owned(),
         next_executor_id: 0,
         executor_limit: None,
+        incarnation: b"driver".to_vec(),
     })
 }
 

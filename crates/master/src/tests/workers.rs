@@ -76,14 +76,78 @@ fn an_id_in_use_by_a_live_worker_elsewhere_is_refused() {
 }
 
 #[test]
-fn a_worker_at_the_same_address_replaces_the_old_one_whose_executors_are_lost() {
+fn two_machines_with_one_address_do_not_take_turns() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 1024);
+    c.application(10, application(None, 512, None));
+    for n in 0..10 {
+        c.say(2 + n, register_worker("new", 1, 4, 1024, Vec::new()));
+        let heard = c.heard(2 + n);
+        assert!(
+            matches!(&heard[..], [To::RegisterWorkerFailed(m)]
+                if m.held && m.reason.contains("live worker w1") && m.reason.contains("h:1")),
+            "{heard:?}"
+        );
+    }
+    assert_eq!(c.master.workers()["w1"].connection, Some(ConnectionId(1)));
+    assert_eq!(c.master.workers().len(), 1);
+}
+
+#[test]
+fn another_process_with_the_id_and_address_of_a_live_worker_is_refused() {
+    let mut c = Cluster::default();
+    c.worker(1, 4, 1024);
+    let thief = |m| match m {
+        to_master::Message::RegisterWorker(m) => {
+            to_master::Message::RegisterWorker(RegisterWorker { incarnation: b"thief".to_vec(), ..m })
+        }
+        m => m,
+    };
+    c.say(2, thief(register_worker("w1", 1, 4, 1024, Vec::new())));
+    assert!(matches!(&c.heard(2)[..], [To::RegisterWorkerFailed(m)] if m.held));
+    assert_eq!(c.master.workers()["w1"].connection, Some(ConnectionId(1)));
+    // Where the old one is gone, it is another worker.
+    c.close(1);
+    c.say(2, thief(register_worker("w1", 1, 4, 1024, Vec::new())));
+    assert!(matches!(&c.heard(2)[..], [To::RegisteredWorker(m)] if !m.duplicate));
+}
+
+#[test]
+fn who_is_no_worker_may_not_speak_as_one_and_who_is_no_driver_not_as_that() {
+    for role in [Role::Client, Role::Driver, Role::Executor] {
+        let mut c = Cluster::default();
+        c.say_as(role, 1, register_worker("w1", 1, 4, 1024, Vec::new()));
+        assert!(c.said.contains(&MasterEffect::Close { connection: ConnectionId(1) }));
+        let heard = c.heard(1);
+        assert!(
+            matches!(&heard[..], [To::RegisterWorkerFailed(m)] if !m.held && m.reason.contains(role.as_str())),
+            "{heard:?}"
+        );
+        assert!(c.master.workers().is_empty());
+    }
+    for role in [Role::Client, Role::Worker] {
+        let mut c = Cluster::default();
+        c.say_as(role, 1, register_application(application(None, 512, None), ""));
+        assert!(c.said.contains(&MasterEffect::Close { connection: ConnectionId(1) }));
+        assert!(says!(c.heard(1), To::RegisterApplicationFailed(_)));
+        assert!(c.master.applications().is_empty());
+    }
+    // A worker's stream that turns to something else is over.
+    let mut c = Cluster::default();
+    c.worker(1, 4, 1024);
+    c.say_as(Role::Worker, 1, register_application(application(None, 512, None), ""));
+    assert_eq!(c.master.workers()["w1"].connection, None);
+}
+
+#[test]
+fn a_worker_at_the_address_of_one_that_is_gone_replaces_it_and_its_executors_are_lost() {
     let mut c = Cluster::default();
     c.worker(1, 4, 1024);
     let app = c.application(10, application(None, 512, None));
     c.said.clear();
+    c.close(1);
     c.say(2, register_worker("new", 1, 4, 1024, Vec::new()));
     assert_eq!(c.master.workers().keys().collect::<Vec<_>>(), ["new"]);
-    assert!(c.said.contains(&MasterEffect::Close { connection: ConnectionId(1) }));
     let said = c.said.clone();
     assert!(matches!(&c.heard(10)[0], To::ExecutorUpdated(m)
         if m.state() == ExecutorState::Lost && m.worker_lost && m.executor_id == 0));

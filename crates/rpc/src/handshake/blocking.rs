@@ -1,4 +1,5 @@
-//! The handshake over a plain byte stream: each message with its length before it, a `u32` in little endian.
+//! The opener's side of a handshake over a plain byte stream: each message with its length before it, a `u32` in little
+//! endian.
 //!
 //! Called by the block transfer. Set the socket's read and write timeouts first: nothing here gives up by itself.
 
@@ -6,9 +7,7 @@ use std::io::{self, Read, Write};
 
 use prost::Message;
 
-use super::{
-    Accepts, ClientHandshake, ClientStep, HandshakeError, Identity, MAX_HANDSHAKE_BYTES, ServerHandshake, ServerStep,
-};
+use super::{ClientHandshake, ClientStep, HandshakeError, MAX_HANDSHAKE_BYTES};
 use crate::proto::auth::Handshake;
 use crate::{Role, Secret};
 
@@ -28,42 +27,6 @@ pub fn open(
     Ok(())
 }
 
-/// Accepts: tells the opener why when it is refused.
-pub fn accept(
-    stream: &mut (impl Read + Write),
-    accepts: Accepts,
-    key: Option<&Secret>,
-) -> Result<Identity, HandshakeError> {
-    drive(stream, ServerHandshake::new(accepts, key))
-}
-
-/// As [`accept`], for a peer of any application; it must show the key that is derived from `secret` for the one that it
-/// names.
-pub fn accept_any_application(
-    stream: &mut (impl Read + Write),
-    accepts: Accepts,
-    secret: Option<&Secret>,
-) -> Result<Identity, HandshakeError> {
-    drive(stream, ServerHandshake::of_any_application(accepts, secret))
-}
-
-fn drive(stream: &mut (impl Read + Write), mut machine: ServerHandshake) -> Result<Identity, HandshakeError> {
-    loop {
-        match machine.receive(read(stream)?) {
-            Ok(ServerStep::Send(message)) => write(stream, &message)?,
-            Ok(ServerStep::Finished { verdict, identity }) => {
-                write(stream, &verdict)?;
-                return Ok(identity);
-            }
-            Err(e) => {
-                // The refusal is a courtesy: the opener may be gone, and `e` is the error that counts.
-                let _ = write(stream, &e.refusal());
-                return Err(e);
-            }
-        }
-    }
-}
-
 fn ended(e: io::Error) -> HandshakeError {
     HandshakeError::Ended(match e.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the other side did not answer in time".to_owned(),
@@ -72,9 +35,14 @@ fn ended(e: io::Error) -> HandshakeError {
 }
 
 fn write(stream: &mut impl Write, message: &Handshake) -> Result<(), HandshakeError> {
+    stream.write_all(&framed(message)).and_then(|()| stream.flush()).map_err(ended)
+}
+
+/// A message as it goes over the stream.
+pub(super) fn framed(message: &Handshake) -> Vec<u8> {
     let mut frame = (message.encoded_len() as u32).to_le_bytes().to_vec();
     frame.extend_from_slice(&message.encode_to_vec());
-    stream.write_all(&frame).and_then(|()| stream.flush()).map_err(ended)
+    frame
 }
 
 fn read(stream: &mut impl Read) -> Result<Handshake, HandshakeError> {

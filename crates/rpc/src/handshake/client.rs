@@ -54,12 +54,14 @@ impl ClientHandshake {
                 check_terms(challenge.protocol_version, challenge.authenticated, self.key.as_ref())?;
                 check_nonce(&challenge.nonce)?;
                 self.transcript.server_nonce = challenge.nonce;
-                self.transcript.verify(Label::Server, self.key.as_ref(), &challenge.mac)?;
                 self.proved = true;
                 let mac = self.transcript.prove(Label::Client, self.key.as_ref());
                 Ok(ClientStep::Send(step(Step::Proof(Proof { mac }))))
             }
-            Some(Step::Verdict(Verdict { accepted: true, .. })) if self.proved => Ok(ClientStep::Finished),
+            Some(Step::Verdict(Verdict { accepted: true, mac, .. })) if self.proved => {
+                self.transcript.verify(Label::Server, self.key.as_ref(), &mac)?;
+                Ok(ClientStep::Finished)
+            }
             other => Err(unexpected(if self.proved { "a Verdict" } else { "a Challenge" }, Handshake { step: other })),
         }
     }

@@ -67,7 +67,9 @@ impl ServerHandshake {
             (Some(Step::Hello(hello)), None) => self.challenge(hello),
             (Some(Step::Proof(proof)), Some((transcript, identity))) => {
                 transcript.verify(Label::Client, self.key.as_ref(), &proof.mac)?;
-                let verdict = step(Step::Verdict(Verdict { accepted: true, reason: String::new() }));
+                // Only now: before it, this side's proof would be something to try guesses against.
+                let mac = transcript.prove(Label::Server, self.key.as_ref());
+                let verdict = step(Step::Verdict(Verdict { accepted: true, reason: String::new(), mac }));
                 Ok(ServerStep::Finished { verdict, identity })
             }
             (other, None) => Err(unexpected("a Hello", Handshake { step: other })),
@@ -92,7 +94,6 @@ impl ServerHandshake {
         let challenge = step(Step::Challenge(Challenge {
             protocol_version: PROTOCOL_VERSION,
             nonce: transcript.server_nonce.clone(),
-            mac: transcript.prove(Label::Server, self.key.as_ref()),
             authenticated: self.key.is_some(),
         }));
         self.challenged = Some((transcript, Identity { role, app_id: hello.app_id }));

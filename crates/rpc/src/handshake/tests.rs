@@ -68,11 +68,30 @@ fn a_server_of_all_applications_wants_the_key_of_the_one_that_is_named() {
 }
 
 #[test]
-fn different_keys_are_refused_before_the_client_has_proved_anything() {
+fn different_keys_are_refused_and_both_sides_say_so() {
     let server = ServerHandshake::new(accepts(None), key("a").as_ref());
     let played = play(SERVICE, Role::Executor, "app-1", key("b"), server);
-    assert_eq!(played.client, Err(HandshakeError::WrongSecret));
-    assert!(played.server.is_err());
+    assert_eq!(played.server, Err(HandshakeError::WrongSecret));
+    assert!(
+        matches!(&played.client, Err(HandshakeError::Refused(text)) if text.contains("secrets")),
+        "{:?}",
+        played.client
+    );
+}
+
+#[test]
+fn a_stranger_gets_nothing_that_a_guess_could_be_tried_against() {
+    let mut server = ServerHandshake::new(accepts(None), key("a").as_ref());
+    let (mut client, hello) = ClientHandshake::new(SERVICE, Role::Executor, "", key("guess").as_ref()).unwrap();
+    let Ok(ServerStep::Send(challenge)) = server.receive(hello) else { panic!("no challenge") };
+    let Some(Step::Challenge(said)) = &challenge.step else { panic!("no challenge") };
+    // The nonce is random, the rest is known to everybody: the same as from a server that has another secret.
+    let nothing = Challenge { nonce: vec![0; 32], ..said.clone() };
+    assert_eq!(nothing, Challenge { protocol_version: PROTOCOL_VERSION, nonce: vec![0; 32], authenticated: true });
+    let Ok(ClientStep::Send(proof)) = client.receive(challenge) else { panic!("no proof") };
+    let refusal = server.receive(proof).unwrap_err().refusal();
+    let Some(Step::Verdict(Verdict { accepted: false, mac, .. })) = refusal.step else { panic!("no refusal") };
+    assert!(mac.is_empty());
 }
 
 #[test]
@@ -102,17 +121,24 @@ fn a_side_without_a_key_is_refused_and_both_texts_say_what_to_set() {
 }
 
 #[test]
-fn a_server_without_a_key_cannot_pass_for_one_with_it() {
-    let (mut client, _) = ClientHandshake::new(SERVICE, Role::Executor, "", key("a").as_ref()).unwrap();
-    let challenge =
-        Challenge { protocol_version: PROTOCOL_VERSION, nonce: vec![1; 32], mac: vec![], authenticated: false };
-    assert_eq!(client.receive(step(Step::Challenge(challenge.clone()))), Err(HandshakeError::OtherHasNoSecret));
-    let (mut client, _) = ClientHandshake::new(SERVICE, Role::Executor, "", key("a").as_ref()).unwrap();
-    let challenge = Challenge { authenticated: true, ..challenge };
-    assert_eq!(client.receive(step(Step::Challenge(challenge))), Err(HandshakeError::WrongSecret));
-    let (mut client, _) = ClientHandshake::new(SERVICE, Role::Executor, "", key("a").as_ref()).unwrap();
-    let verdict = Verdict { accepted: true, reason: String::new() };
-    assert!(matches!(client.receive(step(Step::Verdict(verdict))), Err(HandshakeError::Protocol(_))));
+fn a_server_without_the_key_cannot_pass_for_one_with_it() {
+    let challenge = |authenticated| {
+        step(Step::Challenge(Challenge { protocol_version: PROTOCOL_VERSION, nonce: vec![1; 32], authenticated }))
+    };
+    let verdict = |mac| step(Step::Verdict(Verdict { accepted: true, reason: String::new(), mac }));
+    let client = || ClientHandshake::new(SERVICE, Role::Executor, "", key("a").as_ref()).unwrap().0;
+    assert_eq!(client().receive(challenge(false)), Err(HandshakeError::OtherHasNoSecret));
+    assert!(matches!(client().receive(verdict(vec![])), Err(HandshakeError::Protocol(_))));
+    for mac in [vec![], vec![0; 32]] {
+        let mut client = client();
+        client.receive(challenge(true)).unwrap();
+        assert_eq!(client.receive(verdict(mac)), Err(HandshakeError::WrongSecret));
+    }
+    let mut client = client();
+    let Ok(ClientStep::Send(Handshake { step: Some(Step::Proof(proof)) })) = client.receive(challenge(true)) else {
+        panic!("no proof")
+    };
+    assert_eq!(client.receive(verdict(proof.mac)), Err(HandshakeError::WrongSecret), "its own proof sent back");
 }
 
 #[test]
@@ -153,21 +179,25 @@ fn a_recorded_proof_does_not_open_another_connection() {
 }
 
 #[test]
-fn the_servers_own_mac_sent_back_is_no_proof() {
+fn the_proof_of_a_server_is_no_proof_of_a_client() {
+    // As sent by a server to whom the stranger has relayed a client's handshake.
     let secret = key("a");
-    let (_, hello) = ClientHandshake::new(SERVICE, Role::Executor, "", secret.as_ref()).unwrap();
+    let (mut client, hello) = ClientHandshake::new(SERVICE, Role::Executor, "", secret.as_ref()).unwrap();
     let mut server = ServerHandshake::new(accepts(None), secret.as_ref());
-    let Ok(ServerStep::Send(Handshake { step: Some(Step::Challenge(challenge)) })) = server.receive(hello) else {
-        panic!("no challenge")
-    };
-    assert_eq!(server.receive(step(Step::Proof(Proof { mac: challenge.mac }))), Err(HandshakeError::WrongSecret));
+    let Ok(ServerStep::Send(challenge)) = server.receive(hello.clone()) else { panic!("no challenge") };
+    let Ok(ClientStep::Send(proof)) = client.receive(challenge) else { panic!("no proof") };
+    let Ok(ServerStep::Finished { verdict, .. }) = server.receive(proof) else { panic!("no verdict") };
+    let Some(Step::Verdict(Verdict { mac, .. })) = verdict.step else { panic!("no verdict") };
+    let mut other = ServerHandshake::new(accepts(None), secret.as_ref());
+    other.receive(hello).unwrap();
+    assert_eq!(other.receive(step(Step::Proof(Proof { mac }))), Err(HandshakeError::WrongSecret));
 }
 
 #[test]
 fn a_proof_for_another_service_does_not_fit() {
     let server = ServerHandshake::new(accepts(None), key("a").as_ref());
     let played = play("test.Other", Role::Executor, "", key("a"), server);
-    assert_eq!(played.client, Err(HandshakeError::WrongSecret));
+    assert_eq!(played.server, Err(HandshakeError::WrongSecret));
 }
 
 #[test]
@@ -216,11 +246,15 @@ mod over_tcp {
         (client, listener.accept().unwrap().0)
     }
 
+    fn accepting(app_id: Option<&str>, key: Option<&Secret>) -> Accepting {
+        Accepting::new(ServerHandshake::new(accepts(app_id), key))
+    }
+
     #[test]
     fn both_sides_of_a_plain_stream_finish() {
         let (mut client, mut server) = pair();
         let accepting =
-            std::thread::spawn(move || blocking::accept(&mut server, accepts(Some("a")), key("k").as_ref()));
+            std::thread::spawn(move || accepting(Some("a"), key("k").as_ref()).advance(&mut server).unwrap());
         blocking::open(&mut client, SERVICE, Role::Executor, "a", key("k").as_ref()).unwrap();
         assert_eq!(accepting.join().unwrap().unwrap().app_id, "a");
     }
@@ -228,23 +262,51 @@ mod over_tcp {
     #[test]
     fn the_opener_is_told_why_it_is_refused() {
         let (mut client, mut server) = pair();
-        let accepting = std::thread::spawn(move || blocking::accept(&mut server, accepts(Some("a")), None));
-        let e = blocking::open(&mut client, SERVICE, Role::Executor, "b", None).unwrap_err();
+        let accepting = std::thread::spawn(move || accepting(Some("a"), None).advance(&mut server));
+        let e = blocking::open(&mut client, SERVICE, Role::Executor, &"b".repeat(900), None).unwrap_err();
         assert!(e.to_string().contains("application"), "{e}");
         assert!(accepting.join().unwrap().is_err());
     }
 
     #[test]
-    fn a_silent_or_foreign_peer_is_an_error() {
-        let (client, mut server) = pair();
-        server.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        let e = blocking::accept(&mut server, accepts(None), None).unwrap_err();
+    fn an_opener_whose_accepter_is_silent_gives_up() {
+        let (mut client, _server) = pair();
+        client.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let e = blocking::open(&mut client, SERVICE, Role::Executor, "a", None).unwrap_err();
         assert!(e.to_string().contains("did not answer in time"), "{e}");
-        drop(client);
+    }
 
+    #[test]
+    fn what_comes_byte_by_byte_waits_without_holding_anything_up() {
         let (mut client, mut server) = pair();
-        client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-        let e = blocking::accept(&mut server, accepts(None), None).unwrap_err();
-        assert!(matches!(e, HandshakeError::Protocol(_)), "{e}");
+        server.set_nonblocking(true).unwrap();
+        let mut accepting = accepting(None, None);
+        assert_eq!(accepting.advance(&mut server).unwrap(), None);
+        let (mut machine, hello) = ClientHandshake::new(SERVICE, Role::Executor, "a", None).unwrap();
+        for byte in blocking::framed(&hello) {
+            client.write_all(&[byte]).unwrap();
+            assert_eq!(accepting.advance(&mut server).unwrap(), None);
+        }
+        // Loopback: what was written is there.
+        let mut answer = [0; 1024];
+        let n = std::io::Read::read(&mut client, &mut answer).unwrap();
+        let challenge = prost::Message::decode(&answer[4..n]).unwrap();
+        let Ok(ClientStep::Send(proof)) = machine.receive(challenge) else { panic!("no proof") };
+        // What follows the last message is not the handshake's.
+        client.write_all(&[blocking::framed(&proof), b"next".to_vec()].concat()).unwrap();
+        assert_eq!(accepting.advance(&mut server).unwrap().unwrap().role, Role::Executor);
+        let mut next = [0; 4];
+        std::io::Read::read_exact(&mut server, &mut next).unwrap();
+        assert_eq!(&next, b"next");
+    }
+
+    #[test]
+    fn a_foreign_or_too_long_message_is_an_error_before_it_is_read() {
+        for first in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0, 0, 0, 0], &[1, 4, 0, 0]] {
+            let (mut client, mut server) = pair();
+            client.write_all(first).unwrap();
+            let e = accepting(None, None).advance(&mut server).unwrap_err();
+            assert!(matches!(e, HandshakeError::Protocol(_)), "{e}");
+        }
     }
 }

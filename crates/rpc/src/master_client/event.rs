@@ -49,6 +49,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// `RegisterWorkerFailed` arrived because a live worker has our id or address.
+    Held {
+        /// Over which connection.
+        attempt: Attempt,
+        /// Who has it.
+        reason: String,
+    },
     /// `ReconnectWorker` arrived: the master does not know us (any more).
     Forgotten {
         /// Over which connection.

@@ -201,6 +201,25 @@ fn a_rejection_is_the_end_and_says_why() {
 }
 
 #[test]
+fn a_place_that_another_holds_is_asked_for_again_for_a_while() {
+    let client = MasterClient::new(&"spark://a:1".parse().unwrap(), MasterClientConfig::default(), 7);
+    let mut run = Run { client, now: Tick::ZERO, out: Vec::new() };
+    run.event(Event::Start);
+    let held = |attempt| Event::Held { attempt: Attempt(attempt), reason: "h:1 is worker w1's".into() };
+    for attempt in 1..HELD {
+        run.connect();
+        assert_eq!(run.event(held(attempt.into())), [Effect::Disconnect { attempt: Attempt(attempt.into()) }]);
+        assert_eq!(run.wake(), [connect(u64::from(attempt) + 1, "a:1")]);
+    }
+    run.connect();
+    let effects = run.event(held(HELD.into()));
+    let [Effect::Disconnect { .. }, Effect::GiveUp { error }] = &effects[..] else { panic!("{effects:?}") };
+    assert!(error.to_string().contains("h:1 is worker w1's"), "{error}");
+    // Long enough for a master to have seen that a host is gone.
+    assert!(run.now >= Tick::ZERO + Duration::from_secs(60), "{:?}", run.now);
+}
+
+#[test]
 fn when_every_master_refuses_for_good_no_further_round_is_tried() {
     let mut run = Run::new("spark://a:1,b:2");
     run.event(Event::Start);

@@ -19,6 +19,11 @@ use crate::error::chain;
 use crate::handshake::{ClientHandshake, ClientStep, HandshakeError};
 use crate::{MAX_MESSAGE_BYTES, Role, RpcError, Secret};
 
+/// How long to wait before each further attempt, after a connection that stood has ended before its handshake did: where
+/// many come at once, the accepter closes the oldest.
+const CROWDED: [Duration; 4] =
+    [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(250), Duration::from_millis(1000)];
+
 /// Connects to the service `S` at `addr` (`host:port`) and passes the handshake, all within `timeout`.
 pub async fn connect<S: Service>(
     addr: &str,
@@ -27,8 +32,18 @@ pub async fn connect<S: Service>(
     key: Option<&Secret>,
     timeout: Duration,
 ) -> Result<Duplex<S::ToClient, S::ToServer>, RpcError> {
-    let attempt = attempt::<S>(addr, role, app_id, key, timeout);
-    match tokio::time::timeout(timeout, attempt).await {
+    let attempts = async {
+        let mut waits = CROWDED.iter();
+        loop {
+            match (attempt::<S>(addr, role, app_id, key, timeout).await, waits.next()) {
+                (Err(RpcError::Handshake { source: HandshakeError::Ended(_), .. }), Some(wait)) => {
+                    tokio::time::sleep(*wait).await;
+                }
+                (result, _) => return result,
+            }
+        }
+    };
+    match tokio::time::timeout(timeout, attempts).await {
         Ok(result) => result,
         Err(_) => Err(RpcError::Timeout { addr: addr.to_owned(), after: timeout }),
     }
@@ -51,13 +66,13 @@ async fn attempt<S: Service>(
     tx.send(S::ToServer::from_handshake(hello)).map_err(sent)?;
 
     let mut grpc = tonic::client::Grpc::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let refused = |reason: String| RpcError::Connect { addr: addr.to_owned(), reason };
-    grpc.ready().await.map_err(|e| refused(chain(&e)))?;
+    let lost = |reason: String| failed(HandshakeError::Ended(reason));
+    grpc.ready().await.map_err(|e| lost(chain(&e)))?;
     let outbound = Outbound::new(queued, link.clone());
     let response = grpc
         .streaming(tonic::Request::new(outbound), PathAndQuery::from_static(S::PATH), FrameCodec::<S::ToServer>::new())
         .await
-        .map_err(|status| refused(status.message().to_owned()))?;
+        .map_err(|status| lost(status.message().to_owned()))?;
     let mut inbound = response.into_inner();
     if let Err(e) = shake(machine, &mut inbound, &tx).await {
         link.end(Phase::Closed, e.to_string());

@@ -12,10 +12,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tonic::codegen::{BoxFuture, StdError, http};
 use tonic::server::{NamedService, StreamingService};
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::arrivals::Arrivals;
 use super::codec::FrameCodec;
+use super::door::{Badge, Door};
 use super::duplex::{Duplex, Peer, Sender};
 use super::link::{Link, Phase};
 use super::outbound::Outbound;
@@ -25,8 +26,11 @@ use crate::error::chain;
 use crate::handshake::{Accepts, HandshakeError, Identity, ServerHandshake, ServerStep};
 use crate::{MAX_MESSAGE_BYTES, RpcError, Secret};
 
-/// Streams of one HTTP/2 connection; ours use one.
-const STREAMS_PER_CONNECTION: u32 = 8;
+/// Streams of one HTTP/2 connection at a time: one is what our clients open.
+const STREAMS_PER_CONNECTION: u32 = 1;
+
+/// Bound on the headers of a request, as HTTP/2 counts them; those of our clients take some 500 bytes.
+const HEADER_BYTES: u32 = 8 << 10;
 
 /// Serves `S` on `listener` until `shutdown` completes; then what is queued is sent and every connection closed.
 /// With `app_id`, only peers of that application come in. `on_peer` is called, on a task of the runtime, once for
@@ -44,20 +48,21 @@ pub async fn serve<S: Service>(
     let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
     let stopping = watch::Sender::new(false);
     let accepts = Accepts { service: S::NAME, roles: S::CLIENTS, app_id };
-    let shared = Arc::new(Shared { accepts, key, on_peer, stopping: stopping.subscribe() });
+    let door = Arc::new(Door::new(S::NAME));
+    let shared = Arc::new(Shared { accepts, key, on_peer, door: door.clone(), stopping: stopping.subscribe() });
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(2 * WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .http2_max_header_list_size(HEADER_BYTES)
         .add_service(Acceptor::<S, _> { shared, service: PhantomData });
     let mut stopped = stopping.subscribe();
-    let served =
-        server.serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
-            shutdown.await;
-            stopping.send_replace(true);
-        });
+    let served = server.serve_with_incoming_shutdown(Arrivals::new(listener, door), async move {
+        shutdown.await;
+        stopping.send_replace(true);
+    });
     let overdue = async {
         if stopped.wait_for(|stop| *stop).await.is_err() {
             std::future::pending::<()>().await;
@@ -75,6 +80,7 @@ struct Shared<F> {
     accepts: Accepts,
     key: Option<Secret>,
     on_peer: F,
+    door: Arc<Door>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -135,26 +141,37 @@ where
     type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
-        let addr = request.remote_addr().map_or_else(|| "an unknown address".to_owned(), |addr| addr.to_string());
-        let link = Arc::new(Link::new(addr));
+        let Some(badge) = request.extensions().get::<Badge>().cloned() else {
+            return ready(Err(Status::internal("the connection has no place at the door")));
+        };
+        let link = Arc::new(Link::new(badge.addr().to_string()));
         let (queue, queued) = mpsc::channel(QUEUE_MESSAGES);
         let outbound = Outbound::new(queued, link.clone());
         let tx = Sender::new(queue, link.clone());
-        tokio::spawn(run::<S, F>(self.shared.clone(), request.into_inner(), tx, link));
+        let (shared, inbound) = (self.shared.clone(), request.into_inner());
+        tokio::spawn(async move {
+            run::<S, F>(shared, inbound, tx, link, &badge).await;
+            badge.over();
+        });
         ready(Ok(Response::new(outbound.map(Ok))))
     }
 }
 
-/// One connection, from its first frame to its end.
-async fn run<S, F>(shared: Arc<Shared<F>>, mut inbound: Streaming<Bytes>, tx: Sender<S::ToClient>, link: Arc<Link>)
-where
+/// One stream, from its first frame to its end.
+async fn run<S, F>(
+    shared: Arc<Shared<F>>,
+    mut inbound: Streaming<Bytes>,
+    tx: Sender<S::ToClient>,
+    link: Arc<Link>,
+    badge: &Badge,
+) where
     S: Service,
     F: Fn(Duplex<S::ToServer, S::ToClient>) + Send + Sync + 'static,
 {
     let mut stopping = shared.stopping.clone();
     let machine = ServerHandshake::new(shared.accepts.clone(), shared.key.as_ref());
     let shaken = tokio::select! {
-        shaken = tokio::time::timeout(HANDSHAKE, shake(machine, &mut inbound, &tx)) => shaken,
+        shaken = tokio::time::timeout(badge.patience(), shake(machine, &mut inbound, &tx, badge)) => shaken,
         _ = stopping.wait_for(|stop| *stop) => Ok(Err(HandshakeError::Ended("the server is shutting down".to_owned()))),
     };
     let failure = match shaken {
@@ -176,7 +193,7 @@ where
     if *stopping.borrow() {
         tracing::debug!(addr = %link.addr, service = S::NAME, "closed a new connection: the server is shutting down");
     } else {
-        tracing::warn!(addr = %link.addr, service = S::NAME, error = %failure, "refused a connection");
+        shared.door.log.refused(&link.addr, &failure);
     }
     // The refusal is a courtesy to a peer that may be gone already.
     let _ = tx.send(S::ToClient::from_handshake(failure.refusal()));
@@ -187,12 +204,16 @@ async fn shake<M: WireMessage>(
     mut machine: ServerHandshake,
     inbound: &mut Streaming<Bytes>,
     tx: &Sender<M>,
+    badge: &Badge,
 ) -> Result<Identity, HandshakeError> {
     let send = |message| tx.send(M::from_handshake(message)).map_err(|e| HandshakeError::Ended(e.to_string()));
     loop {
         match machine.receive(next_step(inbound).await?)? {
             ServerStep::Send(message) => send(message)?,
             ServerStep::Finished { verdict, identity } => {
+                if !badge.pass() {
+                    return Err(HandshakeError::Ended("others wanted its place before it was through".to_owned()));
+                }
                 send(verdict)?;
                 return Ok(identity);
             }
