@@ -30,7 +30,9 @@ fn a_worker_of_another_protocol_version_is_refused_with_both_versions() {
     };
     c.say(1, to_master::Message::RegisterWorker(m));
     let heard = c.heard(1);
-    assert!(matches!(&heard[..], [To::RegisterWorkerFailed(m)] if m.reason.contains("999") && m.reason.contains('1')));
+    assert!(
+        matches!(&heard[..], [To::RegisterWorkerFailed(m)] if m.reason.contains("999") && m.reason.contains(&firesteel_rpc::PROTOCOL_VERSION.to_string()))
+    );
 }
 
 #[test]
@@ -80,7 +82,7 @@ fn two_machines_with_one_address_do_not_take_turns() {
     let mut c = Cluster::default();
     c.worker(1, 4, 1024);
     c.application(10, application(None, 512, None));
-    for n in 0..10 {
+    for n in 0..5 {
         c.say(2 + n, register_worker("new", 1, 4, 1024, Vec::new()));
         let heard = c.heard(2 + n);
         assert!(
