@@ -254,7 +254,7 @@ async fn what_a_connection_may_send_before_its_handshake_is_little() {
     let mut stream = tokio::net::TcpStream::connect(&served.addr).await.unwrap();
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     // Small frames that HTTP/2 allows without end: the server reads and answers each.
-    let ping = b"\0\0\x08\x06\0\0\0\0\012345678";
+    let ping = b"\0\0\x08\x06\0\0\0\0\x0012345678";
     let mut sent = 0;
     let pings = async {
         while stream.write_all(ping).await.is_ok() {
