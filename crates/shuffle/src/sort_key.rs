@@ -1,4 +1,4 @@
-//! The order of keys in sorts. As `Ord`, but floats have it too.
+//! The order of keys in sorts. As `Ord`, but floats have it too, the order that Java's `Double.compare` gives them.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -6,7 +6,8 @@ use std::{
     sync::Arc,
 };
 
-/// A key that can be sorted by. Floats are ordered by `total_cmp`: every NaN has its place.
+/// A key that can be sorted by. Floats are ordered as Spark orders them: `-0.0` before `0.0`, every NaN equal to every
+/// other and after infinity, also one that was computed and has the sign bit set, as `0.0 / 0.0` has on x86.
 pub trait SortKey {
     /// Compares two keys; a total order.
     fn cmp_key(&self, other: &Self) -> Ordering;
@@ -36,12 +37,12 @@ fn first_bytes(bytes: &[u8]) -> u64 {
     }
 }
 
-macro_rules! by {
-    ($cmp:ident: $($t:ty => $prefix:expr),* $(,)?) => {$(
+macro_rules! by_ord {
+    ($($t:ty => $prefix:expr),* $(,)?) => {$(
         impl SortKey for $t {
             #[inline]
             fn cmp_key(&self, other: &Self) -> Ordering {
-                self.$cmp(other)
+                self.cmp(other)
             }
 
             #[inline]
@@ -55,7 +56,7 @@ macro_rules! by {
 
 const SIGN: u64 = 1 << 63;
 
-by!(cmp:
+by_ord!(
     i8 => |x| i64::from(*x) as u64 ^ SIGN,
     i16 => |x| i64::from(*x) as u64 ^ SIGN,
     i32 => |x| i64::from(*x) as u64 ^ SIGN,
@@ -75,18 +76,26 @@ by!(cmp:
     () => |_| 0,
     std::time::Duration => |x| x.as_secs(),
 );
-by!(total_cmp:
-    // Negative ones fall as their bits rise.
-    f64 => |x| {
-        let bits = x.to_bits();
-        if bits & SIGN == 0 { bits | SIGN } else { !bits }
-    },
-    // Not by way of f64, which changes some NaNs.
-    f32 => |x| {
-        let bits = x.to_bits();
-        u64::from(if bits >> 31 == 0 { bits | 1 << 31 } else { !bits })
-    },
-);
+/// The bits of a float, so that they rise with it as unsigned numbers. Every NaN has those of the positive quiet one.
+macro_rules! floats {
+    ($($t:ty, $bits:ty);+ $(;)?) => {$(
+        impl SortKey for $t {
+            #[inline]
+            fn cmp_key(&self, other: &Self) -> Ordering {
+                self.prefix().cmp(&other.prefix())
+            }
+
+            #[inline]
+            fn prefix(&self) -> u64 {
+                const SIGN: $bits = 1 << (<$bits>::BITS - 1);
+                let bits = if self.is_nan() { <$t>::NAN.to_bits() & !SIGN } else { self.to_bits() };
+                // Negative ones fall as their bits rise.
+                u64::from(if bits & SIGN == 0 { bits | SIGN } else { !bits })
+            }
+        }
+    )+};
+}
+floats!(f64, u64; f32, u32);
 
 impl SortKey for u8 {
     #[inline]
@@ -214,6 +223,8 @@ tuples!(A.0, B.1, C.2, D.3, E.4, F.5);
 
 #[cfg(test)]
 mod tests {
+    use std::hint::black_box;
+
     use super::*;
 
     #[test]
@@ -224,12 +235,31 @@ mod tests {
         assert!(Reverse(1).cmp_key(&Reverse(2)).is_gt());
     }
 
+    /// What x86 gives for `0.0 / 0.0`, and others.
+    fn nans() -> [f64; 4] {
+        [f64::NAN, -f64::NAN, black_box(0.0) / black_box(0.0), f64::from_bits(0x7ff0_0000_0000_0001)]
+    }
+
     #[test]
-    fn floats_have_a_total_order() {
-        let mut v = [f64::NAN, 1.0, -0.0, 0.0, f64::NEG_INFINITY];
+    fn floats_have_the_order_of_javas_compare() {
+        let mut v = [f64::NAN, 1.0, 0.0, -f64::NAN, f64::INFINITY, -0.0, f64::NEG_INFINITY, -1.0];
         v.sort_by(SortKey::cmp_key);
-        assert_eq!(v[0], f64::NEG_INFINITY);
-        assert!(v[1].is_sign_negative() && v[2].is_sign_positive() && v[4].is_nan());
+        assert_eq!(v[..6], [f64::NEG_INFINITY, -1.0, -0.0, 0.0, 1.0, f64::INFINITY]);
+        assert!(v[2].is_sign_negative() && v[3].is_sign_positive() && v[6].is_nan() && v[7].is_nan());
+    }
+
+    #[test]
+    fn every_nan_is_equal_to_every_other_and_the_largest_also_inside_of_other_keys() {
+        for a in nans() {
+            for b in nans() {
+                assert!(a.cmp_key(&b).is_eq() && (a as f32).cmp_key(&(b as f32)).is_eq());
+                assert!((a, 1).cmp_key(&(b, 2)).is_lt() && Some(a).cmp_key(&Some(b)).is_eq());
+                assert!(vec![a, 1.0].cmp_key(&vec![b, 0.0]).is_gt() && [a].cmp_key(&[b]).is_eq());
+                assert!(Reverse(a).cmp_key(&Reverse(b)).is_eq() && Box::new(a).cmp_key(&Box::new(b)).is_eq());
+            }
+            assert!(a.cmp_key(&f64::INFINITY).is_gt() && (a as f32).cmp_key(&f32::INFINITY).is_gt());
+            assert!(Reverse(a).cmp_key(&Reverse(f64::MAX)).is_lt() && Some(a).cmp_key(&None).is_gt());
+        }
     }
 
     fn follows<T: SortKey + std::fmt::Debug>(mut keys: Vec<T>) {
@@ -250,8 +280,8 @@ mod tests {
             follows(b);
             follows(c);
             follows(d);
-            follows(e.into_iter().chain([f64::NAN, -f64::NAN, 0.0, -0.0]).collect());
-            follows(f.into_iter().chain([f32::NAN, -f32::NAN, 0.0, -0.0]).collect());
+            follows(e.into_iter().chain([f64::NAN, -f64::NAN, f64::INFINITY, 0.0, -0.0]).collect());
+            follows(f.into_iter().chain([f32::NAN, -f32::NAN, f32::INFINITY, 0.0, -0.0]).collect());
             follows(g);
             follows(h);
             follows(i);

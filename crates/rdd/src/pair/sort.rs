@@ -91,7 +91,8 @@ fn sample<K: Data, V: Data>(size: usize, seed: u32, mut input: Stream<(K, V)>) -
 
 impl<K: Data + SortKey, V: Data> Rdd<(K, V)> {
     /// The pairs in the order of their keys, partition after partition, in as many partitions as there are. Runs a job
-    /// at once that samples the keys, as Spark does. Floats are ordered by `total_cmp`.
+    /// at once that samples the keys, as Spark does. Floats are ordered as by Java's
+    /// `Double.compare`: every NaN comes last.
     ///
     /// # Errors
     /// When the sampling job fails.
