@@ -58,7 +58,8 @@ fn command(pid: u32) -> String {
     String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).replace('\0', " ")
 }
 
-/// What should have gone with executors and drivers: all but logs, the lock of a worker and what is installed.
+/// What should have gone with executors and drivers: all but logs and the record of whose they are, the lock of a worker and
+/// what is installed.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut todo: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
@@ -68,7 +69,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(&path) else { continue };
         for path in entries.filter_map(|e| Some(e.ok()?.path())) {
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            if path.is_dir() && name != ".binaries" {
+            if path.is_dir() && name != ".binaries" && name != ".applications" {
                 todo.push(path);
             } else if !path.is_dir() && !["stdout", "stderr", ".lock"].contains(&name) {
                 found.push(path);
