@@ -181,3 +181,44 @@ fn of_several_local_directories_one_that_fails_is_skipped() {
     let sc = cluster.context().build().unwrap();
     assert_eq!(sc.range_n(0..1000u64, 4).map(|x| (x % 10, x)).reduce_by_key_n(2, |a, b| a + b).count().unwrap(), 10);
 }
+
+#[test]
+fn what_a_full_local_directory_does_not_take_goes_to_the_other_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, good) = (SmallDisk::mount(dir.path(), 1), dir.path().join("good"));
+    let cluster = Cluster::configured(1, 2, &format!("spark.local.dir {},{}\n", disk.0.display(), good.display()));
+    let sc = cluster.context().set("spark.task.maxFailures", 1).build().unwrap();
+    // What map tasks write at their end, and what one spills before.
+    for (records, maps) in [(8_000u64, 4), (150_000, 1)] {
+        let pairs = sc.range_n(0..records, maps).map(|x| (x, noise(x))).partition_by(HashPartitioner::new(2));
+        assert_eq!(pairs.count().unwrap(), records);
+    }
+    // A kept partition goes on in the other one.
+    let kept = sc.range_n(0..8_000u64, 4).map(noise).persist(StorageLevel::DISK_ONLY);
+    assert_eq!((kept.count().unwrap(), kept.count().unwrap()), (8_000, 8_000));
+    drop(kept);
+    sc.stop();
+    wait_for("the end of all files", || disk.files().is_empty().then_some(()));
+}
+
+#[test]
+fn local_and_work_directories_that_somebody_removes_are_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let local = dir.path().join("local");
+    let cluster = Cluster::configured(1, 2, &format!("spark.local.dir {}\n", local.display()));
+    let sums = |sc: &Context| sc.range_n(0..1000u64, 4).map(|x| (x % 10, x)).reduce_by_key_n(2, |a, b| a + b);
+    let sc = cluster.context().set("spark.cores.max", 1).build().unwrap();
+    let before = sums(&sc);
+    assert_eq!(before.count().unwrap(), 10);
+    fs::remove_dir_all(&local).unwrap();
+    assert_eq!((sums(&sc).count().unwrap(), before.count().unwrap()), (10, 10));
+    fs::remove_dir_all(cluster.dir.path().join("work-0")).unwrap();
+    assert_eq!(sums(&sc).count().unwrap(), 10);
+    let another = cluster.context().set("spark.cores.max", 1).build().unwrap();
+    assert_eq!(sums(&another).count().unwrap(), 10, "its executor has a directory");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&local).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700);
+    drop(before);
+    another.stop();
+    sc.stop();
+}

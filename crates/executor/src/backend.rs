@@ -23,10 +23,10 @@ use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::proto::deploy::{ExecutorLaunch, Parting};
 use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_driver, to_executor::Message};
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, bind::bind_one_of, bind::host_port, connect_driver};
-use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
+use firesteel_shuffle::{ShuffleConfig, ShuffleError, ShuffleManager};
 use firesteel_storage::{
-    BlockClient, BlockManager, BlockNetwork, BlockServer, BroadcastFetcher, ClientConfig, MemoryConfig, MemoryManager,
-    Retries,
+    BlockClient, BlockManager, BlockNetwork, BlockServer, BroadcastFetcher, ClientConfig, LocalDirs, MemoryConfig,
+    MemoryManager, Retries, local_dirs::make_private,
 };
 use prost::Message as _;
 
@@ -40,6 +40,9 @@ const REGISTRATION: Duration = Duration::from_secs(60);
 
 /// Tells the worker that the driver has accepted this executor; what happens from then on is the application's doing.
 const REGISTERED: u8 = b'\n';
+
+/// The last parts of a local directory are the worker's, the application's and the executor's: all this user's.
+const OWN_DIRS: usize = 3;
 
 /// Threads for messages. Tasks have their own, so the driver is heard and answered however busy they are.
 const MESSAGE_THREADS: usize = 2;
@@ -220,9 +223,9 @@ fn configure(
     let (fraction, storage) = (conf.get(&keys::MEMORY_FRACTION)?, conf.get(&keys::MEMORY_STORAGE_FRACTION)?);
     let memory = MemoryConfig::of_process(launch.memory_mb << 20, fraction, storage);
     let shuffle = shuffle_config(launch, &conf)?.reading(&conf, memory.total_bytes, launch.cores)?;
-    let shuffle = Arc::new(ShuffleManager::new(shuffle, client.clone())?);
-    let dirs: Vec<PathBuf> = launch.local_dirs.iter().map(PathBuf::from).collect();
-    let blocks = Arc::new(BlockManager::with_disk(MemoryManager::new(memory), &dirs));
+    let dirs = LocalDirs::made_by(shuffle.dirs.clone(), |dir| make_private(dir, OWN_DIRS)).open::<ShuffleError>()?;
+    let shuffle = Arc::new(ShuffleManager::within(dirs.clone(), shuffle, client.clone()));
+    let blocks = Arc::new(BlockManager::within(MemoryManager::new(memory), dirs));
     // A kept partition can be computed, so nobody waits for it either.
     blocks.set_network(BlockNetwork::new(impatient.clone(), block_address.clone()));
     blocks.set_shuffle_source(shuffle.clone());

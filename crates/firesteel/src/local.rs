@@ -19,7 +19,7 @@ use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::{Role, proto::executor as proto};
 use firesteel_scheduler::SchedulerConfig;
 use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
-use firesteel_storage::{BlockClient, BlockId, BlockManager, MemoryConfig, MemoryManager};
+use firesteel_storage::{BlockClient, BlockId, BlockManager, LocalDirs, MemoryConfig, MemoryManager};
 
 use crate::{
     Error, Result,
@@ -36,7 +36,8 @@ const EXECUTOR: ExecutorId = ExecutorId(0);
 struct Local {
     app_id: String,
     services: Option<Arc<TaskServices>>,
-    scratch: Vec<Scratch>,
+    dirs: Arc<LocalDirs>,
+    scratch: Vec<Arc<Scratch>>,
 }
 
 impl Backend for Local {
@@ -47,6 +48,7 @@ impl Backend for Local {
     fn stop(&mut self) {
         // A task that has not ended yet may hold the services; its files go with the directories.
         self.services = None;
+        self.dirs.close();
         self.scratch.clear();
     }
 }
@@ -84,16 +86,16 @@ pub fn start(
     cores: &Arc<AtomicU32>,
 ) -> Result<(Driver, Box<dyn Backend>)> {
     let task_cpus = config.task_cpus.max(1);
-    let scratch = Scratch::of_dirs(&local_dirs(conf)?)?;
+    let scratch: Vec<Arc<Scratch>> = Scratch::of_dirs(&local_dirs(conf)?)?.into_iter().map(Arc::new).collect();
     let (fraction, storage) = (get(conf, &keys::MEMORY_FRACTION)?, get(conf, &keys::MEMORY_STORAGE_FRACTION)?);
     let memory = MemoryConfig::of_process(get(conf, &keys::DRIVER_MEMORY)?.0, fraction, storage);
     let pool_bytes = memory.total_bytes;
-    let dirs: Vec<PathBuf> = scratch.iter().map(|s| s.path().to_owned()).collect();
-    let blocks = Arc::new(BlockManager::with_disk(MemoryManager::new(memory), &dirs));
+    let dirs = Arc::new(Scratch::local_dirs(&scratch));
+    let blocks = Arc::new(BlockManager::within(MemoryManager::new(memory), dirs.clone()));
     let client = BlockClient::new(None, "local", Role::Executor);
-    let shuffle = shuffle_config(conf, dirs)?.reading(conf, pool_bytes, threads);
-    let shuffle = ShuffleManager::new(shuffle.map_err(|e| Error::Start(e.to_string()))?, client.clone());
-    let shuffle = Arc::new(shuffle.map_err(|e| Error::Start(e.to_string()))?);
+    let shuffle = shuffle_config(conf, dirs.dirs().to_vec())?.reading(conf, pool_bytes, threads);
+    let shuffle = shuffle.map_err(|e| Error::Start(e.to_string()))?;
+    let shuffle = Arc::new(ShuffleManager::within(dirs.clone(), shuffle, client.clone()));
     let broadcasts = BroadcastValues::in_process();
     let services = Arc::new(TaskServices { blocks: blocks.clone(), shuffle, broadcasts: broadcasts.clone() });
 
@@ -132,7 +134,7 @@ pub fn start(
     };
     driver.messages.send(connected).map_err(|_| Error::Stopped)?;
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
-    let local = Local { app_id: format!("local-{started}"), services: Some(services), scratch };
+    let local = Local { app_id: format!("local-{started}"), services: Some(services), dirs, scratch };
     Ok((driver, Box::new(local)))
 }
 

@@ -4,12 +4,18 @@
 //! what a killed process left is gone with the next start.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, DirBuilder, File, TryLockError},
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
+
+use firesteel_storage::LocalDirs;
 
 use crate::{Error, Result};
 
@@ -19,37 +25,41 @@ const LOCK: &str = "lock";
 /// A directory of one Context; dropping it removes it.
 pub struct Scratch {
     path: PathBuf,
-    _lock: File,
+    lock: Mutex<File>,
 }
 
 impl Scratch {
     /// Makes a directory below `parent`.
     pub fn new(parent: &Path) -> Result<Scratch> {
         remove_abandoned(parent);
-        // The time, as processes of several containers may have one pid and one directory.
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
-        let unique = format!("{}-{nanos:x}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let (fresh, path) = (parent.join(format!(".firesteel-new-{unique}")), parent.join(format!("{PREFIX}{unique}")));
-        let make = || -> io::Result<File> {
-            fs::create_dir_all(&fresh)?;
-            let lock = File::create(fresh.join(LOCK))?;
-            lock.lock()?;
-            // Others see the directory only when its lock is held.
-            fs::rename(&fresh, &path)?;
-            Ok(lock)
-        };
-        let lock = make().map_err(|e| {
-            // Without descriptors, say, there is a directory and no lock in it. That it cannot be made is what is told.
-            let _ = fs::remove_file(fresh.join(LOCK));
-            let _ = fs::remove_dir(&fresh);
+        let path = parent.join(format!("{PREFIX}{}", unique()));
+        let lock = make(&path).map_err(|e| {
             Error::Start(format!(
                 "cannot make a local directory in {}: {e}; name another with \
              spark.local.dir",
                 parent.display()
             ))
         })?;
-        Ok(Scratch { path, _lock: lock })
+        Ok(Scratch { path, lock: Mutex::new(lock) })
+    }
+
+    /// Makes it again, if somebody has removed it.
+    fn make_again(&self) -> io::Result<()> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if !fs::exists(&self.path)? {
+            *lock = make(&self.path)?;
+        }
+        Ok(())
+    }
+
+    /// What is written to them. They are made again as long as they have their owner.
+    pub fn local_dirs(all: &[Arc<Scratch>]) -> LocalDirs {
+        let owned: Vec<Weak<Scratch>> = all.iter().map(Arc::downgrade).collect();
+        let paths = all.iter().map(|scratch| scratch.path.clone()).collect();
+        LocalDirs::made_by(paths, move |dir| {
+            let found = owned.iter().filter_map(Weak::upgrade).find(|scratch| scratch.path == dir);
+            found.ok_or(io::ErrorKind::NotFound)?.make_again()
+        })
     }
 
     /// Makes one below each of `parents`. Those where it cannot be made are left out, unless there is no other.
@@ -72,6 +82,31 @@ impl Scratch {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// A name that no other process of this host, and no other Context of this one, takes.
+fn unique() -> String {
+    // The time, as processes of several containers may have one pid and one directory.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+    format!("{}-{nanos:x}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Makes the directory, for this user alone. Others see it only when its lock is held.
+fn make(path: &Path) -> io::Result<File> {
+    let fresh = path.with_file_name(format!(".firesteel-new-{}", unique()));
+    DirBuilder::new().recursive(true).mode(0o700).create(&fresh)?;
+    let made = || {
+        let lock = File::create(fresh.join(LOCK))?;
+        lock.lock()?;
+        fs::rename(&fresh, path)?;
+        Ok(lock)
+    };
+    made().inspect_err(|_| {
+        // Without descriptors, say, there is a directory and no lock in it. That it cannot be made is what is told.
+        let _ = fs::remove_file(fresh.join(LOCK));
+        let _ = fs::remove_dir(&fresh);
+    })
 }
 
 impl Drop for Scratch {

@@ -63,6 +63,28 @@ fn release() {
 }
 
 #[test]
+fn a_local_directory_that_a_cleaner_removed_is_made_again_and_goes_with_its_context() {
+    let _alone = alone();
+    let parent = tempfile::tempdir().unwrap();
+    let sc = Context::builder().master("local[2]").set("spark.local.dir", parent.path().display()).build().unwrap();
+    let sums = || sc.range_n(0..1000u64, 4).map(|x| (x % 10, x)).reduce_by_key_n(3, |a, b| a + b);
+    let before = sums();
+    assert_eq!(before.count().unwrap(), 10);
+    for entry in std::fs::read_dir(parent.path()).unwrap() {
+        std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
+    }
+    assert_eq!(sums().count().unwrap(), 10, "a new shuffle");
+    assert_eq!(before.count().unwrap(), 10, "one that was there");
+    let kept = sc.range_n(0..100u64, 2).map(|x| x + 1).persist(StorageLevel::DISK_ONLY);
+    assert_eq!((kept.count().unwrap(), kept.count().unwrap()), (100, 100));
+    let made: Vec<_> = std::fs::read_dir(parent.path()).unwrap().map(|e| e.unwrap().path()).collect();
+    assert!(made.len() == 1 && made[0].join("lock").exists(), "{made:?}");
+    drop((before, kept));
+    sc.stop();
+    assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn threads_and_directories_go_with_their_contexts() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();

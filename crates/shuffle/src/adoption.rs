@@ -15,7 +15,7 @@ use std::{
 };
 
 use firesteel_common::{ShuffleId, TaskId};
-use firesteel_storage::{Abort, BlockError, BlockId};
+use firesteel_storage::{Abort, BlockError, BlockId, local_dirs::FileError};
 
 use crate::{
     ShuffleError, ShuffleManager,
@@ -29,6 +29,19 @@ enum NotTaken {
     Block(#[from] BlockError),
     #[error(transparent)]
     File(#[from] ShuffleError),
+}
+
+impl FileError for NotTaken {
+    fn file(&self) -> Option<(&Path, &io::Error)> {
+        match self {
+            NotTaken::Block(e) => e.file(),
+            NotTaken::File(e) => e.file(),
+        }
+    }
+
+    fn of_all(reasons: Vec<String>) -> NotTaken {
+        NotTaken::File(ShuffleError::NoDirectory { reasons })
+    }
 }
 
 impl ShuffleManager {
@@ -64,20 +77,21 @@ impl ShuffleManager {
     }
 
     fn try_take(&self, shuffle: ShuffleId, map_task: TaskId, from: &str) -> Result<(), NotTaken> {
-        let (data_path, index_path) = self.paths_to_write(shuffle, map_task)?;
-        let index = self.fetch(BlockId::ShuffleIndex { shuffle, map_task }, &index_path, from)?;
-        let data = self.fetch(BlockId::ShuffleData { shuffle, map_task }, &data_path, from)?;
-        MapFiles::open(data.path.clone(), index.path.clone())?.verify()?;
-        // The index comes last: where it is, the data is.
-        data.keep(&data_path)?;
-        if let Err(e) = index.keep(&index_path) {
-            if let Err(e) = fs::remove_file(&data_path) {
-                tracing::warn!(path = %data_path.display(), error = %e, "cannot remove a data file without an index");
+        self.write_output(shuffle, map_task, |data_path, index_path| {
+            let index = self.fetch(BlockId::ShuffleIndex { shuffle, map_task }, index_path, from)?;
+            let data = self.fetch(BlockId::ShuffleData { shuffle, map_task }, data_path, from)?;
+            MapFiles::open(data.path.clone(), index.path.clone())?.verify()?;
+            // The index comes last: where it is, the data is.
+            data.keep(data_path)?;
+            if let Err(e) = index.keep(index_path) {
+                if let Err(e) = fs::remove_file(data_path) {
+                    tracing::warn!(path = %data_path.display(), error = %e, "cannot remove a data file without an index");
+                }
+                return Err(NotTaken::from(e));
             }
-            return Err(e.into());
-        }
-        tracing::debug!(%shuffle, %map_task, from, "has taken a map output");
-        Ok(())
+            tracing::debug!(%shuffle, %map_task, from, "has taken a map output");
+            Ok(())
+        })
     }
 
     /// Copies a whole file into one beside `path`, which nobody else writes.

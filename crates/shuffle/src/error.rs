@@ -1,8 +1,12 @@
 //! Why map output could not be written. Failures to read are `TaskFailure::FetchFailed`.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use firesteel_common::{ShuffleId, TaskFailure, codec::CodecError};
+use firesteel_storage::local_dirs::{FileError, all_failed};
 
 /// Map output could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +34,12 @@ pub enum ShuffleError {
         /// How many there are.
         reducers: u32,
     },
-    /// A manager needs at least one directory.
-    #[error("no directory for shuffle files; set spark.local.dir")]
-    NoDirectory,
+    /// No local directory takes what was to be written.
+    #[error("{}", all_failed(reasons))]
+    NoDirectory {
+        /// Each directory's.
+        reasons: Vec<String>,
+    },
 }
 
 impl ShuffleError {
@@ -40,6 +47,19 @@ impl ShuffleError {
     pub(crate) fn record_too_large(bytes: usize) -> ShuffleError {
         let message = format!("it takes {bytes} bytes, more than the 2 GiB that can be shuffled");
         ShuffleError::Codec(CodecError::Encode { type_name: "record", message })
+    }
+}
+
+impl FileError for ShuffleError {
+    fn file(&self) -> Option<(&Path, &io::Error)> {
+        match self {
+            ShuffleError::File { path, source, .. } => Some((path, source)),
+            _ => None,
+        }
+    }
+
+    fn of_all(reasons: Vec<String>) -> ShuffleError {
+        ShuffleError::NoDirectory { reasons }
     }
 }
 

@@ -14,12 +14,15 @@ use firesteel_common::{
     ExecutorId, ShuffleId, TaskId,
     conf::{Conf, ConfError, keys},
 };
-use firesteel_storage::{Abort, BlockClient, BlockData, BlockError, BlockId, BlockSource, NotAdopted, ScratchFile};
+use firesteel_storage::{
+    Abort, BlockClient, BlockData, BlockError, BlockId, BlockSource, LocalDirs, NotAdopted, ScratchFile,
+    local_dirs::{FileError, make_within, reserve},
+};
 
 use crate::{
     Compression, ShuffleBlocks, ShuffleError, ShuffleInput,
     block_body::BlockBody,
-    files::{self, MapFiles},
+    files::{self, MapFiles, TempFile},
     open_outputs::{Found, OpenOutputs, ReadBounds},
 };
 
@@ -99,8 +102,7 @@ pub struct ShuffleManager {
     client: BlockClient,
     /// Shuffles that have directories.
     pub(crate) written: Mutex<BTreeSet<ShuffleId>>,
-    /// Indexes of local directories in which nothing could be made.
-    failed_dirs: Mutex<BTreeSet<usize>>,
+    local: Arc<LocalDirs>,
     open: OpenOutputs,
     /// How many files there were for large blocks.
     pub(crate) scratch_files: AtomicU64,
@@ -126,29 +128,25 @@ impl ShuffleConfig {
 }
 
 impl ShuffleManager {
-    /// A manager over the directories of `config`, which it creates; those that cannot be made are left out; `client` fetches what other executors have.
-    pub fn new(mut config: ShuffleConfig, client: BlockClient) -> Result<ShuffleManager, ShuffleError> {
-        let mut failure = ShuffleError::NoDirectory;
-        config.dirs.retain(|dir| match fs::create_dir_all(dir) {
-            Ok(()) => true,
-            Err(source) => {
-                failure = ShuffleError::File { action: "create directory", path: dir.clone(), source };
-                tracing::warn!(error = %failure, "going on without this local directory");
-                false
-            }
-        });
-        if config.dirs.is_empty() {
-            return Err(failure);
-        }
-        Ok(ShuffleManager {
+    /// A manager over the directories of `config`, which it creates; those that cannot be made are left out; `client`
+    /// fetches what other executors have.
+    pub fn new(config: ShuffleConfig, client: BlockClient) -> Result<ShuffleManager, ShuffleError> {
+        let local = LocalDirs::new(config.dirs.clone()).open::<ShuffleError>()?;
+        Ok(ShuffleManager::within(local, config, client))
+    }
+
+    /// A manager over directories in which others write, too; those of `config` do not count.
+    pub fn within(local: Arc<LocalDirs>, config: ShuffleConfig, client: BlockClient) -> ShuffleManager {
+        let config = ShuffleConfig { dirs: local.dirs().to_vec(), ..config };
+        ShuffleManager {
             open: OpenOutputs::new(config.read_bounds),
             config,
             client,
+            local,
             written: Mutex::default(),
-            failed_dirs: Mutex::default(),
             scratch_files: AtomicU64::new(0),
             spills: AtomicU64::new(0),
-        })
+        }
     }
 
     /// What it works by.
@@ -184,44 +182,44 @@ impl ShuffleManager {
         }
     }
 
-    /// Where the files of a map task go; the directory is there afterwards. A local directory in which nothing can be made
-    /// any more is skipped from then on, as long as there is another.
-    pub(crate) fn paths_to_write(
+    pub(crate) fn local_dirs(&self) -> &LocalDirs {
+        &self.local
+    }
+
+    /// Has `attempt` write the files of a map task, which get the names of data file and index file or are named after
+    /// them. Where a local directory fails, in another one.
+    pub(crate) fn write_output<T, E: FileError + From<ShuffleError>>(
         &self,
         shuffle: ShuffleId,
         map_task: TaskId,
-    ) -> Result<(PathBuf, PathBuf), ShuffleError> {
+        mut attempt: impl FnMut(&Path, &Path) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(shuffle);
-        let count = self.config.dirs.len();
-        let mut failed = self.failed_dirs.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut failure = ShuffleError::NoDirectory;
-        for index in (0..count).map(|i| ((map_task.0 + i as u64) % count as u64) as usize) {
-            if failed.contains(&index) {
-                continue;
-            }
-            let dir = files::shuffle_dir(&self.config.dirs[index], shuffle);
-            // Not the local directory itself: where that was removed its owner has ended, and nobody would remove it.
-            match fs::create_dir(&dir) {
-                Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-                    failure = ShuffleError::File { action: "create directory", path: dir, source };
-                    tracing::warn!(error = %failure, "this local directory is used for nothing new");
-                    failed.insert(index);
-                }
-                _ => {
-                    let (data, index) = (files::data_name(shuffle, map_task), files::index_name(shuffle, map_task));
-                    return Ok((dir.join(data), dir.join(index)));
-                }
-            }
-        }
-        // Each deserves another chance with the next task.
-        failed.clear();
-        Err(failure)
+        let (data, index) = (files::data_name(shuffle, map_task), files::index_name(shuffle, map_task));
+        self.local.write(map_task.0, |dir| {
+            let dir = files::shuffle_dir(dir, shuffle);
+            make_within(&dir).map_err(|source| ShuffleError::File {
+                action: "create directory",
+                path: dir.clone(),
+                source,
+            })?;
+            attempt(&dir.join(&data), &dir.join(&index))
+        })
     }
 
-    /// Where a task may spill to: a new name each time.
-    pub(crate) fn spill_path(&self, task: TaskId) -> PathBuf {
+    /// A new file for what a task spills, which begins with what `first` writes.
+    pub(crate) fn spill_file(
+        &self,
+        task: TaskId,
+        first: impl Fn(&mut TempFile) -> Result<(), ShuffleError>,
+    ) -> Result<TempFile, ShuffleError> {
         let number = self.spills.fetch_add(1, Ordering::Relaxed);
-        self.config.dirs[(number % self.config.dirs.len() as u64) as usize].join(format!("spill_{}_{number}", task.0))
+        self.local.write(number, |dir| {
+            let mut file = TempFile::create(&dir.join(format!("spill_{}_{number}", task.0)))?;
+            first(&mut file)?;
+            tracing::debug!(%task, path = %file.path.display(), "spilling");
+            Ok(file)
+        })
     }
 
     /// Opens the files of a map task, in one of these local directories of an executor; first `known` is looked at.
@@ -231,7 +229,7 @@ impl ShuffleManager {
         map_task: TaskId,
         known: Option<&Path>,
     ) -> Result<MapFiles, BlockError> {
-        // Usually in the first one that is looked at: see `paths_to_write`.
+        // Usually in the first one that is looked at: see `write_output`.
         let count = dirs.len() as u64;
         let dirs = (0..count).map(|i| files::shuffle_dir(&dirs[((map_task.0 + i) % count) as usize], shuffle));
         MapFiles::open_in(known.map(Path::to_owned).into_iter().chain(dirs), shuffle, map_task)
@@ -279,14 +277,16 @@ impl ShuffleManager {
     /// however that ends.
     pub(crate) fn scratch_file(&self, bytes: u64) -> Result<ScratchFile, BlockError> {
         let number = self.scratch_files.fetch_add(1, Ordering::Relaxed);
-        let dirs = &self.config.dirs;
-        let path = dirs[(number % dirs.len() as u64) as usize].join(format!("fetch_{number}.tmp"));
         let failed = |action| move |path: &Path, source| BlockError::File { action, path: path.to_owned(), source };
-        let file = fs::File::options().read(true).write(true).create_new(true).open(&path);
-        let file = file.map_err(|e| failed("create")(&path, e))?;
-        fs::remove_file(&path).map_err(|e| failed("unlink")(&path, e))?;
-        tracing::debug!(path = %path.display(), bytes, "a large block goes to disk");
-        Ok(ScratchFile { file, path })
+        self.local.write(number, |dir| {
+            let path = dir.join(format!("fetch_{number}.tmp"));
+            let file = fs::File::options().read(true).write(true).create_new(true).open(&path);
+            let file = file.map_err(|e| failed("create")(&path, e))?;
+            fs::remove_file(&path).map_err(|e| failed("unlink")(&path, e))?;
+            reserve(&file, bytes).map_err(|e| failed("take room for a large block in")(&path, e))?;
+            tracing::debug!(path = %path.display(), bytes, "a large block goes to disk");
+            Ok(ScratchFile { file, path })
+        })
     }
 }
 

@@ -317,7 +317,13 @@ fn block_id((shuffle, map_task, reduce): (ShuffleId, TaskId, u32)) -> BlockId {
 fn fetch(stream: &mut BlockStream, manager: &ShuffleManager, limit: u64, block: &mut BlockBody) -> Result<(), Failed> {
     let fetched = stream.next_or_file(block.memory(), limit, &mut |bytes| manager.scratch_file(bytes));
     let in_file = fetched.map_err(|e| match e {
-        BlockError::File { action, path, source } => Failed::Here(ShuffleError::File { action, path, source }),
+        BlockError::File { action, path, source } => {
+            let failed = ShuffleError::File { action, path, source };
+            // The next attempt takes another directory.
+            manager.local_dirs().has_failed(&failed);
+            Failed::Here(failed)
+        }
+        BlockError::NoDirectory { reasons } => Failed::Here(ShuffleError::NoDirectory { reasons }),
         e => Failed::There(e),
     })?;
     let Some(ScratchFile { file, path }) = in_file else { return Ok(()) };

@@ -56,10 +56,11 @@ impl Spills {
 
     pub(crate) fn file(&self) -> Result<SpillFile, ShuffleError> {
         let config = self.manager.config();
-        let file = TempFile::create(&self.manager.spill_path(self.task))?;
-        tracing::debug!(task = %self.task, path = %file.path.display(), "spilling");
+        let file = self.manager.spill_file(self.task, |_| Ok(()))?;
         Ok(SpillFile {
-            file,
+            manager: self.manager.clone(),
+            task: self.task,
+            files: vec![(0, file)],
             encoder: FrameEncoder::new(config.spill_compression),
             frames: Vec::new(),
             buffer: Vec::new(),
@@ -100,13 +101,16 @@ struct SpilledFrame {
 
 /// A spill file that is being written.
 pub(crate) struct SpillFile {
-    file: TempFile,
+    manager: Arc<ShuffleManager>,
+    task: TaskId,
+    /// Usually one; another where the disk was full. Each with the bytes in those before it.
+    files: Vec<(u64, TempFile)>,
     encoder: FrameEncoder,
     frames: Vec<SpilledFrame>,
     /// Frames that are not in the file yet.
     buffer: Vec<u8>,
     buffer_bytes: usize,
-    /// Bytes in the file.
+    /// Bytes in the files.
     written: u64,
     partition: u32,
     /// Records of `partition` that are in no frame yet.
@@ -153,7 +157,15 @@ impl SpillFile {
     }
 
     fn flush(&mut self) -> Result<(), ShuffleError> {
-        self.file.write_all(&self.buffer)?;
+        let buffer = &self.buffer;
+        match self.files.last_mut().map(|(_, file)| file.write_all(buffer)) {
+            Some(Ok(())) => {}
+            Some(Err(e)) if !self.manager.local_dirs().has_failed(&e) => return Err(e),
+            _ => {
+                let next = self.manager.spill_file(self.task, |file| file.write_all(buffer))?;
+                self.files.push((self.written, next));
+            }
+        }
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         self.buffer.shrink_to(2 * self.buffer_bytes);
@@ -166,13 +178,13 @@ impl SpillFile {
         self.flush()?;
         // Stable: the frames of a partition stay in the order in which they were written.
         self.frames.sort_by_key(|f| f.partition);
-        Ok(Spilled { file: Arc::new(self.file), frames: self.frames })
+        Ok(Spilled { files: Arc::new(self.files), frames: self.frames })
     }
 }
 
 /// A spill file that is written.
 pub(crate) struct Spilled {
-    file: Arc<TempFile>,
+    files: Arc<Vec<(u64, TempFile)>>,
     /// By partition.
     frames: Vec<SpilledFrame>,
 }
@@ -183,7 +195,7 @@ impl Spilled {
         let start = self.frames.partition_point(|f| f.partition < partition);
         let end = self.frames.partition_point(|f| f.partition <= partition);
         let frames = Vec::from(&self.frames[start..end]).into_iter();
-        SpillReader { file: self.file.clone(), frames, stored: Vec::new(), raw: Vec::new(), record: PhantomData }
+        SpillReader { files: self.files.clone(), frames, stored: Vec::new(), raw: Vec::new(), record: PhantomData }
     }
 
     /// Whether a partition has no records.
@@ -195,7 +207,7 @@ impl Spilled {
 
 /// Yields the records of one partition of a spill file.
 pub(crate) struct SpillReader<T> {
-    file: Arc<TempFile>,
+    files: Arc<Vec<(u64, TempFile)>>,
     frames: std::vec::IntoIter<SpilledFrame>,
     stored: Vec<u8>,
     raw: Vec<u8>,
@@ -206,9 +218,12 @@ impl<T: DeserializeOwned> SpillReader<T> {
     /// The records of the next frame; never none of them.
     pub fn next_batch(&mut self) -> Result<Option<Vec<T>>, TaskFailure> {
         let Some(frame) = self.frames.next() else { return Ok(None) };
-        let failed = |source| ShuffleError::File { action: "read back", path: self.file.path.clone(), source };
+        let at = self.files.partition_point(|(start, _)| *start <= frame.at);
+        // The first one starts at 0.
+        let (start, file) = &self.files[at.saturating_sub(1)];
+        let failed = |source| ShuffleError::File { action: "read back", path: file.path.clone(), source };
         self.stored.resize(frame.len as usize, 0);
-        self.file.file.read_exact_at(&mut self.stored, frame.at).map_err(failed)?;
+        file.file.read_exact_at(&mut self.stored, frame.at - start).map_err(failed)?;
         let corrupt = |m: String| failed(io::Error::new(io::ErrorKind::InvalidData, m));
         if crc32c::crc32c(&self.stored) != frame.crc32c {
             return Err(corrupt(format!("what was spilled at byte {} came back changed", frame.at)).into());

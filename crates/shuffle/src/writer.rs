@@ -11,7 +11,7 @@
 use std::{
     io::{self, BufWriter, Write},
     os::unix::fs::FileExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -148,7 +148,8 @@ pub struct MapWriter {
     log: Log,
     log_limit: usize,
     frames: Vec<LoggedFrame>,
-    spill: Option<TempFile>,
+    /// What was spilled, usually one file; another where the disk was full. Each with where it begins in the log.
+    spills: Vec<(u64, TempFile)>,
 }
 
 impl MapWriter {
@@ -175,7 +176,7 @@ impl MapWriter {
             // What the buffers leave, at least half.
             log_limit: limit.saturating_sub(frame_bytes * buffers).max(FRAME_BYTES),
             frames: Vec::new(),
-            spill: None,
+            spills: Vec::new(),
         }
     }
 
@@ -287,14 +288,24 @@ impl MapWriter {
     }
 
     fn spill(&mut self) -> Result<(), ShuffleError> {
-        let spill = match &mut self.spill {
-            Some(spill) => spill,
-            None => {
-                let (data, _) = self.manager.paths_to_write(self.shuffle, self.map_task)?;
-                self.spill.insert(TempFile::create(&data.with_extension("spill"))?)
+        let segments = &self.log.segments;
+        let write = |file: &mut TempFile| segments.iter().try_for_each(|segment| file.write_all(&segment.bytes));
+        match self.spills.last_mut().map(|(_, file)| write(file)) {
+            Some(Ok(())) => {}
+            Some(Err(e)) if !self.manager.local_dirs().has_failed(&e) => return Err(e),
+            _ => {
+                let ending = match self.spills.len() {
+                    0 => "spill".to_owned(),
+                    n => format!("spill{n}"),
+                };
+                let file = self.manager.write_output(self.shuffle, self.map_task, |data, _| {
+                    let mut file = TempFile::create(&data.with_extension(&ending))?;
+                    write(&mut file)?;
+                    Ok::<_, ShuffleError>(file)
+                })?;
+                self.spills.push((self.log.start, file));
             }
-        };
-        self.log.segments.iter().try_for_each(|segment| spill.write_all(&segment.bytes))?;
+        }
         self.log.begin_anew();
         let held = self.held() as u64;
         if let Some(memory) = &mut self.memory {
@@ -317,19 +328,25 @@ impl MapWriter {
         // Stable: a reducer's frames stay in the order in which they were written.
         self.frames.sort_by_key(|frame| frame.reduce);
 
-        let (data_path, index_path) = self.manager.paths_to_write(self.shuffle, self.map_task)?;
-        let data = TempFile::create(&data_path)?;
+        let (shuffle, map_task) = (self.shuffle, self.map_task);
+        let blocks = self.manager.write_output(shuffle, map_task, |data, index| self.write_files(data, index))?;
+        let sizes = blocks.iter().map(|(len, _)| size_to_code(*len)).collect();
+        Ok(MapOutput { map_task, sizes })
+    }
+
+    /// Both files are there, or none.
+    fn write_files(&self, data_path: &Path, index_path: &Path) -> Result<Vec<(u64, u32)>, ShuffleError> {
+        let data = TempFile::create(data_path)?;
         let blocks = self.write_data(&data)?;
-        let mut index = TempFile::create(&index_path)?;
+        let mut index = TempFile::create(index_path)?;
         index.write_all(&files::encode_index(&blocks))?;
         // The index comes last: where it is, the data is.
-        data.keep(&data_path)?;
-        if let Err(e) = index.keep(&index_path) {
-            remove_orphan(&data_path);
+        data.keep(data_path)?;
+        if let Err(e) = index.keep(index_path) {
+            remove_orphan(data_path);
             return Err(e);
         }
-        let sizes = blocks.iter().map(|(len, _)| size_to_code(*len)).collect();
-        Ok(MapOutput { map_task: self.map_task, sizes })
+        Ok(blocks)
     }
 
     /// Writes the blocks; returns the length and checksum of each.
@@ -352,23 +369,24 @@ impl MapWriter {
         Ok(blocks)
     }
 
-    /// The bytes of a frame, from the log or from the spill file.
+    /// The bytes of a frame, from the log or from where it was spilled.
     fn logged<'a>(&'a self, frame: &LoggedFrame, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], ShuffleError> {
         let len = frame.len as usize;
         if let Some(bytes) = self.log.get(frame.at, len) {
             return Ok(bytes);
         }
         let failed = |path: PathBuf, source| ShuffleError::File { action: "read back", path, source };
-        let Some(spill) = &self.spill else {
+        let at = self.spills.partition_point(|(start, _)| *start <= frame.at);
+        let Some((start, spill)) = at.checked_sub(1).and_then(|last| self.spills.get(last)) else {
             return Err(failed(PathBuf::new(), io::Error::other("nothing was spilled")));
         };
         scratch.resize(len, 0);
-        spill.file.read_exact_at(scratch, frame.at).map_err(|e| failed(spill.path.clone(), e))?;
+        spill.file.read_exact_at(scratch, frame.at - start).map_err(|e| failed(spill.path.clone(), e))?;
         Ok(scratch)
     }
 }
 
-fn remove_orphan(path: &std::path::Path) {
+fn remove_orphan(path: &Path) {
     if let Err(e) = std::fs::remove_file(path) {
         tracing::warn!(path = %path.display(), error = %e, "cannot remove a data file without an index");
     }

@@ -148,13 +148,23 @@ fn a_full_disk_names_the_file_and_leaves_nothing() {
             }
         });
         drop(here.map(2, 2, &[(0, 1u64)]));
+        // The same in every directory: of one alone nobody would notice.
         let temp = here.path(4, &format!("{ending}.tmp"));
-        symlink("/dev/full", &temp).unwrap();
+        let other = here.path(5, "").parent().unwrap().join(temp.file_name().unwrap());
+        fs::create_dir_all(other.parent().unwrap()).unwrap();
+        for temp in [&temp, &other] {
+            symlink("/dev/full", temp).unwrap();
+        }
         let mut writer = MapWriter::new(&here.manager, SHUFFLE, TaskId(4), 2);
         let written = (0..100_000u64).try_for_each(|i| writer.write((i % 2) as u32, &(i << 40)));
         let e = written.and_then(|()| writer.finish().map(drop)).unwrap_err();
         let text = e.to_string();
-        assert!(text.contains(temp.to_str().unwrap()) && text.contains("spark.local.dir"), "{text}");
+        assert!(
+            text.contains(temp.to_str().unwrap())
+                && text.contains(other.to_str().unwrap())
+                && text.contains("spark.local.dir"),
+            "{text}"
+        );
         assert!(matches!(TaskFailure::from(e), TaskFailure::Exception { panic: false, .. }));
         assert_eq!(here.files(), ["shuffle_3_2.data", "shuffle_3_2.index"]);
     }
@@ -234,6 +244,7 @@ fn where_a_large_block_finds_no_room_the_reader_has_failed_and_not_the_block() {
         c.dirs.truncate(1);
     });
     fs::remove_dir_all(&other.manager.config().dirs[0]).unwrap();
+    fs::write(&other.manager.config().dirs[0], "a file in its place").unwrap();
     let failure = other.reduce::<u64>(&remote, 0).unwrap_err();
     let TaskFailure::Exception { message, .. } = &failure else { panic!("{failure:?}") };
     assert!(message.contains(other.dir.path().to_str().unwrap()), "{message}");
@@ -253,4 +264,38 @@ fn a_local_directory_that_fails_is_skipped_and_one_that_never_was_is_left_out() 
     let input = input(maps);
     assert_eq!(here.reduce::<u64>(&input, 0).unwrap(), [0, 1, 2, 3]);
     assert_eq!(executor(2).reduce::<u64>(&input, 0).unwrap(), [0, 1, 2, 3]);
+}
+
+#[test]
+fn what_a_full_directory_does_not_take_goes_to_another_one_in_the_same_attempt() {
+    for ending in ["data", "index", "spill"] {
+        let here = executor_with(1, |c| {
+            if ending == "spill" {
+                small_buffers(c);
+            }
+        });
+        drop(here.map(2, 2, &[(0, 1u64)]));
+        symlink("/dev/full", here.path(4, &format!("{ending}.tmp"))).unwrap();
+        let records: Vec<(u32, u64)> = (0..100_000u64).map(|i| ((i % 2) as u32, i << 40)).collect();
+        let input = input(vec![here.map(4, 2, &records)]);
+        let expected: Vec<u64> = (0..100_000u64).filter(|i| i % 2 == 1).map(|i| i << 40).collect();
+        assert_eq!(here.reduce::<u64>(&input, 1).unwrap(), expected, "{ending}");
+        assert_eq!(executor(2).reduce::<u64>(&input, 1).unwrap(), expected, "{ending}");
+        // The next task does not try it, though its number says so.
+        drop(here.map(6, 1, &[(0, 1u64)]));
+        assert!(!here.path(6, "data").exists(), "{ending}");
+    }
+}
+
+#[test]
+fn a_local_directory_that_somebody_removed_is_made_again() {
+    let here = executor(1);
+    let before = input(vec![here.map(0, 1, &[(0, 1u64)])]);
+    for dir in &here.manager.config().dirs {
+        fs::remove_dir_all(dir).unwrap();
+    }
+    let after = input(vec![here.map(2, 1, &[(0, 2u64)]), here.map(3, 1, &[(0, 3u64)])]);
+    assert_eq!(here.reduce::<u64>(&after, 0).unwrap(), [2, 3]);
+    assert!(here.reduce::<u64>(&before, 0).is_err(), "what was there is gone");
+    assert!(here.path(2, "data").exists() && here.path(3, "data").exists(), "each in its place");
 }

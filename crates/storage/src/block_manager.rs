@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
@@ -15,8 +15,8 @@ use firesteel_common::{RddId, ShuffleId, TaskId};
 use tempfile::{SpooledData, SpooledTempFile};
 
 use crate::{
-    BlockData, BlockError, BlockId, BlockSource, DiskStore, FrameWriter, MemoryConfig, MemoryManager, MemoryStore,
-    StorageLevel,
+    BlockData, BlockError, BlockId, BlockSource, DiskStore, FrameWriter, LocalDirs, MemoryConfig, MemoryManager,
+    MemoryStore, StorageLevel,
     broadcast::Broadcasts,
     disk_store::{DiskBlock, DiskWriter},
     memory_store::Cached,
@@ -68,6 +68,11 @@ impl BlockManager {
     /// A manager whose blocks take their memory from `manager` and whose cached partitions may go below `dirs`.
     pub fn with_disk(manager: Arc<MemoryManager>, dirs: &[PathBuf]) -> BlockManager {
         Self::with_stores(manager, Some(DiskStore::new(dirs)))
+    }
+
+    /// The same below directories in which others write, too.
+    pub fn within(manager: Arc<MemoryManager>, dirs: Arc<LocalDirs>) -> BlockManager {
+        Self::with_stores(manager, Some(DiskStore::within(dirs)))
     }
 
     fn with_stores(manager: Arc<MemoryManager>, disk: Option<Arc<DiskStore>>) -> BlockManager {
@@ -191,29 +196,27 @@ impl BlockManager {
                 let file = DiskBlock { path: path.clone(), len }.open()?;
                 Ok(BlockData::File { file: Arc::new(file), path, offset: 0, len, crc32c: None })
             }
-            Found::Memory(cached) => self.encode(&cached),
+            Found::Memory(cached) => match self.disk.as_ref().filter(|disk| !disk.is_nowhere()) {
+                Some(disk) => disk.scratch(*id, |dir| encode(&cached, dir)),
+                None => encode(&cached, &std::env::temp_dir()),
+            },
         }
     }
+}
 
-    fn encode(&self, cached: &Cached) -> Result<BlockData, BlockError> {
-        let dir = self.disk.as_ref().and_then(|disk| disk.scratch_dir().map(PathBuf::from));
-        let path = dir.clone().unwrap_or_else(std::env::temp_dir);
-        let failed =
-            |source: io::Error| BlockError::File { action: "encode a cached partition in", path: path.clone(), source };
-        let spool = match &dir {
-            Some(dir) => SpooledTempFile::new_in(ENCODE_IN_MEMORY, dir),
-            None => SpooledTempFile::new(ENCODE_IN_MEMORY),
-        };
-        let mut writer = FrameWriter::new(spool);
-        cached.encode(&mut |frame| writer.write(frame).map_err(failed))?;
-        let mut spool = writer.finish().map_err(failed)?;
-        spool.flush().map_err(failed)?;
-        match spool.into_inner() {
-            SpooledData::InMemory(bytes) => Ok(BlockData::Bytes(bytes.into_inner().into())),
-            SpooledData::OnDisk(file) => {
-                let len = file.metadata().map_err(failed)?.len();
-                Ok(BlockData::File { file: Arc::new(file), path, offset: 0, len, crc32c: None })
-            }
+/// The partition as frames, large ones in a file in `dir` without a name.
+fn encode(cached: &Cached, dir: &Path) -> Result<BlockData, BlockError> {
+    let failed =
+        |source: io::Error| BlockError::File { action: "encode a cached partition in", path: dir.to_owned(), source };
+    let mut writer = FrameWriter::new(SpooledTempFile::new_in(ENCODE_IN_MEMORY, dir));
+    cached.encode(&mut |frame| writer.write(frame).map_err(failed))?;
+    let mut spool = writer.finish().map_err(failed)?;
+    spool.flush().map_err(failed)?;
+    match spool.into_inner() {
+        SpooledData::InMemory(bytes) => Ok(BlockData::Bytes(bytes.into_inner().into())),
+        SpooledData::OnDisk(file) => {
+            let len = file.metadata().map_err(failed)?.len();
+            Ok(BlockData::File { file: Arc::new(file), path: dir.to_owned(), offset: 0, len, crc32c: None })
         }
     }
 }

@@ -5,7 +5,8 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, Seek},
+    io::{self, BufReader, Seek, Write},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -16,7 +17,10 @@ use std::{
 use dashmap::DashMap;
 use firesteel_common::RddId;
 
-use crate::{BlockError, BlockId, Frame, FrameReader, FrameWriter};
+use crate::{BlockError, BlockId, Frame, FrameReader, FrameWriter, LocalDirs, local_dirs::make_within};
+
+/// So much is copied at a time when a file goes on elsewhere.
+const COPIED_AT_ONCE: usize = 256 << 10;
 
 /// A block's file.
 #[derive(Clone, Debug)]
@@ -41,7 +45,7 @@ impl DiskBlock {
 
 /// Blocks in files, spread over the local directories. Spark: `DiskStore`.
 pub struct DiskStore {
-    dirs: Vec<PathBuf>,
+    dirs: Arc<LocalDirs>,
     blocks: DashMap<BlockId, DiskBlock>,
     written: AtomicU64,
 }
@@ -49,23 +53,58 @@ pub struct DiskStore {
 impl DiskStore {
     /// A store below `dirs`, of which there must be at least one for anything to be stored.
     pub fn new(dirs: &[PathBuf]) -> Arc<DiskStore> {
-        let dirs = dirs.iter().map(|dir| dir.join("blocks")).collect();
+        DiskStore::within(Arc::new(LocalDirs::new(dirs.to_vec())))
+    }
+
+    /// A store below directories in which others write, too.
+    pub fn within(dirs: Arc<LocalDirs>) -> Arc<DiskStore> {
         Arc::new(DiskStore { dirs, blocks: DashMap::new(), written: AtomicU64::new(0) })
+    }
+
+    /// Whether there is no directory.
+    pub fn is_nowhere(&self) -> bool {
+        self.dirs.dirs().is_empty()
     }
 
     /// Begins to write block `id`.
     pub fn write(self: &Arc<Self>, id: BlockId) -> Result<DiskWriter, BlockError> {
+        let place = self.begin(id, Ok)?;
+        Ok(DiskWriter { store: self.clone(), id, place })
+    }
+
+    /// Begins a file of block `id` with what `first` does to it, in the first directory where that succeeds.
+    fn begin<T>(&self, id: BlockId, mut first: impl FnMut(Place) -> Result<T, BlockError>) -> Result<T, BlockError> {
         let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let Some(dir) = self.dirs.get(number as usize % self.dirs.len().max(1)) else {
+        self.in_a_directory(id, number, |dir| {
+            let dir = dir.join("blocks");
+            make_within(&dir).map_err(failed("create", &dir))?;
+            // Two tasks may write the same block at once.
+            let temporary = dir.join(format!("{id}.{number}.tmp"));
+            let file = File::options().read(true).write(true).create_new(true).open(&temporary);
+            let frames = FrameWriter::new(file.map_err(failed("create", &temporary))?);
+            first(Place { frames, dir, unfinished: Unfinished { path: temporary, kept: false } })
+        })
+    }
+
+    /// Has `attempt` write for block `id` what nobody else will see, in a directory, and in another where that one fails.
+    pub(crate) fn scratch<T>(
+        &self,
+        id: BlockId,
+        attempt: impl FnMut(&Path) -> Result<T, BlockError>,
+    ) -> Result<T, BlockError> {
+        self.in_a_directory(id, self.written.fetch_add(1, Ordering::Relaxed), attempt)
+    }
+
+    fn in_a_directory<T>(
+        &self,
+        id: BlockId,
+        number: u64,
+        attempt: impl FnMut(&Path) -> Result<T, BlockError>,
+    ) -> Result<T, BlockError> {
+        if self.is_nowhere() {
             return Err(BlockError::NoDisk { id });
-        };
-        fs::create_dir_all(dir).map_err(failed("create", dir))?;
-        // Two tasks may write the same block at once.
-        let temporary = dir.join(format!("{id}.{number}.tmp"));
-        let file = File::options().read(true).write(true).create_new(true).open(&temporary);
-        let file = file.map_err(failed("create", &temporary))?;
-        let unfinished = Unfinished { path: temporary, kept: false };
-        Ok(DiskWriter { store: self.clone(), id, frames: FrameWriter::new(file), dir: dir.clone(), unfinished })
+        }
+        self.dirs.write(number, attempt)
     }
 
     /// Where block `id` lies.
@@ -97,11 +136,6 @@ impl DiskStore {
         }
         partitions
     }
-
-    /// A directory for files that nobody else will see.
-    pub fn scratch_dir(&self) -> Option<&Path> {
-        self.dirs.first().filter(|dir| fs::create_dir_all(dir).is_ok()).map(PathBuf::as_path)
-    }
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BlockError {
@@ -131,46 +165,74 @@ impl Drop for Unfinished {
     }
 }
 
-/// A block that is being written; dropped before its end it leaves nothing behind.
-pub struct DiskWriter {
-    store: Arc<DiskStore>,
-    id: BlockId,
+/// A file that is being written.
+struct Place {
     frames: FrameWriter<File>,
     dir: PathBuf,
     unfinished: Unfinished,
 }
 
-impl DiskWriter {
-    /// Appends a frame.
-    pub fn write(&mut self, frame: &Frame) -> Result<(), BlockError> {
+impl Place {
+    fn write(&mut self, frame: &Frame) -> Result<(), BlockError> {
         self.frames.write(frame).map_err(failed("write", &self.unfinished.path))
     }
 
-    /// Makes the block one of the store's, in place of an earlier one.
-    pub fn finish(self) -> Result<DiskBlock, (BlockError, Option<Salvage>)> {
-        let DiskWriter { store, id, frames, dir, mut unfinished } = self;
-        let len = frames.written();
-        // The end mark may be what does not fit: the frames before it are still there.
-        let file = match frames.finish() {
-            Ok(file) => file,
-            Err(e) => {
-                let error = failed("write", &unfinished.path)(e);
-                let salvage = File::open(&unfinished.path).ok().map(|file| Salvage { file, len });
-                return Err((error, salvage));
-            }
+    /// Gives it the block's name.
+    fn finish(&mut self, id: BlockId) -> Result<DiskBlock, BlockError> {
+        self.frames.end().map_err(failed("write", &self.unfinished.path))?;
+        let path = self.dir.join(id.to_string());
+        let renamed = self.frames.get_ref().metadata().and_then(|m| {
+            fs::rename(&self.unfinished.path, &path)?;
+            Ok(m.len())
+        });
+        let len = renamed.map_err(failed("rename to its final name", &self.unfinished.path))?;
+        self.unfinished.kept = true;
+        Ok(DiskBlock { path, len })
+    }
+
+    /// Puts what was written whole before what goes on in `to`, which is empty.
+    fn copy(&self, to: Place) -> Result<Place, BlockError> {
+        let (from, mut file) = (self.frames.get_ref(), to.frames.into_inner());
+        let (mut at, mut piece) = (0, vec![0; COPIED_AT_ONCE]);
+        while at < self.frames.written() {
+            let n = (self.frames.written() - at).min(piece.len() as u64) as usize;
+            from.read_exact_at(&mut piece[..n], at).map_err(failed("read back", &self.unfinished.path))?;
+            file.write_all(&piece[..n]).map_err(failed("write", &to.unfinished.path))?;
+            at += n as u64;
+        }
+        Ok(Place { frames: self.frames.moved_to(file), ..to })
+    }
+}
+
+/// A block that is being written; dropped before its end it leaves nothing behind. Where the disk gets full it goes on in
+/// another directory.
+pub struct DiskWriter {
+    store: Arc<DiskStore>,
+    id: BlockId,
+    place: Place,
+}
+
+impl DiskWriter {
+    /// Appends a frame.
+    pub fn write(&mut self, frame: &Frame) -> Result<(), BlockError> {
+        match self.place.write(frame) {
+            Err(e) if self.store.dirs.has_failed(&e) => self.go_on(|place| place.write(frame)),
+            written => written,
+        }
+    }
+
+    /// Makes the block one of the store's, in place of an earlier one. What an error leaves can still be read.
+    pub fn finish(mut self) -> Result<DiskBlock, (BlockError, Salvage)> {
+        let id = self.id;
+        let finished = match self.place.finish(id) {
+            Err(e) if self.store.dirs.has_failed(&e) => self.go_on(|place| place.finish(id)),
+            finished => finished,
         };
-        let path = dir.join(id.to_string());
-        let renamed = file.metadata().and_then(|m| fs::rename(&unfinished.path, &path).map(|()| m.len()));
-        let len = match renamed {
-            Ok(len) => len,
-            Err(e) => {
-                let error = failed("rename to its final name", &unfinished.path)(e);
-                return Err((error, Some(Salvage { file, len })));
-            }
+        let block = match finished {
+            Ok(block) => block,
+            Err(e) => return Err((e, self.salvage())),
         };
-        unfinished.kept = true;
-        let block = DiskBlock { path, len };
-        if let Some(before) = store.blocks.insert(id, block.clone())
+        if let Some(before) = self.store.blocks.insert(id, block.clone())
             && before.path != block.path
         {
             remove_file(&before.path);
@@ -178,10 +240,22 @@ impl DiskWriter {
         Ok(block)
     }
 
+    /// Goes on in another directory. Where none will do, all stays as it is.
+    fn go_on<T>(&mut self, then: impl Fn(&mut Place) -> Result<T, BlockError>) -> Result<T, BlockError> {
+        let before = &self.place;
+        let (place, done) = self.store.begin(self.id, |fresh| {
+            let mut place = before.copy(fresh)?;
+            let done = then(&mut place)?;
+            Ok((place, done))
+        })?;
+        self.place = place;
+        Ok(done)
+    }
+
     /// What was written whole before a write failed, without the file's name.
     pub fn salvage(self) -> Salvage {
-        let len = self.frames.written();
-        Salvage { file: self.frames.into_inner(), len }
+        let len = self.place.frames.written();
+        Salvage { file: self.place.frames.into_inner(), len }
     }
 }
 
@@ -227,6 +301,38 @@ mod tests {
         assert_eq!(reader.next_frame().unwrap(), Some(frame(3)), "who reads it reads on");
         assert_eq!(store.remove_rdd(RddId(1)).len(), 3);
         assert_eq!((files(a.path()), files(b.path())), (0, 0));
+    }
+
+    #[test]
+    fn a_block_whose_directory_gets_full_or_is_removed_goes_on_in_another_one() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = DiskStore::new(&[a.path().to_owned(), b.path().to_owned()]);
+        let id = BlockId::Rdd { rdd: RddId(1), partition: 0 };
+        for at in 0..3 {
+            let mut writer = store.write(id).unwrap();
+            for n in 0..3 {
+                match n == at {
+                    // As where the disk gets full.
+                    true => writer.go_on(|place| place.write(&frame(n))).unwrap(),
+                    false => writer.write(&frame(n)).unwrap(),
+                }
+            }
+            let mut reader = writer.finish().map_err(|(e, _)| e).unwrap().read().unwrap();
+            for n in 0..3 {
+                assert_eq!(reader.next_frame().unwrap(), Some(frame(n)));
+            }
+            assert_eq!(reader.next_frame().unwrap(), None);
+            assert_eq!(files(a.path()) + files(b.path()), 1, "nothing else is left");
+        }
+        let mut writer = store.write(id).unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        writer.place.frames = FrameWriter::new(full);
+        writer.write(&frame(7)).unwrap();
+        for dir in [a.path(), b.path()] {
+            fs::remove_dir_all(dir).unwrap();
+        }
+        let mut reader = writer.finish().map_err(|(e, _)| e).unwrap().read().unwrap();
+        assert_eq!((reader.next_frame().unwrap(), reader.next_frame().unwrap()), (Some(frame(7)), None));
     }
 
     #[test]

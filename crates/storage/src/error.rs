@@ -1,10 +1,16 @@
 //! Why a block could not be had.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use firesteel_common::BroadcastId;
 
-use crate::BlockId;
+use crate::{
+    BlockId,
+    local_dirs::{FileError, all_failed},
+};
 
 /// A block could not be stored, found or fetched.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +132,12 @@ pub enum BlockError {
         /// The bound.
         limit: u64,
     },
+    /// No local directory takes what was to be written.
+    #[error("{}", all_failed(reasons))]
+    NoDirectory {
+        /// Each directory's.
+        reasons: Vec<String>,
+    },
     /// There is no local directory.
     #[error("block {id} cannot be written: this process has no local directory (spark.local.dir)")]
     NoDisk {
@@ -162,6 +174,19 @@ pub enum BlockError {
         /// The caller's bound.
         limit: u64,
     },
+}
+
+impl FileError for BlockError {
+    fn file(&self) -> Option<(&Path, &io::Error)> {
+        match self {
+            BlockError::File { path, source, .. } => Some((path, source)),
+            _ => None,
+        }
+    }
+
+    fn of_all(reasons: Vec<String>) -> BlockError {
+        BlockError::NoDirectory { reasons }
+    }
 }
 
 impl BlockError {

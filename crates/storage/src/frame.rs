@@ -36,6 +36,16 @@ impl<W: Write> FrameWriter<W> {
         FrameWriter { out, elements: 0, written: 0 }
     }
 
+    /// Goes on in `out`, which has what this one has written.
+    pub(crate) fn moved_to<V: Write>(&self, out: V) -> FrameWriter<V> {
+        FrameWriter { out, elements: self.elements, written: self.written }
+    }
+
+    /// What is written to.
+    pub(crate) fn get_ref(&self) -> &W {
+        &self.out
+    }
+
     /// Writes one frame.
     pub fn write(&mut self, frame: &Frame) -> io::Result<()> {
         self.put(frame.elements, &frame.bytes)?;
@@ -45,10 +55,16 @@ impl<W: Write> FrameWriter<W> {
 
     /// Writes the end and returns what was written to.
     pub fn finish(mut self) -> io::Result<W> {
-        let elements = self.elements;
-        self.put(END, &elements.to_le_bytes())?;
-        self.out.flush()?;
+        self.end()?;
         Ok(self.out)
+    }
+
+    /// Writes the end, which counts as no frame.
+    pub(crate) fn end(&mut self) -> io::Result<()> {
+        let (elements, written) = (self.elements, self.written);
+        let ended = self.put(END, &elements.to_le_bytes()).and_then(|()| self.out.flush());
+        self.written = written;
+        ended
     }
 
     /// What is written to, without an end.

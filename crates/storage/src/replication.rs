@@ -85,18 +85,19 @@ impl BlockManager {
         abort: &Abort,
     ) -> Result<FrameReader<BufReader<File>>, BlockError> {
         let network = self.network().ok_or(BlockError::NotFound { id })?;
-        let dir =
-            self.disk().and_then(|disk| disk.scratch_dir().map(|d| d.to_owned())).ok_or(BlockError::NoDisk { id })?;
-        let path = dir.join(format!("{id}.{}.fetched", network.fetched.fetch_add(1, Ordering::Relaxed)));
-        let len = network.client.fetch_to_file(address, id, &path, u64::MAX, abort)?;
-        let opened = File::open(&path);
-        let removed = fs::remove_file(&path);
-        let failed = |action| {
-            let path = path.clone();
-            move |source| BlockError::File { action, path, source }
-        };
-        removed.map_err(failed("remove"))?;
-        Ok(FrameReader::new(BufReader::new(opened.map_err(failed("open"))?), len))
+        let number = network.fetched.fetch_add(1, Ordering::Relaxed);
+        self.disk().ok_or(BlockError::NoDisk { id })?.scratch(id, |dir| {
+            let path = dir.join(format!("{id}.{number}.fetched"));
+            let len = network.client.fetch_to_file(address, id, &path, u64::MAX, abort)?;
+            let opened = File::open(&path);
+            let removed = fs::remove_file(&path);
+            let failed = |action| {
+                let path = path.clone();
+                move |source| BlockError::File { action, path, source }
+            };
+            removed.map_err(failed("remove"))?;
+            Ok(FrameReader::new(BufReader::new(opened.map_err(failed("open"))?), len))
+        })
     }
 
     /// Has the executor at `address` keep a copy of a partition that is cached here.

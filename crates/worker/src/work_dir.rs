@@ -19,8 +19,10 @@
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::stat::Mode;
@@ -29,7 +31,7 @@ use crate::config::Cleanup;
 use crate::error::WorkerError;
 use crate::outputs::Outputs;
 use crate::trash::{Bin, warn_if_failed};
-use firesteel_common::ExecutorKey;
+use firesteel_common::{ExecutorKey, hash::fixed_hash};
 
 /// How long a worker that ends waits for what is being deleted.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -42,7 +44,7 @@ pub(crate) struct WorkDir {
     blocks: Vec<(PathBuf, Bin)>,
     outputs: Outputs,
     cleanup: Cleanup,
-    _lock: File,
+    lock: Mutex<File>,
 }
 
 /// The directories of one executor.
@@ -69,14 +71,13 @@ impl WorkDir {
             Err(TryLockError::WouldBlock) => return Err(WorkerError::WorkDirInUse { path: root }),
             Err(TryLockError::Error(e)) => return Err(failed("lock", &lock_path)(e)),
         }
-        let identity = lock.metadata().map_err(failed("read", &lock_path))?;
+        let uid = lock.metadata().map_err(failed("read", &lock_path))?.uid();
         let blocks: Vec<PathBuf> = if local_dirs.is_empty() {
             vec![root.join(".blocks")]
         } else {
-            let name = format!("firesteel-worker-{:x}-{:x}", identity.dev(), identity.ino());
+            let name = format!("firesteel-worker-{}", identity(&root).map_err(failed("look at", &root))?);
             local_dirs.iter().map(|dir| dir.join(&name)).collect()
         };
-        let uid = identity.uid();
         let trash = Bin::open(root.join(".trash"), uid)?;
         renew(&root.join(".run"), &trash, uid)?;
         let blocks = usable(blocks, |dir| -> Result<_, WorkerError> {
@@ -89,7 +90,7 @@ impl WorkDir {
         let binaries = root.join(".binaries");
         private_dir(&binaries).map_err(failed("create", &binaries))?;
         let outputs = Outputs::new(root.clone(), cleanup, trash);
-        Ok(WorkDir { root, blocks, outputs, cleanup, _lock: lock })
+        Ok(WorkDir { root, blocks, outputs, cleanup, lock: Mutex::new(lock) })
     }
 
     /// Where application binaries are kept.
@@ -108,12 +109,27 @@ impl WorkDir {
         let make = |path: &Path, result: io::Result<()>| {
             result.map_err(|e| format!("cannot create {} for the executor: {e}", path.display()))
         };
+        make(&self.root, self.restore())?;
         make(&dirs.work, self.outputs.begin(app_id))?;
         make(&dirs.work, fs::create_dir_all(&dirs.work))?;
         dirs.blocks = usable(dirs.blocks, |dir| make(dir, private_dir(dir)).map(|()| dir.to_owned()))?;
         let fifo = nix::unistd::mkfifo(&dirs.registered, Mode::S_IRUSR | Mode::S_IWUSR).map_err(io::Error::from);
         make(&dirs.registered, fifo)?;
         Ok(dirs)
+    }
+
+    /// Makes what somebody has removed of the work directory again, with its lock.
+    fn restore(&self) -> io::Result<()> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.root.join(".lock");
+        if !fs::exists(&path)? {
+            fs::create_dir_all(&self.root)?;
+            let made = File::create(path)?;
+            made.try_lock()?;
+            *lock = made;
+            tracing::warn!(dir = %self.root.display(), "somebody has removed the work directory; it is made again");
+        }
+        private_dir(&self.root.join(".run"))
     }
 
     fn executor_dirs(&self, key: &ExecutorKey) -> ExecutorDirs {
@@ -178,6 +194,14 @@ impl WorkDir {
     }
 }
 
+/// Names the work directory `root` among those of all workers that may share a local directory. It stays the same when the
+/// directory is removed and made again: what the last worker there has left is found.
+fn identity(root: &Path) -> io::Result<String> {
+    let parent = fs::metadata(root.parent().unwrap_or(root))?;
+    let name = fixed_hash(root.file_name().unwrap_or_default().as_bytes());
+    Ok(format!("{:x}-{:x}-{name:x}", parent.dev(), parent.ino()))
+}
+
 /// Those of the directories that `prepare` makes ready. An error only when it is none of them: a disk that failed must not
 /// keep the others from being used.
 fn usable<T, E: std::fmt::Display>(
@@ -230,137 +254,5 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Wor
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(app_id: &str) -> ExecutorKey {
-        ExecutorKey { app_id: app_id.to_owned(), executor_id: 3 }
-    }
-
-    #[test]
-    fn two_workers_never_share_a_work_directory() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = WorkDir::open(dir.path(), &[], Cleanup::default()).unwrap();
-        let error = WorkDir::open(dir.path(), &[], Cleanup::default()).unwrap_err();
-        assert!(error.to_string().contains("SPARK_WORKER_DIR"), "{error}");
-        drop(first);
-        WorkDir::open(dir.path(), &[], Cleanup::default()).unwrap();
-    }
-
-    #[test]
-    fn the_next_start_removes_what_a_killed_worker_has_left_but_no_output() {
-        let (work, local) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let locals = [local.path().to_owned()];
-        let first = WorkDir::open(work.path(), &locals, Cleanup::default()).unwrap();
-        let dirs = first.create_executor(&key("app-1")).unwrap();
-        fs::write(dirs.work.join("stderr"), "it was so").unwrap();
-        fs::write(dirs.blocks[0].join("shuffle_0_0"), "x").unwrap();
-        drop(first); // without a word, as kill -9 does
-        WorkDir::open(work.path(), &locals, Cleanup::default()).unwrap();
-        assert!(!dirs.blocks[0].exists() && !dirs.registered.exists());
-        assert!(dirs.work.join("stderr").exists());
-    }
-
-    #[test]
-    fn an_executors_blocks_go_with_it_and_its_output_stays() {
-        let (work, local) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let dir = WorkDir::open(work.path(), &[local.path().to_owned()], Cleanup::default()).unwrap();
-        let dirs = dir.create_executor(&key("app-1")).unwrap();
-        fs::write(dirs.blocks[0].join("shuffle_0_0"), "x").unwrap();
-        dir.remove_executor(&key("app-1"), false);
-        assert!(!dirs.blocks[0].exists() && !dirs.registered.exists() && dirs.work.exists());
-        dir.remove_application("app-1");
-        assert!(!dirs.blocks[0].parent().unwrap().exists());
-        dir.close();
-        assert_eq!(fs::read_dir(local.path()).unwrap().count(), 0);
-    }
-
-    /// Files so many that to delete them takes longer than the rest of the test.
-    fn many_files(dir: &Path) {
-        for n in 0..2000 {
-            fs::write(dir.join(n.to_string()), "x").unwrap();
-        }
-    }
-
-    #[test]
-    fn nobody_waits_for_files_to_be_deleted_and_none_is_forgotten() {
-        let (work, local) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let dir = WorkDir::open(work.path(), &[local.path().to_owned()], Cleanup::default()).unwrap();
-        let dirs = dir.create_executor(&key("app-1")).unwrap();
-        many_files(&dirs.blocks[0]);
-        dir.remove_executor(&key("app-1"), false);
-        assert!(!dirs.blocks[0].exists(), "it is out of the way");
-        // As kill -9 leaves it: with files in use, and files in the trash.
-        let next = dir.create_executor(&key("app-2")).unwrap();
-        many_files(&next.blocks[0]);
-        drop(dir);
-        let dir = WorkDir::open(work.path(), &[local.path().to_owned()], Cleanup::default()).unwrap();
-        assert!(!next.blocks[0].exists());
-        dir.blocks[0].1.settle();
-        dir.close();
-        assert_eq!(fs::read_dir(local.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn without_clean_up_after_executors_their_files_stay_until_the_application_ends() {
-        let work = tempfile::tempdir().unwrap();
-        let rules = Cleanup { after_executor_exit: false, ..Cleanup::default() };
-        let dir = WorkDir::open(work.path(), &[], rules).unwrap();
-        let dirs = dir.create_executor(&key("app-1")).unwrap();
-        dir.remove_executor(&key("app-1"), false);
-        assert!(dirs.blocks[0].exists());
-        dir.remove_application("app-1");
-        assert!(!dirs.blocks[0].exists());
-    }
-
-    /// The applications whose output is there.
-    fn kept(work: &Path) -> Vec<String> {
-        let names = fs::read_dir(work).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn output_goes_when_it_is_old_or_too_much_but_not_that_of_what_runs_nor_what_is_not_ours() {
-        let work = tempfile::tempdir().unwrap();
-        let day = Duration::from_secs(86_400);
-        let rules = Cleanup { app_data_ttl: 7 * day, retained_executors: 2, ..Cleanup::default() };
-        fs::create_dir(work.path().join("mine")).unwrap();
-        let dir = WorkDir::open(work.path(), &[], rules).unwrap();
-        for n in 0..4 {
-            let app_id = format!("app-{n}");
-            fs::write(dir.create_executor(&key(&app_id)).unwrap().work.join("stderr"), "it was so").unwrap();
-            if n < 3 {
-                dir.remove_application(&app_id);
-                let entry = File::options().write(true).open(work.path().join(".applications").join(&app_id)).unwrap();
-                entry.set_modified(SystemTime::now() - (3 - n) * day).unwrap();
-            }
-        }
-        dir.sweep();
-        assert_eq!(kept(work.path()), ["app-1", "app-2", "app-3", "mine"], "the oldest is one too many");
-        dir.outputs.sweep(SystemTime::now() + 5 * day + Duration::from_secs(60));
-        assert_eq!(kept(work.path()), ["app-2", "app-3", "mine"]);
-        // Another worker in the same directory, after a kill -9.
-        drop(dir);
-        let dir = WorkDir::open(work.path(), &[], rules).unwrap();
-        dir.outputs.sweep(SystemTime::now() + 100 * day);
-        assert_eq!(kept(work.path()), ["mine"]);
-        let rules = Cleanup { enabled: false, ..rules };
-        drop(dir);
-        let dir = WorkDir::open(work.path(), &[], rules).unwrap();
-        dir.create_executor(&key("app-9")).unwrap();
-        dir.remove_application("app-9");
-        dir.outputs.sweep(SystemTime::now() + 100 * day);
-        assert_eq!(kept(work.path()), ["app-9", "mine"]);
-    }
-
-    #[test]
-    fn a_name_that_leads_elsewhere_makes_no_directory() {
-        let work = tempfile::tempdir().unwrap();
-        let dir = WorkDir::open(work.path(), &[], Cleanup::default()).unwrap();
-        for name in ["", "..", "../x", "/etc", "a/b", ".lock", "a\0b"] {
-            assert!(dir.create_executor(&key(name)).is_err(), "{name:?}");
-        }
-    }
-}
+#[path = "work_dir_tests.rs"]
+mod tests;

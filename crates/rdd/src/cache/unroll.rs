@@ -113,10 +113,7 @@ impl<T: Data> Unroll<'_, T> {
                 let reader = block.read().map_err(TaskError::failed)?;
                 Ok(FrameStream::stream(self.persisted, FrameSource::Disk(reader), self.ctx))
             }
-            Err((e, salvage)) => match salvage {
-                Some(salvage) => self.disk_failed(&e, Some(salvage), waiting),
-                None => Err(TaskError::failed(e)),
-            },
+            Err((e, salvage)) => self.disk_failed(&e, Some(salvage), waiting),
         }
     }
 

@@ -199,9 +199,11 @@ fn what_combining_leaves_is_foreseen() {
 fn a_full_disk_is_an_error_that_names_the_file() {
     let (spills, dir) = spills(100_000);
     std::fs::remove_dir(dir.path()).unwrap();
+    std::fs::write(dir.path(), "a file in its place").unwrap();
     let mut table = Aggregation::new(Sum, &spills);
     let e = table.insert_all((0..100_000).map(|i| (i, 1)).collect()).unwrap_err();
     assert!(e.to_string().contains(dir.path().to_str().unwrap()), "{e}");
+    std::fs::remove_file(dir.path()).unwrap();
     std::fs::create_dir(dir.path()).unwrap();
 }
 
