@@ -3,7 +3,10 @@
 #   decommission-worker.sh [--block-until-exit]     with it, this returns when they have ended
 # It needs spark.decommission.enabled=true for the workers; without it they only log that, and stay.
 set -u
-sbin="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+self="${BASH_SOURCE[0]}"
+[ -L "$self" ] && self="$(readlink -f "$self")"
+sbin="$(dirname "$self")"
+[ -f "$sbin/spark-config.sh" ] || sbin="${SPARK_HOME:?is not set: set it to the directory of Firesteel}/sbin"
 . "$sbin/spark-config.sh"
 
 block=

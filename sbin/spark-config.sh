@@ -2,31 +2,61 @@
 # Sets SPARK_HOME, SPARK_CONF_DIR, SPARK_LOG_DIR, SPARK_PID_DIR and SPARK_IDENT_STRING.
 # shellcheck shell=bash
 
+sbin="$(CDPATH='' cd -- "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+# Behind a link to a directory, `..` is another place for the shell than for the system, which has found this file.
+if ! [ "$sbin/spark-config.sh" -ef "${BASH_SOURCE[0]}" ]; then
+  sbin="$(CDPATH='' cd -P -- "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+fi
 if [ -z "${SPARK_HOME:-}" ]; then
-  SPARK_HOME="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+  SPARK_HOME="$(cd "$sbin/.." && pwd)"
+  [ "$SPARK_HOME/sbin" -ef "$sbin" ] || SPARK_HOME="$(cd -P "$sbin/.." && pwd)"
 fi
 export SPARK_HOME
 export SPARK_CONF_DIR="${SPARK_CONF_DIR:-$SPARK_HOME/conf}"
-
-if [ -z "${SPARK_ENV_LOADED:-}" ]; then
-  export SPARK_ENV_LOADED=1
-  if [ -f "$SPARK_CONF_DIR/spark-env.sh" ]; then
-    set -a
-    # shellcheck source=/dev/null
-    . "$SPARK_CONF_DIR/spark-env.sh"
-    set +a
-  fi
-fi
-
-export SPARK_LOG_DIR="${SPARK_LOG_DIR:-$SPARK_HOME/logs}"
-export SPARK_PID_DIR="${SPARK_PID_DIR:-$SPARK_HOME/pids}"
-export SPARK_IDENT_STRING="${SPARK_IDENT_STRING:-${USER:-$(id -un)}}"
 
 # fail TEXT: says why on stderr and ends the script.
 fail() {
   echo "$(basename "$0"): $1" >&2
   exit 1
 }
+
+# without_marks FILE: its text without what editors of Windows add, a byte order mark and carriage returns at line ends.
+without_marks() {
+  LC_ALL=C sed -e $'1s/^\xef\xbb\xbf//' -e $'s/\r$//' "$1"
+}
+
+if [ -z "${SPARK_ENV_LOADED:-}" ]; then
+  export SPARK_ENV_LOADED=1
+  if [ -f "$SPARK_CONF_DIR/spark-env.sh" ]; then
+    # Whatever it does to the shell's options and directory, the script goes on as it was; what it prints is not the
+    # script's output; and where it ends the script, that is said.
+    options_before="$(set +o)"
+    directory_before=$PWD
+    trap 'fail "$SPARK_CONF_DIR/spark-env.sh has ended this script (exit status $?)"' EXIT
+    set +u -a
+    # shellcheck source=/dev/null
+    if LC_ALL=C grep -q -e $'\r$' -e $'^\xef\xbb\xbf' "$SPARK_CONF_DIR/spark-env.sh"; then
+      . <(without_marks "$SPARK_CONF_DIR/spark-env.sh") >&2
+    else
+      . "$SPARK_CONF_DIR/spark-env.sh" >&2
+    fi
+    eval "$options_before"
+    trap - EXIT
+    [ "$PWD" = "$directory_before" ] || cd "$directory_before" || fail "cannot return to $directory_before"
+    unset options_before directory_before
+  fi
+fi
+# A file of variables from Windows, such as of a container, has the same line ends.
+for name in "${!SPARK_@}" "${!FIRESTEEL_@}"; do
+  case "${!name}" in
+    *$'\r') fail "the value of $name ends in a carriage return, as lines do on Windows: take it out where it is set" ;;
+  esac
+done
+unset name
+
+export SPARK_LOG_DIR="${SPARK_LOG_DIR:-$SPARK_HOME/logs}"
+export SPARK_PID_DIR="${SPARK_PID_DIR:-$SPARK_HOME/pids}"
+export SPARK_IDENT_STRING="${SPARK_IDENT_STRING:-${USER:-$(id -un)}}"
 
 # find_program NAME: prints the path of one of Firesteel's programs.
 find_program() {

@@ -8,7 +8,11 @@
 # The pid file holds the process id and the process's start time, so that a number that the system has given to another
 # process since is never taken for the daemon.
 set -u
-. "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/spark-config.sh"
+self="${BASH_SOURCE[0]}"
+[ -L "$self" ] && self="$(readlink -f "$self")"
+sbin="$(dirname "$self")"
+[ -f "$sbin/spark-config.sh" ] || sbin="${SPARK_HOME:?is not set: set it to the directory of Firesteel}/sbin"
+. "$sbin/spark-config.sh"
 
 [ $# -ge 3 ] || fail "usage: spark-daemon.sh start|stop|status|decommission|wait PROGRAM INSTANCE [ARGUMENT...]"
 action=$1
@@ -74,7 +78,9 @@ end() {
 }
 
 make_dir() {
-  (umask 077 && mkdir -p "$1") && [ -w "$1" ] || fail "cannot write to $1: set $2 to a directory of your own"
+  if ! (umask 077 && mkdir -p "$1") || ! [ -w "$1" ]; then
+    fail "cannot write to $1: set $2 to a directory of your own"
+  fi
 }
 
 rotate_log() {

@@ -1,5 +1,14 @@
 #!/usr/bin/env bash
-# Starts the master on this host and the workers on every host of conf/workers.
+# Starts the master on this host, unless it runs already, and the workers on every host of conf/workers.
 set -u
-sbin="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-"$sbin/start-master.sh" && exec "$sbin/start-workers.sh"
+self="${BASH_SOURCE[0]}"
+[ -L "$self" ] && self="$(readlink -f "$self")"
+sbin="$(dirname "$self")"
+[ -f "$sbin/spark-config.sh" ] || sbin="${SPARK_HOME:?is not set: set it to the directory of Firesteel}/sbin"
+. "$sbin/spark-config.sh"
+if running="$("$sbin/spark-daemon.sh" status firesteel-master 1)"; then
+  echo "$running already"
+else
+  "$sbin/start-master.sh" || exit
+fi
+exec "$sbin/start-workers.sh"

@@ -2,7 +2,10 @@
 # Starts the workers of this host, SPARK_WORKER_INSTANCES of them:
 #   start-worker.sh MASTER_URL [-c CORES] [-m MEMORY] [-d DIR] [-h HOST] [-p PORT] [--properties-file FILE]
 set -u
-sbin="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+self="${BASH_SOURCE[0]}"
+[ -L "$self" ] && self="$(readlink -f "$self")"
+sbin="$(dirname "$self")"
+[ -f "$sbin/spark-config.sh" ] || sbin="${SPARK_HOME:?is not set: set it to the directory of Firesteel}/sbin"
 . "$sbin/spark-config.sh"
 
 if [ $# -lt 1 ] || [ "$1" = --help ]; then

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Starts the workers on every host of conf/workers; arguments go to each worker.
 set -u
-sbin="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+self="${BASH_SOURCE[0]}"
+[ -L "$self" ] && self="$(readlink -f "$self")"
+sbin="$(dirname "$self")"
+[ -f "$sbin/spark-config.sh" ] || sbin="${SPARK_HOME:?is not set: set it to the directory of Firesteel}/sbin"
 . "$sbin/spark-config.sh"
 . "$sbin/workers-list.sh"
 

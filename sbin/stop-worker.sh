@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Stops all workers that were started on this host, however many SPARK_WORKER_INSTANCES says now.
 set -u
-sbin="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+self="${BASH_SOURCE[0]}"
+[ -L "$self" ] && self="$(readlink -f "$self")"
+sbin="$(dirname "$self")"
+[ -f "$sbin/spark-config.sh" ] || sbin="${SPARK_HOME:?is not set: set it to the directory of Firesteel}/sbin"
 . "$sbin/spark-config.sh"
 
 status=0

@@ -6,7 +6,7 @@ worker_hosts() {
   for file in "${SPARK_WORKERS:-$SPARK_CONF_DIR/workers}" "$SPARK_CONF_DIR/slaves"; do
     if [ -f "$file" ]; then
       # The last line may lack its end, which `read` needs.
-      { cat "$file" && echo; } | sed -e 's/#.*$//' -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' -e '/^$/d'
+      { without_marks "$file" && echo; } | sed -e 's/#.*$//' -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' -e '/^$/d'
       return
     fi
   done

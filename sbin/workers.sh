@@ -2,7 +2,10 @@
 # Runs a command on every host of conf/workers (conf/slaves when that is absent, localhost when both are): directly for
 # this host, by ssh for others. Exit status 0 only when it was 0 on each.
 set -u
-sbin="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+self="${BASH_SOURCE[0]}"
+[ -L "$self" ] && self="$(readlink -f "$self")"
+sbin="$(dirname "$self")"
+[ -f "$sbin/spark-config.sh" ] || sbin="${SPARK_HOME:?is not set: set it to the directory of Firesteel}/sbin"
 . "$sbin/spark-config.sh"
 . "$sbin/workers-list.sh"
 

@@ -42,6 +42,11 @@ pub fn check(path: &Path) -> Result<PathBuf, DeployError> {
                 if metadata.permissions().mode() & 0o111 == 0 {
                     return Err(not_a_program("no execute permission; chmod +x it"));
                 }
+                if interpreter.as_os_str().as_bytes().ends_with(b"\r") {
+                    return Err(not_a_program(
+                        "its first line ends in a carriage return, as on Windows; take them out (dos2unix)",
+                    ));
+                }
                 if !interpreter.exists() {
                     let reason = format!("its interpreter {} is not on this host", interpreter.display());
                     return Err(not_a_program(&reason));
@@ -59,8 +64,9 @@ pub fn check(path: &Path) -> Result<PathBuf, DeployError> {
 
 /// What a script's first line names.
 fn interpreter(start: &[u8]) -> Option<PathBuf> {
-    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?.trim_ascii();
-    let name = line.split(|byte| byte.is_ascii_whitespace()).next()?;
+    // Only blanks and tabs part the words: a carriage return is part of the name, for the kernel as well.
+    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let name = line.split(|byte| b" \t".contains(byte)).find(|word| !word.is_empty())?;
     Some(PathBuf::from(OsStr::from_bytes(name)))
 }
 
@@ -88,6 +94,7 @@ mod tests {
         assert!(error("app", &own[..4096], 0o600).contains("chmod +x"));
         assert!(error("app", &foreign, 0o700).contains("built for"));
         assert!(error("app", b"#!/no/such/interpreter -x\n", 0o700).contains("/no/such/interpreter"));
+        assert!(error("app", b"#!/bin/sh\r\nexit\r\n", 0o700).contains("carriage return"));
         assert!(error("app", b"#!/bin/sh\n", 0o600).contains("chmod +x"));
         assert!(error("app.jar", b"PK", 0o600).contains("jar"));
         assert!(error("app", b"text", 0o700).contains("ELF"));

@@ -16,7 +16,7 @@ pub(crate) struct DaemonArguments {
     /// Accepted for Spark's sake: there is no web page yet
     #[arg(long)]
     webui_port: Option<u16>,
-    /// Written when the daemon is ready: the master when it listens, the worker when it is registered
+    /// Written when the daemon is ready: the master when it listens, the worker when it is registered or has found no master
     #[arg(long, hide = true)]
     pub(crate) ready_file: Option<PathBuf>,
     /// Prints this help

@@ -73,8 +73,14 @@ impl SubmitCommand {
         };
         let path = application::check(program.as_ref())?;
         let fd = hand_over(&conf)?;
-        let source =
-            Command::new(&path).arg0(program).args(arguments).env(submit::VARIABLE, fd.as_raw_fd().to_string()).exec();
+        let mut command = Command::new(&path);
+        command.arg0(program).args(arguments).env(submit::VARIABLE, fd.as_raw_fd().to_string());
+        match submit::encode_open(&conf) {
+            Some(settings) => command.env(submit::OPEN_VARIABLE, settings),
+            // One of an earlier submission must not be taken for this one's.
+            None => command.env_remove(submit::OPEN_VARIABLE),
+        };
+        let source = command.exec();
         Err(DeployError::Exec { path, source })
     }
 
@@ -99,7 +105,7 @@ impl SubmitCommand {
             print(&conf);
         }
         check_master(conf.get_str(keys::MASTER.name()).unwrap_or_default())?;
-        if conf.get(&keys::SUBMIT_DEPLOY_MODE)?.trim().eq_ignore_ascii_case("cluster") {
+        if conf.get(&keys::SUBMIT_DEPLOY_MODE)? == "cluster" {
             return Err(DeployError::ClusterMode);
         }
         Ok(conf)

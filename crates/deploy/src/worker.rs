@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Parser, value_parser};
 use firesteel_common::conf::{ByteSize, Conf, ConfError, Environment, environment, keys};
 use firesteel_os::host;
 use firesteel_rpc::MasterUrl;
 use firesteel_rpc::master_client::MasterClientConfig;
-use firesteel_worker::{Cleanup, Launcher, ShuffleServiceConfig, WorkerConfig};
+use firesteel_worker::{Cleanup, Launcher, ShuffleServiceConfig, Standing, WorkerConfig};
 
 use crate::arguments::DaemonArguments;
 use crate::daemon::{self, PowerSignal, ReadyFile};
@@ -17,6 +18,9 @@ use crate::{DeployError, settings};
 /// Left for the rest of the host when a worker is not told its memory.
 const LEFT_TO_HOST: u64 = 1 << 30;
 const LEAST_MEMORY: u64 = 512 << 20;
+
+/// How long a start script is kept waiting for a host that does not answer at all.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Runs executors on this host for the applications of a master.
 #[derive(Parser, Debug)]
@@ -56,7 +60,7 @@ impl WorkerCommand {
         let (secret, open) = settings::secret(&conf)?;
         let host = self.host(environment, secret.is_some() || open);
         let listener = firesteel_rpc::bind(&host, port, secret.as_ref(), open)?;
-        let (ready, registered) = tokio::sync::watch::channel(None);
+        let (told, standing) = tokio::sync::watch::channel(Standing::default());
         let (decommission, decommissioned) = tokio::sync::watch::channel(false);
         let may_leave = conf.get(&keys::DECOMMISSION_ENABLED)?;
         let config = WorkerConfig {
@@ -72,14 +76,14 @@ impl WorkerCommand {
             host,
             secret,
             patience: MasterClientConfig::default(),
-            registered: Some(ready),
+            standing: Some(told),
             decommission: Some(decommissioned),
         };
         let ready_file = ReadyFile::new(self.daemon.ready_file);
         daemon::run(|shutdown| async move {
             let power = PowerSignal::listen()?;
             let announced = async {
-                announce(&ready_file, registered).await?;
+                announce(&ready_file, standing).await?;
                 std::future::pending().await
             };
             tokio::select! {
@@ -141,16 +145,21 @@ impl WorkerCommand {
     }
 }
 
-/// Writes the ready file at the first registration.
-async fn announce(
-    file: &ReadyFile,
-    mut registered: tokio::sync::watch::Receiver<Option<String>>,
-) -> Result<(), DeployError> {
-    if let Ok(master) = registered.wait_for(Option::is_some).await {
-        let text = format!("registered with {}", master.as_deref().unwrap_or_default());
-        file.write(&text)?;
-    }
-    Ok(())
+/// Writes the ready file when it is known whether the master is there. A worker that was started before its master goes on
+/// looking for it, so that is no reason for a start script to wait.
+async fn announce(file: &ReadyFile, mut standing: tokio::sync::watch::Receiver<Standing>) -> Result<(), DeployError> {
+    let known = standing.wait_for(|standing| *standing != Standing::Untried);
+    let text = match tokio::time::timeout(ANSWER, known).await {
+        Ok(Ok(standing)) => match &*standing {
+            Standing::Registered(url) => format!("registered with {url}"),
+            Standing::Looking(reason) => format!("no master yet, and it goes on looking for one ({reason})"),
+            Standing::Untried => return Ok(()),
+        },
+        // The worker has ended, and says itself why.
+        Ok(Err(_)) => return Ok(()),
+        Err(_) => "no answer of a master yet, and it goes on looking for one".to_owned(),
+    };
+    file.write(&text)
 }
 
 /// SPARK_LOCAL_DIRS, else `spark.local.dir` when it is set, else none: then the worker uses its work directory.

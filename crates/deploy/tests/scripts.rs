@@ -72,15 +72,6 @@ fn a_start_that_cannot_write_its_log_or_pid_file_says_so_and_leaves_no_process()
 }
 
 #[test]
-fn a_worker_whose_master_is_not_there_is_stopped_when_its_time_is_up() {
-    let install = Install::new("FIRESTEEL_START_TIMEOUT=1\n");
-    let (ok, output) = install.run("sbin/start-worker.sh", &[&format!("spark://127.0.0.1:{}", install.port)]);
-    assert!(!ok && output.contains("not ready within 1 s"), "{output}");
-    assert!(output.contains(&format!("127.0.0.1:{}", install.port)), "{output}");
-    assert!(install.pids().is_empty());
-}
-
-#[test]
 fn a_stale_pid_file_is_not_taken_for_a_daemon() {
     let install = Install::new("");
     fs::create_dir(install.path("pids")).unwrap();

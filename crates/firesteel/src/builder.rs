@@ -48,12 +48,13 @@ impl ContextBuilder {
     pub fn build(mut self) -> Result<Context> {
         let environment = Environment::of_process();
         let handed = submit::handed_over(&environment).map_err(|e| Error::Start(e.to_string()))?;
-        if let Some(handed) = handed {
-            self.conf.inherit(&handed);
-        }
+        let withheld = handed.and_then(|handed| {
+            self.conf.inherit(&handed.conf);
+            handed.warning
+        });
         let warnings = self.conf.check().map_err(|e| Error::Start(e.to_string()))?;
         let logging = crate::logging::on_this_thread();
-        for warning in warnings {
+        for warning in withheld.into_iter().chain(warnings) {
             tracing::warn!("{warning}");
         }
         drop(logging);

@@ -75,6 +75,13 @@ mod tests {
     }
 
     #[test]
+    fn line_ends_and_the_mark_of_windows_change_nothing() {
+        let template = include_str!("../../../conf/fairscheduler.xml.template");
+        let windows = format!("\u{feff}{}", template.replace('\n', "\r\n"));
+        assert_eq!(parse(&windows), parse(template));
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_line() {
         for (text, part) in [
             ("<allocations>\n<pool><weight>1</weight></pool></allocations>", "line 2: write its name"),

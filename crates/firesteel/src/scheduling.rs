@@ -16,7 +16,7 @@ pub(crate) fn scheduler_config(conf: &Conf, master: &Master) -> Result<Scheduler
         Master::Local { max_failures, .. } => *max_failures,
         _ => get(conf, &keys::TASK_MAX_FAILURES)?,
     };
-    let mode = match get(conf, &keys::SCHEDULER_MODE)?.trim().to_lowercase().as_str() {
+    let mode = match get(conf, &keys::SCHEDULER_MODE)?.as_str() {
         "fair" => SchedulingMode::Fair,
         _ => SchedulingMode::Fifo,
     };
@@ -148,6 +148,7 @@ fn racks(conf: &Conf) -> Result<BTreeMap<String, String>> {
     let key = keys::TOPOLOGY_FILE.name();
     let text = std::fs::read_to_string(&path).map_err(|e| Error::Start(format!("cannot read {path} ({key}): {e}")))?;
     let mut racks = BTreeMap::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     for (number, line) in (1..).zip(text.lines()).map(|(n, line)| (n, line.trim())) {
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -214,7 +215,7 @@ mod tests {
     #[test]
     fn racks_are_read_from_their_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(&file, "# hosts\nh1 r1\n\n h2\tr1 \nh3 r2\n").unwrap();
+        std::fs::write(&file, "\u{feff}# hosts\r\nh1 r1\r\n\n h2\tr1 \nh3 r2\n").unwrap();
         let path = file.path().to_str().unwrap();
         let racks = config(&[("spark.firesteel.topologyFile", path)], "local[1]").unwrap().racks;
         let pairs: Vec<(&str, &str)> = racks.iter().map(|(h, r)| (h.as_str(), r.as_str())).collect();

@@ -273,7 +273,7 @@ fn text_files_are_found_by_name_by_pattern_and_in_lists() {
     let lines = |path: String| sc.text_file(&path).map(|rdd| rdd.collect().unwrap());
     assert_eq!(lines(at("[x].txt")).unwrap(), ["brackets"], "what is there by that name is meant");
     assert_eq!(lines(at("[xy].txt")).unwrap(), ["plain x"]);
-    assert_eq!(lines(at("{b,a,c}.txt")).unwrap(), ["b", "a"]);
+    assert_eq!(lines(at("{b,a,c}.txt")).unwrap(), ["a", "b"], "a pattern gives files in their order");
     assert_eq!(lines(format!("{}, file://{}", at("b.txt"), at("a.txt"))).unwrap(), ["b", "a"]);
     assert_eq!(lines(at("?.txt")).unwrap(), ["a", "b", "plain x"]);
     assert_eq!(lines(at("e")).unwrap(), [""; 0]);

@@ -59,7 +59,7 @@ fn worker(runtime: &Runtime, addr: SocketAddr, work_dir: &Path, secret: Option<&
         shuffle_service: None,
         cleanup: Cleanup::default(),
         binary_cache_bytes: 1 << 30,
-        registered: None,
+        standing: None,
         decommission: None,
     };
     let (stop, stopped) = oneshot::channel::<()>();

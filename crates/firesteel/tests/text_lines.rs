@@ -22,7 +22,7 @@ fn blocks_of_lines_meet_whatever_the_lines_and_splits_are() {
     let lengths = [65_535, 0, 1, 65_536, 65_534, 131_071, 7, 131_072, 300_000, 2, 65_537, 40_000, 30_000];
     let lines: Vec<String> =
         lengths.iter().enumerate().map(|(i, n)| String::from((b'a' + i as u8) as char).repeat(*n)).collect();
-    for end in ["\n", "\r\n"] {
+    for end in ["\n", "\r\n", "\r"] {
         for text in [lines.join(end), lines.join(end) + end] {
             fs::write(&path, &text).unwrap();
             for splits in [1, 2, 3, 7, 16, 50] {

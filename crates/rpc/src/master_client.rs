@@ -108,6 +108,15 @@ impl MasterClient {
         }
     }
 
+    /// Why no master was had, while it waits between two rounds: each master and how its last attempt ended.
+    pub fn failed_round(&self) -> Option<String> {
+        matches!(self.state, State::Waiting { .. }).then(|| error::tried(&self.tried_masters()))
+    }
+
+    fn tried_masters(&self) -> Vec<(String, String)> {
+        self.masters.iter().map(|m| (m.address.clone(), m.ended.clone())).collect()
+    }
+
     /// When to hand in [`Event::Wake`], at the latest.
     pub fn next_deadline(&self) -> Option<Tick> {
         match self.state {
@@ -253,8 +262,7 @@ impl MasterClient {
         self.rounds += 1;
         if self.rounds >= self.config.rounds || self.masters.iter().all(|master| master.permanent) {
             self.state = State::Stopped;
-            let masters = self.masters.iter().map(|m| (m.address.clone(), m.ended.clone())).collect();
-            let error = MasterError::Unreachable { rounds: self.rounds, masters };
+            let error = MasterError::Unreachable { rounds: self.rounds, masters: self.tried_masters() };
             return out.push(Effect::GiveUp { error });
         }
         self.wait(now);

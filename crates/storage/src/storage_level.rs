@@ -133,7 +133,7 @@ impl FromStr for StorageLevel {
     type Err = ParseStorageLevelError;
 
     fn from_str(text: &str) -> Result<Self, ParseStorageLevelError> {
-        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        let found = Self::ALL.iter().find(|(name, _)| name.eq_ignore_ascii_case(text.trim()));
         found.map(|(_, level)| *level).ok_or_else(|| ParseStorageLevelError(text.chars().take(100).collect()))
     }
 }
@@ -150,6 +150,7 @@ mod tests {
             assert_eq!(level.is_kept(), level.replication() > 0, "{name}");
         }
         assert_eq!(StorageLevel::default(), StorageLevel::NONE);
+        assert_eq!("memory_and_disk ".parse(), Ok(StorageLevel::MEMORY_AND_DISK));
         let e = "memory".parse::<StorageLevel>().unwrap_err().to_string();
         assert!(e.contains("MEMORY_AND_DISK_SER_2"), "{e}");
     }

@@ -86,6 +86,25 @@ impl Default for Cleanup {
     }
 }
 
+/// How a worker stands with its master.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Standing {
+    /// No attempt has ended yet.
+    #[default]
+    Untried,
+    /// It goes on looking; why the last attempts failed, or how the master was lost.
+    Looking(String),
+    /// The URL of the master that has registered it.
+    Registered(String),
+}
+
+impl Standing {
+    /// Whether a master has registered the worker.
+    pub fn is_registered(&self) -> bool {
+        matches!(self, Standing::Registered(_))
+    }
+}
+
 /// What [`run`](crate::run) needs beside its listener.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
@@ -113,8 +132,8 @@ pub struct WorkerConfig {
     pub cleanup: Cleanup,
     /// Bound on the application binaries that are kept here, bytes.
     pub binary_cache_bytes: u64,
-    /// Is told the URL of the master that has registered this worker, and `None` when it is lost.
-    pub registered: Option<watch::Sender<Option<String>>>,
+    /// Is told how this worker stands with its master.
+    pub standing: Option<watch::Sender<Standing>>,
     /// Turns true when the worker shall be decommissioned: it then ends by itself, when it has no executor left. None:
     /// that never happens.
     pub decommission: Option<watch::Receiver<bool>>,

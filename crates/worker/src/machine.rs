@@ -122,6 +122,11 @@ impl Worker {
         self.beats.and_then(|_| self.client.registered_with())
     }
 
+    /// Why no master has registered it, while it waits to try them again.
+    pub fn failed_search(&self) -> Option<String> {
+        self.client.failed_round()
+    }
+
     /// Whether it is to leave the cluster and takes no executors any more.
     pub fn is_decommissioning(&self) -> bool {
         self.decommissioning

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::config::WorkerConfig;
+use crate::config::{Standing, WorkerConfig};
 use crate::error::WorkerError;
 use crate::event::{WorkerEffect, WorkerEvent};
 use crate::machine::{Worker, WorkerIdentity};
@@ -206,9 +206,12 @@ impl Shell {
     fn handle(&mut self, event: WorkerEvent) -> Result<(), WorkerError> {
         let mut effects = Vec::new();
         self.worker.handle(Tick::ZERO + self.started.elapsed(), event, &mut effects);
-        if let Some(registered) = &self.config.registered {
-            let url = self.worker.master().map(|address| format!("spark://{address}"));
-            registered.send_if_modified(|told| std::mem::replace(told, url.clone()) != url);
+        if let Some(standing) = &self.config.standing {
+            let registered = self.worker.master().map(|address| Standing::Registered(format!("spark://{address}")));
+            // Between two rounds it has something to tell; while it tries, what was told last is still true.
+            if let Some(news) = registered.or_else(|| self.worker.failed_search().map(Standing::Looking)) {
+                standing.send_if_modified(|told| std::mem::replace(told, news.clone()) != news);
+            }
         }
         effects.into_iter().try_for_each(|effect| self.carry_out(effect))
     }

@@ -17,7 +17,7 @@ use firesteel_rpc::proto::deploy::{
     RegisterApplication, ToMaster, UnregisterApplication, from_master::Message as From, to_master::Message as To,
 };
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, connect_master};
-use firesteel_worker::{Cleanup, Launcher, WorkerConfig, WorkerError};
+use firesteel_worker::{Cleanup, Launcher, Standing, WorkerConfig, WorkerError};
 use prost::Message as _;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -125,7 +125,7 @@ fn config(dir: &Path, master: &str, launcher: Launcher) -> WorkerConfig {
         shuffle_service: None,
         cleanup: Cleanup::default(),
         binary_cache_bytes: 1 << 30,
-        registered: None,
+        standing: None,
         decommission: None,
     }
 }
@@ -330,12 +330,12 @@ async fn it_is_told_when_a_master_has_registered_the_worker() {
     let dir = tempfile::tempdir().unwrap();
     let (master, _stop) = start_master(None);
     let mut config = config(dir.path(), &master, Launcher::Bootstrap("/bin/false".into()));
-    let (told, mut registered) = tokio::sync::watch::channel(None);
-    config.registered = Some(told);
+    let (told, mut registered) = tokio::sync::watch::channel(Standing::default());
+    config.standing = Some(told);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let shutdown = async move {
-        let url = registered.wait_for(Option::is_some).await.unwrap().clone();
-        assert_eq!(url, Some(format!("spark://{master}")));
+        let standing = registered.wait_for(Standing::is_registered).await.unwrap().clone();
+        assert_eq!(standing, Standing::Registered(format!("spark://{master}")));
     };
     tokio::time::timeout(LONG, firesteel_worker::run(listener, config, shutdown)).await.unwrap().unwrap();
 }

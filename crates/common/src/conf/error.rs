@@ -78,7 +78,9 @@ pub enum ConfError {
         place: String,
     },
     /// The descriptor that firesteel-submit promised could not be read.
-    #[error("cannot read the configuration that firesteel-submit handed over ({variable}={value}): {reason}")]
+    #[error(
+        "cannot read the configuration that firesteel-submit handed over ({variable}={value}): {reason}; a program between them has closed the descriptor: have it leave the descriptor open, or unset the variable to run without what was handed over"
+    )]
     Submit {
         /// The variable's name.
         variable: &'static str,

@@ -113,6 +113,7 @@ pub struct Key<T> {
     min: f64,
     max: f64,
     choices: &'static [&'static str],
+    aliases: &'static [(&'static str, &'static str)],
     origin: Origin,
     kind: PhantomData<fn() -> T>,
 }
@@ -142,6 +143,7 @@ impl<T: ConfValue> Key<T> {
             min: f64::NEG_INFINITY,
             max: f64::INFINITY,
             choices: &[],
+            aliases: &[],
             kind: PhantomData,
         }
     }
@@ -163,8 +165,15 @@ impl<T: ConfValue> Key<T> {
         self
     }
 
+    /// The values that it can have, in lower case; they are read in any case.
     pub(super) const fn one_of(mut self, choices: &'static [&'static str]) -> Self {
         self.choices = choices;
+        self
+    }
+
+    /// Other names of the choices, such as those of Spark's classes, each with its choice.
+    pub(super) const fn also(mut self, aliases: &'static [(&'static str, &'static str)]) -> Self {
+        self.aliases = aliases;
         self
     }
 
@@ -178,17 +187,24 @@ impl<T: ConfValue> Key<T> {
         self.default
     }
 
-    /// Reads a value of this key from text; the error says what was expected.
+    /// Reads a value of this key from text; the error says what was expected. Of a key with choices it is the choice as the
+    /// key table writes it.
     pub fn parse(&self, text: &str) -> Result<T, String> {
-        if !self.choices.is_empty() && !self.choices.contains(&text.trim().to_lowercase().as_str()) {
-            return Err(format!("write one of {}", self.choices.join(", ")));
-        }
+        let text = if self.choices.is_empty() { text } else { self.choice(text.trim())? };
         let value = T::parse(text, self.unit)?;
         match value.magnitude() {
             Some(number) if number < self.min => Err(format!("it must be at least {}", self.bound(self.min))),
             Some(number) if number > self.max => Err(format!("it must be at most {}", self.bound(self.max))),
             _ => Ok(value),
         }
+    }
+
+    /// The choice that the text names.
+    fn choice(&self, text: &str) -> Result<&'static str, String> {
+        let aliases = self.aliases.iter().map(|(alias, choice)| (*alias, *choice));
+        let mut names = self.choices.iter().map(|choice| (*choice, *choice)).chain(aliases);
+        let named = names.find(|(name, _)| name.eq_ignore_ascii_case(text));
+        named.map(|(_, choice)| choice).ok_or_else(|| format!("write one of {}", self.choices.join(", ")))
     }
 
     fn bound(&self, number: f64) -> String {

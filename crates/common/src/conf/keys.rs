@@ -10,6 +10,13 @@ const fn spark(since: &'static str) -> Origin {
     Origin::Spark(since)
 }
 
+/// The classes by which Spark's configurations name codecs.
+const SPARKS_CODECS: &[(&str, &str)] = &[
+    ("org.apache.spark.io.LZ4CompressionCodec", "lz4"),
+    ("org.apache.spark.io.ZStdCompressionCodec", "zstd"),
+    ("org.apache.spark.io.SnappyCompressionCodec", "snappy"),
+];
+
 const OURS: Origin = Origin::Firesteel;
 
 macro_rules! table {
@@ -226,7 +233,7 @@ table! {
     /// Whether what is spilled by sorts, joins and aggregations is compressed.
     SHUFFLE_SPILL_COMPRESS: bool = "spark.shuffle.spill.compress", Some("true"), spark("0.9.0")
     /// How shuffle files and spilled data are compressed.
-    IO_COMPRESSION_CODEC: String = "spark.io.compression.codec", Some("lz4"), spark("0.8.0"); one_of(&["lz4", "zstd", "snappy", "none"])
+    IO_COMPRESSION_CODEC: String = "spark.io.compression.codec", Some("lz4"), spark("0.8.0"); one_of(&["lz4", "zstd", "snappy", "none"]); also(SPARKS_CODECS)
     /// Level of zstd: higher ones compress more and take longer.
     IO_COMPRESSION_ZSTD_LEVEL: u32 = "spark.io.compression.zstd.level", Some("1"), spark("2.3.0"); at_least(1)
     /// Bytes that are gathered in memory before they are written to a shuffle or spill file. Below 240k counts as 240k.
@@ -349,6 +356,8 @@ mod tests {
             ("spark.memory.fraction", "1.5"),
             ("spark.memory.fraction", "NaN"),
             ("spark.io.compression.codec", "zip"),
+            ("spark.io.compression.codec", "org.apache.spark.io.LZFCompressionCodec"),
+            ("spark.scheduler.mode", "NONE"),
             ("spark.authenticate", "yes"),
             ("spark.deploy.maxExecutorRetries", "-2"),
             ("spark.driver.port", "70000"),
@@ -356,6 +365,17 @@ mod tests {
             assert!(find(key).unwrap().check(bad).is_err(), "{key}={bad}");
         }
         assert_eq!(IO_COMPRESSION_CODEC.parse("zip"), Err("write one of lz4, zstd, snappy, none".to_owned()));
+        for (text, choice) in [
+            ("LZ4", "lz4"),
+            (" zstd ", "zstd"),
+            ("org.apache.spark.io.LZ4CompressionCodec", "lz4"),
+            ("org.apache.spark.io.ZStdCompressionCodec", "zstd"),
+            ("org.apache.spark.io.SnappyCompressionCodec", "snappy"),
+        ] {
+            assert_eq!(IO_COMPRESSION_CODEC.parse(text).as_deref(), Ok(choice));
+        }
+        assert_eq!(SCHEDULER_MODE.parse("Fair").as_deref(), Ok("fair"));
+        assert_eq!(SUBMIT_DEPLOY_MODE.parse("Client").as_deref(), Ok("client"));
         assert_eq!(EXECUTOR_MEMORY.parse("1k"), Err("it must be at least 1m".to_owned()));
     }
 }

@@ -20,7 +20,8 @@ pub struct Entry {
 
 /// Reads the text of a properties file; `path` is what errors call it.
 pub fn parse(text: &str, path: &Path) -> Result<Vec<Entry>, ConfError> {
-    let text = text.replace("\r\n", "\n");
+    // Editors of Windows begin a file with a byte order mark, which would belong to the first key.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     let mut lines = text.split(['\n', '\r']).enumerate();
     let mut entries = Vec::new();
     while let Some((index, first)) = lines.next() {
@@ -137,6 +138,8 @@ fn escape(text: &str, key: bool, out: &mut String) {
             '\t' => out.push_str("\\t"),
             '\u{c}' => out.push_str("\\f"),
             ' ' | '=' | ':' if key => out.extend(['\\', c]),
+            // At a text's start it would be taken for the mark.
+            '\u{feff}' if key && at == 0 => out.push_str("\\ufeff"),
             ' ' | '#' | '!' | '=' | ':' if at == 0 => out.extend(['\\', c]),
             c => out.push(c),
         }
@@ -172,6 +175,7 @@ mod tests {
             read("a 1,\\\n   2\nb x\\\\\nc 3\\"),
             [entry("a", "1,2", 1), entry("b", "x\\", 3), entry("c", "3", 4)]
         );
+        assert_eq!(read("\u{feff}a 1\r\n\r\n# c\r\nb\t2 \r\n"), [entry("a", "1", 1), entry("b", "2", 4)]);
         assert_eq!(read("a 1\r\nb 2\rc 3"), [entry("a", "1", 1), entry("b", "2", 2), entry("c", "3", 3)]);
     }
 

@@ -15,7 +15,7 @@ use firesteel_closure::binary::running_binary;
 use firesteel_common::conf::{Conf, keys};
 use firesteel_master::{MasterConfig, MasterRules};
 use firesteel_rpc::{MasterUrl, RpcError, Secret, bind, master_client::MasterClientConfig};
-use firesteel_worker::{Cleanup, Launcher, ShuffleServiceConfig, WorkerConfig, WorkerError};
+use firesteel_worker::{Cleanup, Launcher, ShuffleServiceConfig, Standing, WorkerConfig, WorkerError};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{failed, join_within};
@@ -62,7 +62,7 @@ impl LocalCluster {
         let service = ShuffleServiceConfig::from_conf(conf).map_err(|e| Error::Start(e.to_string()))?;
         let mut members = Vec::new();
         for number in 0..workers {
-            let (registered, is_registered) = watch::channel(None);
+            let (standing, is_standing) = watch::channel(Standing::default());
             let config = WorkerConfig {
                 master: url.clone(),
                 patience: MasterClientConfig::default(),
@@ -78,10 +78,10 @@ impl LocalCluster {
                 // Its directories go with it.
                 cleanup: Cleanup { enabled: false, ..Cleanup::default() },
                 binary_cache_bytes: get(conf, &keys::BINARY_CACHE_SIZE)?.0,
-                registered: Some(registered),
+                standing: Some(standing),
                 decommission: None,
             };
-            members.push(Member { listener: listen()?, config, registered: is_registered });
+            members.push(Member { listener: listen()?, config, standing: is_standing });
         }
         let (stop, stopping) = watch::channel(false);
         let (fail, failure) = watch::channel(None);
@@ -160,7 +160,7 @@ fn fresh_secret() -> Result<Secret> {
 struct Member {
     listener: std::net::TcpListener,
     config: WorkerConfig,
-    registered: watch::Receiver<Option<String>>,
+    standing: watch::Receiver<Standing>,
 }
 
 /// What master and workers end with.
@@ -205,15 +205,15 @@ async fn supervise(
     let mut running = JoinSet::new();
     running.spawn(async move { End::Master(firesteel_master::run(listener, master, turned(master_stops)).await) });
     let mut registrations = Vec::new();
-    for Member { listener, config, registered } in members {
-        registrations.push(registered);
+    for Member { listener, config, standing } in members {
+        registrations.push(standing);
         let stop = workers_stop.clone();
         running.spawn(async move { End::Worker(firesteel_worker::run(listener, config, turned(stop)).await) });
     }
     let all_registered = async {
         for registration in &mut registrations {
             // An error is the worker's end, which is seen below.
-            let _ = registration.wait_for(Option::is_some).await;
+            let _ = registration.wait_for(Standing::is_registered).await;
         }
     };
     let begun = tokio::select! {

@@ -1,12 +1,15 @@
 //! Which files a path names, and how they are cut into splits: files, directories and globs.
 
 use std::{
+    ffi::OsString,
     fs, io,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::{glob, packing::Packing};
 use crate::error::{Error, Result};
 
 /// Bounds on the size of a split, bytes.
@@ -18,26 +21,38 @@ pub struct SplitBounds {
     pub largest: u64,
 }
 
-/// Some bytes of a file. Its lines are those whose first byte lies in it.
+/// Some bytes of a file. Its lines are those whose first byte lies in it. A packed file is one split.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Split {
-    pub path: PathBuf,
+    /// Not every name of a file is UTF-8, which serde asks of a `PathBuf`.
+    pub path: OsString,
     pub start: u64,
     pub len: u64,
+    pub packing: Option<Packing>,
 }
 
 /// The splits of the files that `path` names, in order: at least `wanted` when there are as many bytes.
 pub(crate) fn splits(path: &str, wanted: u32, bounds: SplitBounds) -> Result<Vec<Split>> {
     let mut files = Vec::new();
-    for pattern in outside_braces(path) {
-        find(pattern.trim(), &mut files)?;
+    for pattern in glob::outside_braces(path) {
+        match find(pattern, &mut files) {
+            // Blanks belong to a name; where they were only written around the comma, there is no such name.
+            Err(Error::InputMissing(_) | Error::InvalidArgument(_)) if pattern.trim() != pattern => {
+                find(pattern.trim(), &mut files)?
+            }
+            found => found?,
+        }
     }
     let total: u64 = files.iter().map(|(_, len)| len).sum();
     let mut splits = Vec::new();
     for (path, len) in files {
-        let count = splits_of(len, total, wanted, bounds);
+        let packing =
+            Packing::of_name(&path).map_err(|e| Error::InvalidArgument(format!("{}: {e}", path.display())))?;
+        let count = if packing.is_some() { 1 } else { splits_of(len, total, wanted, bounds) };
         let at = |i: u64| (u128::from(len) * u128::from(i) / u128::from(count)) as u64;
-        splits.extend((0..count).map(|i| Split { path: path.clone(), start: at(i), len: at(i + 1) - at(i) }));
+        let path = path.into_os_string();
+        let split = |i| Split { path: path.clone(), start: at(i), len: at(i + 1) - at(i), packing };
+        splits.extend((0..count).map(split));
     }
     Ok(splits)
 }
@@ -60,6 +75,7 @@ pub(crate) fn local_path(path: &str) -> Result<PathBuf> {
     std::path::absolute(plain).map_err(|e| Error::io(plain, e))
 }
 
+/// Adds what one element of the list names.
 fn find(pattern: &str, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {
     let path = local_path(pattern)?;
     // What is there under the very name is meant, also when the name would be a pattern.
@@ -67,60 +83,24 @@ fn find(pattern: &str, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {
         return add(&path, files);
     }
     let text = path.to_str().ok_or_else(|| Error::InvalidArgument(format!("{pattern}: not UTF-8")))?;
-    let mut matched = false;
-    for plain in expand(text) {
-        let matches = glob::glob(&plain).map_err(|e| Error::InvalidArgument(format!("{pattern}: {e}")))?;
-        for found in matches {
-            let found = found.map_err(|e| Error::io(e.path().to_path_buf(), io::Error::other(e.to_string())))?;
-            if !hidden(&found) {
-                matched = true;
-                add(&found, files)?;
-            }
-        }
+    let mut matches = glob::find(text)?;
+    matches.retain(|found| !hidden(found));
+    if matches.is_empty() {
+        return Err(Error::InputMissing(pattern.to_owned()));
     }
-    if matched { Ok(()) } else { Err(Error::InputMissing(pattern.to_owned())) }
-}
-
-/// The parts between commas, but for those in braces.
-fn outside_braces(list: &str) -> impl Iterator<Item = &str> {
-    let mut depth = 0u32;
-    list.split(move |c| {
-        match c {
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        c == ',' && depth == 0
-    })
-}
-
-/// `a{b,c}d` as `abd` and `acd`. A brace without its other half stands for itself.
-fn expand(pattern: &str) -> Vec<String> {
-    let mut depth = 0u32;
-    let open = pattern.find('{');
-    let close = pattern.find(|c| {
-        match c {
-            '{' => depth += 1,
-            '}' if depth > 0 => {
-                depth -= 1;
-                return depth == 0;
-            }
-            _ => {}
-        }
-        false
-    });
-    let (Some(open), Some(close)) = (open, close) else { return vec![pattern.to_owned()] };
-    let (before, inner, after) = (&pattern[..open], &pattern[open + 1..close], &pattern[close + 1..]);
-    let rests = expand(after);
-    let choices = outside_braces(inner).flat_map(expand);
-    choices.flat_map(|choice| rests.iter().map(move |rest| format!("{before}{choice}{rest}"))).collect()
+    matches.iter().try_for_each(|found| add(found, files))
 }
 
 fn hidden(path: &Path) -> bool {
-    path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(['_', '.']))
+    path.file_name().and_then(|name| name.as_bytes().first()).is_some_and(|first| b"_.".contains(first))
 }
 
-/// Adds a file, or the files of a directory in the order of their names.
+/// Whether the error says that there is no such file, as for a link that leads nowhere.
+pub(super) fn missing(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) || e.raw_os_error() == Some(libc::ELOOP)
+}
+
+/// Adds a file, or the files of a directory in the order of their names. Links that lead nowhere are passed over.
 fn add(path: &Path, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {
     let io = |e| Error::io(path, e);
     let meta = fs::metadata(path).map_err(io)?;
@@ -133,11 +113,15 @@ fn add(path: &Path, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {
     entries.retain(|p| !hidden(p));
     entries.sort();
     for entry in entries {
-        let meta = fs::metadata(&entry).map_err(|e| Error::io(&entry, e))?;
-        if !meta.is_file() {
-            return Err(Error::InvalidArgument(format!("{} is no file: name its files or a glob", entry.display())));
+        match fs::metadata(&entry) {
+            Ok(meta) if meta.is_file() => files.push((entry, meta.len())),
+            Ok(_) => {
+                let what = format!("{} is no file: name its files or a glob", entry.display());
+                return Err(Error::InvalidArgument(what));
+            }
+            Err(e) if missing(&e) => {}
+            Err(e) => return Err(Error::io(entry, e)),
         }
-        files.push((entry, meta.len()));
     }
     Ok(())
 }
@@ -147,16 +131,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn braces_are_choices() {
-        let parts = |s| outside_braces(s).collect::<Vec<_>>();
-        assert_eq!(parts("a,{b,c}/d,e"), ["a", "{b,c}/d", "e"]);
-        assert_eq!(parts(""), [""]);
-        assert_eq!(expand("a{b,c{d,e}}f{,g}"), ["abf", "abfg", "acdf", "acdfg", "acef", "acefg"]);
-        assert_eq!(expand("a}b{c"), ["a}b{c"]);
-        assert_eq!(expand("plain"), ["plain"]);
-    }
 
     #[test]
     fn a_file_is_cut_within_the_bounds() {

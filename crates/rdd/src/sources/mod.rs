@@ -16,7 +16,9 @@ use crate::{
 };
 
 mod files;
+mod glob;
 mod line_block;
+mod packing;
 mod parallelize;
 mod range;
 mod text_file;

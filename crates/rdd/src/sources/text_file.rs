@@ -3,6 +3,9 @@
 //! ```text
 //!  Split ──Blocks: read, cut at the last line end, check the UTF-8──▶ LineBlock ──operators of Lines──▶ elements
 //! ```
+//!
+//! A line ends at `\n`, `\r\n` or `\r`. Whether a `\r` at the end of what has been read is a line end of its own, only the next
+//! byte tells; so such a one is left until more is read.
 
 use std::{
     fs::File,
@@ -13,11 +16,12 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::codec;
-use memchr::{memchr, memrchr};
+use memchr::{memchr2, memrchr2};
 
 use super::{
     LineBlock, Source, SplitBounds,
     files::{Split, splits},
+    packing::{self, Packing},
     rdd_of,
 };
 use crate::{
@@ -31,6 +35,9 @@ use crate::{
 
 /// Bytes read at once: small enough that a block is still in the cache when its lines are looked at.
 const BLOCK: usize = 64 << 10;
+
+/// The byte order mark of UTF-8, which is no part of a file's first line.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 struct TextFile {
     splits: Vec<Split>,
@@ -52,9 +59,10 @@ impl Source for TextFile {
 
 /// The lines of a split, block by block.
 struct Blocks {
-    file: File,
+    file: Box<dyn Read + Send>,
     path: PathBuf,
-    /// Where the buffer's first byte lies in the file.
+    packing: Option<Packing>,
+    /// Where the buffer's first byte lies in the text.
     at: u64,
     /// Where the split ends.
     end: u64,
@@ -70,14 +78,23 @@ struct Blocks {
 
 impl Blocks {
     fn open(split: Split, ctx: &Arc<TaskContext>) -> Result<Self, TaskError> {
-        let Split { path, start, len } = split;
+        let Split { path, start, len, packing } = split;
+        let path = PathBuf::from(path);
         let fail = |e: io::Error| TaskError::failed(format!("{}: {e}", path.display()));
         let mut file = File::open(&path).map_err(fail)?;
         // A line that begins right at the split's start is known by the line end before it.
         let at = start.saturating_sub(1);
-        file.seek(SeekFrom::Start(at)).map_err(fail)?;
+        let (file, end): (Box<dyn Read + Send>, u64) = match packing {
+            // How long the text is shows when it has been read; a file without a byte is no packed one, but has no lines.
+            Some(packing) => (packing.reader(file), if len == 0 { 0 } else { u64::MAX }),
+            None => {
+                packing::check_plain(&file).map_err(fail)?;
+                file.seek(SeekFrom::Start(at)).map_err(fail)?;
+                (Box::new(file), start + len)
+            }
+        };
         let (buffer, skipping, ctx) = (vec![0; BLOCK], start > 0, ctx.clone());
-        Ok(Blocks { file, path, at, end: start + len, buffer, filled: 0, unseen: 0, skipping, ctx })
+        Ok(Blocks { file, path, packing, at, end, buffer, filled: 0, unseen: 0, skipping, ctx })
     }
 
     fn next_block(&mut self) -> io::Result<Option<LineBlock>> {
@@ -89,7 +106,9 @@ impl Blocks {
                 (cut, self.end) = (self.filled, self.at);
             }
             if cut > 0 {
-                let block = LineBlock::new(self.buffer.get(..cut).unwrap_or_default());
+                let lines = self.buffer.get(..cut).unwrap_or_default();
+                let marked = if self.at == 0 { lines.strip_prefix(MARK) } else { None };
+                let block = LineBlock::new(marked.unwrap_or(lines));
                 self.drop_first(cut);
                 return Ok(Some(block));
             }
@@ -101,8 +120,9 @@ impl Blocks {
     fn skip(&mut self) -> io::Result<()> {
         while self.skipping {
             let read = self.read()?;
-            let line_end = memchr(b'\n', &self.buffer[..self.filled]);
-            self.drop_first(line_end.map_or(self.filled, |i| i + 1));
+            let line_end = after_line_end(&self.buffer[..self.filled], 0);
+            let passed = if read > 0 { self.decided() } else { self.filled };
+            self.drop_first(line_end.unwrap_or(passed));
             self.skipping = line_end.is_none() && read > 0 && self.at < self.end;
             self.unseen = 0;
         }
@@ -111,18 +131,25 @@ impl Blocks {
 
     /// How many bytes from the buffer's start are whole lines of this split.
     fn whole_lines(&mut self) -> usize {
-        let end_after = |from: usize| memchr(b'\n', &self.buffer[from..self.filled]).map(|i| from + i);
-        let end_before = |to: usize| memrchr(b'\n', &self.buffer[self.unseen..to]).map(|i| self.unseen + i);
+        let end_before = |to: usize| {
+            // The byte after a line end that is found here is known, and no `\n` that goes with it.
+            memrchr2(b'\n', b'\r', self.buffer.get(self.unseen..to).unwrap_or_default()).map(|i| self.unseen + i + 1)
+        };
         // The split's last line is the one that its last byte lies in.
         let last = usize::try_from(self.end - 1 - self.at).unwrap_or(usize::MAX);
-        let line_end = if last < self.filled {
+        let cut = if last < self.filled {
             let last = last.max(self.unseen);
-            end_after(last).or_else(|| end_before(last))
+            after_line_end(&self.buffer[..self.filled], last).or_else(|| end_before(last))
         } else {
-            end_before(self.filled)
+            end_before(self.decided())
         };
-        self.unseen = self.filled;
-        line_end.map_or(0, |i| i + 1)
+        self.unseen = self.decided();
+        cut.unwrap_or(0)
+    }
+
+    /// How much of the buffer does not depend on the next byte: all but a `\r` at its end.
+    fn decided(&self) -> usize {
+        self.filled - usize::from(self.buffer[..self.filled].ends_with(b"\r"))
     }
 
     /// Reads on; 0 at the end of the file.
@@ -146,7 +173,7 @@ impl Blocks {
         self.buffer.copy_within(n..self.filled, 0);
         self.filled -= n;
         self.at += n as u64;
-        self.unseen = self.filled;
+        self.unseen = self.decided();
         if self.buffer.len() > BLOCK && self.filled < BLOCK {
             // One huge line must not keep its memory for the rest of the task.
             self.buffer.truncate(BLOCK);
@@ -158,21 +185,37 @@ impl Blocks {
 impl ChunkStream<LineBlock> for Blocks {
     fn next_chunk(&mut self) -> Result<Option<Chunk<LineBlock>>, TaskError> {
         self.ctx.kill.check()?;
-        let block = self.next_block().map_err(|e| TaskError::failed(format!("{}: {e}", self.path.display())))?;
+        let block = self.next_block().map_err(|e| {
+            let reason = self.packing.map_or_else(|| e.to_string(), |packing| packing.explain(&e));
+            TaskError::failed(format!("{}: {reason}", self.path.display()))
+        })?;
         Ok(block.map(|block| Chunk::Owned(vec![block])))
     }
 }
 
-/// The lines of the files that `path` names, without their ends (`\n` or `\r\n`), to be looked at by reference.
+/// The place after the first line end from `from` on. None, too, when that is a `\r` at the end of `bytes`, where a `\n` may
+/// follow.
+fn after_line_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let at = from + memchr2(b'\n', b'\r', bytes.get(from..)?)?;
+    if bytes[at] == b'\n' {
+        return Some(at + 1);
+    }
+    bytes.get(at + 1).map(|next| at + 1 + usize::from(*next == b'\n'))
+}
+
+/// The lines of the files that `path` names, without their ends (`\n`, `\r\n` or `\r`), to be looked at by reference. A byte
+/// order mark at the start of a file is no part of its first line.
 ///
 /// `path` is a file, a directory (its files, without those whose names begin with `_` or `.`), a glob (`*`, `?`, `[a-z]`,
-/// `{one,other}`), or several of these with commas between; `file://` may stand before each. There are at least
-/// `min_partitions` partitions when the files have as many bytes; `bounds` limits their size. An empty file is one
-/// partition, an empty directory none.
+/// `[^a-z]`, `{one,other}`, and `\` before a character that stands for itself), or several of these with commas between;
+/// `file://` may stand before each. There are at least `min_partitions` partitions when the files have as many bytes;
+/// `bounds` limits their size. An empty file is one partition, an empty directory none. Files whose names end in `.gz` or
+/// `.bz2` are unpacked, each in one partition.
 ///
 /// # Errors
-/// When a path matches nothing, or a directory cannot be read or has directories in it. The files must be readable on
-/// every worker under the same path.
+/// When a path matches nothing, a directory cannot be read or has directories in it, or a file is packed in another way;
+/// where its name does not say so, the job fails that would read it. The files must be readable on every worker under the
+/// same path.
 pub fn text_lines(scope: &Arc<Scope>, path: &str, min_partitions: u32, bounds: SplitBounds) -> Result<Lines> {
     let splits = splits(path, min_partitions, bounds)?;
     let partitions = u32::try_from(splits.len())

@@ -27,6 +27,11 @@ pub enum MasterError {
     },
 }
 
+/// Each master with the end of its last attempt, as one text.
+pub(super) fn tried(masters: &[(String, String)]) -> String {
+    Tried(masters).to_string()
+}
+
 struct Tried<'a>(&'a [(String, String)]);
 
 impl fmt::Display for Tried<'_> {
