@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::network::Network;
+use crate::{disks::Disks, network::Network};
 
 /// How long anything may take that has to happen.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -74,6 +74,8 @@ pub struct Cluster {
     cores: u32,
     port: u16,
     pub network: Option<Network>,
+    /// Before the directory that they are in.
+    pub disks: Option<Disks>,
     /// Processes started by somebody else that shall not be taken for executors.
     pub drivers: Vec<Child>,
     /// When each executor was first seen.
@@ -85,9 +87,14 @@ impl Cluster {
     /// A master and so many workers, each in a network of its own if `networks` are wanted and can be had.
     pub fn start(workers: usize, cores: u32, networks: bool) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["conf", "driver", "tmp", "out"] {
+        for name in ["conf", "driver", "tmp", "out", "logs"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
+        for n in 0..workers {
+            fs::create_dir(dir.path().join(format!("small-worker-{n}"))).unwrap();
+        }
+        let disks = Disks::mount(dir.path(), workers);
+        let disks = disks.inspect_err(|missing| println!("NO DISK GETS FULL: {missing}")).ok();
         let secret = format!("spark.authenticate.secret chaos-{}\n", std::process::id());
         let defaults = format!("{secret}spark.decommission.enabled true\n");
         fs::write(dir.path().join("conf/spark-defaults.conf"), defaults).unwrap();
@@ -100,6 +107,7 @@ impl Cluster {
             cores,
             port: 0,
             network,
+            disks,
             drivers: Vec::new(),
             seen: BTreeMap::new(),
             dir,
@@ -121,7 +129,7 @@ impl Cluster {
     }
 
     fn log(&self, name: &str) -> String {
-        fs::read_to_string(self.dir.path().join(format!("{name}.log"))).unwrap_or_default()
+        fs::read_to_string(self.dir.path().join(format!("logs/{name}.log"))).unwrap_or_default()
     }
 
     pub fn url(&self) -> String {
@@ -156,7 +164,7 @@ impl Cluster {
     }
 
     fn daemon(&self, mut command: Command, name: &str, args: &[&str]) -> Daemon {
-        let out = fs::File::options().create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap();
+        let out = fs::File::options().create(true).append(true).open(self.path(&format!("logs/{name}.log"))).unwrap();
         for (variable, _) in std::env::vars() {
             if variable.starts_with("SPARK_") || variable.starts_with("FIRESTEEL_") {
                 command.env_remove(variable);
@@ -164,7 +172,8 @@ impl Cluster {
         }
         command.args(args).args(["--ready-file", &self.path(&format!("{name}.ready"))]);
         command.env("SPARK_CONF_DIR", self.path("conf")).env("TMPDIR", self.path("tmp"));
-        command.env("SPARK_LOCAL_DIRS", self.path(&format!("local-{name}")));
+        let local = [format!("local-{name}"), format!("small-{name}")].map(|dir| self.path(&dir)).join(",");
+        command.env("SPARK_LOCAL_DIRS", local);
         let child = command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
         Daemon { child, since: Instant::now() }
     }

@@ -1,4 +1,5 @@
-//! What is done to the cluster: kills, stops, cuts and executors and workers told to leave, chosen from a seed.
+//! What is done to the cluster: kills, stops, cuts and executors and workers told to leave, chosen from a seed;
+//! directories that are removed and disks that get full.
 
 use std::{
     fmt,
@@ -10,7 +11,10 @@ use std::{
 use firesteel::Context;
 use nix::sys::signal::Signal;
 
-use crate::cluster::{self, Cluster, Daemon};
+use crate::{
+    cluster::{self, Cluster, Daemon},
+    disks,
+};
 
 /// Names the master to a driver that will be killed: the environment variable.
 pub const DOOMED: &str = "CHAOS_DOOMED_DRIVER";
@@ -27,6 +31,8 @@ enum Undo {
     FollowWorker(usize, Daemon),
     StartMaster,
     KillDriver(u32),
+    FreeLocal(usize),
+    FreeLogs,
 }
 
 pub struct Disturbance {
@@ -42,6 +48,10 @@ pub struct Disturbance {
     cuts: usize,
     left: usize,
     left_workers: usize,
+    works_gone: usize,
+    locals_gone: usize,
+    full_locals: usize,
+    full_logs: usize,
     /// Workers that were told to leave and ended with another exit status than 0.
     pub bad_ends: usize,
 }
@@ -51,7 +61,8 @@ impl fmt::Display for Disturbance {
         write!(
             f,
             "{} kills: {} executors, {} workers, {} masters, {} drivers; {} processes stopped for a while, {} links cut, {} \
-             executors and {} workers told to leave",
+             executors and {} workers told to leave; {} work directories and {} local directories removed, {} local \
+             directories and {} log disks full",
             self.kills(),
             self.executors,
             self.workers,
@@ -60,7 +71,11 @@ impl fmt::Display for Disturbance {
             self.stops,
             self.cuts,
             self.left,
-            self.left_workers
+            self.left_workers,
+            self.works_gone,
+            self.locals_gone,
+            self.full_locals,
+            self.full_logs
         )
     }
 }
@@ -80,6 +95,10 @@ impl Disturbance {
             cuts: 0,
             left: 0,
             left_workers: 0,
+            works_gone: 0,
+            locals_gone: 0,
+            full_locals: 0,
+            full_logs: 0,
             bad_ends: 0,
         }
     }
@@ -121,7 +140,8 @@ impl Disturbance {
     pub fn strike(&mut self, cluster: &mut Cluster, sc: &Context) {
         let n = self.below(cluster.workers.len() as u64) as usize;
         match self.below(100) {
-            0..38 => {
+            0..12 => self.strike_disks(cluster, n),
+            12..38 => {
                 if let Some(pid) = self.some_executor(cluster) {
                     println!("kill -9 executor {pid}");
                     self.executors += 1;
@@ -182,6 +202,32 @@ impl Disturbance {
                 }
             }
             _ => self.start_doomed_driver(cluster),
+        }
+    }
+
+    /// What nobody mends but those whom it strikes, and disks that have room again after a while.
+    fn strike_disks(&mut self, cluster: &Cluster, n: usize) {
+        let dir = |name: &str| cluster.dir.path().join(format!("{name}-{n}"));
+        match (self.below(4), &cluster.disks) {
+            (0, _) if disks::remove(&dir("work")) => {
+                println!("remove the work directory of worker {n}");
+                self.works_gone += 1;
+            }
+            (1, _) if disks::remove(&dir("local-worker")) => {
+                println!("remove the local directory of worker {n}");
+                self.locals_gone += 1;
+            }
+            (2, Some(disks)) if disks.locals[n].fill() => {
+                println!("fill a local directory of worker {n}");
+                self.full_locals += 1;
+                self.later(Undo::FreeLocal(n), 1_000, 8_000);
+            }
+            (3, Some(disks)) if disks.logs.fill() => {
+                println!("fill the disk of the logs");
+                self.full_logs += 1;
+                self.later(Undo::FreeLogs, 1_000, 8_000);
+            }
+            _ => {}
         }
     }
 
@@ -251,6 +297,8 @@ impl Disturbance {
                     }
                     cluster.start_worker(n);
                 }
+                Undo::FreeLocal(n) => cluster.disks.iter().for_each(|disks| disks.locals[n].free()),
+                Undo::FreeLogs => cluster.disks.iter().for_each(|disks| disks.logs.free()),
                 Undo::StartMaster => cluster.start_master(),
                 Undo::KillDriver(pid) => {
                     println!("kill -9 driver {pid}");

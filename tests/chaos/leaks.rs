@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use firesteel::prelude::*;
@@ -49,7 +50,9 @@ pub fn find(mut cluster: Cluster) -> Leaks {
         leaks.processes.extend(rest().iter().map(|pid| format!("process {pid}: {}", command(*pid))));
     }
     if !leaks.processes.is_empty() || !leaks.files.is_empty() {
-        println!("the daemons' logs are in {}", cluster.dir.keep().display());
+        // Off the disk that goes with the cluster.
+        let kept = Command::new("cp").arg("-r").arg(dir.join("logs")).arg(dir.join("logs-kept")).status();
+        println!("the daemons' logs are in {}: {kept:?}", cluster.dir.keep().join("logs-kept").display());
     }
     leaks
 }
@@ -63,7 +66,7 @@ fn command(pid: u32) -> String {
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut todo: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
-    todo.retain(|path| path.is_dir() && !path.ends_with("conf"));
+    todo.retain(|path| path.is_dir() && !path.ends_with("conf") && !path.ends_with("logs"));
     while let Some(path) = todo.pop() {
         // Whoever removes it is faster: then it is no leak.
         let Ok(entries) = fs::read_dir(&path) else { continue };

@@ -4,7 +4,8 @@
 //! ```text
 //!  main ─▶ cluster (master, workers, each worker in a network of its own: network)
 //!      ├─ jobs        threads that submit jobs and know what must come out
-//!      ├─ disturbance kill -9, SIGSTOP and SIGCONT, links down and up, drivers that die, executors and workers that leave
+//!      ├─ disturbance kill -9, SIGSTOP and SIGCONT, links down and up, drivers that die, executors and workers that leave,
+//!      │              directories removed, disks full (disks)
 //!      └─ leaks       what is left at the end
 //!  or ─▶ recovery     what a killed executor costs
 //! ```
@@ -15,6 +16,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod cluster;
+mod disks;
 mod disturbance;
 mod jobs;
 mod leaks;
