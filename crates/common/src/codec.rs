@@ -30,7 +30,7 @@ pub enum CodecError {
     },
 }
 
-/// No single decoded value may claim more than this many bytes.
+/// No single value may take more than this many bytes: what claims more is taken for damage.
 pub(crate) const LIMIT: usize = 1 << 31;
 
 #[inline]
@@ -52,7 +52,23 @@ impl bincode::enc::write::Writer for Appender<'_> {
 /// Appends the encoding of `value` to `out`. On error `out` is as it was.
 #[inline]
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    if bulk::append(value, out) { Ok(()) } else { encode_each(value, out) }
+    let start = out.len();
+    if !bulk::append(value, out) {
+        encode_each(value, out)?;
+    }
+    if out.len() - start > LIMIT { Err(too_large::<T>(start, out)) } else { Ok(()) }
+}
+
+/// What was encoded could not be decoded: better said here, before it travels.
+#[cold]
+fn too_large<T: ?Sized>(start: usize, out: &mut Vec<u8>) -> CodecError {
+    let mib = (out.len() - start) >> 20;
+    out.truncate(start);
+    let message = format!(
+        "it takes {mib} MiB, and one value may take {} MiB at most: make it several elements, or several partitions",
+        LIMIT >> 20
+    );
+    CodecError::Encode { type_name: std::any::type_name::<T>(), message }
 }
 
 /// [`encode_into`], element by element.
@@ -90,8 +106,15 @@ pub fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), Co
 #[inline]
 pub(crate) fn decode_each<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
     // Borrowing: a string that is kept in another form, such as inline, is not allocated on the way.
-    bincode::serde::borrow_decode_from_slice(bytes, config())
-        .map_err(|e| CodecError::Decode { type_name: std::any::type_name::<T>(), message: e.to_string() })
+    bincode::serde::borrow_decode_from_slice(bytes, config()).map_err(|e| {
+        let message = match e {
+            bincode::error::DecodeError::LimitExceeded => {
+                format!("it takes more than {} MiB, which is the most that one value may take", LIMIT >> 20)
+            }
+            e => e.to_string(),
+        };
+        CodecError::Decode { type_name: std::any::type_name::<T>(), message }
+    })
 }
 
 /// Decodes a value that takes up all of `bytes`; left-over bytes are an error.

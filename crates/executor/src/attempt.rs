@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use firesteel_common::{ExecutorId, RddId, StageAttempt, TaskFailure, TaskId};
 use firesteel_rdd::barrier::BarrierSync;
 use firesteel_rdd::task::{CacheUpdate, KillFlag, TaskContext, TaskError, TaskOutput};
@@ -14,7 +13,7 @@ use firesteel_rpc::proto::executor::{
     BlockPeer, BlockRef, BlockUpdate, CachedPlace, MapStatus, PartitionData, Payload, StatusUpdate, Success,
     payload::Place, status_update::State, success::Output,
 };
-use firesteel_storage::BlockId;
+use firesteel_storage::{BlockId, BlockWriter};
 
 use crate::config::ExecutorConfig;
 use crate::panics::{self, BeforeAbort};
@@ -92,28 +91,47 @@ impl Attempt {
             inputs,
             config.services.clone(),
         );
-        let ctx = context
-            .insert(Arc::new(ctx.with_cached(cached.collect(), peers.collect()).in_barrier(self.barrier.clone())));
+        let ctx = context.insert(Arc::new(
+            ctx.with_cached(cached.collect(), peers.collect())
+                .in_barrier(self.barrier.clone())
+                .returning(config.settings.results),
+        ));
         stage.task.run(self.partition, ctx)
+    }
+
+    /// A large result that is one value, put where its bytes need not be in memory.
+    fn written(&self, bytes: Vec<u8>, config: &ExecutorConfig) -> Result<TaskOutput, TaskError> {
+        if config.settings.results.exceeded_by(bytes.len() as u64) {
+            return Ok(TaskOutput::TooLarge(bytes.len() as u64));
+        }
+        let mut out = BlockWriter::new(&config.services.blocks, BlockId::TaskResult(self.task), 0);
+        out.write(|buffer| {
+            *buffer = bytes;
+            Ok::<(), TaskError>(())
+        })?;
+        Ok(match out.finish()? {
+            Ok(bytes) => TaskOutput::Result(bytes),
+            Err(block) => TaskOutput::Written(block),
+        })
     }
 
     fn success(&self, output: TaskOutput, config: &ExecutorConfig, result_block: &mut Option<BlockId>) -> State {
         let output = match output {
-            TaskOutput::Result(bytes) => {
-                let bytes = Bytes::from(bytes);
-                let size = bytes.len() as u64;
-                if size <= config.settings.max_direct_result {
-                    Output::Result(Payload { place: Some(Place::Inline(bytes)) })
-                } else {
-                    let id = BlockId::TaskResult(self.task);
-                    if let Err(e) = config.services.blocks.put_bytes(id, bytes) {
-                        return failed(TaskError::failed(format!("cannot keep the result: {e}")).into_failure());
-                    }
-                    *result_block = Some(id);
-                    let block = BlockRef { block_id: id.to_string(), size, address: config.block_address.clone() };
-                    Output::Result(Payload { place: Some(Place::Block(block)) })
-                }
+            TaskOutput::Result(bytes) if bytes.len() as u64 <= config.settings.results.direct => {
+                Output::Result(Payload { place: Some(Place::Inline(bytes.into())) })
             }
+            TaskOutput::Result(bytes) => match self.written(bytes, config) {
+                Ok(output) => return self.success(output, config, result_block),
+                Err(e) => return failed(e.into_failure()),
+            },
+            TaskOutput::Written(block) => {
+                let (id, size) = (block.id(), block.len());
+                block.keep(&config.services.blocks);
+                *result_block = Some(id);
+                Output::Result(in_block(id, size, config))
+            }
+            // The driver ends the job when it hears of the size, and fetches nothing.
+            TaskOutput::TooLarge(size) => Output::Result(in_block(BlockId::TaskResult(self.task), size, config)),
             TaskOutput::Map(map) => Output::MapStatus(MapStatus {
                 map_task_id: map.map_task.0,
                 executor_id: config.executor.0,
@@ -123,6 +141,12 @@ impl Attempt {
         };
         State::Success(Success { output: Some(output) })
     }
+}
+
+/// Where the driver finds a result.
+fn in_block(id: BlockId, size: u64, config: &ExecutorConfig) -> Payload {
+    let block = BlockRef { block_id: id.to_string(), size, address: config.block_address.clone() };
+    Payload { place: Some(Place::Block(block)) }
 }
 
 /// The state of a task that failed, with its texts cut to a length that travels.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firesteel_common::ExecutorId;
 use firesteel_common::conf::{Conf, ConfError, keys};
-use firesteel_rdd::task::TaskServices;
+use firesteel_rdd::task::{ResultBounds, TaskServices};
 use firesteel_storage::BlockClient;
 
 use crate::core::Reaper;
@@ -43,8 +43,8 @@ impl DecommissionSettings {
 pub struct ExecutorSettings {
     /// Stack of each task thread, in bytes (`spark.firesteel.taskStackSize`).
     pub stack_bytes: usize,
-    /// A result of more bytes is kept as a block (`spark.task.maxDirectResultSize`).
-    pub max_direct_result: u64,
+    /// How large results may be.
+    pub results: ResultBounds,
     /// How tasks are watched that were asked to end (`spark.task.reaper.*`); None for not at all.
     pub reaper: Option<Reaper>,
     /// What others take when the executor is decommissioned.
@@ -58,7 +58,10 @@ impl ExecutorSettings {
     pub fn from_conf(conf: &Conf) -> Result<ExecutorSettings, ConfError> {
         Ok(ExecutorSettings {
             stack_bytes: usize::try_from(conf.get(&keys::TASK_STACK_SIZE)?.0).unwrap_or(usize::MAX),
-            max_direct_result: conf.get(&keys::TASK_MAX_DIRECT_RESULT_SIZE)?.0.min(LARGEST_DIRECT_RESULT),
+            results: ResultBounds {
+                direct: conf.get(&keys::TASK_MAX_DIRECT_RESULT_SIZE)?.0.min(LARGEST_DIRECT_RESULT),
+                total: conf.get(&keys::DRIVER_MAX_RESULT_SIZE)?.0,
+            },
             reaper: match conf.get(&keys::REAPER)? {
                 false => None,
                 true => Some(Reaper {

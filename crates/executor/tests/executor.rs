@@ -13,7 +13,7 @@ use firesteel_rpc::proto::executor::{
     success::Output, to_executor::Message,
 };
 use firesteel_shuffle::MapOutput;
-use firesteel_storage::{BlockId, BlockManager, BlockServer};
+use firesteel_storage::{BlockId, BlockManager, BlockServer, BlockSource};
 use support::{End, inline, kind, launch, result, rig, stage, stage_data, stage_ended, task};
 
 mod support;
@@ -191,8 +191,22 @@ fn a_large_result_lies_in_a_block_until_its_stage_ends() {
     rig.executor.handle(stage_ended(1));
     assert_eq!(rig.services.blocks.get(&id), None);
 
-    kind("too large", |_, _| result(&vec![0; 65 << 20]));
-    assert!(matches!(rig.run_one("too large"), End::Error(text) if text.contains("cannot keep the result")));
+    kind("larger than memory", |_, _| result(&vec![8; 65 << 20]));
+    rig.executor.handle(launch(2, "larger than memory", [13]));
+    assert_eq!(rig.next_end(), (13, End::Block("taskresult_13".into(), 65 << 20)));
+    let id = BlockId::TaskResult(TaskId(13));
+    assert!(rig.services.blocks.read(&id).unwrap() == vec![8; 65 << 20], "it lies in a file");
+    rig.executor.handle(stage_ended(2));
+    assert!(rig.services.blocks.open(&id).is_err());
+}
+
+#[test]
+fn of_a_result_that_the_driver_would_not_take_only_the_size_is_told() {
+    let rig = rig(1);
+    kind("too large", |_, _| result(&vec![0; 81 << 20]));
+    rig.executor.handle(launch(1, "too large", [12]));
+    assert_eq!(rig.next_end(), (12, End::Block("taskresult_12".into(), 81 << 20)));
+    assert!(rig.services.blocks.open(&BlockId::TaskResult(TaskId(12))).is_err(), "nothing is kept of it");
 }
 
 #[test]

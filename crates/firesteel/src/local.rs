@@ -101,7 +101,7 @@ pub fn start(
 
     let fetch: FetchBlock = Arc::new(move |_, block_id| {
         let id: BlockId = block_id.parse().map_err(|e| format!("{e}"))?;
-        blocks.get(&id).ok_or_else(|| format!("{id} is no longer there"))
+        blocks.read(&id).map_err(|e| e.to_string())
     });
     // Nothing is too large for a message that never leaves the process.
     let driver_blocks = DriverBlocks {

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, mpsc},
 };
 
-use firesteel_common::{Data, Env, codec};
+use firesteel_common::{
+    Data, Env,
+    codec::{self, CodecError},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -172,19 +175,20 @@ impl<T: Data> Rdd<T> {
         op: O,
         each: impl FnMut(usize, U),
     ) -> Result<()> {
-        self.run_at(site(action), partitions, env, op, each)
+        self.run_at(site(action), partitions, env, op, codec::decode, each)
     }
 
-    fn run_at<O: OutputOp<In = T>, U: DeserializeOwned>(
+    fn run_at<O: OutputOp<In = T>, U>(
         &self,
         site: String,
         partitions: Vec<u32>,
         env: &impl Serialize,
         op: O,
+        decode: Decode<U>,
         each: impl FnMut(usize, U),
     ) -> Result<()> {
         let JobHandle { events, cancel } = self.submit(site.clone(), partitions, env, op)?;
-        receive(&events, site, each).inspect_err(|_| cancel("its results cannot be used"))
+        receive(&events, site, decode, each).inspect_err(|_| cancel("its results cannot be used"))
     }
 
     /// Starts a job over all partitions; waiting for it gives what `finish` makes of the results, in partition order.
@@ -196,12 +200,25 @@ impl<T: Data> Rdd<T> {
         op: O,
         finish: impl FnOnce(Vec<U>) -> R + Send + 'static,
     ) -> Result<JobFuture<R>> {
+        self.run_async_decoding(action, env, op, codec::decode, finish)
+    }
+
+    /// As `run_async`, with results that `decode` knows.
+    #[track_caller]
+    pub(crate) fn run_async_decoding<O: OutputOp<In = T>, U: Send + 'static, R: 'static>(
+        &self,
+        action: &'static str,
+        env: &impl Serialize,
+        op: O,
+        decode: Decode<U>,
+        finish: impl FnOnce(Vec<U>) -> R + Send + 'static,
+    ) -> Result<JobFuture<R>> {
         let (site, n) = (site(action), self.num_partitions());
         let JobHandle { events, cancel } = self.submit(site.clone(), (0..n).collect(), env, op)?;
         let cancel: Arc<dyn Fn(&str) + Send + Sync> = cancel.into();
         let give_up = cancel.clone();
         let wait = move || {
-            let results = gather(n, |each| receive(&events, site, each));
+            let results = gather(n, |each| receive(&events, site, decode, each));
             results.inspect_err(|_| give_up("its results cannot be used")).map(finish)
         };
         Ok(JobFuture { wait: Box::new(wait), cancel })
@@ -215,11 +232,26 @@ impl<T: Data> Rdd<T> {
         env: &impl Serialize,
         op: O,
     ) -> Result<Vec<U>> {
+        self.run_all_decoding(action, env, op, codec::decode)
+    }
+
+    /// As `run_all`, with results that `decode` knows.
+    #[track_caller]
+    pub(crate) fn run_all_decoding<O: OutputOp<In = T>, U>(
+        &self,
+        action: &'static str,
+        env: &impl Serialize,
+        op: O,
+        decode: Decode<U>,
+    ) -> Result<Vec<U>> {
         // A closure has a place of its own: the user's must be asked for here.
         let (site, n) = (site(action), self.num_partitions());
-        gather(n, |each| self.run_at(site, (0..n).collect(), env, op, each))
+        gather(n, |each| self.run_at(site, (0..n).collect(), env, op, decode, each))
     }
 }
+
+/// Makes a result of its bytes.
+type Decode<U> = fn(&[u8]) -> std::result::Result<U, CodecError>;
 
 /// The results of `n` partitions in their order; `run` hands each to the function that it gets.
 fn gather<U>(n: u32, run: impl FnOnce(&mut dyn FnMut(usize, U)) -> Result<()>) -> Result<Vec<U>> {
@@ -233,14 +265,15 @@ fn gather<U>(n: u32, run: impl FnOnce(&mut dyn FnMut(usize, U)) -> Result<()>) -
 }
 
 /// Hands each decoded result of a job to `each` until the job ends.
-fn receive<U: DeserializeOwned>(
+fn receive<U>(
     events: &mpsc::Receiver<JobEvent>,
     site: String,
+    decode: Decode<U>,
     mut each: impl FnMut(usize, U),
 ) -> Result<()> {
     loop {
         match events.recv() {
-            Ok(JobEvent::Result { index, bytes }) => each(index, codec::decode(&bytes)?),
+            Ok(JobEvent::Result { index, bytes }) => each(index, decode(&bytes)?),
             Ok(JobEvent::Succeeded) => return Ok(()),
             Ok(JobEvent::Failed(reason)) => return Err(Error::Job { site, reason }),
             Err(_) => return Err(Error::Stopped),

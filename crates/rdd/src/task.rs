@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, RddId, ShuffleId, StageAttempt, TaskFailure, TaskId};
 use firesteel_shuffle::{Abort, MapOutput, MapWriter, ShuffleBlocks, ShuffleInput, ShuffleManager, Spills};
-use firesteel_storage::{BlockId, BlockManager, TaskMemory};
+use firesteel_storage::{BlockError, BlockId, BlockManager, BlockWriter, TaskMemory, WrittenBlock};
 
 use crate::{barrier::BarrierSync, broadcast::BroadcastValues};
 
@@ -62,10 +62,13 @@ impl fmt::Display for TaskError {
 pub struct TaskAbort(pub TaskError);
 
 /// What a finished task hands back.
-#[derive(Debug)]
 pub enum TaskOutput {
     /// Of a result task: the encoded result.
     Result(Vec<u8>),
+    /// Of a result task: the encoded result, which is to be kept as a block.
+    Written(WrittenBlock),
+    /// Of a result task: the result has more bytes than the driver takes, so many at least, and was given up.
+    TooLarge(u64),
     /// Of a shuffle map task: which files it wrote and how large the blocks are.
     Map(MapOutput),
 }
@@ -114,6 +117,51 @@ impl KillFlag {
     #[cold]
     fn error(&self) -> TaskError {
         TaskFailure::Killed { reason: self.reason().unwrap_or_default() }.into()
+    }
+}
+
+/// How large results may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ResultBounds {
+    /// One of more bytes is kept as a block (`spark.task.maxDirectResultSize`).
+    pub direct: u64,
+    /// More than this the driver takes of no job (`spark.driver.maxResultSize`); 0 is no limit.
+    pub total: u64,
+}
+
+impl ResultBounds {
+    /// Whether a result of so many bytes is more than the driver takes.
+    pub fn exceeded_by(self, bytes: u64) -> bool {
+        self.total > 0 && bytes > self.total
+    }
+}
+
+/// A result that is put together bit by bit.
+pub(crate) struct ResultWriter {
+    out: BlockWriter,
+    bounds: ResultBounds,
+}
+
+impl ResultWriter {
+    /// Appends what `append` appends; false when the driver would not take it, and no more need come.
+    pub fn write<E: Into<TaskError>>(
+        &mut self,
+        append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<bool, TaskError> {
+        self.out.write(|bytes| append(bytes).map_err(Into::into))?;
+        Ok(!self.bounds.exceeded_by(self.out.len()))
+    }
+
+    /// The result.
+    pub fn finish(self) -> Result<TaskOutput, TaskError> {
+        let bytes = self.out.len();
+        if self.bounds.exceeded_by(bytes) {
+            return Ok(TaskOutput::TooLarge(bytes));
+        }
+        Ok(match self.out.finish()? {
+            Ok(bytes) => TaskOutput::Result(bytes),
+            Err(block) => TaskOutput::Written(block),
+        })
     }
 }
 
@@ -168,6 +216,8 @@ pub struct TaskContext {
     pub peers: Vec<(ExecutorId, String)>,
     /// Where it waits for the others, in a barrier stage.
     pub barrier: Option<Arc<BarrierSync>>,
+    /// How large its result may be.
+    pub results: ResultBounds,
     updates: Mutex<Vec<CacheUpdate>>,
 }
 
@@ -200,6 +250,7 @@ impl TaskContext {
             cached: BTreeMap::new(),
             peers: Vec::new(),
             barrier: None,
+            results: ResultBounds { direct: 1 << 20, total: 0 },
             updates,
         }
     }
@@ -219,6 +270,18 @@ impl TaskContext {
     pub fn in_barrier(mut self, barrier: Option<Arc<BarrierSync>>) -> Self {
         self.barrier = barrier;
         self
+    }
+
+    /// The context of a task whose result is bounded.
+    pub fn returning(mut self, results: ResultBounds) -> Self {
+        self.results = results;
+        self
+    }
+
+    /// Where the task's result is written, if it is more than one value.
+    pub(crate) fn result_writer(&self) -> ResultWriter {
+        let (id, bounds) = (BlockId::TaskResult(self.task), self.results);
+        ResultWriter { out: BlockWriter::new(&self.services.blocks, id, bounds.direct), bounds }
     }
 
     /// Gives the reason when the task shall end.
@@ -281,5 +344,11 @@ impl TaskContext {
 impl From<firesteel_shuffle::ShuffleError> for TaskError {
     fn from(e: firesteel_shuffle::ShuffleError) -> Self {
         TaskError::failed(e)
+    }
+}
+
+impl From<BlockError> for TaskError {
+    fn from(e: BlockError) -> Self {
+        TaskError::failed(format!("cannot keep the result: {e}"))
     }
 }

@@ -78,11 +78,12 @@ pub enum JobError {
     },
     /// The results together exceed `spark.driver.maxResultSize`.
     #[error(
-        "the results of {tasks} tasks take {total} bytes, more than spark.driver.maxResultSize ({limit} bytes); \
-         return less to the driver, save it from the tasks, or raise the limit"
+        "total size of serialized results of {tasks} {} ({}) is bigger than spark.driver.maxResultSize ({}): return less \
+         to the driver, save it from the tasks (save_as_text_file), or raise the limit (0 is none)",
+        if *tasks == 1 { "task" } else { "tasks" }, mebibytes(*total), mebibytes(*limit)
     )]
     ResultTooLarge {
-        /// Bytes so far.
+        /// Bytes of the results that are known so far; of one that is over the limit alone, as far as it was made.
         total: u64,
         /// The limit.
         limit: u64,
@@ -110,4 +111,9 @@ pub enum JobError {
         /// What is wrong.
         message: String,
     },
+}
+
+/// As Spark shows sizes: `1024.0 MiB`; small ones as they are.
+fn mebibytes(bytes: u64) -> String {
+    if bytes < 1 << 20 { format!("{bytes} bytes") } else { format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)) }
 }

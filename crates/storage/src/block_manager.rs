@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Write},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
@@ -39,6 +40,7 @@ struct ServedFile {
     file: Arc<File>,
     path: PathBuf,
     len: u64,
+    crc32c: Option<u32>,
 }
 
 /// Ties together what a process keeps: the [`MemoryStore`], whole files such as the application binary, and the
@@ -117,7 +119,12 @@ impl BlockManager {
 
     /// Serves a whole file, such as the application binary, under `id` until it is removed.
     pub fn serve_file(&self, id: BlockId, file: Arc<File>, path: PathBuf, len: u64) {
-        self.files.insert(id, ServedFile { file, path, len });
+        self.serve_summed(id, file, path, len, None);
+    }
+
+    /// As [`BlockManager::serve_file`], with the file's CRC-32C where it is known. `path` is what errors name.
+    pub(crate) fn serve_summed(&self, id: BlockId, file: Arc<File>, path: PathBuf, len: u64, crc32c: Option<u32>) {
+        self.files.insert(id, ServedFile { file, path, len, crc32c });
     }
 
     /// Keeps a byte block until it is removed; cached partitions give way to it.
@@ -125,7 +132,21 @@ impl BlockManager {
         self.memory.put_bytes(id, bytes)
     }
 
-    /// A byte block that is kept here.
+    /// The bytes of a block that is kept here, in memory or in a file.
+    pub fn read(&self, id: &BlockId) -> Result<Bytes, BlockError> {
+        match self.open(id)? {
+            BlockData::Bytes(bytes) | BlockData::Unchecked(bytes) | BlockData::Summed { bytes, .. } => Ok(bytes),
+            BlockData::File { file, path, offset, len, .. } => {
+                let failed = |source| BlockError::File { action: "read", path: path.clone(), source };
+                let len = usize::try_from(len).map_err(|e| failed(io::Error::other(e)))?;
+                let mut bytes = vec![0; len];
+                file.read_exact_at(&mut bytes, offset).map_err(failed)?;
+                Ok(bytes.into())
+            }
+        }
+    }
+
+    /// A byte block that is kept in memory here.
     pub fn get(&self, id: &BlockId) -> Option<Bytes> {
         self.memory.get_bytes(id)
     }
@@ -251,8 +272,8 @@ impl BlockSource for BlockManager {
                     return Ok(BlockData::Bytes(bytes));
                 }
                 let served = self.files.get(id).ok_or(BlockError::NotFound { id: *id })?;
-                let ServedFile { file, path, len } = &*served;
-                Ok(BlockData::File { file: file.clone(), path: path.clone(), offset: 0, len: *len, crc32c: None })
+                let ServedFile { file, path, len, crc32c } = &*served;
+                Ok(BlockData::File { file: file.clone(), path: path.clone(), offset: 0, len: *len, crc32c: *crc32c })
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use firesteel_common::BroadcastId;
 
 use crate::{
-    BlockId,
+    BlockId, Holders,
     local_dirs::{FileError, all_failed},
 };
 
@@ -118,19 +118,14 @@ pub enum BlockError {
         reason: String,
     },
     /// Memory for blocks is used up.
-    #[error(
-        "no memory for block {id} of {size} bytes: {used} of {limit} bytes are taken by blocks that cannot be dropped; \
-         raise spark.executor.memory or spark.driver.memory"
-    )]
+    #[error("no memory for block {id} of {size} bytes: {holders}; raise spark.executor.memory or spark.driver.memory")]
     OutOfMemory {
         /// The block.
         id: BlockId,
         /// Its size.
         size: u64,
-        /// Bytes in use.
-        used: u64,
-        /// The bound.
-        limit: u64,
+        /// Who has what there is.
+        holders: Box<Holders>,
     },
     /// No local directory takes what was to be written.
     #[error("{}", all_failed(reasons))]

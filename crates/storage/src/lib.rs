@@ -1,7 +1,7 @@
 //! Blocks: what an executor keeps for itself and for others, and how others get it.
 //!
 //! ```text
-//!  BlockManager ── MemoryStore      cached partitions, results, stage data
+//!  BlockManager ── MemoryStore      cached partitions, results (BlockWriter), stage data
 //!    │               ├─ DiskStore      cached partitions that do not fit, or shall not be, in memory
 //!    │               └─ MemoryManager ◀── TaskMemory ◀── Reservation    one pool for blocks and for tasks
 //!    ▲  implements BlockSource      shuffle files and the application binary are registered with it
@@ -20,6 +20,7 @@ mod acceptor;
 mod answering;
 pub mod block_id;
 pub mod block_manager;
+pub mod block_writer;
 pub mod broadcast;
 pub mod buffer;
 pub mod client;
@@ -27,6 +28,7 @@ mod connection;
 pub mod disk_store;
 pub mod error;
 pub mod frame;
+pub mod holders;
 mod input;
 pub mod local_dirs;
 pub mod memory_manager;
@@ -44,12 +46,14 @@ mod wire;
 pub use abort::Abort;
 pub use block_id::{BlockId, ParseBlockIdError};
 pub use block_manager::BlockManager;
+pub use block_writer::{BlockWriter, WrittenBlock};
 pub use broadcast::{BroadcastFetcher, BroadcastMeta};
 pub use buffer::BlockBuffer;
 pub use client::{BlockClient, ClientConfig, Retries};
 pub use disk_store::DiskStore;
 pub use error::BlockError;
 pub use frame::{Frame, FrameReader, FrameWriter};
+pub use holders::Holders;
 pub use local_dirs::LocalDirs;
 pub use memory_manager::{MemoryConfig, MemoryManager};
 pub use memory_store::MemoryStore;

@@ -24,7 +24,7 @@ use std::{
 
 use firesteel_common::{RddId, TaskId};
 
-use crate::{Abort, TaskMemory};
+use crate::{Abort, TaskMemory, holders::Holders};
 
 /// A waiting task looks at its kill flag this often; memory that becomes free wakes it at once.
 const LOOK_AT_ABORT: Duration = Duration::from_millis(50);
@@ -89,6 +89,8 @@ pub struct MemoryManager {
     freed: Condvar,
     evictor: Mutex<Option<Weak<dyn Evictor>>>,
     forced: AtomicBool,
+    /// The accounts that are open, to name who holds what.
+    tasks: Mutex<BTreeMap<u64, Weak<TaskMemory>>>,
 }
 
 impl MemoryManager {
@@ -102,6 +104,7 @@ impl MemoryManager {
             freed: Condvar::new(),
             evictor: Mutex::new(None),
             forced: AtomicBool::new(false),
+            tasks: Mutex::default(),
         })
     }
 
@@ -117,7 +120,24 @@ impl MemoryManager {
             state.next_key += 1;
             state.next_key
         };
-        TaskMemory::new(self.clone(), key, task, abort)
+        let memory = TaskMemory::new(self.clone(), key, task, abort);
+        self.open_accounts().insert(key, Arc::downgrade(&memory));
+        memory
+    }
+
+    /// Who holds how much, for an error or a warning to say.
+    pub fn holders(&self) -> Holders {
+        Holders::of(self)
+    }
+
+    pub(crate) fn tasks(&self) -> Vec<Arc<TaskMemory>> {
+        // Without the lock, which the last handle of an account takes when it goes.
+        let accounts: Vec<_> = self.open_accounts().values().cloned().collect();
+        accounts.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn open_accounts(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<TaskMemory>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes of the pool.
@@ -219,8 +239,8 @@ impl MemoryManager {
         }
         self.evict(Eviction { bytes: used - self.total, keep: None, all_or_nothing: false });
         if !self.forced.swap(true, Ordering::Relaxed) {
-            let total = self.total;
-            tracing::warn!(%task, name, bytes, used, total, "what cannot be spilled takes more memory than there is");
+            let holders = self.holders();
+            tracing::warn!(%task, name, bytes, %holders, "what cannot be spilled takes more memory than there is");
         }
     }
 
@@ -236,6 +256,7 @@ impl MemoryManager {
 
     /// Takes back all that task `key` had, and counts it no more.
     pub(crate) fn end_task(&self, key: u64) {
+        self.open_accounts().remove(&key);
         if self.lock().execution.remove(&key).is_some() {
             self.freed.notify_all();
         }

@@ -144,11 +144,20 @@ impl MemoryStore {
         self.remove(&id);
         let size = bytes.len() as u64;
         if !self.manager.acquire_storage(size, None) {
-            let (used, limit) = (self.manager.storage_used() + self.manager.execution_used(), self.manager.total());
-            return Err(BlockError::OutOfMemory { id, size, used, limit });
+            return Err(self.out_of_memory(id, size));
         }
         self.insert(id, Content::Bytes(bytes), size, false);
         Ok(())
+    }
+
+    /// As [`MemoryStore::put_bytes`], with `size` bytes that have been acquired from the manager.
+    pub(crate) fn put_acquired(&self, id: BlockId, bytes: Bytes, size: u64) {
+        self.insert(id, Content::Bytes(bytes), size, false);
+    }
+
+    /// There are no `size` bytes for block `id`.
+    pub(crate) fn out_of_memory(&self, id: BlockId, size: u64) -> BlockError {
+        BlockError::OutOfMemory { id, size, holders: Box::new(self.manager.holders()) }
     }
 
     /// The cached partitions that are here, and whether each goes to disk when it must make room.

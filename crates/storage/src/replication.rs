@@ -143,8 +143,7 @@ impl BlockManager {
             frames.push(frame);
             if !memory.resize(bytes) {
                 if !level.use_disk() {
-                    let (used, limit) = (self.memory_manager().storage_used(), self.memory_manager().total());
-                    return Err(BlockError::OutOfMemory { id, size: bytes, used, limit });
+                    return Err(self.memory().out_of_memory(id, bytes));
                 }
                 next = reader.next_frame().map_err(failed)?;
                 break;

@@ -8,13 +8,12 @@ use crate::{TaskMemory, task_memory::Consumer};
 pub struct Reservation {
     task: Arc<TaskMemory>,
     consumer: Arc<Consumer>,
-    name: &'static str,
     held: u64,
 }
 
 impl Reservation {
-    pub(crate) fn new(task: Arc<TaskMemory>, consumer: Arc<Consumer>, name: &'static str) -> Reservation {
-        Reservation { task, consumer, name, held: 0 }
+    pub(crate) fn new(task: Arc<TaskMemory>, consumer: Arc<Consumer>) -> Reservation {
+        Reservation { task, consumer, held: 0 }
     }
 
     /// Makes the holding `bytes`. False when it would grow and cannot: then it is what it was, and the consumer must
@@ -32,11 +31,16 @@ impl Reservation {
         self.held
     }
 
+    /// Bytes of the pool that it is taken from, which all tasks and blocks of the process share.
+    pub fn pool(&self) -> u64 {
+        self.task.manager().total()
+    }
+
     /// Makes the holding `bytes` even if there are not so many: for what is there already and cannot be spilled. Logged
     /// once a process when it goes beyond the pool.
     pub fn force(&mut self, bytes: u64) {
         if bytes > self.held {
-            self.task.force(self.name, bytes - self.held);
+            self.task.force(&self.consumer, bytes - self.held);
         }
         self.holds(bytes);
     }

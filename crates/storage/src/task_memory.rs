@@ -13,6 +13,7 @@ use crate::{Abort, MemoryManager, Reservation};
 /// What a consumer and its task share.
 #[derive(Default)]
 pub(crate) struct Consumer {
+    name: &'static str,
     pub held: AtomicU64,
     /// Another consumer of the task needs memory.
     pub asked: AtomicBool,
@@ -33,16 +34,30 @@ impl TaskMemory {
         Arc::new(TaskMemory { manager, key, task, abort, consumers: Mutex::default() })
     }
 
-    /// An empty reservation for a consumer, which `name` names in the log.
+    /// An empty reservation for a consumer, which `name` names where memory is short.
     pub fn reserve(self: &Arc<Self>, name: &'static str) -> Reservation {
-        let consumer = Arc::new(Consumer::default());
+        let consumer = Arc::new(Consumer { name, ..Consumer::default() });
         self.lock().push(consumer.clone());
-        Reservation::new(self.clone(), consumer, name)
+        Reservation::new(self.clone(), consumer)
     }
 
     /// Bytes that all consumers of the task hold.
     pub fn held(&self) -> u64 {
         self.lock().iter().map(|c| c.held.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whose it is.
+    pub fn id(&self) -> TaskId {
+        self.task
+    }
+
+    /// What each consumer holds that holds something, largest first.
+    pub(crate) fn consumers(&self) -> Vec<(&'static str, u64)> {
+        let consumers = self.lock();
+        let held = consumers.iter().map(|c| (c.name, c.held.load(Ordering::Relaxed)));
+        let mut held: Vec<_> = held.filter(|(_, bytes)| *bytes > 0).collect();
+        held.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        held
     }
 
     /// The pool.
@@ -65,8 +80,8 @@ impl TaskMemory {
         false
     }
 
-    pub(crate) fn force(&self, name: &str, bytes: u64) {
-        self.manager.force_execution(self.key, bytes, self.task, name);
+    pub(crate) fn force(&self, consumer: &Consumer, bytes: u64) {
+        self.manager.force_execution(self.key, bytes, self.task, consumer.name);
     }
 
     pub(crate) fn release(&self, bytes: u64) {

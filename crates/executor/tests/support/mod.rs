@@ -13,14 +13,14 @@ use firesteel_closure::{AnyNode, CodeRef, DecodeError, Func, Op, Table, TableNod
 use firesteel_common::ExecutorId;
 use firesteel_executor::{DecommissionSettings, Executor, ExecutorConfig, ExecutorSettings, StatusSink};
 use firesteel_rdd::broadcast::BroadcastValues;
-use firesteel_rdd::task::{StageTask, StageTaskNode, TaskContext, TaskError, TaskOutput, TaskServices};
+use firesteel_rdd::task::{ResultBounds, StageTask, StageTaskNode, TaskContext, TaskError, TaskOutput, TaskServices};
 use firesteel_rpc::Role;
 use firesteel_rpc::proto::executor::{
     LaunchTasks, Payload, StageBinary, StageData, StageKey, StatusUpdate, Success, TaskDescription, payload::Place,
     status_update::State, success::Output, task_failure::Reason, to_executor::Message,
 };
 use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
-use firesteel_storage::{BlockClient, BlockManager};
+use firesteel_storage::{BlockClient, BlockManager, MemoryConfig, MemoryManager};
 use prost::Message as _;
 
 type Body = dyn Fn(u32, &Arc<TaskContext>) -> Result<TaskOutput, TaskError> + Send + Sync;
@@ -173,9 +173,10 @@ pub fn rig(cores: u32) -> Rig {
 pub fn rig_at(cores: u32, block_address: &str) -> Rig {
     let dir = tempfile::tempdir().unwrap();
     let client = BlockClient::new(None, "app", Role::Executor);
+    let memory = MemoryConfig { total_bytes: 64 << 20, storage_fraction: 0.5 };
     let shuffle = ShuffleConfig::new(vec![dir.path().to_owned()], ExecutorId(3));
     let services = Arc::new(TaskServices {
-        blocks: Arc::new(BlockManager::new(64 << 20)),
+        blocks: Arc::new(BlockManager::with_disk(MemoryManager::new(memory), &[dir.path().to_owned()])),
         shuffle: Arc::new(ShuffleManager::new(shuffle, client.clone()).unwrap()),
         broadcasts: BroadcastValues::in_process(),
     });
@@ -184,7 +185,7 @@ pub fn rig_at(cores: u32, block_address: &str) -> Rig {
         cores,
         settings: ExecutorSettings {
             stack_bytes: 64 << 20,
-            max_direct_result: 1000,
+            results: ResultBounds { direct: 1000, total: 80 << 20 },
             reaper: None,
             decommission: DecommissionSettings { cached: true, map_outputs: true, max_failures: 3, threads: 2 },
             heartbeat: None,

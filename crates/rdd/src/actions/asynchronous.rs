@@ -6,8 +6,11 @@ use firesteel_common::{Data, Env};
 
 use crate::{
     PartitionIter, Rdd, Result,
-    actions::over,
-    chunk::{Stream, drain},
+    actions::{
+        elements::{Elements, concat},
+        over,
+    },
+    chunk::Stream,
     output::OutputOp,
 };
 
@@ -56,8 +59,7 @@ impl<T: Data> Rdd<T> {
     #[doc(alias = "collectAsync")]
     #[track_caller]
     pub fn collect_async(&self) -> Result<JobFuture<Vec<T>>> {
-        let flatten = |parts: Vec<Vec<T>>| parts.into_iter().flatten().collect();
-        self.run_async("collect_async", &(), over(|_: &(), input, _| drain(input)), flatten)
+        self.run_async_decoding("collect_async", &(), Elements::op(), Elements::decode, concat)
     }
 
     /// As `count`, without waiting.

@@ -2,8 +2,11 @@
 
 use crate::{
     Rdd, Result,
-    actions::over,
-    chunk::{Stream, drain},
+    actions::{
+        elements::{Elements, concat},
+        over,
+    },
+    chunk::Stream,
     error::Error,
     task::TaskError,
 };
@@ -27,15 +30,14 @@ impl<T: Data> Rdd<T> {
 
     #[track_caller]
     pub(super) fn collect_as(&self, action: &'static str) -> Result<Vec<T>> {
-        let parts: Vec<Vec<T>> = self.run_all(action, &(), over(|_: &(), input, _| drain(input)))?;
-        Ok(parts.into_iter().flatten().collect())
+        Ok(concat(self.run_all_decoding(action, &(), Elements::op(), Elements::decode)?))
     }
 
     /// The elements of each partition. Spark: `glom().collect()`.
     #[doc(alias = "glom")]
     #[track_caller]
     pub fn collect_partitions(&self) -> Result<Vec<Vec<T>>> {
-        self.run_all("collect_partitions", &(), over(|_: &(), input, _| drain(input)))
+        self.run_all_decoding("collect_partitions", &(), Elements::op(), Elements::decode)
     }
 
     /// How many elements there are.

@@ -14,6 +14,7 @@ use crate::{
 mod asynchronous;
 mod by_key;
 mod collect;
+mod elements;
 mod fold;
 mod foreach;
 mod ordered;

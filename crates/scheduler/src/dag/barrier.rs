@@ -199,7 +199,7 @@ impl DriverCore {
         if let StageKind::Result { job } = stage.kind
             && let Some(job) = self.dag.jobs.get_mut(&job)
         {
-            job.result_bytes = 0;
+            job.results.clear_all();
         }
     }
 

@@ -45,8 +45,9 @@ impl DriverCore {
                 self.tasks.end(task);
             }
             TaskOutcome::ResultInBlock { block_id, size } => {
-                self.tasks.await_result(task, size);
-                if self.account_result(running.set.1.stage, size, out) {
+                self.tasks.await_result(task);
+                let index = self.tasks.index_of(task).unwrap_or(u32::MAX);
+                if self.account_result(running.set.1.stage, index, size, out) {
                     let known = self.tasks.executors.known.get(&executor);
                     let block_address = known.map_or_else(|| "".into(), |e| e.block_address.clone());
                     out.push(DriverEffect::FetchResult { executor, block_address, task, block_id, size });
@@ -95,17 +96,17 @@ impl DriverCore {
     }
 
     /// Counts a result's bytes towards `spark.driver.maxResultSize`. False when the job is over, or just failed for it.
-    fn account_result(&mut self, stage: StageId, size: u64, out: &mut Vec<DriverEffect>) -> bool {
+    fn account_result(&mut self, stage: StageId, index: u32, size: u64, out: &mut Vec<DriverEffect>) -> bool {
         let kind = self.dag.stages.get(&stage).map(|s| s.kind);
         let Some(StageKind::Result { job: id }) = kind else { return false };
         let Some(job) = self.dag.jobs.get_mut(&id) else { return false };
-        job.result_bytes += size;
+        job.results.set(index, size);
         let limit = self.config.max_result_size;
-        if limit == 0 || job.result_bytes <= limit {
+        let (total, tasks) = (job.results.total(), job.results.tasks());
+        if limit == 0 || total <= limit {
             return true;
         }
-        let tasks = job.finished.len() as u32 - job.remaining + 1;
-        let error = JobError::ResultTooLarge { total: job.result_bytes, limit, tasks };
+        let error = JobError::ResultTooLarge { total, limit, tasks };
         self.fail_job(id, error, out);
         false
     }
@@ -143,7 +144,7 @@ impl DriverCore {
                 self.outputs.register(shuffle, ended.index, location, &reads);
             }
             (StageKind::Result { job }, Output::Result(bytes)) => {
-                if ended.result_size == 0 && !self.account_result(id, bytes.len() as u64, out) {
+                if !self.account_result(id, ended.index, bytes.len() as u64, out) {
                     return;
                 }
                 if barrier {

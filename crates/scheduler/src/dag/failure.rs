@@ -60,10 +60,12 @@ impl DriverCore {
     /// A large result that did not arrive takes no room.
     pub(crate) fn discount_result(&mut self, ended: &EndedTask) {
         let kind = self.dag.stages.get(&ended.set.1.stage).map(|s| s.kind);
-        if let Some(StageKind::Result { job }) = kind
+        if ended.in_block
+            && let Some(StageKind::Result { job }) = kind
             && let Some(job) = self.dag.jobs.get_mut(&job)
+            && job.finished.get(ended.index as usize) == Some(&false)
         {
-            job.result_bytes = job.result_bytes.saturating_sub(ended.result_size);
+            job.results.clear(ended.index);
         }
     }
 

@@ -27,6 +27,7 @@ mod failure;
 mod indeterminate;
 mod locality;
 mod release;
+mod result_sizes;
 pub(crate) mod stage;
 mod submission;
 mod unschedulable;
@@ -38,6 +39,7 @@ use firesteel_common::{JobId, ShuffleId, StageAttempt, StageId, Tick};
 use self::{
     barrier::HeldJob,
     release::{Leftover, Release},
+    result_sizes::ResultSizes,
     stage::Stage,
 };
 use crate::{error::JobError, map_outputs::Generations, properties::JobProperties};
@@ -50,8 +52,8 @@ pub(crate) struct Job {
     pub(crate) partitions: Vec<u32>,
     pub(crate) finished: Vec<bool>,
     pub(crate) remaining: u32,
-    /// Bytes of results taken or being fetched.
-    pub(crate) result_bytes: u64,
+    /// Of results taken or being fetched.
+    pub(crate) results: ResultSizes,
     /// What the finished partitions were computed from, as far as it is indeterminate.
     pub(crate) computed_from: Generations,
     pub(crate) stages: BTreeSet<StageId>,

@@ -6,6 +6,7 @@ use firesteel_common::{JobId, ShuffleId, StageId, Tick};
 
 use super::{
     Job,
+    result_sizes::ResultSizes,
     stage::{Stage, StageState},
 };
 use crate::{
@@ -129,7 +130,7 @@ impl DriverCore {
                 partitions,
                 finished: vec![false; count],
                 remaining: count as u32,
-                result_bytes: 0,
+                results: ResultSizes::new(count),
                 computed_from: Default::default(),
                 stages,
                 properties,

@@ -53,8 +53,6 @@ pub(crate) struct RunningTask {
     pub(crate) since: Tick,
     /// It still takes a slot; false while its large result is fetched.
     pub(crate) has_slot: bool,
-    /// Size of the large result that is fetched; 0 before.
-    pub(crate) result_size: u64,
     /// Its executor said that it has begun; it does not say so of those that found a free slot.
     pub(crate) begun: bool,
     /// It was called back, and comes unless it has begun before.
@@ -71,8 +69,8 @@ pub(crate) struct EndedTask {
     pub(crate) executor: ExecutorId,
     /// When it began.
     pub(crate) since: Tick,
-    /// Size of the large result that was to be fetched, 0 without one.
-    pub(crate) result_size: u64,
+    /// It had a large result, which was to be fetched.
+    pub(crate) in_block: bool,
     /// Its set launches nothing more.
     pub(crate) zombie: bool,
     /// Its output was still wanted of it; false when it was killed because another attempt had been faster.
@@ -163,12 +161,17 @@ impl TaskScheduler {
         set.is_some_and(|(r, set)| set.tasks[r.position as usize].wants(task))
     }
 
+    /// The place of a running task's result among those of its stage.
+    pub(crate) fn index_of(&self, task: TaskId) -> Option<u32> {
+        let r = self.running.get(&task)?;
+        Some(self.sets.get(&r.set)?.tasks.get(r.position as usize)?.index)
+    }
+
     /// The task has ended but its large result is still to be fetched: its slot is free.
-    pub(crate) fn await_result(&mut self, task: TaskId, result_size: u64) {
+    pub(crate) fn await_result(&mut self, task: TaskId) {
         if let Some(r) = self.running.get_mut(&task)
             && std::mem::replace(&mut r.has_slot, false)
         {
-            r.result_size = result_size;
             self.executors.free_slot(r.executor, true);
             self.pools.ended(r.pool, r.set);
         }
@@ -196,8 +199,8 @@ impl TaskScheduler {
         }
         // The copy of it that it may have waited for is not launched any more.
         self.note_waiting(r.set);
-        let RunningTask { set, position, executor, since, result_size, .. } = r;
-        Some(EndedTask { set, position, index, partition, executor, since, result_size, zombie, wanted })
+        let RunningTask { set, position, executor, since, has_slot, .. } = r;
+        Some(EndedTask { set, position, index, partition, executor, since, in_block: !has_slot, zombie, wanted })
     }
 
     /// A task's output was taken: what its set's others are compared with.

@@ -192,7 +192,6 @@ impl TaskScheduler {
             pool: set.pool,
             since: now,
             has_slot: true,
-            result_size: 0,
             begun: false,
             recalled: false,
         };

@@ -69,6 +69,41 @@ fn results_over_the_limit_fail_the_job_whether_direct_or_by_block() {
 }
 
 #[test]
+fn the_limit_counts_each_result_once_and_all_that_are_on_their_way() {
+    let mut d = Driver::with(SchedulerConfig { max_result_size: 100, ..SchedulerConfig::default() });
+    d.register(1, "h", 8);
+    d.submit(0, one_stage(8));
+    let tasks = d.tasks();
+    // Two are there, three are being fetched, and the sixth is too much.
+    d.update(tasks[0], TaskOutcome::Result(Bytes::from(vec![0; 10])));
+    d.update(tasks[1], in_block(20));
+    d.handle(DriverEvent::ResultFetched { task: tasks[1], result: Ok(Bytes::from(vec![0; 20])) });
+    for task in &tasks[2..5] {
+        d.update(*task, in_block(20));
+    }
+    d.update(tasks[5], in_block(20));
+    let error = d.error(0);
+    assert_eq!(error, &JobError::ResultTooLarge { total: 110, limit: 100, tasks: 6 });
+    let text = error.to_string();
+    let expected =
+        "total size of serialized results of 6 tasks (110 bytes) is bigger than spark.driver.maxResultSize (100 bytes)";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+#[test]
+fn one_result_over_the_limit_is_not_fetched_and_counts_as_one_task() {
+    let mut d = Driver::with(SchedulerConfig { max_result_size: 1 << 30, ..SchedulerConfig::default() });
+    d.register(1, "h", 1);
+    d.submit(0, one_stage(3));
+    let task = d.tasks()[0];
+    d.update(task, in_block(2100 << 20));
+    assert!(!d.effects.iter().any(|e| matches!(e, DriverEffect::FetchResult { .. })));
+    let text = d.error(0).to_string();
+    assert!(text.starts_with("total size of serialized results of 1 task (2100.0 MiB) is bigger than"), "{text}");
+    assert!(text.contains("spark.driver.maxResultSize (1024.0 MiB)"), "{text}");
+}
+
+#[test]
 fn a_result_that_was_lost_takes_no_room() {
     let mut d = Driver::with(SchedulerConfig { max_result_size: 100, ..SchedulerConfig::default() });
     d.register(1, "h", 1);

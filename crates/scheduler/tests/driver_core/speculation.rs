@@ -179,6 +179,18 @@ fn large_results_of_both_attempts_count_once() {
 }
 
 #[test]
+fn the_results_of_both_attempts_take_the_room_of_one() {
+    let (mut d, slow, copy) = with_copy();
+    let size = SchedulerConfig::default().max_result_size / 2 + 1;
+    for task in [slow, copy] {
+        d.update(task, TaskOutcome::ResultInBlock { block_id: format!("taskresult_{}", task.0), size });
+    }
+    d.handle(DriverEvent::ResultFetched { task: copy, result: Err("gone".to_owned()) });
+    d.handle(DriverEvent::ResultFetched { task: slow, result: Ok(Bytes::from_static(b"x")) });
+    assert!(d.succeeded(0));
+}
+
+#[test]
 fn executors_of_one_host_help_each_other() {
     let speculation = Some(SpeculationConfig::default());
     let mut d = Driver::with(SchedulerConfig { speculation, ..SchedulerConfig::default() });
