@@ -1,15 +1,16 @@
 //! How elements flow: in chunks of about [`CHUNK`] elements, so that a virtual call is paid once a chunk and the inner
-//! loop of an operator is monomorphised.
+//! loop of an operator is monomorphised. Large elements flow in chunks of about a megabyte, or one by one: whoever makes
+//! elements (`elements.rs`, the emitters, the readers) bounds its chunks by bytes as well.
 //!
 //! ```text
-//!  source ── Chunk ──▶ PerChunk(map) ── Chunk ──▶ PerChunk(filter) ── Chunk ──▶ PartitionIter ──▶ user's loop
+//!  source ── Chunk ──▶ Mapped ── Chunk ──▶ PerChunk(filter) ── Chunk ──▶ PartitionIter ──▶ user's loop
 //! ```
 
-use std::{iter::Fuse, mem::needs_drop, ops::Range, panic::resume_unwind, sync::Arc};
+use std::{mem::needs_drop, ops::Range, panic::resume_unwind, sync::Arc};
 
 use crate::task::{TaskAbort, TaskContext, TaskError};
 
-/// How many elements a source puts into a chunk.
+/// How many elements a source puts into a chunk, at most.
 pub const CHUNK: usize = 1024;
 
 /// Some consecutive elements of a partition; never empty where a stream yields one.
@@ -52,7 +53,7 @@ impl<T: Clone> Chunk<T> {
     }
 
     /// What `f` makes of each element, taken by value. Owned elements are replaced where they lie when the results are
-    /// of their size; shared ones are cloned one by one.
+    /// of their size; shared ones are cloned one by one. The results are together in memory: see [`crate::elements`].
     #[inline]
     pub fn map<U>(self, mut f: impl FnMut(T) -> U) -> Vec<U> {
         match self {
@@ -121,7 +122,7 @@ pub trait ChunkStream<T> {
 /// A stream behind one pointer, as operators pass it on.
 pub type Stream<T> = Box<dyn ChunkStream<T>>;
 
-/// The stream of an operator that turns each chunk of its input into one of its output.
+/// The stream of an operator that turns each chunk of its input into one of its output, which takes no more memory.
 pub struct PerChunk<T, F> {
     input: Stream<T>,
     f: F,
@@ -147,128 +148,6 @@ impl<T, U, F: FnMut(Chunk<T>) -> Result<Vec<U>, TaskError>> ChunkStream<U> for P
         }
         Ok(None)
     }
-}
-
-/// Results of one element up to this many are taken in one go; of more, a chunk at a time.
-const AT_ONCE: usize = 4 * CHUNK;
-
-/// The stream of an operator that makes any number of elements of each one. Its chunks are bounded even where one
-/// element has more results than memory; looks at the kill flag once a chunk.
-pub struct Flattened<T, I, F> {
-    input: Stream<T>,
-    waiting: std::vec::IntoIter<T>,
-    /// What is left of an element with many results.
-    current: Option<I>,
-    f: F,
-    ctx: Arc<TaskContext>,
-}
-
-impl<T: Clone + 'static, I: Iterator + 'static, F> Flattened<T, I, F>
-where
-    F: FnMut(T) -> Result<I, TaskError> + 'static,
-{
-    /// Applies `f` to each element of `input`.
-    pub fn stream(input: Stream<T>, f: F, ctx: &Arc<TaskContext>) -> Stream<I::Item> {
-        Box::new(Flattened { input, waiting: Vec::new().into_iter(), current: None, f, ctx: ctx.clone() })
-    }
-}
-
-impl<T: Clone, I: Iterator, F: FnMut(T) -> Result<I, TaskError>> ChunkStream<I::Item> for Flattened<T, I, F> {
-    fn next_chunk(&mut self) -> Result<Option<Chunk<I::Item>>, TaskError> {
-        self.ctx.kill.check()?;
-        let mut out = Vec::with_capacity(CHUNK);
-        loop {
-            if let Some(rest) = &mut self.current {
-                let room = AT_ONCE - out.len();
-                out.extend(rest.by_ref().take(room));
-                if out.len() == AT_ONCE {
-                    break;
-                }
-                self.current = None;
-            }
-            while out.len() < CHUNK
-                && let Some(x) = self.waiting.next()
-            {
-                let results = (self.f)(x)?;
-                if results.size_hint().1.is_some_and(|most| most <= AT_ONCE - CHUNK) {
-                    out.extend(results);
-                } else {
-                    self.current = Some(results);
-                    break;
-                }
-            }
-            if self.current.is_some() {
-                continue;
-            }
-            if out.len() >= CHUNK {
-                break;
-            }
-            match self.input.next_chunk()? {
-                Some(chunk) => self.waiting = chunk.into_vec().into_iter(),
-                None => break,
-            }
-        }
-        Ok(if out.is_empty() { None } else { Some(Chunk::Owned(out)) })
-    }
-}
-
-/// The stream over an iterator that makes its elements itself. Looks at the kill flag once a chunk; never asks an
-/// iterator again that has said `None`.
-pub struct FromIter<I> {
-    iter: Fuse<I>,
-    ctx: Arc<TaskContext>,
-}
-
-impl<I: Iterator + 'static> FromIter<I> {
-    /// Streams `iter`.
-    pub fn stream(iter: I, ctx: &Arc<TaskContext>) -> Stream<I::Item> {
-        Box::new(FromIter { iter: iter.fuse(), ctx: ctx.clone() })
-    }
-}
-
-impl<I: Iterator> ChunkStream<I::Item> for FromIter<I> {
-    fn next_chunk(&mut self) -> Result<Option<Chunk<I::Item>>, TaskError> {
-        self.ctx.kill.check()?;
-        let mut out = Vec::with_capacity(self.iter.size_hint().0.min(CHUNK));
-        out.extend(self.iter.by_ref().take(CHUNK));
-        Ok(if out.is_empty() { None } else { Some(Chunk::Owned(out)) })
-    }
-}
-
-/// The stream over a whole partition that is in memory and shared.
-pub struct SharedChunks<T> {
-    data: Arc<Vec<T>>,
-    at: usize,
-    ctx: Arc<TaskContext>,
-}
-
-impl<T: Send + Sync + 'static> SharedChunks<T> {
-    /// Streams `data` without copying it.
-    pub fn stream(data: Arc<Vec<T>>, ctx: &Arc<TaskContext>) -> Stream<T> {
-        Box::new(SharedChunks { data, at: 0, ctx: ctx.clone() })
-    }
-}
-
-impl<T> ChunkStream<T> for SharedChunks<T> {
-    fn next_chunk(&mut self) -> Result<Option<Chunk<T>>, TaskError> {
-        self.ctx.kill.check()?;
-        let start = self.at;
-        self.at = (start + 2 * CHUNK).min(self.data.len());
-        Ok(if start == self.at { None } else { Some(Chunk::Shared(self.data.clone(), start..self.at)) })
-    }
-}
-
-/// All elements of `input` in one Vec.
-pub fn drain<T: Clone>(mut input: Stream<T>) -> Result<Vec<T>, TaskError> {
-    let mut all = Vec::new();
-    while let Some(chunk) = input.next_chunk()? {
-        match chunk {
-            Chunk::Owned(v) if all.is_empty() => all = v,
-            Chunk::Owned(v) => all.extend(v),
-            Chunk::Shared(..) => all.extend_from_slice(chunk.as_slice()),
-        }
-    }
-    Ok(all)
 }
 
 /// The elements of a partition as an iterator, for user code that wants to see a whole partition.

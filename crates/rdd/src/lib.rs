@@ -25,6 +25,7 @@ pub mod barrier;
 pub mod broadcast;
 pub mod cache;
 pub mod chunk;
+mod elements;
 pub mod error;
 mod flat_drop;
 mod lazy;

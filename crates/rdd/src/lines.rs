@@ -4,7 +4,7 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use firesteel_common::{Data, Env};
+use firesteel_common::{Data, Env, size::Filling};
 
 use crate::{
     Emitter, Rdd, Result,
@@ -143,29 +143,34 @@ where
     ) -> Result<Stream<U>, TaskError> {
         let (f, env, blocks) = (self.0, env.clone(), Vec::new().into_iter());
         let emit = move |line: &str, out: &mut Emitter<U>| f(&env, line, out);
-        Ok(Box::new(Emitted { input, blocks, current: None, emit, ctx: ctx.clone() }))
+        let filling = Filling::default();
+        Ok(Box::new(Emitted { input, blocks, current: None, filling, emit, ctx: ctx.clone() }))
     }
 }
 
-/// What a closure emits for the lines of a partition, in chunks of about a thousand elements.
+/// What a closure emits for the lines of a partition, in chunks of about a thousand elements or a megabyte.
 struct Emitted<F> {
     input: Stream<LineBlock>,
     blocks: std::vec::IntoIter<LineBlock>,
     /// A block, and the place of its next line.
     current: Option<(LineBlock, usize)>,
+    filling: Filling,
     emit: F,
     ctx: Arc<TaskContext>,
 }
 
-impl<U, F: Fn(&str, &mut Emitter<U>)> ChunkStream<U> for Emitted<F> {
+impl<U: Data, F: Fn(&str, &mut Emitter<U>)> ChunkStream<U> for Emitted<F> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<U>>, TaskError> {
         self.ctx.kill.check()?;
-        let mut out = Emitter::for_a_chunk();
-        while !out.is_full() {
+        self.filling.begin();
+        let (mut out, mut full) = (Emitter::for_a_chunk(&self.filling), false);
+        while !full {
             if let Some((block, at)) = &mut self.current {
                 let next = block.lines_from(*at, |line| {
+                    let before = out.len();
                     (self.emit)(line, &mut out);
-                    !out.is_full()
+                    full = out.is_full(before, &mut self.filling);
+                    !full
                 });
                 match next {
                     Some(next) => *at = next,

@@ -13,7 +13,7 @@
 
 use std::{mem::needs_drop, vec::IntoIter};
 
-use firesteel_common::{TaskFailure, hash::fixed_hash};
+use firesteel_common::{TaskFailure, hash::fixed_hash, size::Filling};
 use firesteel_storage::Reservation;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -33,7 +33,7 @@ pub trait JoinShape {
     /// A value of the side that is streamed.
     type Probe: Clone + Serialize + DeserializeOwned + 'static;
     /// What comes out.
-    type Out;
+    type Out: Serialize;
     /// Whether pairs of rows come out.
     const PAIRS: bool;
     /// Whether probe rows without a partner come out.
@@ -140,6 +140,9 @@ pub struct HashJoin<S: JoinShape> {
     rest: Option<IntoIter<Built<S>>>,
     rest_at: usize,
     levels: Vec<Level>,
+    /// How large the output is that is being made: a large value may come out once for each row of the other side.
+    filling: Filling,
+    full: bool,
 }
 
 impl<S: JoinShape> HashJoin<S> {
@@ -162,6 +165,8 @@ impl<S: JoinShape> HashJoin<S> {
             rest: None,
             rest_at: 0,
             levels: Vec::new(),
+            filling: Filling::default(),
+            full: false,
         };
         let split = join.build(&mut build, 0)?;
         drop(build);
@@ -240,10 +245,12 @@ impl<S: JoinShape> HashJoin<S> {
         Ok(())
     }
 
-    /// The next output, at least `most` long if there is so much, and not much longer; `None` at the end.
+    /// The next output, `most` long if there is so much, or shorter where that is a megabyte; `None` at the end.
     pub fn next_batch(&mut self, most: usize) -> Result<Option<Vec<S::Out>>, TaskFailure> {
-        let mut out = Vec::with_capacity(most);
-        while out.len() < most {
+        self.filling.begin();
+        self.full = false;
+        let mut out = Vec::with_capacity(self.filling.room(most));
+        while out.len() < most && !self.full {
             if let Some((key, probe, at)) = self.unfinished.take() {
                 self.pairs(key, probe, at, most, &mut out);
             } else if self.batch.len() > 0 {
@@ -275,14 +282,14 @@ impl<S: JoinShape> HashJoin<S> {
     }
 
     fn probe_rows(&mut self, most: usize, out: &mut Vec<S::Out>) {
-        while out.len() < most && self.unfinished.is_none() {
+        while out.len() < most && !self.full && self.unfinished.is_none() {
             let Some((key, probe)) = self.batch.next() else { break };
             let (hash, candidate) = (self.hashes[self.at], self.candidates[self.at]);
             self.at += 1;
             match self.table.first(hash, &key, candidate) {
                 Some(first) if S::PAIRS || S::LONE_BUILD => self.pairs(key, probe, first, most, out),
                 Some(_) => {}
-                None if S::LONE_PROBE => out.extend(S::lone_probe(key, probe)),
+                None if S::LONE_PROBE => self.put(S::lone_probe(key, probe), out),
                 None => {}
             }
         }
@@ -300,18 +307,27 @@ impl<S: JoinShape> HashJoin<S> {
             }
             let Some(next) = self.table.next[at].checked_sub(1).map(|next| next as usize) else {
                 if S::PAIRS {
-                    out.extend(S::pair(key, probe, self.table.rows[at].2.clone()));
+                    self.put(S::pair(key, probe, self.table.rows[at].2.clone()), out);
                 }
                 return;
             };
             if S::PAIRS {
-                out.extend(S::pair(key.clone(), probe.clone(), self.table.rows[at].2.clone()));
-                if out.len() >= most {
+                self.put(S::pair(key.clone(), probe.clone(), self.table.rows[at].2.clone()), out);
+                if out.len() >= most || self.full {
                     self.unfinished = Some((key, probe, next));
                     return;
                 }
             }
             at = next;
+        }
+    }
+
+    /// Adds what came out, if anything did.
+    #[inline]
+    fn put(&mut self, x: Option<S::Out>, out: &mut Vec<S::Out>) {
+        if let Some(x) = x {
+            self.full |= self.filling.is_full_with(&x);
+            out.push(x);
         }
     }
 
@@ -327,15 +343,14 @@ impl<S: JoinShape> HashJoin<S> {
     }
 
     fn lone_rows(&mut self, most: usize, out: &mut Vec<S::Out>) {
-        let Some(rest) = &mut self.rest else { return };
-        while out.len() < most {
-            let Some((_, key, value)) = rest.next() else {
+        while out.len() < most && !self.full {
+            let Some((_, key, value)) = self.rest.as_mut().and_then(Iterator::next) else {
                 self.rest = None;
                 self.clear();
                 return;
             };
             if !self.table.met[self.rest_at] {
-                out.extend(S::lone_build(key, value));
+                self.put(S::lone_build(key, value), out);
             }
             self.rest_at += 1;
         }

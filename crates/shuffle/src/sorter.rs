@@ -6,11 +6,13 @@
 use std::{
     cmp::Ordering,
     collections::{BinaryHeap, binary_heap::PeekMut},
-    mem::needs_drop,
     vec::IntoIter,
 };
 
-use firesteel_common::TaskFailure;
+use firesteel_common::{
+    TaskFailure,
+    size::{CHUNK_BYTES, Filling},
+};
 use firesteel_storage::Reservation;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -31,8 +33,11 @@ pub struct ExternalSorter<K, V> {
     memory: Reservation,
     ascending: bool,
     rows: SortRows<K, V>,
-    /// Heap bytes of the rows, estimated.
+    /// Heap bytes of the rows up to the last look at the memory, estimated; and of those since.
     heap: u64,
+    since: Filling,
+    /// Rows until the next look at the memory, if they do not get large.
+    unchecked: usize,
     runs: u32,
     spilled: Option<SpillFile>,
     fan_in: usize,
@@ -51,6 +56,8 @@ where
             ascending,
             rows: SortRows::default(),
             heap: 0,
+            since: Filling::default(),
+            unchecked: 0,
             runs: 0,
             spilled: None,
             fan_in: FAN_IN,
@@ -60,27 +67,27 @@ where
     /// Adds a row.
     #[inline]
     pub fn insert(&mut self, key: K, value: V) -> Result<(), TaskFailure> {
-        if self.rows.len.is_multiple_of(CHECK_ROWS) {
-            self.make_room(&key, &value)?;
-        }
+        let large = self.since.is_full_by::<(K, V)>(|| heap_bytes(&key) + heap_bytes(&value));
         self.rows.push(key, value);
+        if large || self.unchecked == 0 {
+            self.make_room()?;
+        }
+        self.unchecked -= 1;
         Ok(())
     }
 
     /// Bytes of a row, and of its place in the order that is made.
     const ROW: u64 = (size_of::<Option<(K, V)>>() + size_of::<(u64, u32)>()) as u64;
 
+    /// Takes memory for the rows and those that come until the next look, or spills.
     #[cold]
-    fn make_room(&mut self, key: &K, value: &V) -> Result<(), TaskFailure> {
-        let len = self.rows.len;
-        if needs_drop::<(K, V)>() {
-            // A few of the last rows stand for all of them.
-            let sample = (len - len.min(CHECK_ROWS)..len).step_by(CHECK_ROWS / 16).filter_map(|i| self.rows.get(i));
-            let (sum, count) = sample.fold((0, 0), |(sum, n), (k, v)| (sum + heap_bytes(k) + heap_bytes(v), n + 1));
-            let first = || heap_bytes(key) + heap_bytes(value);
-            self.heap += (sum * CHECK_ROWS as u64).checked_div(count).unwrap_or_else(first);
-        }
-        let bytes = (len + CHECK_ROWS) as u64 * Self::ROW + self.heap;
+    fn make_room(&mut self) -> Result<(), TaskFailure> {
+        self.unchecked = CHECK_ROWS;
+        let (len, came) = (self.rows.len, self.since.bytes());
+        self.heap += came;
+        self.since.begin();
+        // What comes is as what came, and it is looked at again when it is a megabyte.
+        let bytes = (len + CHECK_ROWS) as u64 * Self::ROW + self.heap + came.min(CHUNK_BYTES);
         let asked = self.memory.asked_to_spill() && self.memory.held() > self.spills.floor();
         let full = len >= u32::MAX as usize - CHECK_ROWS;
         if !asked && !full && (bytes <= self.memory.held() || self.memory.resize(bytes + (bytes / 8).min(8 << 20))) {
@@ -119,9 +126,14 @@ where
         }
         let Some(file) = self.spilled.take() else {
             let order = self.rows.order(self.ascending).into_iter();
-            return Ok(Sorted { memory: self.memory, source: Source::Memory(self.rows, order) });
+            let (filling, source) = (Filling::default(), Source::Memory(self.rows, order));
+            return Ok(Sorted { memory: self.memory, filling, source });
         };
         self.memory.force(0);
+        // Each run has a frame in memory, as it is stored and as records: of large records only a few fit.
+        let of_run = 3 * file.largest_frame() as u64;
+        let fan_in = (self.memory.pool() / 8).checked_div(of_run).unwrap_or(u64::MAX);
+        self.fan_in = self.fan_in.min(usize::try_from(fan_in).unwrap_or(usize::MAX)).max(2);
         let (mut file, mut runs) = (file.finish()?, self.runs);
         while runs as usize > self.fan_in {
             let mut merged = self.spills.file()?;
@@ -138,7 +150,7 @@ where
             (file, runs) = (merged.finish()?, groups);
         }
         let merge = Merging::new(&file, 0..runs, self.ascending)?;
-        Ok(Sorted { memory: self.memory, source: Source::Disk(merge) })
+        Ok(Sorted { memory: self.memory, filling: Filling::default(), source: Source::Disk(merge) })
     }
 }
 
@@ -297,11 +309,16 @@ enum Source<K, V> {
 pub struct Sorted<K, V> {
     /// Held until the last row is out.
     memory: Reservation,
+    filling: Filling,
     source: Source<K, V>,
 }
 
-impl<K: SortKey + DeserializeOwned, V: DeserializeOwned> Sorted<K, V> {
-    /// The next rows, about `most`; `None` at the end.
+impl<K, V> Sorted<K, V>
+where
+    K: SortKey + Serialize + DeserializeOwned,
+    V: Serialize + DeserializeOwned,
+{
+    /// The next rows, `most` of them or a megabyte; `None` at the end.
     pub fn next_batch(&mut self, most: usize) -> Result<Option<Vec<(K, V)>>, TaskFailure> {
         let batch = match &mut self.source {
             Source::Memory(rows, order) => {
@@ -310,11 +327,16 @@ impl<K: SortKey + DeserializeOwned, V: DeserializeOwned> Sorted<K, V> {
                 batch
             }
             Source::Disk(merge) => {
-                let mut batch = Vec::with_capacity(most);
+                self.filling.begin();
+                let mut batch = Vec::with_capacity(self.filling.room(most));
                 while batch.len() < most
                     && let Some(row) = merge.next_row()?
                 {
+                    let full = self.filling.is_full_with(&row);
                     batch.push(row);
+                    if full {
+                        break;
+                    }
                 }
                 batch
             }

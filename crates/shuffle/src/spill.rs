@@ -69,6 +69,7 @@ impl Spills {
             partition: 0,
             raw: Vec::new(),
             records: 0,
+            largest: 0,
         })
     }
 }
@@ -116,9 +117,15 @@ pub(crate) struct SpillFile {
     /// Records of `partition` that are in no frame yet.
     raw: Vec<u8>,
     records: u32,
+    largest: usize,
 }
 
 impl SpillFile {
+    /// Bytes of the longest frame, before it was compressed.
+    pub fn largest_frame(&self) -> usize {
+        self.largest
+    }
+
     /// Appends a record to `partition`. Cheap as long as the partition stays the same: a change ends the frame.
     #[inline]
     pub fn write<T: Serialize + ?Sized>(&mut self, partition: u32, record: &T) -> Result<(), ShuffleError> {
@@ -149,6 +156,7 @@ impl SpillFile {
     /// Appends a frame of encoded records to `partition`.
     pub fn append(&mut self, partition: u32, records: u32, raw: &[u8]) -> Result<(), ShuffleError> {
         let start = self.buffer.len();
+        self.largest = self.largest.max(raw.len());
         self.encoder.append(records, raw, &mut self.buffer).map_err(|_| ShuffleError::record_too_large(raw.len()))?;
         let frame = &self.buffer[start..];
         let (len, crc32c, at) = (frame.len() as u32, crc32c::crc32c(frame), self.written + start as u64);

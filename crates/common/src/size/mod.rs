@@ -1,12 +1,15 @@
 //! How much memory values take, with what they own on the heap: exactly for types that say so ([`MemSize`]), estimated
 //! for all others by walking them as serde sees them ([`estimate`], [`SampledSize`]).
 //!
-//! Called by caches and by tables that must know when to spill; calls nobody.
+//! Called by caches, by tables that must know when to spill, and by operators, whose chunks are bounded by it
+//! ([`Filling`]); calls nobody.
 
+mod filling;
 mod mem_size;
 mod sampled;
 mod walker;
 
+pub use filling::{CHUNK_BYTES, Filling, room_of};
 pub use mem_size::MemSize;
 pub use sampled::SampledSize;
 

@@ -7,7 +7,8 @@ use firesteel_common::{Data, Env};
 
 use crate::{
     Rdd, Result,
-    chunk::{FromIter, Stream},
+    chunk::Stream,
+    elements::FromIter,
     error::Error,
     pipe::PipeOp,
     task::{TaskContext, TaskError},

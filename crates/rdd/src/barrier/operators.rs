@@ -7,7 +7,8 @@ use firesteel_common::{Data, Env};
 use super::BarrierTaskContext;
 use crate::{
     PartitionIter, Rdd, With,
-    chunk::{FromIter, Stream},
+    chunk::Stream,
+    elements::FromIter,
     node::AnyRdd,
     pipe::PipeOp,
     task::{TaskContext, TaskError},

@@ -41,7 +41,12 @@ impl FrameBuilder {
         if u32::try_from(self.buffer.len()).is_err() {
             return Err(TaskError::failed("an element of 4 GiB or more cannot be kept as bytes"));
         }
-        let (bytes, elements) = (Bytes::copy_from_slice(&self.buffer), take(&mut self.elements));
+        let elements = take(&mut self.elements);
+        if self.buffer.len() > 2 * FRAME_BYTES {
+            // A large element is not copied, and its buffer does not stay.
+            return Ok(Some(Frame { elements, bytes: take(&mut self.buffer).into() }));
+        }
+        let bytes = Bytes::copy_from_slice(&self.buffer);
         self.buffer.clear();
         Ok(Some(Frame { elements, bytes }))
     }

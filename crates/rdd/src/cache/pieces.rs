@@ -3,7 +3,10 @@
 
 use std::{any::Any, collections::VecDeque, sync::Arc};
 
-use firesteel_common::{Data, size::SampledSize};
+use firesteel_common::{
+    Data,
+    size::{Filling, SampledSize, heap_estimate},
+};
 use firesteel_storage::{
     BlockError,
     memory_store::{CachedValues, FrameSink},
@@ -18,7 +21,10 @@ use crate::{
 
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Elements of a piece.
+/// A piece of elements with a heap of their own is done when it has so many bytes with that.
+const PIECE_WITH_HEAP: u64 = 4 << 20;
+
+/// Elements of a piece, at most.
 fn piece_len<T>() -> usize {
     (PIECE_BYTES / size_of::<T>().max(1)).clamp(CHUNK / 4, PIECE_BYTES)
 }
@@ -49,22 +55,25 @@ pub(super) struct PiecesBuilder<T> {
     last: Vec<T>,
     size: SampledSize,
     heap_of: HeapOf<T>,
-    /// With `heap_of`, what the elements own.
-    exact_heap: u64,
+    /// Of the elements that were looked at one by one.
+    exact: u64,
+    /// Bytes of what is in whole pieces.
+    sealed: u64,
 }
 
 impl<T: Data> PiecesBuilder<T> {
     pub fn new(heap_of: HeapOf<T>) -> Self {
-        PiecesBuilder { full: VecDeque::new(), last: Vec::new(), size: SampledSize::new(), heap_of, exact_heap: 0 }
+        let (full, last, size) = (VecDeque::new(), Vec::new(), SampledSize::new());
+        PiecesBuilder { full, last, size, heap_of, exact: 0, sealed: 0 }
     }
 
     pub fn push(&mut self, chunk: Chunk<T>) {
-        match self.heap_of {
-            Some(heap_of) => {
-                self.exact_heap +=
-                    chunk.as_slice().iter().map(heap_of).sum::<u64>() + size_of_val(chunk.as_slice()) as u64;
-            }
-            None => self.size.add_all(chunk.as_slice()),
+        let elements = chunk.as_slice();
+        // A short chunk may be one of large elements, of which a sample must not miss any.
+        let heap_of = self.heap_of.or((elements.len() < CHUNK / 8).then_some(heap_estimate::<T> as fn(&T) -> u64));
+        match heap_of {
+            Some(heap_of) => self.exact += elements.iter().map(heap_of).sum::<u64>() + size_of_val(elements) as u64,
+            None => self.size.add_all(elements),
         }
         match chunk {
             Chunk::Owned(v) if self.last.is_empty() && self.full.is_empty() => self.last = v,
@@ -78,14 +87,14 @@ impl<T: Data> PiecesBuilder<T> {
                 }
             }
         }
-        if self.last.len() + CHUNK / 2 >= piece_len::<T>() {
+        if self.last.len() + CHUNK / 2 >= piece_len::<T>() || self.bytes() - self.sealed >= PIECE_WITH_HEAP {
             self.seal();
         }
     }
 
     /// Bytes of the elements.
     pub fn bytes(&self) -> u64 {
-        self.exact_heap + self.size.bytes()
+        self.exact + self.size.bytes()
     }
 
     pub fn finish(mut self) -> Arc<Pieces<T>> {
@@ -100,6 +109,7 @@ impl<T: Data> PiecesBuilder<T> {
     }
 
     fn seal(&mut self) {
+        self.sealed = self.bytes();
         let mut piece = std::mem::take(&mut self.last);
         if !piece.is_empty() {
             piece.shrink_to_fit();
@@ -113,21 +123,24 @@ pub(super) struct PieceStream<T> {
     pieces: Arc<Pieces<T>>,
     piece: usize,
     at: usize,
+    /// Whoever wants the elements by value clones a chunk of them.
+    filling: Filling,
     ctx: Arc<TaskContext>,
 }
 
 impl<T: Data> PieceStream<T> {
     pub fn stream(pieces: Arc<Pieces<T>>, ctx: &Arc<TaskContext>) -> Stream<T> {
-        Box::new(PieceStream { pieces, piece: 0, at: 0, ctx: ctx.clone() })
+        Box::new(PieceStream { pieces, piece: 0, at: 0, filling: Filling::default(), ctx: ctx.clone() })
     }
 }
 
-impl<T> ChunkStream<T> for PieceStream<T> {
+impl<T: Data> ChunkStream<T> for PieceStream<T> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<T>>, TaskError> {
         self.ctx.kill.check()?;
         let Some(piece) = self.pieces.0.get(self.piece) else { return Ok(None) };
         let start = self.at;
-        let end = (start + 4 * CHUNK).min(piece.len());
+        let most = (start + 4 * CHUNK).min(piece.len());
+        let end = start + self.filling.prefix(piece.get(start..most).unwrap_or_default());
         let chunk = Chunk::Shared(piece.clone(), start..end);
         if end == piece.len() {
             (self.piece, self.at) = (self.piece + 1, 0);

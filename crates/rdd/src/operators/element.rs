@@ -7,16 +7,18 @@ use firesteel_common::{Data, Env};
 use super::emitter::{Emitter, FlatMapTo};
 use crate::{
     Rdd,
-    chunk::{Chunk, Flattened, PerChunk, Stream},
+    chunk::{PerChunk, Stream},
+    elements::{self, Flattened, Mapped, MappedRef},
     pipe::PipeOp,
     task::{TaskContext, TaskError},
 };
 
-/// Declares a [`PipeOp`] that turns one chunk into one Vec: its name, the closure's type, and the loop.
-macro_rules! per_chunk {
+/// Declares a [`PipeOp`] that makes one element of each one: its name, the closure's type, the stream and how it calls the
+/// closure.
+macro_rules! one_to_one {
     (
         $(#[$meta:meta])* $Op:ident<$T:ident, $U:ident $(, $extra:ident: $bound:path)*>
-        ($f:ident: Fn($($arg:ty),*) -> $r:ty) |$env:ident, $chunk:ident| $body:expr
+        ($f:ident: Fn($($arg:ty),*) -> $r:ty) $stream:path, |$env:ident, $x:ident: $xt:ty| $body:expr
     ) => {
         $(#[$meta])*
         struct $Op<$T, $U, $($extra,)* E, F>(F, PhantomData<fn($T, E $(, $extra)*) -> $U>);
@@ -31,24 +33,22 @@ macro_rules! per_chunk {
             type Out = $U;
             type Env = E;
 
-            fn run(self, env: &Arc<E>, _: u32, input: Stream<$T>, _: &Arc<TaskContext>) -> Result<Stream<$U>, TaskError> {
+            fn run(self, env: &Arc<E>, _: u32, input: Stream<$T>, ctx: &Arc<TaskContext>) -> Result<Stream<$U>, TaskError> {
                 let ($f, $env) = (self.0, env.clone());
-                Ok(PerChunk::stream(input, move |$chunk: Chunk<$T>| $body))
+                Ok($stream(input, move |$x: $xt| $body, ctx))
             }
         }
     };
 }
 
-per_chunk!(
-    Map<T, U>(f: Fn(T) -> U) |env, chunk| Ok(chunk.map(|x| f(&env, x)))
+one_to_one!(
+    Map<T, U>(f: Fn(T) -> U) elements::map, |env, x: T| f(&env, x)
 );
-per_chunk!(
-    MapRef<T, U>(f: Fn(&T) -> U) |env, chunk| Ok(chunk.as_slice().iter().map(|x| f(&env, x)).collect())
+one_to_one!(
+    MapRef<T, U>(f: Fn(&T) -> U) MappedRef::stream, |env, x: &T| f(&env, x)
 );
-per_chunk!(
-    TryMap<T, U, X: Display>(f: Fn(T) -> Result<U, X>) |env, chunk| {
-        chunk.into_vec().into_iter().map(|x| f(&env, x).map_err(TaskError::failed)).collect()
-    }
+one_to_one!(
+    TryMap<T, U, X: Display>(f: Fn(T) -> Result<U, X>) Mapped::stream, |env, x: T| f(&env, x).map_err(TaskError::failed)
 );
 /// `flat_map` and its relatives. Results leave in chunks of bounded size, however many an element has.
 struct FlatMap<T, U, I, X, E, F>(F, PhantomData<fn(T, U, I, X, E)>);

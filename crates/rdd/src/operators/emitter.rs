@@ -2,7 +2,10 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use firesteel_common::{Data, Env};
+use firesteel_common::{
+    Data, Env,
+    size::{Filling, room_of},
+};
 
 use crate::{
     chunk::{CHUNK, Chunk, ChunkStream, Stream},
@@ -21,14 +24,24 @@ impl<U> Emitter<U> {
     }
 
     /// An empty one; the results of one more element than what makes a chunk seldom make it grow.
-    pub(crate) fn for_a_chunk() -> Self {
-        Emitter(Vec::with_capacity(CHUNK + CHUNK / 8))
+    pub(crate) fn for_a_chunk(filling: &Filling) -> Self {
+        Emitter(Vec::with_capacity(filling.room(room_of::<U>(CHUNK) + CHUNK / 8)))
     }
 
-    /// Whether there is enough for a chunk.
+    /// How many results there are.
     #[inline]
-    pub(crate) fn is_full(&self) -> bool {
-        self.0.len() >= CHUNK
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is enough for a chunk with the results from `before` on, which are new.
+    #[inline]
+    pub(crate) fn is_full(&self, before: usize, filling: &mut Filling) -> bool
+    where
+        U: Data,
+    {
+        let full = filling.is_full_with_all(self.0.get(before..).unwrap_or_default());
+        full || self.0.len() >= room_of::<U>(CHUNK)
     }
 
     /// The results, if there are any.
@@ -53,31 +66,35 @@ where
     fn run(self, env: &Arc<E>, _: u32, input: Stream<T>, ctx: &Arc<TaskContext>) -> Result<Stream<U>, TaskError> {
         let (f, env) = (self.0, env.clone());
         let emit = move |x: &T, out: &mut Emitter<U>| f(&env, x, out);
-        Ok(Box::new(Emitted { input, current: None, emit, ctx: ctx.clone() }))
+        Ok(Box::new(Emitted { input, current: None, filling: Filling::default(), emit, ctx: ctx.clone() }))
     }
 }
 
-/// What a closure emits for the elements of a partition, in chunks of about [`CHUNK`].
+/// What a closure emits for the elements of a partition, in chunks of about [`CHUNK`] results or a megabyte.
 struct Emitted<T, F> {
     input: Stream<T>,
     /// A chunk, and its first element that the closure has not seen.
     current: Option<(Chunk<T>, usize)>,
+    filling: Filling,
     emit: F,
     ctx: Arc<TaskContext>,
 }
 
-impl<T, U, F: Fn(&T, &mut Emitter<U>)> ChunkStream<U> for Emitted<T, F> {
+impl<T, U: Data, F: Fn(&T, &mut Emitter<U>)> ChunkStream<U> for Emitted<T, F> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<U>>, TaskError> {
         self.ctx.kill.check()?;
-        let mut out = Emitter::for_a_chunk();
-        while !out.is_full() {
+        self.filling.begin();
+        let (mut out, mut full) = (Emitter::for_a_chunk(&self.filling), false);
+        while !full {
             match &mut self.current {
                 Some((chunk, at)) => {
                     let rest = chunk.as_slice().get(*at..).unwrap_or_default();
                     let mut elements = rest.iter();
                     for x in elements.by_ref() {
+                        let before = out.len();
                         (self.emit)(x, &mut out);
-                        if out.is_full() {
+                        full = out.is_full(before, &mut self.filling);
+                        if full {
                             break;
                         }
                     }

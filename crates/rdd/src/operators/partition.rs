@@ -6,7 +6,8 @@ use firesteel_common::{Data, Env};
 
 use crate::{
     PartitionIter, Rdd,
-    chunk::{FromIter, Stream},
+    chunk::Stream,
+    elements::FromIter,
     pipe::PipeOp,
     task::{TaskContext, TaskError},
 };

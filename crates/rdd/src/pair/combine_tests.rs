@@ -10,7 +10,7 @@ use firesteel_storage::{BlockClient, BlockManager};
 use super::*;
 use crate::{
     broadcast::BroadcastValues,
-    chunk::FromIter,
+    elements::FromIter,
     task::{KillFlag, TaskServices},
 };
 

@@ -8,7 +8,8 @@ use firesteel_common::{Data, codec};
 use super::{Source, rdd_of, run_of};
 use crate::{
     Rdd,
-    chunk::{FromIter, Stream},
+    chunk::Stream,
+    elements::FromIter,
     error::{Error, Result},
     runner::Scope,
     task::{TaskContext, TaskError},

@@ -2,7 +2,7 @@
 
 use std::{mem::needs_drop, vec::IntoIter};
 
-use firesteel_common::{TaskFailure, hash::fixed_hash};
+use firesteel_common::{TaskFailure, hash::fixed_hash, size::Filling};
 use firesteel_storage::Reservation;
 
 use super::{
@@ -51,6 +51,8 @@ pub struct Aggregation<A: Combine> {
     pub(super) seen: u64,
     /// Rows since the last look at the memory.
     pub(super) unchecked: usize,
+    /// What these rows own.
+    pub(super) unchecked_heap: Filling,
     /// Bytes of the combined entries of all parts.
     pub(super) combined_bytes: u64,
     pub(super) row_heap: Mean,
@@ -90,6 +92,7 @@ impl<A: Combine> Aggregation<A> {
             chunks: 0,
             seen: 0,
             unchecked: 0,
+            unchecked_heap: Filling::default(),
             combined_bytes: 0,
             row_heap: Mean::default(),
             scratch: Index::default(),
@@ -110,11 +113,18 @@ impl<A: Combine> Aggregation<A> {
         let mut rows = rows.into_iter();
         while rows.len() > 0 {
             let n = rows.len().min(CHECK_ROWS);
+            let next = rows.as_slice().get(..n).unwrap_or_default();
+            let large = self.unchecked_heap.is_full_by_all(next, |(key, value)| heap_bytes(key) + heap_bytes(value));
             self.insert_batch(&mut rows, n);
             self.seen += n as u64;
             self.unchecked += n;
-            if self.unchecked >= CHECK_ROWS {
+            if large || self.unchecked >= CHECK_ROWS {
+                if self.unchecked < CHECK_ROWS / 8 {
+                    // Of few large rows a sample is too small.
+                    self.hot_heap.added += self.unchecked_heap.bytes();
+                }
                 self.unchecked = 0;
+                self.unchecked_heap.begin();
                 self.check()?;
             }
         }
