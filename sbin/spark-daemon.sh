@@ -120,9 +120,10 @@ start() {
     exec nice -n "${SPARK_NICENESS:-0}" "$binary" "$@" 9>&-
   fi
   rotate_log
-  : >"$log" || fail "cannot create $log: make room there, or set SPARK_LOG_DIR to another directory"
+  # For this user alone; what the daemon starts has the usual mask.
+  (umask 077 && : >"$log") || fail "cannot create $log: make room there, or set SPARK_LOG_DIR to another directory"
   # Nobody could stop a daemon whose number is not written down.
-  echo >"$pid_file" || fail "cannot write $pid_file: make room there, or set SPARK_PID_DIR to another directory"
+  (umask 077 && echo >"$pid_file") || fail "cannot write $pid_file: make room there, or set SPARK_PID_DIR to another directory"
   echo "starting $name, logging to $log"
   # A session of its own: a Ctrl-C in this terminal is not for the daemon.
   setsid nice -n "${SPARK_NICENESS:-0}" "$binary" --ready-file "$ready_file" "$@" >>"$log" 2>&1 </dev/null 9>&- &

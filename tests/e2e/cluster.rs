@@ -66,6 +66,11 @@ impl Daemon {
         (daemon, said.trim().to_owned())
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Sends it a signal, such as PWR.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status().unwrap();
@@ -110,7 +115,7 @@ impl Drop for Daemon {
 /// A master and its workers.
 pub struct Cluster {
     pub workers: Vec<Daemon>,
-    _master: Daemon,
+    pub master: Daemon,
     /// `spark://host:port`.
     pub url: String,
     pub dir: tempfile::TempDir,
@@ -131,7 +136,7 @@ impl Cluster {
         let url =
             said.split_whitespace().find(|word| word.starts_with("spark://")).expect("the master's URL").to_owned();
         let workers = (0..workers).map(|i| worker(i, cores, &url, dir.path())).collect();
-        Cluster { workers, _master: master, url, dir }
+        Cluster { workers, master, url, dir }
     }
 
     /// Starts a worker that was killed once more, with its old directories.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod abort;
+mod attack;
 mod bad_input;
 mod cluster;
 mod decommission;

@@ -42,7 +42,10 @@ pub fn daemon(options: &'static str, named: Option<&Path>, environment: &Environ
 
 /// The cluster's secret, and whether a daemon may listen everywhere without one.
 pub fn secret(conf: &Conf) -> Result<(Option<Secret>, bool), ConfError> {
-    let Authentication { secret, allow_unauthenticated } = Authentication::from_conf(conf)?;
+    let Authentication { secret, allow_unauthenticated, warnings } = Authentication::from_conf(conf)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     Ok((secret.map(Secret::from_bytes), allow_unauthenticated))
 }
 

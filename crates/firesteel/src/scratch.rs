@@ -6,7 +6,7 @@
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -95,9 +95,13 @@ fn unique() -> String {
 /// Makes the directory, for this user alone. Others see it only when its lock is held.
 fn make(path: &Path) -> io::Result<File> {
     let fresh = path.with_file_name(format!(".firesteel-new-{}", unique()));
-    DirBuilder::new().recursive(true).mode(0o700).create(&fresh)?;
+    if let Some(parent) = fresh.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    }
+    // Fails where the name is taken, be it by a link: nothing that others have made is used.
+    DirBuilder::new().mode(0o700).create(&fresh)?;
     let made = || {
-        let lock = File::create(fresh.join(LOCK))?;
+        let lock = File::options().write(true).create_new(true).mode(0o600).open(fresh.join(LOCK))?;
         lock.lock()?;
         fs::rename(&fresh, path)?;
         Ok(lock)
@@ -135,12 +139,22 @@ fn remove_locked_dir(dir: &Path) -> io::Result<()> {
     fs::remove_dir_all(dir)
 }
 
+/// The lock of a directory that is this user's, and no link; nothing that others have put there is followed or waited for.
+fn lock_of(dir: &Path) -> io::Result<File> {
+    let found = fs::symlink_metadata(dir)?;
+    if !found.is_dir() || found.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let flags = (nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK).bits();
+    File::options().write(true).custom_flags(flags).open(dir.join(LOCK))
+}
+
 /// Removes what dead processes of this user left in `parent`. What cannot be looked at is somebody else's.
 fn remove_abandoned(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for path in entries.flatten().map(|e| e.path()) {
         let ours = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(PREFIX));
-        let Some(Ok(lock)) = ours.then(|| File::options().write(true).open(path.join(LOCK))) else { continue };
+        let Some(Ok(lock)) = ours.then(|| lock_of(&path)) else { continue };
         match lock.try_lock() {
             Ok(()) => match remove_locked_dir(&path) {
                 Ok(()) => {
@@ -183,6 +197,24 @@ mod tests {
             .output()
             .unwrap();
         assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
+    }
+
+    #[test]
+    fn a_directory_is_for_its_owner_alone_and_what_others_have_put_there_is_not_touched() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let parent = tempfile::tempdir().unwrap();
+        let (elsewhere, planted) = (parent.path().join("elsewhere"), parent.path().join(format!("{PREFIX}link")));
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join(LOCK), "").unwrap();
+        symlink(&elsewhere, &planted).unwrap();
+        // A pipe as the lock would keep waiting who opens it.
+        let trap = parent.path().join(format!("{PREFIX}trap"));
+        fs::create_dir(&trap).unwrap();
+        nix::unistd::mkfifo(&trap.join(LOCK), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let scratch = Scratch::new(parent.path()).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(scratch.path()), mode(&scratch.path().join(LOCK))), (0o700, 0o600));
+        assert!(elsewhere.join(LOCK).exists() && planted.exists());
     }
 
     #[test]

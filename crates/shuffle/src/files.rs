@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     ops::Range,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -67,7 +67,7 @@ impl TempFile {
         let mut name = path.as_os_str().to_owned();
         name.push(".tmp");
         let path = PathBuf::from(name);
-        match File::options().read(true).write(true).create(true).truncate(true).open(&path) {
+        match File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path) {
             Ok(file) => Ok(TempFile { file, path, kept: false }),
             Err(source) => Err(ShuffleError::File { action: "create", path, source }),
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -280,7 +281,7 @@ impl ShuffleManager {
         let failed = |action| move |path: &Path, source| BlockError::File { action, path: path.to_owned(), source };
         self.local.write(number, |dir| {
             let path = dir.join(format!("fetch_{number}.tmp"));
-            let file = fs::File::options().read(true).write(true).create_new(true).open(&path);
+            let file = fs::File::options().read(true).write(true).create_new(true).mode(0o600).open(&path);
             let file = file.map_err(|e| failed("create")(&path, e))?;
             fs::remove_file(&path).map_err(|e| failed("unlink")(&path, e))?;
             reserve(&file, bytes).map_err(|e| failed("take room for a large block in")(&path, e))?;

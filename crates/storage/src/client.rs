@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs::File,
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -135,7 +136,8 @@ impl BlockClient {
         abort: &Abort,
     ) -> Result<u64, BlockError> {
         let failed = |action| move |source| BlockError::File { action, path: path.to_owned(), source };
-        let mut file = File::create_new(path).map_err(failed("create"))?;
+        let mut file =
+            File::options().read(true).write(true).create_new(true).mode(0o600).open(path).map_err(failed("create"))?;
         let mut stream = self.open(address, abort.clone());
         stream.request(id);
         let result = stream.copy_next(&mut file, path, limit);

@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufReader, Seek, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -80,7 +80,7 @@ impl DiskStore {
             make_within(&dir).map_err(failed("create", &dir))?;
             // Two tasks may write the same block at once.
             let temporary = dir.join(format!("{id}.{number}.tmp"));
-            let file = File::options().read(true).write(true).create_new(true).open(&temporary);
+            let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&temporary);
             let frames = FrameWriter::new(file.map_err(failed("create", &temporary))?);
             first(Place { frames, dir, unfinished: Unfinished { path: temporary, kept: false } })
         })

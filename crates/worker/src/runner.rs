@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -115,7 +116,13 @@ impl ExecutorRunner {
         for (name, stream) in [("stdout", Command::stdout as fn(&mut _, Stdio) -> &mut _), ("stderr", Command::stderr)]
         {
             let path = dirs.work.join(name);
-            let file = File::create(&path).map_err(|e| said(&format!("cannot create {}", path.display()), e))?;
+            let file = File::options()
+                .create(true)
+                .write(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(|e| said(&format!("cannot create {}", path.display()), e))?;
             stream(&mut command, file.into());
         }
         if *self.kill.borrow() {

@@ -20,7 +20,7 @@
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -61,10 +61,10 @@ pub(crate) struct ExecutorDirs {
 impl WorkDir {
     /// Makes and locks the work directory and clears what a previous worker has left.
     pub(crate) fn open(root: &Path, local_dirs: &[PathBuf], cleanup: Cleanup) -> Result<WorkDir, WorkerError> {
-        fs::create_dir_all(root).map_err(failed("create", root))?;
+        private_dir(root).map_err(failed("create", root))?;
         let root = fs::canonicalize(root).map_err(failed("find", root))?;
         let lock_path = root.join(".lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
+        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
         let lock = lock.map_err(failed("open", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -111,7 +111,7 @@ impl WorkDir {
         };
         make(&self.root, self.restore())?;
         make(&dirs.work, self.outputs.begin(app_id))?;
-        make(&dirs.work, fs::create_dir_all(&dirs.work))?;
+        make(&dirs.work, private_dir(&dirs.work))?;
         dirs.blocks = usable(dirs.blocks, |dir| make(dir, private_dir(dir)).map(|()| dir.to_owned()))?;
         let fifo = nix::unistd::mkfifo(&dirs.registered, Mode::S_IRUSR | Mode::S_IWUSR).map_err(io::Error::from);
         make(&dirs.registered, fifo)?;
@@ -123,8 +123,8 @@ impl WorkDir {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.root.join(".lock");
         if !fs::exists(&path)? {
-            fs::create_dir_all(&self.root)?;
-            let made = File::create(path)?;
+            private_dir(&self.root)?;
+            let made = File::options().create(true).write(true).truncate(true).mode(0o600).open(path)?;
             made.try_lock()?;
             *lock = made;
             tracing::warn!(dir = %self.root.display(), "somebody has removed the work directory; it is made again");

@@ -15,6 +15,22 @@ fn two_workers_never_share_a_work_directory() {
 }
 
 #[test]
+fn what_a_worker_makes_is_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (base, local) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let root = base.path().join("work");
+    let dir = WorkDir::open(&root, &[local.path().to_owned()], Cleanup::default()).unwrap();
+    let dirs = dir.create_executor(&key("app-1")).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for made in [&root, &dirs.work, &dirs.blocks[0], dirs.blocks[0].parent().unwrap()] {
+        assert_eq!(mode(made), 0o700, "{}", made.display());
+    }
+    for made in [&root.join(".lock"), &dirs.registered] {
+        assert_eq!(mode(made), 0o600, "{}", made.display());
+    }
+}
+
+#[test]
 fn a_work_directory_that_somebody_removed_is_made_again_and_stays_this_workers() {
     let (base, local) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (root, locals) = (base.path().join("work"), [local.path().to_owned()]);

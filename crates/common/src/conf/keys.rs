@@ -305,9 +305,11 @@ table! {
     /// Whether peers must prove that they know the secret. Without it: true when a secret is set; otherwise false, and
     /// then the daemons listen on the loopback address only. `false` said explicitly lets them listen anywhere.
     AUTHENTICATE: Option<bool> = "spark.authenticate", None, spark("1.0.0")
-    /// The secret that all processes of the cluster share. A file is safer, see spark.authenticate.secret.file.
+    /// The secret that all processes of the cluster share, 16 random bytes or more: who can pretend to be a master gets
+    /// something to try guesses against. A file is safer, see spark.authenticate.secret.file.
     AUTHENTICATE_SECRET: Option<String> = "spark.authenticate.secret", None, spark("1.0.0")
-    /// A file that holds the secret; blanks at its end do not count. spark.authenticate.secret goes before it.
+    /// A file that holds the secret and that only its owner may read (mode 600); blanks at its end do not count.
+    /// spark.authenticate.secret goes before it.
     AUTHENTICATE_SECRET_FILE: Option<String> = "spark.authenticate.secret.file", None, spark("3.0.0")
 }
 

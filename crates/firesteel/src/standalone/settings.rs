@@ -50,7 +50,11 @@ pub(super) struct Settings {
 impl Settings {
     /// Of an application on the cluster `url`.
     pub fn from_conf(conf: &Conf, url: &MasterUrl) -> Result<Settings> {
-        let Authentication { secret, allow_unauthenticated } = Authentication::from_conf(conf).map_err(failed)?;
+        let Authentication { secret, allow_unauthenticated, warnings } =
+            Authentication::from_conf(conf).map_err(failed)?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
         let open = secret.is_some() || allow_unauthenticated;
         let host = match get(conf, &keys::DRIVER_HOST)? {
             Some(host) => host,
