@@ -43,6 +43,18 @@ impl Demand {
         self.cores_per_executor.unwrap_or(1)
     }
 
+    /// How many steps a worker has room for: executors, or cores of its one executor.
+    fn steps_of(&self, offer: &WorkerOffer) -> u32 {
+        match self.cores_per_executor {
+            _ if !self.fits(offer) => 0,
+            None => offer.cores,
+            Some(cores) => {
+                let by_memory = offer.memory_mb.checked_div(self.memory_mb).unwrap_or(u64::MAX);
+                (offer.cores / cores).min(u32::try_from(by_memory).unwrap_or(u32::MAX))
+            }
+        }
+    }
+
     /// Whether a worker with this much left can take an executor.
     pub fn fits(&self, offer: &WorkerOffer) -> bool {
         self.min_cores() > 0 && offer.cores >= self.min_cores() && offer.memory_mb >= self.memory_mb
@@ -50,71 +62,65 @@ impl Demand {
 }
 
 /// Places executors on workers, which come in the order of preference; the answer has one grant for each.
+///
+/// The time grows with the number of workers alone, not with cores or executors: what dealing out step by step would come
+/// to is computed.
 pub fn place(demand: &Demand, workers: &[WorkerOffer], spread_out: bool) -> Vec<Grant> {
-    let mut round = Round {
-        demand,
-        workers,
-        cores: vec![0; workers.len()],
-        executors: vec![0; workers.len()],
-        to_assign: workers.iter().fold(0u32, |sum, w| sum.saturating_add(w.cores)).min(demand.cores_left),
-    };
-    let mut open: Vec<usize> = (0..workers.len()).filter(|&w| round.can_grow(w)).collect();
-    while !open.is_empty() {
-        for &worker in &open {
-            while round.can_grow(worker) {
-                round.grow(worker);
-                if spread_out {
-                    break;
-                }
-            }
-        }
-        open.retain(|&w| round.can_grow(w));
+    let step = demand.min_cores();
+    if step == 0 {
+        return vec![Grant::default(); workers.len()];
     }
-    round
-        .executors
-        .iter()
-        .zip(&round.cores)
-        .map(|(&executors, &cores)| Grant { executors, cores: demand.cores_per_executor.unwrap_or(cores) })
-        .map(|grant| if grant.executors == 0 { Grant::default() } else { grant })
+    let cores = workers.iter().fold(0u32, |sum, w| sum.saturating_add(w.cores)).min(demand.cores_left);
+    let mut capacities: Vec<u32> = workers.iter().map(|w| demand.steps_of(w)).collect();
+    // In steps: executors, or cores of the one executor that a worker has.
+    let wanted = match (demand.cores_per_executor, demand.executors_left) {
+        (None, left) => {
+            // Workers open in their order, and no more of them than executors are wanted.
+            let open = capacities.iter_mut().filter(|capacity| **capacity > 0);
+            open.skip(left.map_or(usize::MAX, |left| left as usize)).for_each(|capacity| *capacity = 0);
+            cores
+        }
+        (Some(_), left) => (cores / step).min(left.unwrap_or(u32::MAX)),
+    };
+    let steps = if spread_out { spread(&capacities, wanted) } else { fill(&capacities, wanted) };
+    steps
+        .into_iter()
+        .map(|steps| match demand.cores_per_executor {
+            _ if steps == 0 => Grant::default(),
+            None => Grant { executors: 1, cores: steps },
+            Some(cores) => Grant { executors: steps, cores },
+        })
         .collect()
 }
 
-/// The state of one call of [`place`].
-struct Round<'a> {
-    demand: &'a Demand,
-    workers: &'a [WorkerOffer],
-    cores: Vec<u32>,
-    executors: Vec<u32>,
-    to_assign: u32,
+/// Deals `wanted` steps out, round after round one to each worker that has room, in their order.
+fn spread(capacities: &[u32], wanted: u32) -> Vec<u32> {
+    let after = |rounds: u32| capacities.iter().map(|&capacity| u64::from(capacity.min(rounds))).sum::<u64>();
+    // The most whole rounds that `wanted` is enough for.
+    let (mut rounds, mut too_many) = (0, capacities.iter().max().map_or(0, |&most| u64::from(most)) + 1);
+    while u64::from(rounds) + 1 < too_many {
+        let middle = ((u64::from(rounds) + too_many) / 2) as u32;
+        if after(middle) <= u64::from(wanted) { rounds = middle } else { too_many = middle.into() }
+    }
+    // What is left is less than a round.
+    let mut left = u64::from(wanted) - after(rounds);
+    let one_more = |&capacity: &u32| {
+        let more = u32::from(capacity > rounds && left > 0);
+        left -= u64::from(more);
+        capacity.min(rounds) + more
+    };
+    capacities.iter().map(one_more).collect()
 }
 
-impl Round<'_> {
-    /// Whether `worker` can take one step more: an executor, or a core for the one that it has.
-    fn can_grow(&self, worker: usize) -> bool {
-        let (offer, step) = (&self.workers[worker], self.demand.min_cores());
-        if step == 0 || self.to_assign < step || offer.cores - self.cores[worker] < step {
-            return false;
-        }
-        let executors = self.executors[worker];
-        if self.demand.cores_per_executor.is_none() && executors > 0 {
-            return true; // its executor grows, which costs no memory
-        }
-        if self.demand.executors_left.is_some_and(|left| self.executors.iter().sum::<u32>() >= left) {
-            return false;
-        }
-        offer.memory_mb.saturating_sub(u64::from(executors).saturating_mul(self.demand.memory_mb))
-            >= self.demand.memory_mb
-    }
-
-    fn grow(&mut self, worker: usize) {
-        let step = self.demand.min_cores();
-        self.to_assign -= step;
-        self.cores[worker] += step;
-        match self.demand.cores_per_executor {
-            None => self.executors[worker] = 1,
-            Some(_) => self.executors[worker] += 1,
-        }
-    }
+/// Gives each worker all that it has room for before the next gets any.
+fn fill(capacities: &[u32], wanted: u32) -> Vec<u32> {
+    let mut left = wanted;
+    let take = |&capacity: &u32| {
+        let taken = capacity.min(left);
+        left -= taken;
+        taken
+    };
+    capacities.iter().map(take).collect()
 }
 
 #[cfg(test)]

@@ -68,7 +68,100 @@ fn any_demand() -> impl Strategy<Value = Demand> {
     (left, 1u64..4096, prop::option::of(1u32..9)).prop_map(|(c, m, e)| demand(c, m, e))
 }
 
+/// The same deal step by step, as Spark's source has it: what [`place`] must come to.
+mod model {
+    use super::*;
+
+    pub(super) fn place(demand: &Demand, workers: &[WorkerOffer], spread_out: bool) -> Vec<Grant> {
+        let mut round = Round {
+            demand,
+            workers,
+            cores: vec![0; workers.len()],
+            executors: vec![0; workers.len()],
+            to_assign: workers.iter().fold(0u32, |sum, w| sum.saturating_add(w.cores)).min(demand.cores_left),
+        };
+        let mut open: Vec<usize> = (0..workers.len()).filter(|&w| round.can_grow(w)).collect();
+        while !open.is_empty() {
+            for &worker in &open {
+                while round.can_grow(worker) {
+                    round.grow(worker);
+                    if spread_out {
+                        break;
+                    }
+                }
+            }
+            open.retain(|&w| round.can_grow(w));
+        }
+        let grant = |(&executors, &cores): (&u32, &u32)| match executors {
+            0 => Grant::default(),
+            _ => Grant { executors, cores: demand.cores_per_executor.unwrap_or(cores) },
+        };
+        round.executors.iter().zip(&round.cores).map(grant).collect()
+    }
+
+    struct Round<'a> {
+        demand: &'a Demand,
+        workers: &'a [WorkerOffer],
+        cores: Vec<u32>,
+        executors: Vec<u32>,
+        to_assign: u32,
+    }
+
+    impl Round<'_> {
+        /// Whether `worker` can take one step more: an executor, or a core for the one that it has.
+        fn can_grow(&self, worker: usize) -> bool {
+            let (offer, step) = (&self.workers[worker], self.demand.min_cores());
+            if step == 0 || self.to_assign < step || offer.cores - self.cores[worker] < step {
+                return false;
+            }
+            let executors = self.executors[worker];
+            if self.demand.cores_per_executor.is_none() && executors > 0 {
+                return true; // its executor grows, which costs no memory
+            }
+            if self.demand.executors_left.is_some_and(|left| self.executors.iter().sum::<u32>() >= left) {
+                return false;
+            }
+            offer.memory_mb.saturating_sub(u64::from(executors).saturating_mul(self.demand.memory_mb))
+                >= self.demand.memory_mb
+        }
+
+        fn grow(&mut self, worker: usize) {
+            let step = self.demand.min_cores();
+            self.to_assign -= step;
+            self.cores[worker] += step;
+            match self.demand.cores_per_executor {
+                None => self.executors[worker] = 1,
+                Some(_) => self.executors[worker] += 1,
+            }
+        }
+    }
+}
+
+#[test]
+fn the_largest_numbers_take_no_longer_than_small_ones() {
+    // Step by step each of these would take seconds to hours, and the test would not end.
+    let huge = vec![WorkerOffer { cores: u32::MAX, memory_mb: u64::MAX }; 1000];
+    for per in [None, Some(1), Some(7), Some(u32::MAX)] {
+        for spread in [true, false] {
+            for executors_left in [None, Some(u32::MAX), Some(3)] {
+                let d = Demand { executors_left, ..demand(u32::MAX, 1, per) };
+                let cores: u64 =
+                    place(&d, &huge, spread).iter().map(|g| u64::from(g.executors) * u64::from(g.cores)).sum();
+                assert!(cores <= u64::from(u32::MAX) && cores > 0, "{d:?}: {cores}");
+            }
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn it_comes_to_what_dealing_step_by_step_comes_to(
+        d in any_demand(), left in prop::option::of(0u32..40), memory in 0u64..4096, ws in any_workers(), spread: bool,
+    ) {
+        let d = Demand { executors_left: left, memory_mb: memory, ..d };
+        prop_assert_eq!(place(&d, &ws, spread), model::place(&d, &ws, spread));
+    }
+
     #[test]
     fn never_more_than_a_worker_has_or_an_application_may(d in any_demand(), ws in any_workers(), spread: bool) {
         let placed = place(&d, &ws, spread);
