@@ -72,18 +72,3 @@ impl fmt::Display for StageAttempt {
         write!(f, "{}.{}", self.stage, self.attempt)
     }
 }
-
-/// Names an executor within the cluster.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ExecutorKey {
-    /// Its application.
-    pub app_id: String,
-    /// Its number within the application.
-    pub executor_id: u32,
-}
-
-impl fmt::Display for ExecutorKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.app_id, self.executor_id)
-    }
-}

@@ -11,6 +11,7 @@ pub mod data;
 pub mod failure;
 pub mod hash;
 pub mod ids;
+pub mod names;
 pub mod size;
 pub mod tick;
 
@@ -18,6 +19,7 @@ pub mod tick;
 pub use compact_str::CompactString as Str;
 pub use data::{Data, Env, Key};
 pub use failure::TaskFailure;
-pub use ids::{BroadcastId, ExecutorId, ExecutorKey, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
+pub use ids::{BroadcastId, ExecutorId, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
+pub use names::{AppId, BadName, ExecutorKey, WorkerId};
 pub use size::MemSize;
 pub use tick::Tick;

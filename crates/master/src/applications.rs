@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use firesteel_common::Tick;
+use firesteel_common::{AppId, Tick};
+use firesteel_rpc::Provenance;
 use firesteel_rpc::proto::deploy::{
     ApplicationDescription, ApplicationFinished, ApplicationRemoved, ExecutorAdded, RegisterApplication,
     RegisterApplicationFailed, RegisteredApplication, from_master::Message,
@@ -25,27 +26,15 @@ impl Master {
         m: RegisterApplication,
         out: &mut Vec<MasterEffect>,
     ) {
-        let description = m.application.unwrap_or_default();
+        let executor_limit = m.executor_limit;
         let registered = match self.parties.get(&from) {
             // A repeated message, or an answer that the driver did not see.
-            Some(Party::Driver(id)) if m.app_id.is_empty() || m.app_id == *id => Ok(id.clone()),
+            Some(Party::Driver(id)) if m.app_id.is_empty() || *id == m.app_id => Ok(id.clone()),
             Some(_) => Err("this stream is another worker's or driver's already".to_owned()),
-            None => match version_mismatch(m.protocol_version)
-                .or_else(|| refusal_of_application(&description))
-                // It failed while its driver had no stream, or the news of that was lost with the stream.
-                .or_else(|| self.over.get(&m.app_id).and_then(|over| over.failed.clone()))
-            {
-                Some(reason) => Err(reason),
-                None if self.applications.contains_key(&m.app_id) => {
-                    self.driver_came_back(now, from, &m.app_id, &m.incarnation, out)
-                }
-                None => {
-                    let (ids_from, incarnation) = (m.next_executor_id, m.incarnation);
-                    Ok(self.application_is_new(now, from, m.app_id, ids_from, description, incarnation))
-                }
-            }
-            // What was asked for without a stream, or got lost with one, is told here.
-            .inspect(|id| self.limit_executors(id, m.executor_limit)),
+            None => self
+                .admit_application(now, from, m, out)
+                // What was asked for without a stream, or got lost with one, is told here.
+                .inspect(|id| self.limit_executors(id, executor_limit)),
         };
         match registered {
             Err(reason) => {
@@ -54,14 +43,69 @@ impl Master {
                 out.push(MasterEffect::Send { to: from, message });
             }
             Ok(app_id) => {
-                let master_url = self.rules.url.clone();
-                let message =
-                    Message::RegisteredApplication(RegisteredApplication { app_id: app_id.clone(), master_url });
+                let message = Message::RegisteredApplication(RegisteredApplication {
+                    app_id: app_id.to_string(),
+                    master_url: self.rules.url.clone(),
+                    token: self.applications.get(&app_id).map(|a| a.token.clone()).unwrap_or_default(),
+                });
                 out.push(MasterEffect::Send { to: from, message });
                 self.tell_of_executors(&app_id, out);
                 self.schedule(now, out);
             }
         }
+    }
+
+    /// Lets an application in, or back in; the error says why not.
+    fn admit_application(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        mut m: RegisterApplication,
+        out: &mut Vec<MasterEffect>,
+    ) -> Result<AppId, String> {
+        let description = m.application.get_or_insert_default();
+        if let Some(reason) = version_mismatch(m.protocol_version).or_else(|| refusal_of_application(description)) {
+            return Err(reason);
+        }
+        if m.app_id.is_empty() {
+            let app_id = self.new_application_id(now);
+            m.token = self.issuer.token(&app_id);
+            self.application_is_new(now, from, &app_id, m);
+            return Ok(app_id);
+        }
+        let app_id = AppId::parse(&m.app_id).map_err(|e| e.to_string())?;
+        if let Some(reason) = self.refusal_of_return(&app_id, &m.token) {
+            return Err(reason);
+        }
+        // It failed while its driver had no stream, or the news of that was lost with the stream.
+        if let Some(reason) = self.over.get(&app_id).and_then(|over| over.failed.clone()) {
+            return Err(reason);
+        }
+        match self.applications.contains_key(&app_id) {
+            true => self.driver_came_back(now, from, &app_id, &m.incarnation, out)?,
+            // A driver that outlived its master keeps its name.
+            false => self.application_is_new(now, from, &app_id, m),
+        }
+        Ok(app_id)
+    }
+
+    /// Why a driver may not have the application id that it brings: only the one that a master gave it to shows its token.
+    /// Without a secret, what another master may have given is known by its form alone.
+    fn refusal_of_return(&self, app_id: &AppId, token: &[u8]) -> Option<String> {
+        let known = self.applications.get(app_id).map(|a| &a.token);
+        let admitted = match known.or_else(|| self.over.get(app_id).map(|over| &over.token)) {
+            Some(known) => self.issuer.same(known, token),
+            None => match self.issuer.provenance(app_id, token) {
+                Provenance::Issued => true,
+                Provenance::Forged => false,
+                Provenance::Unknown => app_id.has_issued_form(),
+            },
+        };
+        (!admitted).then(|| {
+            format!(
+                "no master of this cluster gave the application id {app_id} to this driver; start the application anew"
+            )
+        })
     }
 
     fn limit_executors(&mut self, app_id: &str, limit: Option<u32>) {
@@ -70,31 +114,24 @@ impl Master {
         }
     }
 
-    fn application_is_new(
-        &mut self,
-        now: Tick,
-        from: ConnectionId,
-        came_with: String,
-        next_executor_id: u32,
-        description: ApplicationDescription,
-        incarnation: Vec<u8>,
-    ) -> String {
-        // A driver that outlived its master keeps its name.
-        let app_id = if came_with.is_empty() { self.new_application_id(now) } else { came_with };
-        info!(app_id, name = description.name, "application registered");
+    fn application_is_new(&mut self, now: Tick, from: ConnectionId, app_id: &AppId, m: RegisterApplication) {
+        let RegisterApplication { token, incarnation, .. } = m;
+        let description = m.application.unwrap_or_default();
+        info!(%app_id, name = description.name, "application registered");
         self.parties.insert(from, Party::Driver(app_id.clone()));
         self.fifo.push(app_id.clone());
         // One that comes back after it was removed may have executors that are still being killed.
-        let left = || self.executors.iter().filter(|(key, _)| key.app_id == app_id);
+        let left = || self.executors.iter().filter(|(key, _)| key.app_id == *app_id);
         let executors: BTreeSet<u32> = left().map(|(key, _)| key.executor_id).collect();
         let cores_granted = left().filter(|(_, e)| !e.decommissioned).map(|(_, e)| e.cores).sum();
         let decommissioned = left().fold(0, |n, (_, e)| n + u32::from(e.decommissioned));
-        let spent = self.over.remove(&app_id).map_or(0, |over| over.next_executor_id);
-        let next_executor_id = executors.last().map_or(0, |last| last + 1).max(next_executor_id).max(spent);
+        let spent = self.over.remove(app_id).map_or(0, |over| over.next_executor_id);
+        let next_executor_id = executors.last().map_or(0, |last| last + 1).max(m.next_executor_id).max(spent);
         self.applications.insert(
             app_id.clone(),
             ApplicationInfo {
                 description,
+                token,
                 incarnation,
                 connection: Some(from),
                 lost_at: None,
@@ -110,18 +147,19 @@ impl Master {
                 warned: false,
             },
         );
-        app_id
     }
 
     /// `app-yyyyMMddHHmmss-NNNN` in UTC, as Spark names them. Names of the second in which this master began, and before,
     /// may have been given by one before it, whose applications live on.
-    fn new_application_id(&mut self, now: Tick) -> String {
+    fn new_application_id(&mut self, now: Tick) -> AppId {
         loop {
             let ms = self.epoch_ms + u64::try_from(now.since(Tick::ZERO).as_millis()).unwrap_or(0);
             let second = (ms / 1000).max(self.epoch_ms / 1000 + 1);
-            let id = format!("app-{}-{:04}", firesteel_common::tick::utc_digits(second), self.registered_applications);
+            let id = AppId::issued(second, self.registered_applications);
             self.registered_applications += 1;
-            let taken = self.applications.contains_key(&id) || self.executors.keys().any(|key| key.app_id == id);
+            let taken = self.applications.contains_key(&id)
+                || self.over.contains_key(&id)
+                || self.executors.keys().any(|key| key.app_id == id);
             if !taken {
                 return id;
             }
@@ -132,31 +170,31 @@ impl Master {
         &mut self,
         now: Tick,
         from: ConnectionId,
-        app_id: &str,
+        app_id: &AppId,
         incarnation: &[u8],
         out: &mut Vec<MasterEffect>,
-    ) -> Result<String, String> {
-        let Some(application) = self.applications.get_mut(app_id) else { return Ok(app_id.to_owned()) };
+    ) -> Result<(), String> {
+        let Some(application) = self.applications.get_mut(app_id) else { return Ok(()) };
         if application.incarnation != incarnation {
             let holder = &application.description.driver_address;
             return Err(format!("application {app_id} belongs to the driver at {holder}, which is another process"));
         }
-        info!(app_id, "driver came back");
+        info!(%app_id, "driver came back");
         let old = application.connection.replace(from);
         application.lost_at = None;
         application.last_heard = now;
         if let Some(old) = old {
             self.drop_connection(old, out);
         }
-        self.parties.insert(from, Party::Driver(app_id.to_owned()));
-        Ok(app_id.to_owned())
+        self.parties.insert(from, Party::Driver(app_id.clone()));
+        Ok(())
     }
 
     /// Tells a driver which executors it has; to one that is new, nothing.
-    fn tell_of_executors(&self, app_id: &str, out: &mut Vec<MasterEffect>) {
+    fn tell_of_executors(&self, app_id: &AppId, out: &mut Vec<MasterEffect>) {
         let Some(application) = self.applications.get(app_id) else { return };
         for &executor_id in &application.executors {
-            let key = firesteel_common::ExecutorKey { app_id: app_id.to_owned(), executor_id };
+            let key = firesteel_common::ExecutorKey { app_id: app_id.clone(), executor_id };
             if let Some(executor) = self.executors.get(&key)
                 && let Some(worker) = self.workers.get(&executor.worker_id)
             {
@@ -195,7 +233,7 @@ impl Master {
         app_id: &str,
         out: &mut Vec<MasterEffect>,
     ) {
-        if self.parties.get(&from) == Some(&Party::Driver(app_id.to_owned())) {
+        if self.is_driver_of(from, app_id) {
             info!(app_id, "application unregistered by its driver");
             self.remove_application(app_id, out);
             self.schedule(now, out);
@@ -216,10 +254,10 @@ impl Master {
     /// Forgets an application and has its executors killed; they keep their cores until they are gone. Its stream stays
     /// open: the driver closes it.
     fn remove_application(&mut self, app_id: &str, out: &mut Vec<MasterEffect>) {
-        let Some(application) = self.applications.remove(app_id) else { return };
-        self.fifo.retain(|id| id != app_id);
-        let over = OverApplication { next_executor_id: application.next_executor_id, failed: None };
-        self.over.insert(app_id.to_owned(), over);
+        let Some((app_id, application)) = self.applications.remove_entry(app_id) else { return };
+        self.fifo.retain(|id| *id != app_id);
+        let ApplicationInfo { next_executor_id, token, .. } = application;
+        self.over.insert(app_id.clone(), OverApplication { next_executor_id, token, failed: None });
         if self.over.len() > REMEMBERED {
             // Ids begin with the time: the oldest goes.
             self.over.pop_first();
@@ -228,10 +266,10 @@ impl Master {
             self.parties.remove(&connection);
         }
         for executor_id in application.executors {
-            self.kill_executor(app_id, executor_id, out);
+            self.kill_executor(&app_id, executor_id, out);
         }
         for id in self.workers.keys() {
-            let finished = ApplicationFinished { app_id: app_id.to_owned() };
+            let finished = ApplicationFinished { app_id: app_id.to_string() };
             self.tell_worker(id, Message::ApplicationFinished(finished), out);
         }
     }
@@ -252,7 +290,7 @@ impl Master {
     }
 
     pub(crate) fn remove_driverless_applications(&mut self, now: Tick, out: &mut Vec<MasterEffect>) {
-        let due: Vec<String> = self
+        let due: Vec<AppId> = self
             .applications
             .iter()
             .filter(|(_, a)| self.application_deadline(a).is_some_and(|deadline| deadline <= now))
@@ -271,7 +309,7 @@ impl Master {
 pub(crate) fn executor_added(executor_id: u32, executor: &ExecutorInfo, worker: &WorkerInfo) -> Message {
     Message::ExecutorAdded(ExecutorAdded {
         executor_id,
-        worker_id: worker.id.clone(),
+        worker_id: worker.id.to_string(),
         host: worker.host.clone(),
         cores: executor.cores,
         memory_mb: executor.memory_mb,

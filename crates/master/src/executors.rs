@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use firesteel_common::Tick;
+use firesteel_common::{AppId, Tick, WorkerId};
 use firesteel_rpc::proto::deploy::{
     ExecutorState, ExecutorStateChanged, ExecutorUpdated, KillExecutor, KillExecutors, LaunchExecutor, Parting,
     RequestExecutors, from_master::Message,
@@ -55,7 +55,10 @@ impl Master {
     ) {
         let Some(Party::Worker(worker_id)) = self.parties.get(&from).cloned() else { return };
         let (state, parting) = (m.state(), m.parting());
-        let key = ExecutorKey { app_id: m.app_id, executor_id: m.executor_id };
+        let key = match ExecutorKey::parse(&m.app_id, m.executor_id) {
+            Ok(key) => key,
+            Err(error) => return self.refuse(now, from, &error, out),
+        };
         let ours = self.executors.get(&key).is_some_and(|e| e.worker_id == worker_id);
         match (ours, state.is_finished()) {
             (true, false) if state == ExecutorState::Running => self.executor_running(now, &key, out),
@@ -74,7 +77,7 @@ impl Master {
                 self.schedule(now, out);
             }
             (false, false) => {
-                let kill = KillExecutor { app_id: key.app_id, executor_id: key.executor_id };
+                let kill = KillExecutor { app_id: key.app_id.into(), executor_id: key.executor_id };
                 self.tell_worker(&worker_id, Message::KillExecutor(kill), out);
             }
             _ => {}
@@ -115,7 +118,7 @@ impl Master {
             worker.cores_used -= executor.cores;
             worker.memory_used_mb -= executor.memory_mb;
         }
-        info!(app_id = key.app_id, executor_id = key.executor_id, state = ?end.state, end.message, "executor ended");
+        info!(app_id = %key.app_id, executor_id = key.executor_id, state = ?end.state, end.message, "executor ended");
         let Some(application) = self.applications.get_mut(&key.app_id) else { return };
         application.executors.remove(&key.executor_id);
         match executor.decommissioned {
@@ -151,8 +154,8 @@ impl Master {
         m: &RequestExecutors,
         out: &mut Vec<MasterEffect>,
     ) {
-        if self.parties.get(&from) == Some(&Party::Driver(m.app_id.clone()))
-            && let Some(application) = self.applications.get_mut(&m.app_id)
+        if self.is_driver_of(from, &m.app_id)
+            && let Some(application) = self.applications.get_mut(m.app_id.as_str())
         {
             info!(app_id = m.app_id, total = m.total, "application asked for executors");
             application.executor_limit = Some(m.total);
@@ -161,20 +164,22 @@ impl Master {
     }
 
     pub(crate) fn kill_executors(&mut self, from: ConnectionId, m: &KillExecutors, out: &mut Vec<MasterEffect>) {
-        if self.parties.get(&from) == Some(&Party::Driver(m.app_id.clone())) {
+        if let Some(Party::Driver(app_id)) = self.parties.get(&from).cloned()
+            && app_id == m.app_id
+        {
             for &executor_id in &m.executor_ids {
-                self.kill_executor(&m.app_id, executor_id, out);
+                self.kill_executor(&app_id, executor_id, out);
             }
         }
     }
 
     /// Asks its worker for its end; it counts until the worker says that it is gone.
-    pub(crate) fn kill_executor(&mut self, app_id: &str, executor_id: u32, out: &mut Vec<MasterEffect>) {
-        let key = ExecutorKey { app_id: app_id.to_owned(), executor_id };
+    pub(crate) fn kill_executor(&mut self, app_id: &AppId, executor_id: u32, out: &mut Vec<MasterEffect>) {
+        let key = ExecutorKey { app_id: app_id.clone(), executor_id };
         let Some(executor) = self.executors.get_mut(&key) else { return };
         executor.killing = true;
         let worker_id = executor.worker_id.clone();
-        let kill = KillExecutor { app_id: key.app_id, executor_id };
+        let kill = KillExecutor { app_id: key.app_id.into(), executor_id };
         self.tell_worker(&worker_id, Message::KillExecutor(kill), out);
     }
 
@@ -199,7 +204,7 @@ impl Master {
         }
     }
 
-    fn schedule_application(&mut self, now: Tick, app_id: &str, out: &mut Vec<MasterEffect>) {
+    fn schedule_application(&mut self, now: Tick, app_id: &AppId, out: &mut Vec<MasterEffect>) {
         let Some(application) = self.applications.get(app_id).filter(|a| a.connection.is_some()) else { return };
         let demand = self.demand_of(application);
         if demand.executors_left == Some(0) {
@@ -220,7 +225,7 @@ impl Master {
             .collect();
         usable.sort_by_key(|w| (w.sickness.is_some(), Reverse(w.cores_free()), w.order));
         let offers: Vec<WorkerOffer> = usable.iter().map(|w| offer(w.cores_free(), w.memory_free_mb())).collect();
-        let ids: Vec<String> = usable.iter().map(|w| w.id.clone()).collect();
+        let ids: Vec<WorkerId> = usable.iter().map(|w| w.id.clone()).collect();
         let never =
             !self.workers.is_empty() && !self.workers.values().any(|w| demand.fits(&offer(w.cores, w.memory_mb)));
         if let Some(application) = self.applications.get_mut(app_id)
@@ -231,7 +236,7 @@ impl Master {
             let (largest, most) = (self.workers.values().map(|w| w.cores), self.workers.values().map(|w| w.memory_mb));
             let (largest, most) = (largest.max().unwrap_or(0), most.max().unwrap_or(0));
             warn!(
-                app_id,
+                %app_id,
                 cores,
                 memory_mb,
                 "no worker is large enough for an executor of this application: the workers have up to {largest} cores and \
@@ -245,7 +250,14 @@ impl Master {
         }
     }
 
-    fn launch_executor(&mut self, now: Tick, app_id: &str, worker_id: &str, cores: u32, out: &mut Vec<MasterEffect>) {
+    fn launch_executor(
+        &mut self,
+        now: Tick,
+        app_id: &AppId,
+        worker_id: &WorkerId,
+        cores: u32,
+        out: &mut Vec<MasterEffect>,
+    ) {
         let Some(application) = self.applications.get_mut(app_id) else { return };
         let Some(worker) = self.workers.get_mut(worker_id) else { return };
         let executor_id = application.next_executor_id;
@@ -256,7 +268,7 @@ impl Master {
         worker.cores_used += cores;
         worker.memory_used_mb += memory_mb;
         let executor = ExecutorInfo {
-            worker_id: worker_id.to_owned(),
+            worker_id: worker_id.clone(),
             cores,
             memory_mb,
             state: ExecutorState::Launching,
@@ -265,16 +277,16 @@ impl Master {
             running_since: None,
             decommissioned: false,
         };
-        info!(app_id, executor_id, worker_id, cores, memory_mb, "executor launched");
+        info!(%app_id, executor_id, %worker_id, cores, memory_mb, "executor launched");
         let added = executor_added(executor_id, &executor, worker);
         let launch = LaunchExecutor {
-            app_id: app_id.to_owned(),
+            app_id: app_id.to_string(),
             executor_id,
             cores,
             memory_mb,
             application: Some(application.description.clone()),
         };
-        self.executors.insert(ExecutorKey { app_id: app_id.to_owned(), executor_id }, executor);
+        self.executors.insert(ExecutorKey { app_id: app_id.clone(), executor_id }, executor);
         self.tell_worker(worker_id, Message::LaunchExecutor(launch), out);
         self.tell_driver(app_id, added, out);
     }

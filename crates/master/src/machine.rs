@@ -12,8 +12,11 @@
 
 use std::collections::BTreeMap;
 
-use firesteel_common::Tick;
+use firesteel_common::{AppId, BadName, Tick, WorkerId};
+use firesteel_rpc::Issuer;
 use firesteel_rpc::proto::deploy::{from_master, to_master};
+
+use tracing::warn;
 
 use crate::config::MasterRules;
 use crate::event::{ConnectionId, MasterEffect, MasterEvent};
@@ -24,33 +27,36 @@ use firesteel_common::ExecutorKey;
 /// Whose stream it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Party {
-    Worker(String),
-    Driver(String),
+    Worker(WorkerId),
+    Driver(AppId),
 }
 
 /// The master's state machine. Spark: `org.apache.spark.deploy.master.Master`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Master {
     pub(crate) rules: MasterRules,
+    pub(crate) issuer: Issuer,
     /// Wall clock at tick 0, milliseconds since 1970: application ids tell when they began.
     pub(crate) epoch_ms: u64,
-    pub(crate) workers: BTreeMap<String, WorkerInfo>,
-    pub(crate) applications: BTreeMap<String, ApplicationInfo>,
+    pub(crate) workers: BTreeMap<WorkerId, WorkerInfo>,
+    pub(crate) applications: BTreeMap<AppId, ApplicationInfo>,
     pub(crate) executors: BTreeMap<ExecutorKey, ExecutorInfo>,
     /// The latest applications that are over, should their drivers come back.
-    pub(crate) over: BTreeMap<String, OverApplication>,
+    pub(crate) over: BTreeMap<AppId, OverApplication>,
     /// Applications in the order of their registration: the first gets what it wants first.
-    pub(crate) fifo: Vec<String>,
+    pub(crate) fifo: Vec<AppId>,
     pub(crate) parties: BTreeMap<ConnectionId, Party>,
     pub(crate) registered_workers: u64,
     pub(crate) registered_applications: u64,
 }
 
 impl Master {
-    /// A master without workers; `epoch_ms` is the wall clock at tick 0 in milliseconds since 1970.
-    pub fn new(rules: MasterRules, epoch_ms: u64) -> Master {
+    /// A master without workers; `epoch_ms` is the wall clock at tick 0 in milliseconds since 1970, and `issuer` proves
+    /// which applications are known to this master or to one before it.
+    pub fn new(rules: MasterRules, epoch_ms: u64, issuer: Issuer) -> Master {
         Master {
             rules,
+            issuer,
             epoch_ms,
             workers: BTreeMap::new(),
             applications: BTreeMap::new(),
@@ -84,12 +90,12 @@ impl Master {
     }
 
     /// The registered workers by id.
-    pub fn workers(&self) -> &BTreeMap<String, WorkerInfo> {
+    pub fn workers(&self) -> &BTreeMap<WorkerId, WorkerInfo> {
         &self.workers
     }
 
     /// The registered applications by id.
-    pub fn applications(&self) -> &BTreeMap<String, ApplicationInfo> {
+    pub fn applications(&self) -> &BTreeMap<AppId, ApplicationInfo> {
         &self.applications
     }
 
@@ -133,10 +139,22 @@ impl Master {
         self.schedule(now, out);
     }
 
+    /// Ends the stream of a peer that sends what cannot be.
+    pub(crate) fn refuse(&mut self, now: Tick, from: ConnectionId, error: &BadName, out: &mut Vec<MasterEffect>) {
+        warn!(connection = %from, %error, "closing a stream");
+        self.closed(now, from);
+        out.push(MasterEffect::Close { connection: from });
+    }
+
     /// Gives up a stream: nothing more is sent on it or taken from it.
     pub(crate) fn drop_connection(&mut self, connection: ConnectionId, out: &mut Vec<MasterEffect>) {
         self.parties.remove(&connection);
         out.push(MasterEffect::Close { connection });
+    }
+
+    /// Whether the stream is that application's driver's.
+    pub(crate) fn is_driver_of(&self, from: ConnectionId, app_id: &str) -> bool {
+        matches!(self.parties.get(&from), Some(Party::Driver(id)) if id == app_id)
     }
 
     /// Says something to a worker; while it has no stream it misses it and is set right when it registers again.

@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use firesteel_common::Tick;
 use firesteel_rpc::proto::deploy::{FromMaster, ToMaster};
-use firesteel_rpc::{Duplex, RpcError, SendError, Sender, serve_master};
+use firesteel_rpc::{Duplex, Issuer, RpcError, SendError, Sender, serve_master};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -46,10 +46,11 @@ pub async fn run(
         // Fails only while the master shuts down; dropping the peer then closes its stream.
         let _ = newcomer.send(peer);
     };
+    let issuer = Issuer::random(config.secret.clone()).map_err(|e| RpcError::Random { reason: e.to_string() })?;
     let served = serve_master(listener, config.secret.clone(), on_peer, shutdown);
     let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
     let shell = Shell {
-        master: Master::new(config.rules, epoch_ms),
+        master: Master::new(config.rules, epoch_ms, issuer),
         started: Instant::now(),
         senders: BTreeMap::new(),
         connections: 0,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use firesteel_common::Tick;
+use firesteel_common::{Tick, WorkerId};
 use firesteel_rpc::proto::deploy::{ApplicationDescription, ExecutorState};
 
 use crate::event::ConnectionId;
@@ -22,7 +22,7 @@ pub enum WorkerState {
 #[derive(Clone, PartialEq, Debug)]
 pub struct WorkerInfo {
     /// Its name, of its own choice.
-    pub id: String,
+    pub id: WorkerId,
     /// Host of its listener.
     pub host: String,
     /// Port of its listener; with `host` the worker's place.
@@ -78,7 +78,7 @@ impl WorkerInfo {
 #[derive(Clone, PartialEq, Debug)]
 pub struct ExecutorInfo {
     /// Its worker.
-    pub worker_id: String,
+    pub worker_id: WorkerId,
     /// Its cores.
     pub cores: u32,
     /// Its memory, MiB.
@@ -124,6 +124,8 @@ pub struct Sickness {
 pub struct ApplicationInfo {
     /// What its driver said.
     pub description: ApplicationDescription,
+    /// What a driver that comes back for it must show.
+    pub token: Vec<u8>,
     /// By what its driver's process is known.
     pub incarnation: Vec<u8>,
     /// The driver's stream; `None` between a stream that closed and the driver's return.
@@ -145,7 +147,7 @@ pub struct ApplicationInfo {
     /// Executors in a row that ended badly.
     pub retries: i32,
     /// Workers on which its executors ended badly.
-    pub troubles: BTreeMap<String, Trouble>,
+    pub troubles: BTreeMap<WorkerId, Trouble>,
     /// Executors that it wants in all; `None`: as many as it may have.
     pub executor_limit: Option<u32>,
     /// It was logged that no worker is large enough for it.
@@ -169,6 +171,8 @@ impl ApplicationInfo {
 pub(crate) struct OverApplication {
     /// Executor ids below this one were given away: a driver that comes back under its old name gets none of them again.
     pub(crate) next_executor_id: u32,
+    /// What a driver that comes back for it must show.
+    pub(crate) token: Vec<u8>,
     /// Why it may not come back; `None` when only its driver had not been heard of.
     pub(crate) failed: Option<String>,
 }

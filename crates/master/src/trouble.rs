@@ -112,11 +112,11 @@ impl Master {
         trouble.until = (!pause.is_zero()).then(|| now + pause);
         if trouble.is_avoided() {
             let (app_id, reason) = (&key.app_id, &trouble.reason);
-            warn!(app_id, worker_id, ?pause, reason, "executors end before they register: the worker is avoided");
+            warn!(%app_id, %worker_id, ?pause, reason, "executors end before they register: the worker is avoided");
         } else if trouble.until.is_some() {
             info!(
-                app_id = key.app_id,
-                worker_id,
+                app_id = %key.app_id,
+                %worker_id,
                 ?pause,
                 ends = trouble.ends,
                 "executors end soon: the next one waits"

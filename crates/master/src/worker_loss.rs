@@ -1,7 +1,7 @@
 //! Workers that are lost, or have left: when that is so, and what it means for executors and applications. Called by
 //! [`Master::handle`] and by the family of workers.
 
-use firesteel_common::Tick;
+use firesteel_common::{Tick, WorkerId};
 use firesteel_rpc::proto::deploy::{WorkerRemoved, from_master::Message};
 use tracing::{info, warn};
 
@@ -33,7 +33,7 @@ impl Master {
             None if self.has_left(&w.id) => "was decommissioned and has left",
             None => "closed its stream and is lost",
         };
-        let due: Vec<(String, &str)> =
+        let due: Vec<(WorkerId, &str)> =
             self.workers.values().filter(|w| self.worker_deadline(w) <= now).map(|w| (w.id.clone(), how(w))).collect();
         for (id, how) in due {
             self.remove_worker(now, &id, &format!("worker {id} {how}"), out);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use firesteel_common::Tick;
+use firesteel_common::{AppId, BadName, Tick, WorkerId};
 use firesteel_rpc::proto::deploy::{
     ApplicationFinished, ExecutorDescription, ExecutorState, KillExecutor, ReconnectWorker, RegisterWorker,
     RegisterWorkerFailed, RegisteredWorker, WorkerLatestState, from_master::Message,
@@ -24,25 +24,27 @@ impl Master {
         m: RegisterWorker,
         out: &mut Vec<MasterEffect>,
     ) {
-        let refusal = self.refusal_of_worker(from, &m).map(|reason| (reason, false));
-        if let Some((reason, held)) = refusal.or_else(|| self.held_by_other(from, &m).map(|reason| (reason, true))) {
-            warn!(worker_id = m.worker_id, reason, "worker refused");
-            let message = Message::RegisterWorkerFailed(RegisterWorkerFailed { reason, held });
-            out.push(MasterEffect::Send { to: from, message });
-            return;
-        }
+        let (id, executors) = match self.admit_worker(from, &m) {
+            Ok(admitted) => admitted,
+            Err((reason, held)) => {
+                warn!(worker_id = m.worker_id, reason, "worker refused");
+                let message = Message::RegisterWorkerFailed(RegisterWorkerFailed { reason, held });
+                out.push(MasterEffect::Send { to: from, message });
+                return;
+            }
+        };
         let same = |w: &WorkerInfo| {
             (&w.host, w.port, w.cores, w.memory_mb, &w.incarnation)
                 == (&m.host, m.port, m.cores, m.memory_mb, &m.incarnation)
         };
-        let duplicate = self.workers.get(&m.worker_id).is_some_and(same);
+        let duplicate = self.workers.get(&id).is_some_and(same);
         if duplicate {
-            self.worker_came_back(now, from, &m, out);
+            self.worker_came_back(now, from, &id, &executors, out);
         } else {
-            self.worker_is_new(now, from, &m, out);
+            self.worker_is_new(now, from, &id, &m, out);
         }
         if m.decommissioning {
-            self.decommission_worker(&m.worker_id, out);
+            self.decommission_worker(&id, out);
         }
         let message = Message::RegisteredWorker(RegisteredWorker {
             master_url: self.rules.url.clone(),
@@ -50,22 +52,34 @@ impl Master {
             duplicate,
         });
         out.push(MasterEffect::Send { to: from, message });
-        self.kill_strangers(now, &m.worker_id, &m.executors, out);
+        self.kill_strangers(now, &id, &executors, out);
         self.schedule(now, out);
+    }
+
+    /// The worker's name and its executors, when it may register; the error says why not, and whether another is in its way.
+    fn admit_worker(
+        &self,
+        from: ConnectionId,
+        m: &RegisterWorker,
+    ) -> Result<(WorkerId, Vec<Described>), (String, bool)> {
+        let bad = |e: BadName| (e.to_string(), false);
+        let admitted = (WorkerId::parse(&m.worker_id).map_err(bad)?, described(&m.executors).map_err(bad)?);
+        match (self.refusal_of_worker(from, m), self.held_by_other(from, m)) {
+            (Some(reason), _) => Err((reason, false)),
+            (None, Some(reason)) => Err((reason, true)),
+            (None, None) => Ok(admitted),
+        }
     }
 
     fn refusal_of_worker(&self, from: ConnectionId, m: &RegisterWorker) -> Option<String> {
         if let Some(reason) = version_mismatch(m.protocol_version) {
             return Some(reason);
         }
-        if m.worker_id.is_empty() {
-            return Some("a worker needs an id".to_owned());
-        }
         if m.cores == 0 || m.memory_mb == 0 {
             let (cores, memory) = (m.cores, m.memory_mb);
             return Some(format!("a worker with {cores} cores and {memory} MiB has nothing to offer; give it both"));
         }
-        if self.parties.get(&from).is_some_and(|p| *p != Party::Worker(m.worker_id.clone())) {
+        if self.parties.get(&from).is_some_and(|p| !matches!(p, Party::Worker(id) if *id == m.worker_id)) {
             return Some("this stream is another worker's or driver's already".to_owned());
         }
         None
@@ -76,7 +90,7 @@ impl Master {
     fn held_by_other(&self, from: ConnectionId, m: &RegisterWorker) -> Option<String> {
         let lives = |w: &&WorkerInfo| w.connection.is_some_and(|c| c != from);
         let there = |w: &WorkerInfo| (&w.host, w.port) == (&m.host, m.port);
-        if let Some(known) = self.workers.get(&m.worker_id).filter(lives) {
+        if let Some(known) = self.workers.get(m.worker_id.as_str()).filter(lives) {
             let itself = there(known) && known.incarnation == m.incarnation;
             return (!itself).then(|| {
                 let (host, port) = (&known.host, known.port);
@@ -92,8 +106,15 @@ impl Master {
     }
 
     /// The same worker over a new stream, or a repeated message on its old one.
-    fn worker_came_back(&mut self, now: Tick, from: ConnectionId, m: &RegisterWorker, out: &mut Vec<MasterEffect>) {
-        let Some(worker) = self.workers.get_mut(&m.worker_id) else { return };
+    fn worker_came_back(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        id: &WorkerId,
+        executors: &[Described],
+        out: &mut Vec<MasterEffect>,
+    ) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
         let old = worker.connection.replace(from);
         worker.last_heard = now;
         worker.lost_at = None;
@@ -103,12 +124,12 @@ impl Master {
         if let Some(old) = old {
             self.drop_connection(old, out);
         }
-        self.parties.insert(from, Party::Worker(m.worker_id.clone()));
-        info!(worker_id = m.worker_id, "worker came back");
-        self.try_worker_again(&m.worker_id);
+        self.parties.insert(from, Party::Worker(id.clone()));
+        info!(worker_id = %id, "worker came back");
+        self.try_worker_again(id);
         // What it does not have any more ended unseen, or its launch was lost with the old stream.
-        let listed = listed(&m.executors);
-        for key in self.executors_of_worker(&m.worker_id) {
+        let listed = listed(executors);
+        for key in self.executors_of_worker(id) {
             if !listed.contains(&key) {
                 let end = ExecutorEnd::lost("its worker came back without it");
                 self.executor_ended(now, &key, end, out);
@@ -116,28 +137,35 @@ impl Master {
         }
     }
 
-    fn worker_is_new(&mut self, now: Tick, from: ConnectionId, m: &RegisterWorker, out: &mut Vec<MasterEffect>) {
-        let replaced: Vec<String> = self
+    fn worker_is_new(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        id: &WorkerId,
+        m: &RegisterWorker,
+        out: &mut Vec<MasterEffect>,
+    ) {
+        let replaced: Vec<WorkerId> = self
             .workers
             .values()
-            .filter(|w| w.id == m.worker_id || (w.host == m.host && w.port == m.port))
+            .filter(|w| w.id == *id || (w.host == m.host && w.port == m.port))
             .map(|w| w.id.clone())
             .collect();
-        for id in replaced {
+        for old in replaced {
             // A repeated registration with other figures comes on the very stream that must stay open.
-            if let Some(worker) = self.workers.get_mut(&id).filter(|w| w.connection == Some(from)) {
+            if let Some(worker) = self.workers.get_mut(&old).filter(|w| w.connection == Some(from)) {
                 worker.connection = None;
                 self.parties.remove(&from);
             }
-            self.remove_worker(now, &id, &format!("worker {} at the same address replaced it", m.worker_id), out);
+            self.remove_worker(now, &old, &format!("worker {id} at the same address replaced it"), out);
         }
         let order = self.registered_workers;
         self.registered_workers += 1;
-        self.parties.insert(from, Party::Worker(m.worker_id.clone()));
+        self.parties.insert(from, Party::Worker(id.clone()));
         self.workers.insert(
-            m.worker_id.clone(),
+            id.clone(),
             WorkerInfo {
-                id: m.worker_id.clone(),
+                id: id.clone(),
                 host: m.host.clone(),
                 port: m.port,
                 incarnation: m.incarnation.clone(),
@@ -153,7 +181,7 @@ impl Master {
                 sickness: None,
             },
         );
-        info!(worker_id = m.worker_id, cores = m.cores, memory_mb = m.memory_mb, "worker registered");
+        info!(worker_id = %id, cores = m.cores, memory_mb = m.memory_mb, "worker registered");
     }
 
     /// Notes that a worker is alive. When the master does not know it on this stream, it is told to register again and
@@ -185,24 +213,28 @@ impl Master {
         if !self.worker_heard(now, from, &m.worker_id, out) {
             return;
         }
+        let (id, executors) = match WorkerId::parse(&m.worker_id).and_then(|id| Ok((id, described(&m.executors)?))) {
+            Ok(admitted) => admitted,
+            Err(error) => return self.refuse(now, from, &error, out),
+        };
         if m.decommissioning {
-            self.decommission_worker(&m.worker_id, out);
+            self.decommission_worker(&id, out);
         }
-        self.kill_strangers(now, &m.worker_id, &m.executors, out);
+        self.kill_strangers(now, &id, &executors, out);
         // It has not heard of their end, and keeps files that nobody will ask for.
-        for app_id in m.applications.iter().filter(|app_id| !self.applications.contains_key(*app_id)) {
+        for app_id in m.applications.iter().filter(|app_id| !self.applications.contains_key(app_id.as_str())) {
             let finished = ApplicationFinished { app_id: app_id.clone() };
-            self.tell_worker(&m.worker_id, Message::ApplicationFinished(finished), out);
+            self.tell_worker(&id, Message::ApplicationFinished(finished), out);
         }
-        for described in &m.executors {
-            if described.state() == ExecutorState::Running {
-                self.executor_running(now, &key_of(described), out);
+        for described in &executors {
+            if described.state == ExecutorState::Running {
+                self.executor_running(now, &described.key, out);
             }
         }
         // A launch may still have been on its way when the worker spoke, and for as long as the worker stood still: what is
         // missing is killed. The worker hears that after the launch, and says so if it has nothing to kill.
-        let listed = listed(&m.executors);
-        for key in self.executors_of_worker(&m.worker_id) {
+        let listed = listed(&executors);
+        for key in self.executors_of_worker(&id) {
             let old = self.executors.get(&key).is_some_and(|e| e.launched_at + self.settle_time() <= now);
             if old && !listed.contains(&key) {
                 self.kill_executor(&key.app_id, key.executor_id, out);
@@ -220,35 +252,35 @@ impl Master {
     fn kill_strangers(
         &mut self,
         now: Tick,
-        worker_id: &str,
-        described: &[ExecutorDescription],
+        worker_id: &WorkerId,
+        described: &[Described],
         out: &mut Vec<MasterEffect>,
     ) {
-        let mut gone = BTreeSet::new();
+        let mut gone: BTreeSet<AppId> = BTreeSet::new();
         for d in described {
-            let known = self.executors.get(&key_of(d)).filter(|e| e.worker_id == worker_id);
-            if !self.applications.contains_key(&d.app_id) {
-                gone.insert(d.app_id.clone());
+            let known = self.executors.get(&d.key).filter(|e| e.worker_id == *worker_id);
+            if !self.applications.contains_key(&d.key.app_id) {
+                gone.insert(d.key.app_id.clone());
             }
-            if known.is_some_and(|e| !e.killing) || (known.is_none() && d.state().is_finished()) {
+            if known.is_some_and(|e| !e.killing) || (known.is_none() && d.state.is_finished()) {
                 continue;
             }
             if known.is_none() {
                 self.count_stranger(now, worker_id, d);
             }
-            let kill = KillExecutor { app_id: d.app_id.clone(), executor_id: d.executor_id };
+            let kill = KillExecutor { app_id: d.key.app_id.to_string(), executor_id: d.key.executor_id };
             self.tell_worker(worker_id, Message::KillExecutor(kill), out);
         }
         for app_id in gone {
-            self.tell_worker(worker_id, Message::ApplicationFinished(ApplicationFinished { app_id }), out);
+            let finished = ApplicationFinished { app_id: app_id.into() };
+            self.tell_worker(worker_id, Message::ApplicationFinished(finished), out);
         }
     }
 
     /// What is of an earlier master has its cores and memory until it is gone, as all that is being killed: they are not
     /// handed out before.
-    fn count_stranger(&mut self, now: Tick, worker_id: &str, d: &ExecutorDescription) {
-        let key = key_of(d);
-        if self.executors.contains_key(&key) {
+    fn count_stranger(&mut self, now: Tick, worker_id: &WorkerId, d: &Described) {
+        if self.executors.contains_key(&d.key) {
             return; // said to be elsewhere: its number is not free to be counted here
         }
         let Some(worker) = self.workers.get_mut(worker_id) else { return };
@@ -256,36 +288,48 @@ impl Master {
         worker.cores_used += cores;
         worker.memory_used_mb += memory_mb;
         let decommissioned = worker.decommissioning;
-        if let Some(application) = self.applications.get_mut(&d.app_id) {
-            application.executors.insert(d.executor_id);
+        if let Some(application) = self.applications.get_mut(&d.key.app_id) {
+            application.executors.insert(d.key.executor_id);
             match decommissioned {
                 true => application.decommissioned += 1,
                 false => application.cores_granted += cores,
             }
-            application.next_executor_id = application.next_executor_id.max(d.executor_id.saturating_add(1));
+            application.next_executor_id = application.next_executor_id.max(d.key.executor_id.saturating_add(1));
         }
         let executor = ExecutorInfo {
-            worker_id: worker_id.to_owned(),
+            worker_id: worker_id.clone(),
             cores,
             memory_mb,
-            state: d.state(),
+            state: d.state,
             killing: true,
             launched_at: now,
-            running_since: (d.state() == ExecutorState::Running).then_some(now),
+            running_since: (d.state == ExecutorState::Running).then_some(now),
             decommissioned,
         };
-        self.executors.insert(key, executor);
+        self.executors.insert(d.key.clone(), executor);
     }
 
     pub(crate) fn executors_of_worker(&self, id: &str) -> Vec<ExecutorKey> {
-        self.executors.iter().filter(|(_, e)| e.worker_id == id).map(|(key, _)| key.clone()).collect()
+        self.executors.iter().filter(|(_, e)| *e.worker_id == *id).map(|(key, _)| key.clone()).collect()
     }
 }
 
-fn key_of(d: &ExecutorDescription) -> ExecutorKey {
-    ExecutorKey { app_id: d.app_id.clone(), executor_id: d.executor_id }
+/// An executor as its worker describes it.
+struct Described {
+    key: ExecutorKey,
+    cores: u32,
+    memory_mb: u64,
+    state: ExecutorState,
 }
 
-fn listed(described: &[ExecutorDescription]) -> BTreeSet<ExecutorKey> {
-    described.iter().map(key_of).collect()
+fn described(executors: &[ExecutorDescription]) -> Result<Vec<Described>, BadName> {
+    let described = |d: &ExecutorDescription| {
+        let key = ExecutorKey::parse(&d.app_id, d.executor_id)?;
+        Ok(Described { key, cores: d.cores, memory_mb: d.memory_mb, state: d.state() })
+    };
+    executors.iter().map(described).collect()
+}
+
+fn listed(described: &[Described]) -> BTreeSet<ExecutorKey> {
+    described.iter().map(|d| d.key.clone()).collect()
 }

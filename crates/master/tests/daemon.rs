@@ -77,6 +77,7 @@ fn application() -> To {
         next_executor_id: 0,
         executor_limit: None,
         incarnation: Vec::new(),
+        token: Vec::new(),
     })
 }
 

@@ -57,6 +57,12 @@ pub enum RpcError {
         /// Why.
         source: io::Error,
     },
+    /// This host has no random numbers to give.
+    #[error("no random numbers for the keys of this process: {reason}")]
+    Random {
+        /// What the operating system said.
+        reason: String,
+    },
     /// The server ended by itself.
     #[error("the server on {addr} failed: {reason}")]
     Serve {
@@ -73,9 +79,11 @@ impl RpcError {
         match self {
             RpcError::BadAddress { .. } | RpcError::InsecureBind { .. } => true,
             RpcError::Handshake { source, .. } => source.is_permanent(),
-            RpcError::Connect { .. } | RpcError::Timeout { .. } | RpcError::Listen { .. } | RpcError::Serve { .. } => {
-                false
-            }
+            RpcError::Connect { .. }
+            | RpcError::Timeout { .. }
+            | RpcError::Listen { .. }
+            | RpcError::Random { .. }
+            | RpcError::Serve { .. } => false,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //!  proto       message types, generated from proto/*.proto           convert  to and from the types of `common`
 //!  secret      the cluster's secret and the keys derived from it
+//!  issuer      proof that an application's id was given by a master
 //!  handshake   sans-I/O machines; the first messages of every connection, control and block alike
 //!  strangers   how many connections may wait for their handshake, and how long      sparse_log  what is told of them
 //!  stream      one generic client and server for all services: Duplex { tx, rx, peer }
@@ -19,6 +20,7 @@ pub mod convert;
 pub mod error;
 pub mod handshake;
 pub mod incarnation;
+pub mod issuer;
 pub mod master_client;
 pub mod master_url;
 pub mod proto;
@@ -30,6 +32,7 @@ pub mod stream;
 
 pub use bind::bind;
 pub use error::{RpcError, SendError};
+pub use issuer::{Issuer, Provenance};
 pub use master_client::MasterClient;
 pub use master_url::MasterUrl;
 pub use role::Role;

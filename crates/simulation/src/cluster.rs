@@ -36,6 +36,7 @@ pub(crate) const WORKERS: usize = 2;
 const LONGEST: Duration = Duration::from_secs(900);
 
 /// Something that will happen.
+#[expect(clippy::large_enum_variant, reason = "messages are what nearly every action carries; a box would cost more")]
 pub(crate) enum Action {
     Deliver { link: LinkId, side: Side, message: Message },
     Closed { link: LinkId, side: Side },

@@ -52,6 +52,7 @@ pub(crate) struct DriverNode {
     pub(crate) link: Option<(Attempt, LinkId)>,
     next_beat: Option<Tick>,
     pub(crate) app_id: String,
+    token: Vec<u8>,
     next_executor_id: u32,
     pub(crate) core: DriverCore,
     pub(crate) program: Vec<GraphNode>,
@@ -135,6 +136,7 @@ impl Cluster {
             link: None,
             next_beat: None,
             app_id: String::new(),
+            token: Vec::new(),
             next_executor_id: 0,
             core: DriverCore::new(features.config.clone()),
             program,
@@ -250,6 +252,7 @@ impl Cluster {
             next_executor_id: driver.next_executor_id,
             executor_limit: driver.executor_limit,
             incarnation: format!("driver {d}").into_bytes(),
+            token: driver.token.clone(),
         });
         driver.registered_limit = driver.executor_limit;
         self.tell_master(d, message);
@@ -271,6 +274,7 @@ impl Cluster {
                     return self.violated(format!("a master took driver {d} for a new one"));
                 }
                 driver.app_id = m.app_id;
+                driver.token = m.token;
                 driver.next_beat = Some(self.now + BEAT);
                 self.driver_search(d, Event::Registered { attempt });
                 let (limit, said) = (self.drivers[d].executor_limit, self.drivers[d].registered_limit);

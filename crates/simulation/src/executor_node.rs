@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use firesteel_common::ExecutorKey;
+use firesteel_common::{AppId, ExecutorKey};
 use firesteel_common::{StageAttempt, TaskFailure, TaskId, Tick};
 use firesteel_executor::core::{Effect, Event, ExecutorCore};
 use firesteel_rpc::proto::deploy::{LaunchExecutor, Parting};
@@ -24,7 +24,7 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 pub(crate) struct ExecutorNode {
     /// Whose executor it is.
     pub(crate) driver: usize,
-    pub(crate) app_id: String,
+    pub(crate) app_id: AppId,
     pub(crate) block_address: String,
     pub(crate) cores: u32,
     pub(crate) memory_mb: u64,
@@ -50,13 +50,13 @@ pub(crate) struct ExecutorNode {
 }
 
 impl ExecutorNode {
-    pub(crate) fn new(process: Process, launch: &LaunchExecutor, now: Tick) -> Self {
+    pub(crate) fn new(process: Process, app_id: AppId, launch: &LaunchExecutor, now: Tick) -> Self {
         let address = launch.application.as_ref().map(|a| a.driver_address.as_str());
         let driver = address.and_then(|a| a.strip_prefix("driver")?.split_once(':')?.0.parse().ok());
         ExecutorNode {
             driver: driver.unwrap_or_default(),
             block_address: format!("host{}:{}", process.worker, 40_000 + process.pid),
-            app_id: launch.app_id.clone(),
+            app_id,
             cores: launch.cores,
             memory_mb: launch.memory_mb,
             core: ExecutorCore::new(launch.cores, Some(HEARTBEAT), now),
@@ -89,7 +89,7 @@ impl Cluster {
     pub(crate) fn executor_boots(&mut self, id: Process) {
         let Some(node) = self.executors.get(&id) else { return };
         let register = ToDriver::Register {
-            app_id: node.app_id.clone(),
+            app_id: node.app_id.to_string(),
             executor: id.executor,
             host: format!("host{}", id.worker),
             block_address: node.block_address.clone(),

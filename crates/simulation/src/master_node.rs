@@ -6,7 +6,7 @@ use std::time::Duration;
 use firesteel_common::Tick;
 use firesteel_master::{ConnectionId, Master, MasterEffect, MasterEvent, MasterRules};
 use firesteel_rpc::{
-    Role,
+    Issuer, Role, Secret,
     proto::deploy::{MasterInStandby, from_master, to_master},
 };
 
@@ -48,7 +48,10 @@ impl Cluster {
 
     fn lead(&mut self, m: usize) {
         let rules = MasterRules { url: self.url.to_string(), ..MasterRules::default() };
-        self.masters[m].machine = Some(Master::new(rules, self.now.0 / 1_000_000));
+        let mut own = [0; 32];
+        own[..8].copy_from_slice(&self.now.0.to_le_bytes());
+        let issuer = Issuer::new(Some(Secret::from_bytes("the virtual cluster's")), own);
+        self.masters[m].machine = Some(Master::new(rules, self.now.0 / 1_000_000, issuer));
         self.masters[m].began = self.now;
         self.leader = m;
         self.note(format_args!("master {m} leads and knows nothing"));

@@ -142,7 +142,7 @@ impl Cluster {
                         self.send(link, Side::Opener, Message::ToMaster(message));
                     }
                 }
-                WorkerEffect::StartExecutor(launch) => self.start_executor(n, &launch),
+                WorkerEffect::StartExecutor { key, launch } => self.start_executor(n, key, &launch),
                 WorkerEffect::KillExecutor(key) => {
                     let at = self.now + Duration::from_millis(1 + self.rng.below(5));
                     let is_it = |p: &&Process, e: &ExecutorNode| {
@@ -166,13 +166,13 @@ impl Cluster {
         }
     }
 
-    fn start_executor(&mut self, n: usize, launch: &LaunchExecutor) {
+    fn start_executor(&mut self, n: usize, key: ExecutorKey, launch: &LaunchExecutor) {
         let process = Process { pid: self.ever_started.len() as u32, worker: n, executor: launch.executor_id };
         if !self.ever_started.insert((launch.app_id.clone(), launch.executor_id)) {
             self.violated(format!("executor {} of {} is started a second time", launch.executor_id, launch.app_id));
         }
         self.note(format_args!("worker {n} starts {process} for {}", launch.app_id));
-        self.executors.insert(process, ExecutorNode::new(process, launch, self.now));
+        self.executors.insert(process, ExecutorNode::new(process, key.app_id, launch, self.now));
         let at = self.now + Duration::from_millis(5 + self.rng.below(40));
         self.schedule(at, Action::ExecutorBoots { process });
     }

@@ -1,6 +1,6 @@
 //! What goes into the [`Worker`](crate::Worker) and what comes out of it.
 
-use firesteel_common::ExecutorKey;
+use firesteel_common::{AppId, ExecutorKey};
 use firesteel_rpc::master_client::{Attempt, MasterError};
 use firesteel_rpc::proto::deploy::{LaunchExecutor, Parting, from_master, to_master};
 
@@ -92,13 +92,18 @@ pub enum WorkerEffect {
         message: to_master::Message,
     },
     /// Start an executor and report its end with [`WorkerEvent::ExecutorEnded`], exactly once.
-    StartExecutor(LaunchExecutor),
+    StartExecutor {
+        /// Which.
+        key: ExecutorKey,
+        /// As the master said.
+        launch: LaunchExecutor,
+    },
     /// Kill an executor's process group; its end is reported as usual.
     KillExecutor(ExecutorKey),
     /// No executor of this application is left and none will come: remove what only they needed.
     RemoveApplication {
         /// Which.
-        app_id: String,
+        app_id: AppId,
     },
     /// It is decommissioned and has no executor left: the worker is to end as after [`WorkerEvent::Stop`]. Said once.
     Leave,

@@ -2,13 +2,13 @@
 //! [`Worker::handle`].
 
 use firesteel_rpc::proto::deploy::{
-    ExecutorDescription, ExecutorState, ExecutorStateChanged, KillExecutor, LaunchExecutor, to_master,
+    ExecutorDescription, ExecutorState, ExecutorStateChanged, LaunchExecutor, to_master,
 };
 use tracing::{info, warn};
 
 use crate::event::{ExecutorEnd, WorkerEffect};
 use crate::machine::Worker;
-use firesteel_common::ExecutorKey;
+use firesteel_common::{AppId, ExecutorKey};
 
 /// An executor between its launch and its end.
 #[derive(Clone, PartialEq, Debug)]
@@ -22,8 +22,7 @@ pub(crate) struct Executor {
 }
 
 impl Worker {
-    pub(crate) fn launch_executor(&mut self, launch: LaunchExecutor, out: &mut Vec<WorkerEffect>) {
-        let key = ExecutorKey { app_id: launch.app_id.clone(), executor_id: launch.executor_id };
+    pub(crate) fn launch_executor(&mut self, key: ExecutorKey, launch: LaunchExecutor, out: &mut Vec<WorkerEffect>) {
         if !self.is_registered() {
             return warn!(%key, "a launch from a master that has not registered this worker is ignored");
         }
@@ -41,12 +40,11 @@ impl Worker {
         self.past.entry(key.app_id.clone()).or_default().insert(key.executor_id);
         info!(%key, cores = launch.cores, memory_mb = launch.memory_mb, "launching executor");
         let executor = Executor { cores: launch.cores, memory_mb: launch.memory_mb, registered: false, killing: false };
-        self.executors.insert(key, executor);
-        out.push(WorkerEffect::StartExecutor(launch));
+        self.executors.insert(key.clone(), executor);
+        out.push(WorkerEffect::StartExecutor { key, launch });
     }
 
-    pub(crate) fn kill_executor(&mut self, m: KillExecutor, out: &mut Vec<WorkerEffect>) {
-        let key = ExecutorKey { app_id: m.app_id, executor_id: m.executor_id };
+    pub(crate) fn kill_executor(&mut self, key: ExecutorKey, out: &mut Vec<WorkerEffect>) {
         match self.executors.get_mut(&key) {
             Some(executor) => {
                 executor.killing = true;
@@ -60,7 +58,7 @@ impl Worker {
         }
     }
 
-    pub(crate) fn application_finished(&mut self, app_id: String, out: &mut Vec<WorkerEffect>) {
+    pub(crate) fn application_finished(&mut self, app_id: AppId, out: &mut Vec<WorkerEffect>) {
         let mut alive = false;
         for (key, executor) in self.executors.iter_mut().filter(|(key, _)| key.app_id == app_id) {
             alive = true;
@@ -109,15 +107,18 @@ impl Worker {
         }
     }
 
-    pub(crate) fn executors_of<'a>(&'a self, app_id: &'a str) -> impl Iterator<Item = (&'a ExecutorKey, &'a Executor)> {
-        self.executors.iter().filter(move |(key, _)| key.app_id == app_id)
+    pub(crate) fn executors_of<'a>(
+        &'a self,
+        app_id: &'a AppId,
+    ) -> impl Iterator<Item = (&'a ExecutorKey, &'a Executor)> {
+        self.executors.iter().filter(move |(key, _)| key.app_id == *app_id)
     }
 
     pub(crate) fn described(&self) -> Vec<ExecutorDescription> {
         self.executors
             .iter()
             .map(|(key, e)| ExecutorDescription {
-                app_id: key.app_id.clone(),
+                app_id: key.app_id.to_string(),
                 executor_id: key.executor_id,
                 cores: e.cores,
                 memory_mb: e.memory_mb,
@@ -129,7 +130,7 @@ impl Worker {
 
 fn changed(key: &ExecutorKey, state: ExecutorState, end: ExecutorEnd, registered: bool) -> ExecutorStateChanged {
     ExecutorStateChanged {
-        app_id: key.app_id.clone(),
+        app_id: key.app_id.to_string(),
         executor_id: key.executor_id,
         state: state.into(),
         message: end.message,

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use firesteel_common::Tick;
+use firesteel_common::{AppId, BadName, Tick};
 use firesteel_rpc::master_client::{Attempt, Effect as Search, Event as News, MasterClientConfig};
 use firesteel_rpc::proto::deploy::{
     ExecutorDescription, ExecutorStateChanged, RegisterWorker, RegisteredWorker, WorkerDecommissioning,
@@ -47,9 +47,9 @@ pub struct Worker {
     beats: Option<(Duration, Tick)>,
     pub(crate) executors: BTreeMap<ExecutorKey, Executor>,
     /// Executors that ran here, by application and until it ends: a repeated launch starts none a second time.
-    pub(crate) past: BTreeMap<String, BTreeSet<u32>>,
+    pub(crate) past: BTreeMap<AppId, BTreeSet<u32>>,
     /// Applications that are over but have an executor that is not gone yet.
-    pub(crate) finished: BTreeSet<String>,
+    pub(crate) finished: BTreeSet<AppId>,
     /// Ends that no master could be told of.
     pub(crate) unreported: Vec<ExecutorStateChanged>,
     /// It is to leave the cluster, for good.
@@ -219,11 +219,27 @@ impl Worker {
             Message::RegisterWorkerFailed(m) => self.search(now, News::Rejected { attempt, reason: m.reason }, out),
             Message::ReconnectWorker(_) => self.search(now, News::Forgotten { attempt }, out),
             Message::MasterInStandby(_) => self.search(now, News::Standby { attempt }, out),
-            Message::LaunchExecutor(m) => self.launch_executor(m, out),
-            Message::KillExecutor(m) => self.kill_executor(m, out),
-            Message::ApplicationFinished(m) => self.application_finished(m.app_id, out),
+            Message::LaunchExecutor(m) => match ExecutorKey::parse(&m.app_id, m.executor_id) {
+                Ok(key) => self.launch_executor(key, m, out),
+                Err(error) => self.refuse(now, attempt, &error, out),
+            },
+            Message::KillExecutor(m) => match ExecutorKey::parse(&m.app_id, m.executor_id) {
+                Ok(key) => self.kill_executor(key, out),
+                Err(error) => self.refuse(now, attempt, &error, out),
+            },
+            Message::ApplicationFinished(m) => match AppId::parse(&m.app_id) {
+                Ok(app_id) => self.application_finished(app_id, out),
+                Err(error) => self.refuse(now, attempt, &error, out),
+            },
             other => debug!(?other, "not for a worker"),
         }
+    }
+
+    /// Leaves a master that says what cannot be.
+    fn refuse(&mut self, now: Tick, attempt: Attempt, error: &BadName, out: &mut Vec<WorkerEffect>) {
+        let reason = format!("the master sent what cannot be: {error}");
+        out.push(WorkerEffect::Disconnect { attempt });
+        self.search(now, News::StreamClosed { attempt, reason }, out);
     }
 
     fn registered(&mut self, now: Tick, m: &RegisteredWorker, out: &mut Vec<WorkerEffect>) {
@@ -253,7 +269,7 @@ impl Worker {
         let state = WorkerLatestState {
             worker_id: self.identity.worker_id.clone(),
             executors: self.described(),
-            applications: self.past.keys().cloned().collect(),
+            applications: self.past.keys().map(AppId::to_string).collect(),
             decommissioning: self.decommissioning,
         };
         self.send(to_master::Message::WorkerLatestState(state), out);

@@ -94,7 +94,7 @@ impl Fixture {
 }
 
 fn key(app: &str, executor_id: u32) -> ExecutorKey {
-    ExecutorKey { app_id: app.to_owned(), executor_id }
+    ExecutorKey::parse(app, executor_id).unwrap()
 }
 
 fn accepted() -> From {
@@ -103,6 +103,31 @@ fn accepted() -> From {
         worker_timeout_ms: 60_000,
         duplicate: false,
     })
+}
+
+#[test]
+fn an_application_id_that_leads_elsewhere_starts_and_removes_nothing_and_its_master_is_left() {
+    for id in ["", "..", "../../victim", "/victim", "a/b", ".lock", "a\nb"] {
+        for said in 0..3 {
+            let mut f = Fixture::registered();
+            match said {
+                0 => f.launch(id, 0),
+                1 => f.kill(id, 0),
+                _ => f.finish(id),
+            }
+            assert!(f.out.iter().any(|e| matches!(e, WorkerEffect::Disconnect { .. })), "{id:?}: {:?}", f.out);
+            f.finish(id);
+            let acts = |e: &WorkerEffect| {
+                matches!(
+                    e,
+                    WorkerEffect::StartExecutor { .. }
+                        | WorkerEffect::RemoveApplication { .. }
+                        | WorkerEffect::KillExecutor(_)
+                )
+            };
+            assert!(!f.out.iter().any(acts), "{id:?}: {:?}", f.out);
+        }
+    }
 }
 
 #[test]
@@ -166,7 +191,7 @@ fn an_executor_is_launched_once_however_often_it_is_said() {
     f.launch("a", 0);
     f.end("a", 0, Some(0));
     f.launch("a", 0);
-    let starts = f.out.iter().filter(|e| matches!(e, WorkerEffect::StartExecutor(_))).count();
+    let starts = f.out.iter().filter(|e| matches!(e, WorkerEffect::StartExecutor { .. })).count();
     assert_eq!(starts, 1);
 }
 
@@ -239,14 +264,14 @@ fn an_applications_files_go_when_it_is_over_and_its_last_executor_is_gone() {
     f.finish("a");
     assert_eq!(f.out, [WorkerEffect::KillExecutor(key("a", 0))]);
     f.end("a", 0, Some(0));
-    assert_eq!(f.out.last(), Some(&WorkerEffect::RemoveApplication { app_id: "a".to_owned() }));
+    assert_eq!(f.out.last(), Some(&WorkerEffect::RemoveApplication { app_id: key("a", 0).app_id }));
     f.out.clear();
     f.finish("a");
     assert_eq!(f.out, [], "once is enough");
     f.end("b", 0, Some(0));
     f.out.clear();
     f.finish("b");
-    assert_eq!(f.out, [WorkerEffect::RemoveApplication { app_id: "b".to_owned() }]);
+    assert_eq!(f.out, [WorkerEffect::RemoveApplication { app_id: key("b", 0).app_id }]);
 }
 
 #[test]
@@ -330,7 +355,7 @@ proptest::proptest! {
             f.event(event);
             for effect in std::mem::take(&mut f.out) {
                 match effect {
-                    WorkerEffect::StartExecutor(m) => assert!(running.insert(key(&m.app_id, m.executor_id))),
+                    WorkerEffect::StartExecutor { key, .. } => assert!(running.insert(key)),
                     WorkerEffect::KillExecutor(key) => assert!(running.contains(&key)),
                     WorkerEffect::RemoveApplication { app_id } => assert!(running.iter().all(|k| k.app_id != app_id)),
                     _ => {}

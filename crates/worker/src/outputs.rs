@@ -18,7 +18,7 @@ use std::time::SystemTime;
 
 use crate::config::Cleanup;
 use crate::trash::Bin;
-use crate::work_dir::is_plain;
+use firesteel_common::AppId;
 
 /// The directories of applications of one worker.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Outputs {
     root: PathBuf,
     rules: Cleanup,
     /// Applications that have not ended.
-    running: Mutex<BTreeSet<String>>,
+    running: Mutex<BTreeSet<AppId>>,
     bin: Bin,
 }
 
@@ -36,25 +36,25 @@ impl Outputs {
     }
 
     /// Notes that the directory of an application is made here, and keeps it from being removed.
-    pub(crate) fn begin(&self, app_id: &str) -> io::Result<()> {
+    pub(crate) fn begin(&self, app_id: &AppId) -> io::Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if !running.contains(app_id) {
             fs::create_dir_all(self.registry())?;
-            File::create(self.registry().join(app_id))?;
-            running.insert(app_id.to_owned());
+            File::create(self.registry().join(app_id.as_str()))?;
+            running.insert(app_id.clone());
         }
         Ok(())
     }
 
     /// The application has ended: its output stays for a while.
-    pub(crate) fn over(&self, app_id: &str) {
+    pub(crate) fn over(&self, app_id: &AppId) {
         let ended = || {
-            let entry = File::options().write(true).open(self.registry().join(app_id))?;
+            let entry = File::options().write(true).open(self.registry().join(app_id.as_str()))?;
             entry.set_modified(SystemTime::now())
         };
         match ended() {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(app_id, error = %e, "cannot note when the application ended");
+                tracing::warn!(%app_id, error = %e, "cannot note when the application ended");
             }
             _ => {}
         }
@@ -73,11 +73,11 @@ impl Outputs {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return,
             Err(e) => return tracing::warn!(error = %e, "cannot list what applications have left"),
         };
-        let mut ended: Vec<(SystemTime, String)> = Vec::new();
+        let mut ended: Vec<(SystemTime, AppId)> = Vec::new();
         for entry in entries.flatten() {
             let time = entry.metadata().and_then(|found| found.modified());
-            if let (Ok(time), Ok(app_id)) = (time, entry.file_name().into_string())
-                && is_plain(&app_id)
+            if let (Ok(time), Ok(name)) = (time, entry.file_name().into_string())
+                && let Ok(app_id) = AppId::parse(&name)
                 && !running.contains(&app_id)
             {
                 ended.push((time, app_id));
@@ -86,16 +86,16 @@ impl Outputs {
         ended.sort();
         let mut executors = 0;
         for (time, app_id) in ended.iter().rev() {
-            let dir = self.root.join(app_id);
+            let dir = self.root.join(app_id.as_str());
             executors += fs::read_dir(&dir).map_or(0, |entries| entries.count());
             let old = now.duration_since(*time).is_ok_and(|age| age > self.rules.app_data_ttl);
             if !old && executors <= self.rules.retained_executors {
                 continue;
             }
-            let removed = self.bin.throw(&dir).and_then(|()| fs::remove_file(self.registry().join(app_id)));
+            let removed = self.bin.throw(&dir).and_then(|()| fs::remove_file(self.registry().join(app_id.as_str())));
             match removed {
-                Ok(()) => tracing::info!(app_id, old, "removed the output of an application that is over"),
-                Err(e) => tracing::warn!(app_id, error = %e, "cannot remove the output of an application"),
+                Ok(()) => tracing::info!(%app_id, old, "removed the output of an application that is over"),
+                Err(e) => tracing::warn!(%app_id, error = %e, "cannot remove the output of an application"),
             }
         }
     }

@@ -185,7 +185,7 @@ impl ExecutorRunner {
         let text = |path: &std::path::Path| {
             path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is no UTF-8", path.display()))
         };
-        let app_id = self.key.app_id.clone();
+        let app_id = self.key.app_id.to_string();
         let service = match &self.site.shuffle_service {
             _ if !application.shuffle_service => String::new(),
             Some(service) => service.address().to_owned(),

@@ -236,7 +236,7 @@ impl Shell {
                     }
                 }
             }
-            WorkerEffect::StartExecutor(launch) => self.start_executor(launch),
+            WorkerEffect::StartExecutor { key, launch } => self.start_executor(key, launch),
             WorkerEffect::KillExecutor(key) => {
                 if let Some(kill) = self.kills.get(&key) {
                     kill.send_replace(true);
@@ -279,8 +279,7 @@ impl Shell {
         });
     }
 
-    fn start_executor(&mut self, launch: LaunchExecutor) {
-        let key = ExecutorKey { app_id: launch.app_id.clone(), executor_id: launch.executor_id };
+    fn start_executor(&mut self, key: ExecutorKey, launch: LaunchExecutor) {
         let (kill, killed) = watch::channel(false);
         self.kills.insert(key.clone(), kill);
         let (site, inbox) = (self.site.clone(), self.inbox.clone());

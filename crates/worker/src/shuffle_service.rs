@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use firesteel_common::AppId;
 use firesteel_rpc::Secret;
 use firesteel_rpc::bind::host_port;
 use firesteel_shuffle::{ApplicationShuffles, ServedOutputs};
@@ -16,7 +17,6 @@ use firesteel_storage::{ApplicationSources, BlockServer, BlockSource};
 
 use crate::config::ShuffleServiceConfig;
 use crate::error::WorkerError;
-use crate::work_dir;
 
 /// The running service; dropping it closes its connections.
 pub(crate) struct ShuffleService {
@@ -29,7 +29,7 @@ pub(crate) struct ShuffleService {
 struct Applications {
     /// The worker's block directories; below them one an application.
     roots: Vec<PathBuf>,
-    known: Mutex<BTreeMap<String, Arc<ApplicationShuffles>>>,
+    known: Mutex<BTreeMap<AppId, Arc<ApplicationShuffles>>>,
     served: Arc<ServedOutputs>,
 }
 
@@ -60,7 +60,7 @@ impl ShuffleService {
     }
 
     /// Closes the files of an application that is over.
-    pub(crate) fn forget(&self, app_id: &str) {
+    pub(crate) fn forget(&self, app_id: &AppId) {
         if let Some(shuffles) = self.applications.known().remove(app_id) {
             shuffles.close();
         }
@@ -74,7 +74,7 @@ impl std::fmt::Debug for ShuffleService {
 }
 
 impl Applications {
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Arc<ApplicationShuffles>>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<AppId, Arc<ApplicationShuffles>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,14 +85,12 @@ impl ApplicationSources for Applications {
             return Some(shuffles.clone());
         }
         // The name came over the network and becomes a path.
-        if !work_dir::is_plain(app_id) {
-            return None;
-        }
-        let dirs: Vec<PathBuf> = self.roots.iter().map(|root| root.join(app_id)).collect();
+        let app_id = AppId::parse(app_id).ok()?;
+        let dirs: Vec<PathBuf> = self.roots.iter().map(|root| root.join(&*app_id)).collect();
         if !dirs.iter().any(|dir| dir.is_dir()) {
             return None;
         }
         let shuffles = Arc::new(ApplicationShuffles::new(dirs, self.served.clone()));
-        Some(self.known().entry(app_id.to_owned()).or_insert(shuffles).clone())
+        Some(self.known().entry(app_id).or_insert(shuffles).clone())
     }
 }

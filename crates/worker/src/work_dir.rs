@@ -31,7 +31,7 @@ use crate::config::Cleanup;
 use crate::error::WorkerError;
 use crate::outputs::Outputs;
 use crate::trash::{Bin, warn_if_failed};
-use firesteel_common::{ExecutorKey, hash::fixed_hash};
+use firesteel_common::{AppId, ExecutorKey, hash::fixed_hash};
 
 /// How long a worker that ends waits for what is being deleted.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -100,17 +100,12 @@ impl WorkDir {
 
     /// Makes the directories of an executor; the error is for a person.
     pub(crate) fn create_executor(&self, key: &ExecutorKey) -> Result<ExecutorDirs, String> {
-        // The name came over the network and becomes a path.
-        let app_id = key.app_id.as_str();
-        if !is_plain(app_id) {
-            return Err(format!("{app_id:?} is no name for an application's directory"));
-        }
         let mut dirs = self.executor_dirs(key);
         let make = |path: &Path, result: io::Result<()>| {
             result.map_err(|e| format!("cannot create {} for the executor: {e}", path.display()))
         };
         make(&self.root, self.restore())?;
-        make(&dirs.work, self.outputs.begin(app_id))?;
+        make(&dirs.work, self.outputs.begin(&key.app_id))?;
         make(&dirs.work, private_dir(&dirs.work))?;
         dirs.blocks = usable(dirs.blocks, |dir| make(dir, private_dir(dir)).map(|()| dir.to_owned()))?;
         let fifo = nix::unistd::mkfifo(&dirs.registered, Mode::S_IRUSR | Mode::S_IWUSR).map_err(io::Error::from);
@@ -135,8 +130,8 @@ impl WorkDir {
     fn executor_dirs(&self, key: &ExecutorKey) -> ExecutorDirs {
         let id = key.executor_id.to_string();
         ExecutorDirs {
-            work: self.root.join(&key.app_id).join(&id),
-            blocks: self.blocks.iter().map(|(dir, _)| dir.join(&key.app_id).join(&id)).collect(),
+            work: self.root.join(key.app_id.as_str()).join(&id),
+            blocks: self.blocks.iter().map(|(dir, _)| dir.join(key.app_id.as_str()).join(&id)).collect(),
             registered: self.root.join(".run").join(format!("{}.{id}", key.app_id)),
         }
     }
@@ -144,9 +139,6 @@ impl WorkDir {
     /// Throws away what an executor leaves but its output and, if they are still served, its map outputs. Deletes nothing
     /// itself: it takes a moment, however much there is.
     pub(crate) fn remove_executor(&self, key: &ExecutorKey, map_outputs_stay: bool) {
-        if !is_plain(&key.app_id) {
-            return;
-        }
         let dirs = self.executor_dirs(key);
         warn_if_failed(&dirs.registered, fs::remove_file(&dirs.registered));
         if !self.cleanup.after_executor_exit {
@@ -166,13 +158,9 @@ impl WorkDir {
     }
 
     /// Throws away what the executors of an application have left but their output. Deletes nothing itself.
-    pub(crate) fn remove_application(&self, app_id: &str) {
-        // The name came over the network and becomes a path.
-        if !is_plain(app_id) {
-            return;
-        }
+    pub(crate) fn remove_application(&self, app_id: &AppId) {
         for (dir, bin) in &self.blocks {
-            let dir = dir.join(app_id);
+            let dir = dir.join(app_id.as_str());
             warn_if_failed(&dir, bin.throw(&dir));
         }
         self.outputs.over(app_id);
@@ -223,12 +211,6 @@ fn usable<T, E: std::fmt::Display>(
         Some(error) if ready.is_empty() => Err(error),
         _ => Ok(ready),
     }
-}
-
-/// Whether a name of an application may be that of a directory.
-pub(crate) fn is_plain(app_id: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    !app_id.is_empty() && app_id.len() <= 200 && !app_id.starts_with('.') && app_id.chars().all(plain)
 }
 
 /// An empty directory for this user alone. One of that name that is another user's is not touched: local directories

@@ -82,6 +82,7 @@ impl Cluster {
             next_executor_id: 0,
             executor_limit: None,
             incarnation: Vec::new(),
+            token: Vec::new(),
         }));
         let Some(From::RegisteredApplication(m)) = driver.hear().await else { panic!("not registered") };
         driver.app_id = m.app_id;

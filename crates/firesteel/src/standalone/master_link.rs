@@ -62,6 +62,8 @@ pub(super) struct MasterLink {
     /// By what masters know this driver when it comes back.
     incarnation: Vec<u8>,
     app_id: Option<String>,
+    /// What proves to a master that one gave the application its id.
+    token: Vec<u8>,
     next_executor_id: u32,
     executor_limit: Option<u32>,
     /// The limit that the last registration named.
@@ -95,6 +97,7 @@ impl MasterLink {
             application,
             incarnation: Vec::new(),
             app_id: None,
+            token: Vec::new(),
             next_executor_id: 0,
             executor_limit: None,
             registered_limit: None,
@@ -220,6 +223,7 @@ impl MasterLink {
                 }
                 tracing::info!(app_id = m.app_id, master = m.master_url, "application registered");
                 self.app_id = Some(m.app_id.clone());
+                self.token = m.token;
                 self.next_beat = Some(Instant::now() + self.beat);
                 self.news.push_back(News::Registered { app_id: m.app_id });
                 // It was asked for others while the registration was on its way.
@@ -309,6 +313,7 @@ impl MasterLink {
             next_executor_id: self.next_executor_id,
             executor_limit: self.executor_limit,
             incarnation: self.incarnation.clone(),
+            token: self.token.clone(),
         });
         self.registered_limit = self.executor_limit;
         self.send(message);

@@ -53,7 +53,8 @@ fn send(peer: &Peer, message: from_master::Message) {
 }
 
 fn accept(peer: &Peer) {
-    let registered = RegisteredApplication { app_id: "app-1".to_owned(), master_url: "spark://m".to_owned() };
+    let registered =
+        RegisteredApplication { app_id: "app-1".to_owned(), master_url: "spark://m".to_owned(), token: vec![7; 48] };
     send(peer, from_master::Message::RegisteredApplication(registered));
 }
 

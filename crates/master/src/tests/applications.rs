@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use firesteel_rpc::Secret;
 use firesteel_rpc::proto::deploy::{
     ApplicationHeartbeat, ExecutorState, RequestExecutors, UnregisterApplication, from_master::Message as To, to_master,
 };
@@ -60,7 +61,7 @@ fn an_application_gets_no_more_executors_than_it_asks_for() {
     };
     c.say(10, to_master::Message::RegisterApplication(RegisterApplication { executor_limit: Some(1), ..m }));
     assert_eq!(c.launches(), [(1, 0, 1)]);
-    let app_id = c.master.applications().keys().next().unwrap().clone();
+    let app_id = c.master.applications().keys().next().unwrap().to_string();
     let request = |total| to_master::Message::RequestExecutors(RequestExecutors { app_id: app_id.clone(), total });
     c.say(10, request(4));
     assert_eq!(c.launches(), [(2, 1, 1), (2, 2, 1), (1, 3, 1)]);
@@ -225,6 +226,69 @@ fn another_driver_may_not_take_an_application_over() {
     }
 }
 
+/// What a driver gets that comes with this id and token, to a master that knows nothing of it.
+fn comes_back_with(rules: MasterRules, secret: Option<&str>, app_id: &str, token: Vec<u8>) -> (Cluster, Vec<To>) {
+    let mut c = Cluster::new(rules);
+    c.master =
+        Master::new(c.master.rules.clone(), 1_795_267_353_000, Issuer::new(secret.map(Secret::from_bytes), [9; 32]));
+    c.worker(1, 4, 4096);
+    c.said.clear();
+    let to_master::Message::RegisterApplication(m) = register_application(application(None, 512, None), app_id) else {
+        panic!("another message")
+    };
+    c.say(10, to_master::Message::RegisterApplication(RegisterApplication { token, ..m }));
+    let heard = c.heard(10);
+    (c, heard)
+}
+
+#[test]
+fn an_id_that_leads_elsewhere_is_never_an_applications() {
+    for secret in [None, Some("s")] {
+        for id in ["..", "../../etc", "/etc", "a/b", "app-1\n2026 ERROR all is lost", "app\0", "-rf", "app-1"] {
+            let (c, heard) = comes_back_with(MasterRules::default(), secret, id, vec![0; 48]);
+            assert!(
+                matches!(&heard[..], [To::RegisterApplicationFailed(m)] if !m.reason.contains('\n')),
+                "{id}: {heard:?}"
+            );
+            assert!(c.master.applications().is_empty());
+        }
+    }
+}
+
+#[test]
+fn after_a_restart_an_id_counts_when_a_master_with_the_same_secret_gave_it() {
+    let id = AppId::issued(1_795_200_000, 3);
+    let given = |secret: Option<&str>| Issuer::new(secret.map(Secret::from_bytes), [1; 32]).token(&id);
+    let comes = |secret: Option<&str>, token| comes_back_with(MasterRules::default(), secret, &id, token).1;
+    assert!(matches!(&comes(Some("s"), given(Some("s")))[..], [To::RegisteredApplication(m), ..] if m.app_id == id));
+    for token in [given(Some("other")), given(None), Vec::new(), vec![0; 48]] {
+        assert!(matches!(&comes(Some("s"), token)[..], [To::RegisterApplicationFailed(_)]));
+    }
+    // Without a secret nobody can prove it: the form alone counts.
+    assert!(matches!(&comes(None, Vec::new())[..], [To::RegisteredApplication(_), ..]));
+}
+
+#[test]
+fn nobody_takes_over_an_application_with_its_id_and_address_alone() {
+    let mut c = Cluster::default();
+    let description = application(None, 512, None);
+    let app = c.application(10, description.clone());
+    let to_master::Message::RegisterApplication(m) = register_application(description.clone(), &app) else {
+        panic!("another message")
+    };
+    for token in [Vec::new(), vec![0; 48], Issuer::new(None, [1; 32]).token(&app)] {
+        c.say(11, to_master::Message::RegisterApplication(RegisterApplication { token, ..m.clone() }));
+        assert!(says!(c.heard(11), To::RegisterApplicationFailed(_)));
+        assert_eq!(c.master.applications()[&app].connection, Some(ConnectionId(10)));
+    }
+    // Nor one that is over.
+    c.say(10, unregister(&app));
+    c.say(11, to_master::Message::RegisterApplication(RegisterApplication { token: Vec::new(), ..m.clone() }));
+    assert!(says!(c.heard(11), To::RegisterApplicationFailed(_)));
+    c.say(11, to_master::Message::RegisterApplication(m));
+    assert!(says!(c.heard(11), To::RegisteredApplication(_)));
+}
+
 #[test]
 fn a_repeated_registration_makes_no_second_application() {
     let mut c = Cluster::default();
@@ -238,7 +302,7 @@ fn a_driver_that_beats_is_held_to_it_and_one_that_does_not_is_not() {
     let mut c = Cluster::default();
     let beats = c.application(10, application(None, 512, None));
     let silent = c.application(11, application(None, 512, None));
-    let beat = ApplicationHeartbeat { app_id: beats.clone() };
+    let beat = ApplicationHeartbeat { app_id: beats.to_string() };
     c.say(10, to_master::Message::ApplicationHeartbeat(beat.clone()));
     c.pass(Duration::from_secs(61));
     assert_eq!(c.master.applications().keys().collect::<Vec<_>>(), [&silent]);
@@ -251,11 +315,11 @@ fn a_driver_that_beats_is_held_to_it_and_one_that_does_not_is_not() {
 fn a_driver_that_outlived_its_master_keeps_its_name_and_no_executor_id_is_used_twice() {
     let mut c = Cluster::default();
     c.worker(1, 4, 4096);
-    let m = match register_application(application(None, 512, None), "app-old-0003") {
+    let m = match register_application(application(None, 512, None), "app-20201121132234-0003") {
         to_master::Message::RegisterApplication(m) => RegisterApplication { next_executor_id: 5, ..m },
         _ => unreachable!(),
     };
     c.say(10, to_master::Message::RegisterApplication(m));
     assert_eq!(c.launches(), [(1, 5, 4)]);
-    assert!(c.master.applications().contains_key("app-old-0003"));
+    assert!(c.master.applications().contains_key("app-20201121132234-0003"));
 }

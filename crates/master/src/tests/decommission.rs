@@ -81,7 +81,7 @@ fn executors_that_leave_do_not_count_towards_what_the_application_asked_for() {
     let mut c = Cluster::default();
     c.worker(1, 1, 1024);
     let app = c.application(10, application(None, 512, Some(1)));
-    c.say(10, to_master::Message::RequestExecutors(RequestExecutors { app_id: app, total: 1 }));
+    c.say(10, to_master::Message::RequestExecutors(RequestExecutors { app_id: app.into(), total: 1 }));
     c.say(1, leaves("w1"));
     c.said.clear();
     c.worker(2, 4, 4096);

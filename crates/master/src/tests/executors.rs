@@ -14,7 +14,7 @@ fn the_driver_hears_of_states_with_exit_code_and_stderr() {
     c.say(
         1,
         to_master::Message::ExecutorStateChanged(ExecutorStateChanged {
-            app_id: app,
+            app_id: app.into(),
             executor_id: 0,
             state: ExecutorState::Exited.into(),
             message: "exited".to_owned(),
@@ -93,7 +93,7 @@ fn kills_on_request_count_as_no_failure_and_another_executor_comes() {
     for executor in 0..5 {
         c.say(
             10,
-            to_master::Message::KillExecutors(KillExecutors { app_id: app.clone(), executor_ids: vec![executor] }),
+            to_master::Message::KillExecutors(KillExecutors { app_id: app.to_string(), executor_ids: vec![executor] }),
         );
         assert!(says!(c.heard(1), To::KillExecutor(_)));
         c.say(1, ended(&app, executor, ExecutorState::Killed, None, Some(9), false));
@@ -104,7 +104,7 @@ fn kills_on_request_count_as_no_failure_and_another_executor_comes() {
 #[test]
 fn only_its_own_driver_may_kill_an_executor() {
     let (mut c, app) = one_executor(MasterRules::default());
-    c.say(11, to_master::Message::KillExecutors(KillExecutors { app_id: app, executor_ids: vec![0] }));
+    c.say(11, to_master::Message::KillExecutors(KillExecutors { app_id: app.into(), executor_ids: vec![0] }));
     assert_eq!(c.said, []);
 }
 

@@ -9,12 +9,12 @@ mod workers;
 
 use std::time::Duration;
 
-use firesteel_common::Tick;
+use firesteel_common::{AppId, Tick};
 use firesteel_rpc::proto::deploy::{
     ApplicationDescription, ExecutorDescription, ExecutorState, ExecutorStateChanged, LaunchExecutor,
     RegisterApplication, RegisterWorker, WorkerDecommissioning, WorkerHeartbeat, from_master, to_master,
 };
-use firesteel_rpc::{PROTOCOL_VERSION, Role};
+use firesteel_rpc::{Issuer, PROTOCOL_VERSION, Role};
 
 use crate::roles::role_of;
 use crate::{ConnectionId, Master, MasterEffect, MasterEvent, MasterRules};
@@ -28,7 +28,7 @@ struct Cluster {
 
 impl Cluster {
     fn new(rules: MasterRules) -> Cluster {
-        Cluster { master: Master::new(rules, 1_795_267_353_000), now: Tick::ZERO, said: Vec::new() }
+        Cluster { master: Master::new(rules, 1_795_267_353_000, issuer()), now: Tick::ZERO, said: Vec::new() }
     }
 
     fn default() -> Cluster {
@@ -93,13 +93,13 @@ impl Cluster {
     }
 
     /// Registers an application on that connection; its id.
-    fn application(&mut self, connection: u64, description: ApplicationDescription) -> String {
+    fn application(&mut self, connection: u64, description: ApplicationDescription) -> AppId {
         self.say(connection, register_application(description, ""));
         let registered = self.said.iter().rev().find_map(|effect| match effect {
             MasterEffect::Send { message: from_master::Message::RegisteredApplication(m), .. } => Some(&m.app_id),
             _ => None,
         });
-        registered.unwrap().clone()
+        AppId::parse(registered.unwrap()).unwrap()
     }
 
     fn state(&mut self, from: u64, app_id: &str, executor_id: u32, state: ExecutorState) {
@@ -128,6 +128,11 @@ fn register_worker(
     })
 }
 
+fn issuer() -> Issuer {
+    Issuer::new(None, [7; 32])
+}
+
+/// With an id, that of a driver which comes back and shows its token.
 fn register_application(description: ApplicationDescription, app_id: &str) -> to_master::Message {
     to_master::Message::RegisterApplication(RegisterApplication {
         protocol_version: PROTOCOL_VERSION,
@@ -136,6 +141,7 @@ fn register_application(description: ApplicationDescription, app_id: &str) -> to
         next_executor_id: 0,
         executor_limit: None,
         incarnation: b"driver".to_vec(),
+        token: AppId::parse(app_id).map_or_else(|_| Vec::new(), |id| issuer().token(&id)),
     })
 }
 
@@ -181,7 +187,7 @@ fn described(app_id: &str, executor_id: u32, state: ExecutorState) -> ExecutorDe
 }
 
 /// One worker with room for one executor of one application, which is on connection 10. The worker is never too silent.
-fn one_executor(rules: MasterRules) -> (Cluster, String) {
+fn one_executor(rules: MasterRules) -> (Cluster, AppId) {
     let mut c = Cluster::new(MasterRules { worker_timeout: Duration::from_secs(1_000_000), ..rules });
     c.worker(1, 1, 1024);
     let app = c.application(10, application(None, 512, None));

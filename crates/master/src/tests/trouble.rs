@@ -60,7 +60,7 @@ fn an_application_that_waits_for_a_busy_worker_is_not_failed_by_a_sick_one() {
     c.say(
         10,
         to_master::Message::UnregisterApplication(firesteel_rpc::proto::deploy::UnregisterApplication {
-            app_id: first.clone(),
+            app_id: first.to_string(),
         }),
     );
     c.state(2, &first, 1, ExecutorState::Killed);
@@ -156,7 +156,9 @@ fn a_worker_that_registers_anew_is_tried_at_once() {
     assert_eq!(c.launches(), [(3, 3, 1)]);
     early(&mut c, 3, &app, 3);
     assert_eq!(c.launches(), []);
-    // Another process at the same place.
+    // Another process at the same place, when that one is gone.
+    c.close(3);
+    c.said.clear();
     c.say(4, register_worker("w1b", 1, 1, 1024, Vec::new()));
     assert_eq!(c.launches(), [(4, 4, 1)]);
 }
@@ -200,7 +202,7 @@ fn an_executor_that_ended_in_order_is_replaced_at_once() {
         c.say(
             1,
             to_master::Message::ExecutorStateChanged(ExecutorStateChanged {
-                app_id: app.clone(),
+                app_id: app.to_string(),
                 executor_id: executor,
                 state: ExecutorState::Exited.into(),
                 exit_code: Some(0),

@@ -302,3 +302,33 @@ fn a_lost_kill_is_said_again() {
     c.say(1, latest(vec![described(&app, 0, ExecutorState::Running)]));
     assert!(says!(c.heard(1), To::KillExecutor(_)));
 }
+
+#[test]
+fn a_worker_that_names_what_cannot_be_is_refused_or_loses_its_stream() {
+    for id in ["", "..", "a/b", "w\n1", "w\x1b[31m"] {
+        let mut c = Cluster::default();
+        c.say(1, register_worker(id, 1, 4, 1024, Vec::new()));
+        assert!(matches!(&c.heard(1)[..], [To::RegisterWorkerFailed(m)] if !m.reason.contains('\n')), "{id:?}");
+    }
+    let running = |app: &str| described(app, 0, ExecutorState::Running);
+    let mut c = Cluster::default();
+    c.say(1, register_worker("w1", 1, 4, 1024, vec![running("../x")]));
+    assert!(says!(c.heard(1), To::RegisterWorkerFailed(_)));
+    for (n, message) in [
+        (1, ended("../x", 0, ExecutorState::Exited, None, None, true)),
+        (
+            2,
+            to_master::Message::WorkerLatestState(WorkerLatestState {
+                worker_id: "w2".to_owned(),
+                executors: vec![running("/etc")],
+                ..WorkerLatestState::default()
+            }),
+        ),
+    ] {
+        c.worker(n, 4, 1024);
+        c.said.clear();
+        c.say(n.into(), message);
+        assert!(c.said.contains(&MasterEffect::Close { connection: ConnectionId(n.into()) }), "{:?}", c.said);
+        assert_eq!(c.master.workers()[&*format!("w{n}")].connection, None);
+    }
+}
