@@ -1,5 +1,6 @@
 //! What every other crate shares and nothing else: identifiers, the virtual clock's [`Tick`], the typed reasons for
-//! which tasks fail, the element trait [`Data`], the record codec, the fixed-seed hash, and the way to standard error.
+//! which tasks fail, the element trait [`Data`], the record codec, the fixed-seed hash, the hash of contents, and the way to
+//! standard error.
 //!
 //! This crate calls nobody; every crate of the workspace calls it.
 
@@ -7,7 +8,9 @@ mod bulk;
 pub mod codec;
 pub mod conf;
 pub mod console;
+pub mod content_hash;
 pub mod data;
+pub mod determinism;
 pub mod failure;
 pub mod hash;
 pub mod ids;
@@ -18,6 +21,7 @@ pub mod tick;
 /// A string of which up to 24 bytes lie in the value itself: short words cost no allocation.
 pub use compact_str::CompactString as Str;
 pub use data::{Data, Env, Key};
+pub use determinism::DeterministicLevel;
 pub use failure::TaskFailure;
 pub use ids::{BroadcastId, ExecutorId, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
 pub use names::{AppId, BadName, ExecutorKey, WorkerId};

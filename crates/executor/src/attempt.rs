@@ -137,6 +137,7 @@ impl Attempt {
                 executor_id: config.executor.0,
                 block_address: config.block_address.clone(),
                 sizes: map.sizes,
+                checksum: map.checksum,
             }),
         };
         State::Success(Success { output: Some(output) })

@@ -10,6 +10,7 @@
 //!   shuffle, `actions/` what starts jobs, [`sources`] where data comes from.
 //! * [`node`]: one step of a lineage; [`pipe`] and [`output`] are the two common kinds.
 //! * [`Lines`]: the lines of text files by reference.
+//! * [`determinism`]: which RDDs come out the same when they are computed again.
 //! * [`chunk`]: how elements flow. [`lineage`]: how a stage is encoded. [`task`]: what the executor sees.
 //! * [`Broadcast`]: a value that every executor gets once.
 //! * [`Lazy`]: an environment that each process makes for itself.
@@ -25,6 +26,7 @@ pub mod barrier;
 pub mod broadcast;
 pub mod cache;
 pub mod chunk;
+pub mod determinism;
 mod elements;
 pub mod error;
 mod flat_drop;

@@ -93,7 +93,7 @@ impl Meta {
         self.level.store(level.to_bits(), Ordering::Release);
     }
 
-    /// Whether computing a partition twice may give other records.
+    /// Whether the user has said that computing a partition twice may give other records.
     pub fn indeterminate(&self) -> bool {
         self.indeterminate.load(Ordering::Acquire)
     }
@@ -183,6 +183,8 @@ pub trait AnyShuffle: Send + Sync {
     fn parent(&self) -> Arc<dyn AnyRdd>;
     /// The map tasks' output operator, encoded.
     fn output(&self) -> Result<EncodedOp, CodecError>;
+    /// Whether the map tasks send an element somewhere for its position in its partition.
+    fn by_position(&self) -> bool;
 }
 
 /// An operator ready to travel: its code and its environment.
@@ -205,6 +207,8 @@ pub trait AnyRdd: Any + Send + Sync {
     fn input(&self, partition: u32) -> Result<Option<Bytes>, Error>;
     /// Hosts where a source's partitions are best computed, for each of them; empty when it does not matter.
     fn preferred_hosts(&self) -> Vec<Vec<String>>;
+    /// Whether the order of a partition's elements depends on how much memory there is.
+    fn order_varies(&self) -> bool;
 }
 
 /// How a kind of node computes and travels.
@@ -241,6 +245,11 @@ pub trait Body: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// See [`AnyRdd::order_varies`].
+    fn order_varies(&self) -> bool {
+        false
+    }
+
     /// What tells how many bytes an element owns on the heap; without it that is estimated.
     fn heap_of(&self) -> Option<fn(&Self::Item) -> u64> {
         None
@@ -256,6 +265,7 @@ trait DynBody<T>: Send + Sync {
     fn preferred_hosts(&self) -> Vec<Vec<String>>;
     fn desc(&self) -> &'static OpDesc;
     fn heap_of(&self) -> Option<fn(&T) -> u64>;
+    fn order_varies(&self) -> bool;
 }
 
 impl<B: Body> DynBody<B::Item> for B {
@@ -285,6 +295,10 @@ impl<B: Body> DynBody<B::Item> for B {
 
     fn heap_of(&self) -> Option<fn(&B::Item) -> u64> {
         Body::heap_of(self)
+    }
+
+    fn order_varies(&self) -> bool {
+        Body::order_varies(self)
     }
 }
 
@@ -332,6 +346,10 @@ impl<T: Data> AnyRdd for RddNode<T> {
 
     fn preferred_hosts(&self) -> Vec<Vec<String>> {
         self.body.preferred_hosts()
+    }
+
+    fn order_varies(&self) -> bool {
+        self.body.order_varies()
     }
 }
 

@@ -23,6 +23,12 @@ pub trait OutputOp: Copy + Send + Sync + 'static {
     /// What `.with` passed, or what the action needs.
     type Env: Env;
 
+    /// Where an element goes depends on its position in the partition.
+    const BY_POSITION: bool = false;
+
+    /// Tasks do something outside for which it matters that it is done with one edition of the elements.
+    const HAS_EFFECTS: bool = false;
+
     /// Runs the task over one partition.
     fn run(
         self,

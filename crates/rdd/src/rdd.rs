@@ -119,10 +119,11 @@ impl<T: Data> Rdd<T> {
     }
 
     /// Declares that computing a partition twice may give other records (a random choice, the time, an order that
-    /// changes). When such a partition is lost after some of it was read, stages that read it are computed again as a whole; a job that
-    /// has results of it already fails instead of mixing two versions.
+    /// changes). When such a partition is lost after some of it was read, stages that read it are computed again as a whole; so are the results
+    /// of an action that returns them together. An action with effects outside (`foreach`) of which partitions have run
+    /// already fails instead of mixing two versions.
     ///
-    /// Spark finds this out through `getOutputDeterministicLevel`.
+    /// Without the declaration a difference is found when a lost partition comes out with other records, which is later.
     pub fn indeterminate(&self) -> Self {
         self.node.meta().set_indeterminate();
         self.clone()
@@ -162,10 +163,12 @@ impl<T: Data> Rdd<T> {
         op: O,
     ) -> Result<JobHandle> {
         let root = (*self.node).clone() as Arc<dyn AnyRdd>;
-        self.scope.runner()?.submit(Job { root, output: encode_output(op, env)?, partitions, site })
+        let repeatable = !O::HAS_EFFECTS;
+        self.scope.runner()?.submit(Job { root, output: encode_output(op, env)?, partitions, site, repeatable })
     }
 
-    /// Runs a job over `partitions` and hands each decoded result to `each` as it comes.
+    /// Runs a job over `partitions` and hands each decoded result to `each` as it comes, which puts it in its place: it may
+    /// come once more, and then counts instead of the first.
     #[track_caller]
     pub(crate) fn run<O: OutputOp<In = T>, U: DeserializeOwned>(
         &self,
@@ -274,6 +277,8 @@ fn receive<U>(
     loop {
         match events.recv() {
             Ok(JobEvent::Result { index, bytes }) => each(index, decode(&bytes)?),
+            // Each comes again, and takes the place of the first.
+            Ok(JobEvent::Discarded) => {}
             Ok(JobEvent::Succeeded) => return Ok(()),
             Ok(JobEvent::Failed(reason)) => return Err(Error::Job { site, reason }),
             Err(_) => return Err(Error::Stopped),

@@ -25,17 +25,23 @@ pub struct Job {
     pub partitions: Vec<u32>,
     /// The action and where it was called, as `collect at src/main.rs:12`.
     pub site: String,
+    /// Nobody acts on a result before all are there, and one that comes again takes the place of the first: the results may
+    /// be taken back. False for tasks with effects outside.
+    pub repeatable: bool,
 }
 
 /// News of a running job.
 pub enum JobEvent {
-    /// The result of the `index`-th partition asked for; comes once each, in any order.
+    /// The result of the `index`-th partition asked for; comes once each, in any order, unless results are discarded.
     Result {
         /// Index into [`Job::partitions`].
         index: usize,
         /// The encoded result.
         bytes: Bytes,
     },
+    /// The results so far count no more, as what they were computed from has come out differently: all come again. Only
+    /// where [`Job::repeatable`] allows it.
+    Discarded,
     /// All results are there.
     Succeeded,
     /// There will be no more results.

@@ -34,6 +34,7 @@ fn main() {
         graph,
         partitions: (0..tasks).collect(),
         properties: Default::default(),
+        repeatable: true,
     };
     core.handle(Tick::ZERO, submit, &mut out);
     let (mut results, mut running): (u32, Vec<(ExecutorId, TaskId)>) = (0, Vec::new());

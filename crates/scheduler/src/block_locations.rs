@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use firesteel_common::{ExecutorId, RddId};
+use firesteel_common::{ExecutorId, RddId, ShuffleId};
 
 use crate::map_outputs::Generations;
 
@@ -14,6 +14,8 @@ struct RddBlocks {
     /// Holders of each partition that has one.
     holders: BTreeMap<u32, Vec<ExecutorId>>,
     computed_from: Generations,
+    /// The shuffles that the stages read which stored them.
+    read: BTreeSet<ShuffleId>,
 }
 
 /// Locations of all cached partitions of a Context.
@@ -24,8 +26,18 @@ pub(crate) struct BlockLocations {
 }
 
 impl BlockLocations {
-    pub(crate) fn stored(&mut self, executor: ExecutorId, rdd: RddId, partition: u32, from: &Generations) {
+    /// A partition was stored by a task of a stage that reads the shuffles `read`, of the generations `from` as far as these
+    /// count.
+    pub(crate) fn stored(
+        &mut self,
+        executor: ExecutorId,
+        rdd: RddId,
+        partition: u32,
+        from: &Generations,
+        read: impl IntoIterator<Item = ShuffleId>,
+    ) {
         let blocks = self.rdds.entry(rdd).or_default();
+        blocks.read.extend(read);
         blocks.computed_from.extend(from.iter().map(|(s, g)| (*s, *g)));
         let holders = blocks.holders.entry(partition).or_default();
         if !holders.contains(&executor) {
@@ -93,6 +105,15 @@ impl BlockLocations {
         self.rdds.get(&rdd).map(|b| &b.computed_from)
     }
 
+    /// Notes for each RDD that has partitions what `old` says of the shuffles that they were made from.
+    pub(crate) fn note_sources(&mut self, old: impl Fn(&BTreeSet<ShuffleId>) -> Generations) {
+        for blocks in self.rdds.values_mut() {
+            for (shuffle, generation) in old(&blocks.read) {
+                blocks.computed_from.entry(shuffle).or_insert(generation);
+            }
+        }
+    }
+
     /// Both directions agree, and every holder is one of `executors`.
     pub(crate) fn check(&self, executors: &BTreeSet<ExecutorId>) -> Result<(), String> {
         let mut count = 0;
@@ -122,9 +143,9 @@ mod tests {
     #[test]
     fn a_lost_executor_holds_nothing_and_others_keep_theirs() {
         let (mut b, rdd, none) = (BlockLocations::default(), RddId(3), Generations::new());
-        b.stored(ExecutorId(1), rdd, 0, &none);
-        b.stored(ExecutorId(2), rdd, 0, &none);
-        b.stored(ExecutorId(1), rdd, 1, &none);
+        b.stored(ExecutorId(1), rdd, 0, &none, []);
+        b.stored(ExecutorId(2), rdd, 0, &none, []);
+        b.stored(ExecutorId(1), rdd, 1, &none, []);
         assert!(b.is_complete(rdd, 2));
         b.remove_executor(ExecutorId(1));
         assert_eq!(b.holders(rdd, 0), [ExecutorId(2)]);

@@ -10,7 +10,7 @@ use crate::{
     barrier::Barriers,
     block_locations::BlockLocations,
     config::SchedulerConfig,
-    dag::DagScheduler,
+    dag::{DagScheduler, submission::WantedJob},
     effect::DriverEffect,
     error::JobError,
     event::DriverEvent,
@@ -108,8 +108,8 @@ impl DriverCore {
 
     fn take(&mut self, now: Tick, event: DriverEvent, out: &mut Vec<DriverEffect>) {
         match event {
-            DriverEvent::SubmitJob { job, graph, partitions, properties } => {
-                self.submit_job(now, job, graph, partitions, properties, out);
+            DriverEvent::SubmitJob { job, graph, partitions, properties, repeatable } => {
+                self.submit_job(now, job, WantedJob { graph, partitions, properties, repeatable }, out);
             }
             DriverEvent::CancelJob { job, reason } => self.cancel_job(job, reason, out),
             DriverEvent::CancelJobs { which, reason } => self.cancel_jobs(&which, &reason, out),

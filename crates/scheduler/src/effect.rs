@@ -100,7 +100,7 @@ pub enum DriverEffect {
         /// Why.
         failure: TaskFailure,
     },
-    /// One partition's result; exactly once each.
+    /// One partition's result; exactly once each, and once more for each time that the results were discarded.
     JobResult {
         /// Whose.
         job: JobId,
@@ -108,6 +108,27 @@ pub enum DriverEffect {
         index: u32,
         /// The encoded result.
         bytes: Bytes,
+    },
+    /// The results that were handed over count no more: they were made from output that has been replaced by other output.
+    /// All will come again. Only for a job that allows it.
+    ResultsDiscarded {
+        /// Whose.
+        job: JobId,
+    },
+    /// A task that was to make lost map output again made other rows; for the log. What was computed from the first
+    /// edition is computed again, or fails.
+    OutputDiffers {
+        /// Which shuffle it writes.
+        shuffle: ShuffleId,
+        /// Which partition of the RDD it computed.
+        map: u32,
+        /// The RDD.
+        rdd: RddId,
+        /// The operator that made it.
+        operator: &'static str,
+        /// Whether the rows were compared. Otherwise they could not be, as their number depends on the memory that a task had:
+        /// they are taken for the same.
+        compared: bool,
     },
     /// All results have been handed over.
     JobSucceeded {

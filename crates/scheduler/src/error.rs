@@ -1,6 +1,6 @@
 //! Why a job did not succeed, typed, with the words that the user reads.
 
-use firesteel_common::{ShuffleId, StageId, TaskFailure};
+use firesteel_common::{RddId, ShuffleId, StageId, TaskFailure};
 
 /// Why a job did not succeed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -29,14 +29,39 @@ pub enum JobError {
     },
     /// Lost output of an indeterminate stage would have to be computed again, but others have read it already.
     #[error(
-        "output of {shuffle} was lost after {stage} had read part of it, and computing it again may give other records; \
-         run the job again, or make the computation before the shuffle deterministic (a fixed seed, a sort) or cache it"
+        "output of {shuffle} was lost after {stage} had read part of it, and computing {rdd} ({operator}) again may give \
+         other records; run the job again, or make the computation before the shuffle deterministic (a fixed seed, a sort) \
+         or cache it"
     )]
     Indeterminate {
         /// The stage that had read it.
         stage: StageId,
         /// What was lost.
         shuffle: ShuffleId,
+        /// The RDD that is shuffled.
+        rdd: RddId,
+        /// The operator that made it.
+        operator: &'static str,
+    },
+    /// Lost output was computed again and came out with other rows, and what was made from the first ones cannot be taken
+    /// back.
+    #[error(
+        "partition {partition} of {rdd} ({operator}), which {shuffle} is made of, gave other records when it was computed \
+         again after a loss, and {stage} had used the first ones for what cannot be taken back; something before the \
+         shuffle is not deterministic (time, random numbers without a fixed seed, process ids, the order of a HashMap): \
+         make it so, or say so with indeterminate(), or keep the RDD with copies, and run the job again"
+    )]
+    OutputDiffers {
+        /// The stage that had read the first ones.
+        stage: StageId,
+        /// What was lost.
+        shuffle: ShuffleId,
+        /// Which partition.
+        partition: u32,
+        /// The RDD that is shuffled.
+        rdd: RddId,
+        /// The operator that made it.
+        operator: &'static str,
     },
     /// Executors on which tasks failed get no more of them, and no others are there.
     #[error(

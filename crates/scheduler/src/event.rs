@@ -21,6 +21,9 @@ pub enum DriverEvent {
         partitions: Vec<u32>,
         /// What the submitting thread said of it.
         properties: JobProperties,
+        /// Nobody acts on a result before the job has succeeded, so that they may be taken back: see
+        /// [`crate::DriverEffect::ResultsDiscarded`].
+        repeatable: bool,
     },
     /// The user no longer wants the job.
     CancelJob {
@@ -212,6 +215,9 @@ pub struct MapOutput {
     pub map_task: TaskId,
     /// Compressed size of each reducer's block, one byte each on a log scale; 0 is empty.
     pub sizes: Bytes,
+    /// Of all its rows and where they go, whatever their order: a task that computes the same gives the same one. None
+    /// where that cannot be said.
+    pub checksum: Option<u64>,
 }
 
 /// A cached partition came or went.

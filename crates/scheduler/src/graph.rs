@@ -1,7 +1,7 @@
 //! A job's lineage as the schedulers see it: pure data, without code. The driver library makes it from its RDDs;
 //! the DAGScheduler cuts it into stages at the shuffle dependencies.
 
-use firesteel_common::{RddId, ShuffleId};
+use firesteel_common::{DeterministicLevel, RddId, ShuffleId};
 
 /// The RDDs that a job's result is computed from.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -17,12 +17,14 @@ pub struct JobGraph {
 pub struct GraphNode {
     /// Which RDD.
     pub rdd: RddId,
+    /// The operator that made it, for errors.
+    pub operator: &'static str,
     /// How many partitions it has.
     pub partitions: u32,
     /// What it is computed from.
     pub deps: Vec<GraphDep>,
-    /// Computing a partition twice from the same input may give other records or another order of them.
-    pub indeterminate: bool,
+    /// What computing a partition twice gives, its parents' partitions, too.
+    pub level: DeterministicLevel,
     /// Its partitions are kept once computed, so executors that hold them are preferred.
     pub cached: bool,
     /// Its partitions are computed by tasks that wait for one another: all of its stage's tasks run at once.
@@ -93,6 +95,13 @@ impl NarrowMap {
                 lists.get(partition as usize).into_iter().flatten().for_each(|p| each(*p));
             }
         }
+    }
+}
+
+impl GraphNode {
+    /// Whether computing a partition twice may give other records.
+    pub fn is_indeterminate(&self) -> bool {
+        self.level == DeterministicLevel::Indeterminate
     }
 }
 

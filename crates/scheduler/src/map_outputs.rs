@@ -11,9 +11,9 @@ use std::{
     sync::Arc,
 };
 
-use firesteel_common::{ExecutorId, ShuffleId, TaskId};
+use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskId};
 
-use crate::effect::MapLocation;
+use crate::{effect::MapLocation, graph::GraphNode};
 
 /// Generations of the indeterminate shuffles that something was computed from.
 pub(crate) type Generations = BTreeMap<ShuffleId, u32>;
@@ -24,12 +24,33 @@ pub(crate) struct ShuffleOutputs {
     outputs: Vec<Option<MapLocation>>,
     /// Partitions that were there at some time.
     once: Vec<bool>,
+    /// The checksum of each partition that was there.
+    checksums: Vec<Option<u64>>,
+    /// The RDD that is shuffled, and the operator that made it.
+    made_of: (RddId, &'static str),
+    /// What its map tasks may read.
+    parents: Vec<ShuffleId>,
+    /// It was not known to be indeterminate until this partition came out differently.
+    found_at: Option<u32>,
     available: u32,
     indeterminate: bool,
     generation: u32,
     /// What the present outputs were computed from; empty when nothing is indeterminate.
     computed_from: Generations,
     snapshot: Option<Arc<Vec<MapLocation>>>,
+}
+
+/// What became of an output that was to be recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Registered {
+    /// Another one is there.
+    Refused,
+    /// It is recorded.
+    Fits,
+    /// It is recorded, and has other rows than the one which was lost, though it should have the same.
+    Differs,
+    /// It is recorded, and cannot be compared with the one which was lost.
+    Unclear,
 }
 
 /// All shuffles of a Context.
@@ -45,10 +66,21 @@ pub(crate) struct MapOutputTracker {
 
 impl MapOutputTracker {
     /// Makes room for a shuffle; one that is known keeps its outputs.
-    pub(crate) fn ensure(&mut self, shuffle: ShuffleId, maps: u32, indeterminate: bool) {
+    pub(crate) fn ensure(
+        &mut self,
+        shuffle: ShuffleId,
+        mapped: &GraphNode,
+        indeterminate: bool,
+        parents: Vec<ShuffleId>,
+    ) {
+        let maps = mapped.partitions as usize;
         self.shuffles.entry(shuffle).or_insert_with(|| ShuffleOutputs {
-            outputs: vec![None; maps as usize],
-            once: vec![false; maps as usize],
+            outputs: vec![None; maps],
+            once: vec![false; maps],
+            checksums: vec![None; maps],
+            made_of: (mapped.rdd, mapped.operator),
+            parents,
+            found_at: None,
             available: 0,
             indeterminate,
             generation: 0,
@@ -83,31 +115,96 @@ impl MapOutputTracker {
         })
     }
 
-    /// Records an output unless there is one; says whether it was recorded.
+    /// Records an output unless there is one.
     pub(crate) fn register(
         &mut self,
         shuffle: ShuffleId,
         map: u32,
         location: MapLocation,
+        checksum: Option<u64>,
         computed_from: &Generations,
-    ) -> bool {
-        let Some(s) = self.shuffles.get_mut(&shuffle) else { return false };
-        let Some(slot) = s.outputs.get_mut(map as usize) else { return false };
-        if slot.is_some() {
-            return false;
-        }
+    ) -> Registered {
+        let Some(s) = self.shuffles.get_mut(&shuffle) else { return Registered::Refused };
+        let Some(slot) = s.outputs.get_mut(map as usize).filter(|slot| slot.is_none()) else {
+            return Registered::Refused;
+        };
         *slot = Some(location);
         s.available += 1;
         s.snapshot = None;
         let was_there = std::mem::replace(&mut s.once[map as usize], true);
         let other_input = conflict(&s.computed_from, computed_from).is_some();
+        let before = std::mem::replace(&mut s.checksums[map as usize], checksum);
         if (was_there && s.indeterminate) || other_input {
             s.generation += 1;
         }
         if s.computed_from != *computed_from {
             s.computed_from.clone_from(computed_from);
         }
-        true
+        match (before, checksum) {
+            _ if !was_there || s.indeterminate || other_input => Registered::Fits,
+            (Some(before), Some(now)) if before == now => Registered::Fits,
+            (Some(_), Some(_)) => Registered::Differs,
+            _ => Registered::Unclear,
+        }
+    }
+
+    /// The RDD that is shuffled, and the operator that made it.
+    pub(crate) fn made_of(&self, shuffle: ShuffleId) -> Option<(RddId, &'static str)> {
+        Some(self.shuffles.get(&shuffle)?.made_of)
+    }
+
+    /// The partition which showed that the shuffle is indeterminate, where nothing else had said so.
+    pub(crate) fn found_at(&self, shuffle: ShuffleId) -> Option<u32> {
+        self.shuffles.get(&shuffle)?.found_at
+    }
+
+    /// The shuffle and all that may have been computed from it, whatever lies between, with their present generations.
+    pub(crate) fn behind(&self, shuffle: ShuffleId) -> Generations {
+        let mut behind: Generations = self.shuffles.get(&shuffle).map(|s| (shuffle, s.generation)).into_iter().collect();
+        loop {
+            let reads = |s: &ShuffleOutputs| s.parents.iter().any(|parent| behind.contains_key(parent));
+            let more = self.shuffles.iter().filter(|(id, s)| !behind.contains_key(id) && reads(s));
+            let more: Vec<(ShuffleId, u32)> = more.map(|(id, s)| (*id, s.generation)).collect();
+            if more.is_empty() {
+                return behind;
+            }
+            behind.extend(more);
+        }
+    }
+
+    /// Those of `behind` that are among `shuffles` or that these may have been computed from.
+    pub(crate) fn among(&self, behind: &Generations, shuffles: impl IntoIterator<Item = ShuffleId>) -> Generations {
+        let mut found = Generations::new();
+        let mut todo: Vec<ShuffleId> = shuffles.into_iter().collect();
+        while let Some(id) = todo.pop() {
+            if let Some(generation) = behind.get(&id)
+                && found.insert(id, *generation).is_none()
+                && let Some(s) = self.shuffles.get(&id)
+            {
+                todo.extend(&s.parents);
+            }
+        }
+        found
+    }
+
+    /// A partition of the shuffle came out differently: it is indeterminate, and what `behind` has of outputs was computed
+    /// from its old generation.
+    pub(crate) fn found_indeterminate(&mut self, shuffle: ShuffleId, map: u32, behind: &Generations) {
+        let old: Vec<(ShuffleId, Generations)> = behind
+            .keys()
+            .filter(|id| **id != shuffle)
+            .filter_map(|id| Some((*id, self.among(behind, self.shuffles.get(id)?.parents.iter().copied()))))
+            .collect();
+        for (id, old) in old {
+            if let Some(s) = self.shuffles.get_mut(&id).filter(|s| s.available > 0) {
+                old.into_iter().for_each(|(from, generation)| _ = s.computed_from.entry(from).or_insert(generation));
+            }
+        }
+        if let Some(s) = self.shuffles.get_mut(&shuffle) {
+            s.indeterminate = true;
+            s.found_at = Some(map);
+            s.generation += 1;
+        }
     }
 
     /// Drops one output if it is still the one that `map_task` wrote, and still where `executor` is: one that was moved is
@@ -154,6 +251,7 @@ impl MapOutputTracker {
         if let Some(s) = self.shuffles.get_mut(&shuffle) {
             s.outputs.fill(None);
             s.once.fill(false);
+            s.checksums.fill(None);
             s.available = 0;
             s.snapshot = None;
             s.generation += 1;
@@ -317,123 +415,5 @@ pub(crate) fn conflict(a: &Generations, b: &Generations) -> Option<ShuffleId> {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    const S: ShuffleId = ShuffleId(1);
-
-    fn at(executor: u32, task: u64) -> MapLocation {
-        MapLocation {
-            map_task: TaskId(task),
-            executor: ExecutorId(executor),
-            block_address: "h:1".into(),
-            sizes: Bytes::new(),
-        }
-    }
-
-    fn tracker(indeterminate: bool) -> MapOutputTracker {
-        let mut t = MapOutputTracker::default();
-        t.ensure(S, 2, indeterminate);
-        assert!(t.register(S, 0, at(1, 10), &Generations::new()));
-        assert!(t.register(S, 1, at(2, 11), &Generations::new()));
-        t
-    }
-
-    #[test]
-    fn locations_come_in_map_order_and_only_when_complete() {
-        let mut t = tracker(false);
-        let maps: Vec<u64> = t.locations(S).unwrap().iter().map(|l| l.map_task.0).collect();
-        assert_eq!(maps, [10, 11]);
-        t.unregister_executor(ExecutorId(2), 0);
-        assert!(t.locations(S).is_none());
-        assert_eq!(t.missing(S), [1]);
-    }
-
-    #[test]
-    fn a_second_output_of_a_partition_is_not_recorded() {
-        let mut t = tracker(false);
-        assert!(!t.register(S, 0, at(2, 12), &Generations::new()));
-        assert_eq!(t.locations(S).unwrap()[0].map_task, TaskId(10));
-    }
-
-    #[test]
-    fn a_late_failure_does_not_drop_a_newer_output() {
-        let mut t = tracker(false);
-        assert!(t.unregister(S, 0, TaskId(10), ExecutorId(1)));
-        assert!(t.register(S, 0, at(1, 20), &Generations::new()));
-        assert!(!t.unregister(S, 0, TaskId(10), ExecutorId(1)));
-        assert!(t.is_available(S));
-    }
-
-    #[test]
-    fn an_executor_is_not_dropped_again_on_news_from_before_the_first_drop() {
-        let mut t = tracker(false);
-        let before = t.epoch();
-        assert_eq!(t.unregister_executor(ExecutorId(1), before), [(S, 0)]);
-        assert!(t.register(S, 0, at(1, 20), &Generations::new()));
-        assert!(t.unregister_executor(ExecutorId(1), before).is_empty());
-        assert!(t.is_available(S));
-        assert_eq!(t.unregister_executor(ExecutorId(1), t.epoch()), [(S, 0)]);
-    }
-
-    #[test]
-    fn outputs_outlive_their_executor_with_a_service_and_go_with_the_worker() {
-        let mut t = tracker(false);
-        t.add_service(ExecutorId(1), "h:7337");
-        t.add_service(ExecutorId(3), "h:7337");
-        assert!(t.remove_executor(ExecutorId(1), false).is_empty());
-        assert!(t.is_available(S));
-        assert_eq!(t.check(&BTreeSet::from([ExecutorId(2), ExecutorId(3)])), Ok(()));
-        assert_eq!(t.remove_executor(ExecutorId(2), false), [(S, 1)], "no service has these");
-        assert_eq!(t.remove_executor(ExecutorId(3), true), [(S, 0)]);
-        assert!(t.service_of(ExecutorId(1)).is_none() && t.service_of(ExecutorId(3)).is_none());
-    }
-
-    #[test]
-    fn a_moved_output_is_read_at_its_new_place_and_not_lost_with_the_old_one() {
-        let mut t = tracker(false);
-        let before = t.locations(S).unwrap();
-        let (from, to, there) = (ExecutorId(1), ExecutorId(2), Arc::<str>::from("h:2"));
-        assert!(!t.moved(S, TaskId(9), from, to, there.clone()), "another attempt's");
-        assert!(t.moved(S, TaskId(10), from, to, there.clone()));
-        assert!(!t.moved(S, TaskId(10), from, ExecutorId(3), there), "it is not there any more");
-        assert_eq!(before[0].executor, from, "who has the old locations keeps them");
-        let after = t.locations(S).unwrap();
-        assert_eq!((after[0].executor, &*after[0].block_address), (to, "h:2"));
-        assert!(!t.unregister(S, 0, TaskId(10), from));
-        assert!(t.remove_executor(from, false).is_empty());
-        assert!(t.is_available(S));
-        assert_eq!(t.generations([S]), Generations::new(), "it is the same output");
-        assert_eq!(t.remove_executor(to, false), [(S, 0), (S, 1)]);
-    }
-
-    #[test]
-    fn replacing_indeterminate_output_makes_a_new_generation_and_first_output_does_not() {
-        let mut t = tracker(true);
-        assert_eq!(t.generations([S]), Generations::from([(S, 0)]));
-        assert!(!t.would_replace(S));
-        t.unregister_executor(ExecutorId(1), 0);
-        assert!(t.would_replace(S));
-        t.register(S, 0, at(2, 20), &Generations::new());
-        let now = t.generations([S]);
-        assert_eq!(conflict(&Generations::from([(S, 0)]), &now), Some(S));
-        assert_eq!(conflict(&now, &now), None);
-    }
-
-    #[test]
-    fn output_computed_from_another_generation_is_a_new_generation_too() {
-        let mut t = MapOutputTracker::default();
-        t.ensure(S, 1, false);
-        let (old, new) = (Generations::from([(ShuffleId(0), 0)]), Generations::from([(ShuffleId(0), 1)]));
-        t.register(S, 0, at(1, 10), &old);
-        assert_eq!(t.generations([S]), Generations::from([(S, 0)]));
-        t.unregister(S, 0, TaskId(10), ExecutorId(1));
-        t.register(S, 0, at(1, 11), &old);
-        assert_eq!(t.generations([S]), Generations::from([(S, 0)]));
-        t.unregister(S, 0, TaskId(11), ExecutorId(1));
-        t.register(S, 0, at(1, 12), &new);
-        assert_eq!(t.generations([S]), Generations::from([(S, 1)]));
-    }
-}
+#[path = "map_outputs_tests.rs"]
+mod tests;

@@ -11,6 +11,9 @@ pub struct MapOutput {
     pub map_task: TaskId,
     /// For each reducer the size of its block, as [`size_to_code`] gives it.
     pub sizes: Vec<u8>,
+    /// Of all rows and where they go, whatever their order: another run of the task that computes the same has the same one.
+    /// None where that cannot be said. Spark: `MapStatus.checksumVal`.
+    pub checksum: Option<u64>,
 }
 
 /// Where the output of one map task lies.

@@ -24,6 +24,7 @@ use crate::{
     files::{self, TempFile},
     frame::{FRAME_BYTES, FrameEncoder},
     map_output::size_to_code,
+    row_sum::RowSum,
 };
 
 /// No buffer is sealed below this, however many reducers there are.
@@ -150,6 +151,9 @@ pub struct MapWriter {
     frames: Vec<LoggedFrame>,
     /// What was spilled, usually one file; another where the disk was full. Each with where it begins in the log.
     spills: Vec<(u64, TempFile)>,
+    sum: RowSum,
+    /// Whether another run of the task writes the same rows if it computes the same.
+    comparable: bool,
 }
 
 impl MapWriter {
@@ -177,6 +181,8 @@ impl MapWriter {
             log_limit: limit.saturating_sub(frame_bytes * buffers).max(FRAME_BYTES),
             frames: Vec::new(),
             spills: Vec::new(),
+            sum: RowSum::default(),
+            comparable: true,
         }
     }
 
@@ -188,11 +194,18 @@ impl MapWriter {
         self
     }
 
+    /// Says that how the rows were cut depends on how much memory there was, so that another run may well write others which
+    /// come to the same: the output gets no checksum.
+    pub fn not_comparable(&mut self) {
+        self.comparable = false;
+    }
+
     /// Appends a record for a reducer.
     #[inline]
     pub fn write<T: Serialize + ?Sized>(&mut self, reduce: u32, record: &T) -> Result<(), ShuffleError> {
         let Some(buffer) = self.buffers.get_mut(reduce as usize) else { return self.write_unsorted(reduce, record) };
         codec::encode_into(record, &mut buffer.bytes)?;
+        self.sum.add(reduce, record);
         buffer.records += 1;
         // The count fills a frame of records that take no bytes.
         if buffer.bytes.len() >= self.frame_bytes || buffer.records == u32::MAX { self.seal(reduce) } else { Ok(()) }
@@ -203,6 +216,7 @@ impl MapWriter {
             return Err(self.no_such_reducer(reduce));
         }
         codec::encode_into(record, &mut self.unsorted.bytes)?;
+        self.sum.add(reduce, record);
         self.unsorted.ends.push((reduce, self.unsorted.bytes.len() as u64));
         let held = self.unsorted.held();
         let refused = self.unsorted.ends.len().is_multiple_of(1024) && !self.may_hold(held / 2);
@@ -331,7 +345,8 @@ impl MapWriter {
         let (shuffle, map_task) = (self.shuffle, self.map_task);
         let blocks = self.manager.write_output(shuffle, map_task, |data, index| self.write_files(data, index))?;
         let sizes = blocks.iter().map(|(len, _)| size_to_code(*len)).collect();
-        Ok(MapOutput { map_task, sizes })
+        let checksum = self.comparable.then(|| self.sum.value());
+        Ok(MapOutput { map_task, sizes, checksum })
     }
 
     /// Both files are there, or none.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use firesteel_common::{ExecutorId, RddId, ShuffleId, StageAttempt, TaskFailure, TaskId};
 use firesteel_scheduler::{BarrierPlace, ExclusionConfig, StageKind, TaskOutcome, TaskSpec, TaskUpdate};
 
-use crate::task_run::StageInfo;
+use crate::{editions::Editions, task_run::StageInfo};
 
 /// A task that was launched and of whose end the driver has not heard.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,8 @@ type Failures = BTreeMap<ExecutorId, BTreeMap<u32, u32>>;
 pub(crate) struct Books {
     /// Computing something twice gives the same, and no stage is made anew as a whole.
     pub(crate) steady: bool,
+    /// What each output was made from.
+    pub(crate) editions: Editions,
     /// Outputs that were counted: who has them, and which task wrote them.
     pub(crate) outputs: BTreeMap<(ShuffleId, u32), (ExecutorId, TaskId)>,
     pub(crate) tasks: BTreeMap<TaskId, Launched>,
@@ -147,6 +149,9 @@ impl Books {
         }
         let Some(task) = self.tasks.get(&update.task).copied().filter(|t| t.executor == executor) else { return };
         self.tasks.remove(&update.task);
+        if let TaskOutcome::MapOutput(output) = &update.outcome {
+            self.editions.made(output.map_task, task.spec.stage, output.checksum.unwrap_or_default());
+        }
         if self.unwanted.remove(&update.task) {
             return;
         }

@@ -8,6 +8,7 @@ use firesteel_scheduler::JobError;
 use crate::{
     cluster::{Cluster, WORKERS},
     driver_node::{DriverNode, Submitted},
+    editions::decode_result,
     model::{self, Record},
     network::{Node, Process},
     worker_node::{WORKER_CORES, WORKER_MEMORY_MB},
@@ -166,7 +167,7 @@ impl Cluster {
                     Some(Ok(())) => {
                         let decode = |i: u32| {
                             let bytes = driver.results.get(&(*id, i)).ok_or(format!("{id} lacks result {i}"))?;
-                            firesteel_common::codec::decode(bytes).map_err(|e| e.to_string())
+                            Ok(decode_result(bytes)?.1)
                         };
                         let results: Vec<Vec<Record>> =
                             (0..job.partitions.len() as u32).map(decode).collect::<Result<_, String>>()?;
@@ -196,7 +197,8 @@ impl Cluster {
         let gone = gone.iter().any(Option::is_some) || f.lose_message > 0;
         match error {
             JobError::Cancelled { .. } => job.cancelled,
-            JobError::Indeterminate { .. } => job.graph.nodes.iter().any(|n| n.indeterminate),
+            JobError::Indeterminate { .. } => job.graph.nodes.iter().any(model::salts),
+            JobError::OutputDiffers { .. } => job.graph.nodes.iter().any(|n| n.operator == model::UNSTABLE),
             // One sick worker is no excuse, unless the other leaves.
             JobError::NoExecutors { .. } => {
                 let alone = f.sick_worker > 0 && f.decommission.is_some();

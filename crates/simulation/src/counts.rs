@@ -84,4 +84,8 @@ counts! {
     told_again: usize,
     /// Executors that took too long to leave.
     overdue: usize,
+    /// Lost map outputs that came out differently.
+    differing: usize,
+    /// Times that a job's results were taken back.
+    discarded: usize,
 }

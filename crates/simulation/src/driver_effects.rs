@@ -13,6 +13,7 @@ use crate::{
     barrier::is_barrier,
     cluster::{Action, Cluster},
     driver_node::{Connected, Submitted},
+    editions::decode_result,
     model,
     network::{Message, Node, Side, ToExecutor},
     task_run::StageInfo,
@@ -31,11 +32,13 @@ impl Cluster {
         let at = self.now;
         let group = self.rng.chance(30).then(|| "group".to_owned());
         let pool = self.rng.chance(50).then(|| ["a", "b"][self.rng.below(2) as usize].to_owned());
+        let repeatable = self.rng.chance(50);
         let driver = &mut self.drivers[d];
         let submitted = Submitted {
             graph: Arc::new(graph.clone()),
             partitions: partitions.clone(),
             cancelled: false,
+            repeatable,
             group: group.clone(),
             at,
         };
@@ -46,7 +49,7 @@ impl Cluster {
             partitions.len()
         ));
         let properties = JobProperties { pool, group, ..JobProperties::default() };
-        self.driver_handle(d, DriverEvent::SubmitJob { job, graph, partitions, properties });
+        self.driver_handle(d, DriverEvent::SubmitJob { job, graph, partitions, properties, repeatable });
     }
 
     pub(crate) fn driver_handle(&mut self, d: usize, event: DriverEvent) {
@@ -92,6 +95,7 @@ impl Cluster {
                 let barrier = is_barrier(&graph, node);
                 let info = StageInfo { kind, graph, node, shuffles: shuffles.into_iter().collect(), barrier };
                 self.drivers[d].latest.insert(attempt.stage, attempt.attempt);
+                self.drivers[d].books.editions.started(attempt, &info);
                 self.drivers[d].stages.insert(attempt, Arc::new(info));
             }
             DriverEffect::StageEnded { attempt } => {
@@ -124,6 +128,22 @@ impl Cluster {
                     || self.drivers[d].results.insert((job, index), bytes).is_some()
                 {
                     self.violated(format!("result {index} of {job} came twice or too late"));
+                }
+            }
+            DriverEffect::ResultsDiscarded { job } => {
+                self.note(format_args!("the results of {job} count no more"));
+                self.counts.discarded += 1;
+                let driver = &mut self.drivers[d];
+                driver.results.retain(|(of, _), _| *of != job);
+                if driver.over.contains_key(&job) || !driver.jobs.get(&job).is_some_and(|j| j.repeatable) {
+                    self.violated(format!("the results of {job} are taken back"));
+                }
+            }
+            DriverEffect::OutputDiffers { shuffle, map, operator, .. } => {
+                self.note(format_args!("output {map} of {shuffle} came out differently"));
+                self.counts.differing += 1;
+                if !self.drivers[d].program.iter().any(|n| n.operator == model::UNSTABLE) {
+                    self.violated(format!("output {map} of {shuffle} ({operator}) cannot differ"));
                 }
             }
             DriverEffect::JobSucceeded { job } => self.job_over(d, job, Ok(())),
@@ -233,11 +253,24 @@ impl Cluster {
 
     fn job_over(&mut self, d: usize, job: JobId, end: Result<(), JobError>) {
         match &end {
-            Ok(()) => self.note(format_args!("{job} SUCCEEDED")),
+            Ok(()) => {
+                self.note(format_args!("{job} SUCCEEDED"));
+                self.check_editions(d, job);
+            }
             Err(error) => self.note(format_args!("{job} FAILED: {error}")),
         }
         if self.drivers[d].over.insert(job, end).is_some() {
             self.violated(format!("{job} ended twice"));
+        }
+    }
+
+    /// A job that succeeded used one edition of everything.
+    fn check_editions(&mut self, d: usize, job: JobId) {
+        let driver = &self.drivers[d];
+        let results = driver.results.range((job, 0)..=(job, u32::MAX)).map(|(_, bytes)| decode_result(bytes));
+        let made_in: Result<Vec<StageAttempt>, String> = results.map(|r| Ok(r?.0)).collect();
+        if let Err(e) = made_in.and_then(|attempts| driver.books.editions.check(attempts)) {
+            self.violated(format!("{job} succeeded from a mix: {e}"));
         }
     }
 

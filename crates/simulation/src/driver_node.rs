@@ -37,6 +37,8 @@ pub(crate) struct Submitted {
     pub(crate) graph: Arc<JobGraph>,
     pub(crate) partitions: Vec<u32>,
     pub(crate) cancelled: bool,
+    /// Its results may be taken back.
+    pub(crate) repeatable: bool,
     pub(crate) group: Option<String>,
     pub(crate) at: Tick,
 }
@@ -114,10 +116,11 @@ impl Cluster {
         let d = self.drivers.len();
         let nodes = 2 + self.rng.below(6) as u32;
         let indeterminate = if self.rng.chance(30) { 20 } else { 0 };
+        let unstable = if self.rng.chance(30) { 25 } else { 0 };
         let executor_cores = if self.rng.chance(80) { Some(1 + self.rng.below(4) as u32) } else { None };
         let features = self.draw_features(executor_cores);
-        let program = model::program(&mut self.rng, nodes, indeterminate, features.barrier_percent);
-        let books = Books::new(program.iter().all(|n| !n.indeterminate && !n.barrier));
+        let program = model::program(&mut self.rng, nodes, indeterminate, unstable, features.barrier_percent);
+        let books = Books::new(program.iter().all(|n| !model::salts(n) && !n.barrier));
         let cores_max = if self.rng.chance(30) { Some(4 + self.rng.below(4) as u32) } else { None };
         let client = MasterClient::new(&self.url, MasterClientConfig::default(), self.rng.draw());
         let jobs_to_come = 1 + self.rng.below(5) as u32;

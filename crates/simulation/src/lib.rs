@@ -9,6 +9,7 @@
 //!             ▼              │                                  faults:    what goes wrong and how often
 //!         executor_node (ExecutorCore) ── task_run              checks:    what must hold after each step
 //!                                                               books:     what a driver was told, against what it does
+//!                                                               editions:  what each output was made from
 //!   shuffle_service, allocation, barrier, leaving: what         features:  which of these an application makes use of
 //!   applications use beyond plain tasks                         counts:    how often each thing occurred
 //! ```
@@ -25,6 +26,7 @@ mod counts;
 mod driver_effects;
 mod driver_executors;
 mod driver_node;
+mod editions;
 mod executor_node;
 mod faults;
 mod features;

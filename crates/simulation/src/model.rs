@@ -3,16 +3,30 @@
 //! Used by the virtual cluster and, by path, by the scheduler's own random test. Knows the schedulers' graph types only.
 //!
 //! A record is an identity and a salt. A source partition has three records; a shuffle sends a record to the reducer
-//! that identity and salt name; an RDD marked as indeterminate salts its records anew each time it is computed. So
-//! output that is mixed from two editions loses or doubles records.
+//! that identity and salt name; an RDD marked as indeterminate salts its records anew each time it is computed, and so does
+//! one that is unstable, of which nobody tells the schedulers. So output that is mixed from two editions loses or doubles
+//! records.
 
 use std::collections::BTreeMap;
 
-use firesteel_common::{RddId, ShuffleId, TaskFailure};
+use firesteel_common::{DeterministicLevel, RddId, ShuffleId, TaskFailure};
 use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, NarrowMap};
 
 /// Identity and salt.
 pub type Record = (u32, u32);
+
+/// The operator of RDDs that give other records each time, unknown to the schedulers: user code that reads the clock.
+pub const UNSTABLE: &str = "unstable";
+
+/// Whether computing a partition twice gives other records.
+pub fn salts(node: &GraphNode) -> bool {
+    node.is_indeterminate() || node.operator == UNSTABLE
+}
+
+/// Of rows and where they go, whatever their order.
+pub fn checksum(rows: impl Iterator<Item = (u32, Record)>) -> u64 {
+    rows.map(|row| firesteel_common::hash::fixed_hash(&row)).fold(0, u64::wrapping_add)
+}
 
 /// A small generator of numbers that follow from a seed (splitmix64).
 #[derive(Clone, Debug)]
@@ -90,7 +104,7 @@ pub fn compute(
             }
         }
     }
-    if n.indeterminate {
+    if salts(n) {
         let salt = world.salt();
         records.iter_mut().for_each(|r| r.1 = r.1.wrapping_add(salt).wrapping_add(r.0));
     }
@@ -156,7 +170,7 @@ pub fn multiset<'a>(records: impl IntoIterator<Item = &'a Record>) -> BTreeMap<u
 /// Compares a finished job's results, in the order of `partitions`, with the ideal ones.
 pub fn check(graph: &JobGraph, partitions: &[u32], results: &[Vec<Record>]) -> Result<(), String> {
     let ideal: Vec<Vec<Record>> = partitions.iter().map(|p| expected(graph, *p)).collect();
-    if graph.nodes.iter().any(|n| n.indeterminate) {
+    if graph.nodes.iter().any(salts) {
         let all = partitions.len() == graph.nodes[graph.root].partitions as usize;
         let (is, should) = (multiset(results.iter().flatten()), multiset(ideal.iter().flatten()));
         if all && is != should {
@@ -170,7 +184,13 @@ pub fn check(graph: &JobGraph, partitions: &[u32], results: &[Vec<Record>]) -> R
 
 /// A program: an RDD graph from which jobs take prefixes, so that they share shuffles and cached RDDs.
 /// Of those with few partitions some begin a barrier stage.
-pub fn program(rng: &mut Rng, nodes: u32, indeterminate_percent: u64, barrier_percent: u64) -> Vec<GraphNode> {
+pub fn program(
+    rng: &mut Rng,
+    nodes: u32,
+    indeterminate_percent: u64,
+    unstable_percent: u64,
+    barrier_percent: u64,
+) -> Vec<GraphNode> {
     let mut program: Vec<GraphNode> = Vec::new();
     let mut shuffles = 0;
     for i in 0..nodes {
@@ -181,7 +201,12 @@ pub fn program(rng: &mut Rng, nodes: u32, indeterminate_percent: u64, barrier_pe
             derive(rng, &program, &mut node, &mut shuffles);
         }
         node.cached = rng.chance(25);
-        node.indeterminate = rng.chance(indeterminate_percent);
+        if rng.chance(indeterminate_percent) {
+            node.level = DeterministicLevel::Indeterminate;
+        }
+        if unstable_percent > 0 && rng.chance(unstable_percent) {
+            node.operator = UNSTABLE;
+        }
         node.barrier = barrier_percent > 0 && node.partitions <= 5 && rng.chance(barrier_percent);
         program.push(node);
     }

@@ -11,6 +11,7 @@ use firesteel_scheduler::{BlockUpdate, JobGraph, MapLocation, MapOutput, StageKi
 
 use crate::{
     cluster::Cluster,
+    editions::{checksum, encode_result},
     model::{self, Record, World},
     network::Process,
 };
@@ -111,13 +112,14 @@ impl Cluster {
                     let mut blocks = vec![Vec::new(); reducers as usize];
                     records.iter().for_each(|r| blocks[model::reducer(*r, reducers) as usize].push(*r));
                     let sizes: Vec<u8> = blocks.iter().map(|b| b.len().min(255) as u8).collect();
+                    let checksum = Some(checksum(&blocks));
                     if !executor.store.dropped.contains(&shuffle) {
                         self.keep_output(here, shuffle, task.task, blocks);
                     }
-                    TaskOutcome::MapOutput(MapOutput { map_task: task.task, sizes: sizes.into() })
+                    TaskOutcome::MapOutput(MapOutput { map_task: task.task, sizes: sizes.into(), checksum })
                 }
                 StageKind::Result { .. } => {
-                    let bytes: Bytes = firesteel_common::codec::encode(&records).unwrap_or_default().into();
+                    let bytes: Bytes = encode_result(task.stage, &records).into();
                     if large {
                         let size = bytes.len() as u64;
                         executor.store.results.insert(task.task, bytes);

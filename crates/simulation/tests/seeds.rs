@@ -43,6 +43,8 @@ fn every_job_ends_rightly_whatever_fails() {
         ("outputs and partitions that were moved", counts.moved),
         ("newer orders for executors that leave", counts.told_again),
         ("executors that took too long to leave", counts.overdue),
+        ("lost outputs that came out differently", counts.differing),
+        ("results that were taken back", counts.discarded),
     ];
     for (what, how_often) in rare {
         assert!(seeds < 500 || how_often >= 20, "there were {how_often} {what}: the test tests little");

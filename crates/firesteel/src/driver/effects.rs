@@ -59,6 +59,25 @@ impl EventLoop {
             DriverEffect::JobResult { job, index, bytes } => {
                 self.tell(job, JobEvent::Result { index: index as usize, bytes });
             }
+            DriverEffect::ResultsDiscarded { job } => {
+                tracing::info!(job = job.0, "the results so far count no more: what they were made of is made anew");
+                self.tell(job, JobEvent::Discarded);
+            }
+            DriverEffect::OutputDiffers { shuffle, map, rdd, operator, compared: true } => tracing::warn!(
+                shuffle = shuffle.0,
+                partition = map,
+                rdd = rdd.0,
+                operator,
+                "a lost partition came out with other records when it was computed again: something before this shuffle is \
+                 not deterministic; what was made of the first ones is computed again"
+            ),
+            DriverEffect::OutputDiffers { shuffle, map, rdd, operator, compared: false } => tracing::info!(
+                shuffle = shuffle.0,
+                partition = map,
+                rdd = rdd.0,
+                operator,
+                "a lost partition was computed again and cannot be compared with the first one, as memory was short"
+            ),
             DriverEffect::JobSucceeded { job } => self.end_job(job, JobEvent::Succeeded),
             DriverEffect::JobFailed { job, error } => self.end_job(job, JobEvent::Failed(Arc::new(error))),
             DriverEffect::StageSkipped { stage, shuffle, job } => {
@@ -283,7 +302,8 @@ fn outcome_of(state: Option<proto::status_update::State>) -> Option<TaskOutcome>
                 Place::Broadcast(_) => return None,
             },
             Output::MapStatus(status) => {
-                TaskOutcome::MapOutput(MapOutput { map_task: TaskId(status.map_task_id), sizes: status.sizes.into() })
+                let (map_task, checksum) = (TaskId(status.map_task_id), status.checksum);
+                TaskOutcome::MapOutput(MapOutput { map_task, sizes: status.sizes.into(), checksum })
             }
         },
         State::Failure(failure) => TaskOutcome::Failed(failure_from_proto(failure).ok()?),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use firesteel_common::{RddId, ShuffleId};
 use firesteel_rdd::{
-    lineage,
+    determinism, lineage,
     node::{AnyRdd, AnyShuffle, Dep, NarrowMap},
 };
 use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, NarrowMap as GraphMap};
@@ -14,10 +14,12 @@ pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyS
     let order = lineage::topological(root, true);
     let index: BTreeMap<RddId, usize> = order.iter().enumerate().map(|(i, node)| (node.meta().id, i)).collect();
     let mut shuffles = BTreeMap::new();
+    let mut levels = BTreeMap::new();
     let mut nodes: Vec<GraphNode> = Vec::with_capacity(order.len());
     for node in &order {
         let meta = node.meta();
-        let mut indeterminate = meta.indeterminate();
+        let level = determinism::level_of(node, &levels);
+        levels.insert(meta.id, level);
         let mut deps = Vec::new();
         for dep in node.deps() {
             let (id, dep): (RddId, Box<dyn FnOnce(usize) -> GraphDep>) = match dep {
@@ -33,8 +35,6 @@ pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyS
             };
             // Parents stand before their children in the order, so the index is there.
             if let Some(&parent) = index.get(&id) {
-                // What is computed from records that may differ may differ itself.
-                indeterminate |= nodes.get(parent).is_some_and(|p| p.indeterminate);
                 deps.push(dep(parent));
             }
         }
@@ -42,7 +42,8 @@ pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyS
             rdd: meta.id,
             partitions: meta.partitions,
             deps,
-            indeterminate,
+            operator: meta.name,
+            level,
             barrier: meta.barrier(),
             cached: meta.level().is_kept(),
             preferred: node.preferred_hosts(),

@@ -325,9 +325,9 @@ impl EventLoop {
         events.push(match message {
             Message::Submit { id, job, events, properties } => {
                 let (graph, shuffles) = graph::of(&job.root);
-                let Job { root, output, partitions, site } = job;
+                let Job { root, output, partitions, site, repeatable } = job;
                 self.jobs.insert(id, RunningJob { root, output, shuffles, events, site });
-                DriverEvent::SubmitJob { job: id, graph, partitions, properties }
+                DriverEvent::SubmitJob { job: id, graph, partitions, properties, repeatable }
             }
             Message::Connected { executor, host, block_address, shuffle_service, files, cores, link } => {
                 tracing::info!(executor_id = executor.0, host, cores, "executor registered");

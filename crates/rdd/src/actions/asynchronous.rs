@@ -7,6 +7,7 @@ use firesteel_common::{Data, Env};
 use crate::{
     PartitionIter, Rdd, Result,
     actions::{
+        WithEffects,
         elements::{Elements, concat},
         over,
     },
@@ -76,22 +77,22 @@ impl<T: Data> Rdd<T> {
 pub(super) fn each_element<T: Data, E: Env>(
     f: impl Fn(&E, T) + Copy + Send + Sync + 'static,
 ) -> impl OutputOp<In = T, Env = E> {
-    over(move |env: &E, mut input: Stream<T>, _| {
+    WithEffects(over(move |env: &E, mut input: Stream<T>, _| {
         while let Some(chunk) = input.next_chunk()? {
             chunk.into_vec().into_iter().for_each(|x| f(env, x));
         }
         Ok(())
-    })
+    }))
 }
 
 /// The tasks of `foreach_partition`.
 pub(super) fn each_partition<T: Data, E: Env>(
     f: impl Fn(&E, PartitionIter<T>) + Copy + Send + Sync + 'static,
 ) -> impl OutputOp<In = T, Env = E> {
-    over(move |env: &E, input, ctx| {
+    WithEffects(over(move |env: &E, input, ctx| {
         f(env, PartitionIter::new(input, ctx));
         Ok(())
-    })
+    }))
 }
 
 operators! {

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use firesteel_common::Data;
 
 use super::{
+    WithEffects,
     asynchronous::{each_element, each_partition},
     over,
 };
@@ -30,9 +31,9 @@ operators! {
     /// As `foreach_partition`; an `Err` fails the task with its text.
     fn try_foreach_partition[X: Display + 'static,]()
         { f: F(elements: PartitionIter<T>) -> Result<(), X> } -> Result<()> = |rdd, env| {
-            let part = over(move |env: &E, input, ctx| {
+            let part = WithEffects(over(move |env: &E, input, ctx| {
                 f(env, PartitionIter::new(input, ctx)).map_err(TaskError::failed)
-            });
+            }));
             rdd.run("try_foreach_partition", (0..rdd.num_partitions()).collect(), &**env, part, |_, ()| ())
         };
 }

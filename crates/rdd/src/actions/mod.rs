@@ -48,3 +48,18 @@ where
 {
     OverStream(f, PhantomData)
 }
+
+/// An output operator whose tasks do something outside.
+#[derive(Clone, Copy)]
+pub(crate) struct WithEffects<O>(pub(crate) O);
+
+impl<O: OutputOp> OutputOp for WithEffects<O> {
+    type In = O::In;
+    type Env = O::Env;
+
+    const HAS_EFFECTS: bool = true;
+
+    fn run(self, env: &Arc<O::Env>, input: Stream<O::In>, ctx: &Arc<TaskContext>) -> Result<TaskOutput, TaskError> {
+        self.0.run(env, input, ctx)
+    }
+}

@@ -188,6 +188,9 @@ impl<A: Aggregator> OutputOp for WriteCombined<A> {
             }
         }
         write_table(&mut table, &mut writer, *partitioner)?;
+        if table.was_short() {
+            writer.not_comparable();
+        }
         drop(table);
         Ok(TaskOutput::Map(writer.finish()?))
     }

@@ -193,6 +193,11 @@ impl<K: Key, V: Data, W: Data, T: Kind<K, V, W>> Body for Join<T, K, V, W> {
         self.left.deps().into_iter().chain(self.right.deps()).collect()
     }
 
+    fn order_varies(&self) -> bool {
+        // A table that does not fit is split by hash, and joined part by part.
+        true
+    }
+
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
         encode_sides(&self.left, &self.right, out)
     }

@@ -70,6 +70,10 @@ impl<O: OutputOp> AnyShuffle for ShuffleDep<O> {
     fn output(&self) -> Result<EncodedOp, CodecError> {
         encode_output(self.op, &self.env)
     }
+
+    fn by_position(&self) -> bool {
+        O::BY_POSITION
+    }
 }
 
 /// A shuffle as a node reads it: the number travels, the map side stays on the driver.

@@ -82,13 +82,15 @@ impl DriverCore {
         let none = Generations::new();
         let set = self.tasks.find(executor, task).map(|r| r.set);
         let is_copy = set.is_none();
-        let attempt = set.and_then(|s| self.dag.stages.get(&s.1.stage)?.attempts.get(&s.1.attempt));
+        let stage = set.and_then(|s| self.dag.stages.get(&s.1.stage));
+        let attempt = set.and_then(|s| stage?.attempts.get(&s.1.attempt));
         let reads = attempt.map_or(&none, |a| &a.reads);
+        let parents = stage.map_or(&[][..], |s| &s.parents);
         for u in updates {
             // A copy counts while what it was made from is known: otherwise nobody knows what it was computed from.
             let counts = !is_copy || !self.blocks.holders(u.rdd, u.partition).is_empty();
             if u.stored && counts {
-                self.blocks.stored(executor, u.rdd, u.partition, reads);
+                self.blocks.stored(executor, u.rdd, u.partition, reads, parents.iter().map(|(shuffle, _)| *shuffle));
             } else if !u.stored {
                 self.blocks.dropped(executor, u.rdd, u.partition);
             }
@@ -141,7 +143,8 @@ impl DriverCore {
                 };
                 // Whoever makes an output that is there is told so before, and its news are not wanted.
                 self.doubles += u32::from(self.outputs.has(shuffle, ended.index));
-                self.outputs.register(shuffle, ended.index, location, &reads);
+                let registered = self.outputs.register(shuffle, ended.index, location, output.checksum, &reads);
+                self.compare(shuffle, ended.index, registered, out);
             }
             (StageKind::Result { job }, Output::Result(bytes)) => {
                 if !self.account_result(id, ended.index, bytes.len() as u64, out) {

@@ -1,15 +1,18 @@
 //! Indeterminate output that had to be computed again: what was computed from its first edition must not be mixed with
-//! what is computed from the second. Map stages are rolled back: all their output is computed again. Jobs that have handed
-//! out results already cannot be, and fail.
+//! what is computed from the second. Map stages are rolled back: all their output is computed again. So are the results of
+//! a job on which nobody acts before it has succeeded. Jobs whose results are acted upon one by one cannot be, and fail.
+//!
+//! What is known to be indeterminate is kept apart before it is computed again. No other output is trusted either: each has
+//! a checksum of its rows, and where a lost one comes out differently, it is treated as if that had been known before.
 
-use firesteel_common::{ShuffleId, StageId, Tick};
+use firesteel_common::{JobId, ShuffleId, StageId, Tick};
 
 use super::stage::Stage;
 use crate::{
     driver_core::DriverCore,
     effect::{DriverEffect, StageKind},
     error::JobError,
-    map_outputs::{Generations, conflict},
+    map_outputs::{Generations, Registered, conflict},
 };
 
 impl DriverCore {
@@ -35,7 +38,7 @@ impl DriverCore {
         if let Some(shuffle) = self.finished_from(stage).and_then(|old| conflict(old, &reads)) {
             match stage.kind {
                 StageKind::ShuffleMap { shuffle: own, .. } => self.roll_back(now, own, out),
-                StageKind::Result { .. } => self.fail_mixed(id, shuffle, out),
+                StageKind::Result { job } => self.roll_back_results(now, id, job, shuffle, out),
             }
             return false;
         }
@@ -51,7 +54,7 @@ impl DriverCore {
         let reader = self.dag.stages.values().find(has_read).map(|reader| (reader.id, reader.kind));
         match reader {
             Some((_, StageKind::ShuffleMap { shuffle, .. })) => self.roll_back(now, shuffle, out),
-            Some((reader, StageKind::Result { .. })) => self.fail_mixed(reader, own, out),
+            Some((reader, StageKind::Result { job })) => self.roll_back_results(now, reader, job, own, out),
             None => {
                 self.outputs.replace_missing(own);
                 return true;
@@ -69,17 +72,102 @@ impl DriverCore {
         let Some(stage) = self.dag.stages.get(&id) else { return true };
         let present = self.outputs.generations([shuffle]);
         let mixed = self.finished_from(stage).is_some_and(|old| conflict(old, &present).is_some());
-        if mixed && matches!(stage.kind, StageKind::Result { .. }) {
-            self.fail_mixed(id, shuffle, out);
-            return true;
+        let kind = stage.kind;
+        match kind {
+            // The attempt ends with the failure.
+            StageKind::Result { job } if mixed && self.discard_results(job, out) => false,
+            StageKind::Result { .. } if mixed => {
+                self.fail_mixed(id, shuffle, out);
+                true
+            }
+            _ => false,
         }
-        false
+    }
+
+    /// After output was recorded that had been there before: where its rows are not the same, what was computed from the
+    /// first ones is set apart.
+    pub(super) fn compare(
+        &mut self,
+        shuffle: ShuffleId,
+        map: u32,
+        registered: Registered,
+        out: &mut Vec<DriverEffect>,
+    ) {
+        let compared = match registered {
+            Registered::Refused | Registered::Fits => return,
+            Registered::Differs => true,
+            Registered::Unclear => false,
+        };
+        let (rdd, operator) = self.outputs.made_of(shuffle).unwrap_or_default();
+        out.push(DriverEffect::OutputDiffers { shuffle, map, rdd, operator, compared });
+        if compared {
+            self.set_apart(shuffle, map);
+        }
+    }
+
+    /// The shuffle's output is of two editions from now on: all that was computed from it so far is of the first.
+    fn set_apart(&mut self, shuffle: ShuffleId, map: u32) {
+        let behind = self.outputs.behind(shuffle);
+        self.outputs.found_indeterminate(shuffle, map, &behind);
+        for stage in self.dag.stages.values_mut() {
+            let parents = || stage.parents.iter().map(|(s, _)| *s);
+            let old = self.outputs.among(&behind, parents());
+            if old.is_empty() {
+                continue;
+            }
+            let direct: Generations = parents().filter_map(|s| Some((s, *behind.get(&s)?))).collect();
+            for attempt in stage.attempts.values_mut() {
+                note(&mut attempt.direct, &direct);
+                note(&mut attempt.reads, &old);
+            }
+            if let StageKind::Result { job } = stage.kind
+                && let Some(job) = self.dag.jobs.get_mut(&job)
+                && (job.remaining as usize) < job.finished.len()
+            {
+                note(&mut job.computed_from, &old);
+            }
+        }
+        let outputs = &self.outputs;
+        self.blocks.note_sources(|read| outputs.among(&behind, read.iter().copied()));
+    }
+
+    /// Has all results of a job computed again, or fails the job when some of them were acted upon.
+    fn roll_back_results(
+        &mut self,
+        now: Tick,
+        id: StageId,
+        job: JobId,
+        shuffle: ShuffleId,
+        out: &mut Vec<DriverEffect>,
+    ) {
+        if self.discard_results(job, out) {
+            self.stop_attempt(now, id, out);
+        } else {
+            self.fail_mixed(id, shuffle, out);
+        }
+    }
+
+    /// Takes back what was handed over, if that is allowed.
+    fn discard_results(&mut self, id: JobId, out: &mut Vec<DriverEffect>) -> bool {
+        let Some(job) = self.dag.jobs.get_mut(&id).filter(|job| job.repeatable) else { return false };
+        job.finished.fill(false);
+        job.remaining = job.finished.len() as u32;
+        job.results.clear_all();
+        job.computed_from.clear();
+        out.push(DriverEffect::ResultsDiscarded { job: id });
+        true
     }
 
     /// All output of the shuffle is computed again when somebody needs it; what its stage is doing is of no use.
     fn roll_back(&mut self, now: Tick, shuffle: ShuffleId, out: &mut Vec<DriverEffect>) {
         self.outputs.renew(shuffle);
-        let Some(id) = self.dag.map_stages.get(&shuffle).copied() else { return };
+        if let Some(id) = self.dag.map_stages.get(&shuffle).copied() {
+            self.stop_attempt(now, id, out);
+        }
+    }
+
+    /// What the stage is doing is of no use.
+    fn stop_attempt(&mut self, now: Tick, id: StageId, out: &mut Vec<DriverEffect>) {
         let Some(stage) = self.dag.stages.get(&id) else { return };
         if stage.running_attempt().is_some() {
             let priority = stage.priority;
@@ -100,7 +188,12 @@ impl DriverCore {
             self.blocks.remove_rdd(rdd);
             out.push(DriverEffect::DropRdd { rdd });
         }
-        self.abort_stage(id, &JobError::Indeterminate { stage: id, shuffle }, out);
+        let (rdd, operator) = self.outputs.made_of(shuffle).unwrap_or_default();
+        let error = match self.outputs.found_at(shuffle) {
+            Some(partition) => JobError::OutputDiffers { stage: id, shuffle, partition, rdd, operator },
+            None => JobError::Indeterminate { stage: id, shuffle, rdd, operator },
+        };
+        self.abort_stage(id, &error, out);
     }
 
     /// What the finished part of a stage was computed from; None when nothing is finished.
@@ -112,4 +205,9 @@ impl DriverCore {
             }
         }
     }
+}
+
+/// Adds what is not known yet.
+fn note(to: &mut Generations, old: &Generations) {
+    old.iter().for_each(|(shuffle, generation)| _ = to.entry(*shuffle).or_insert(*generation));
 }

@@ -29,7 +29,7 @@ mod locality;
 mod release;
 mod result_sizes;
 pub(crate) mod stage;
-mod submission;
+pub(crate) mod submission;
 mod unschedulable;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -54,6 +54,8 @@ pub(crate) struct Job {
     pub(crate) remaining: u32,
     /// Of results taken or being fetched.
     pub(crate) results: ResultSizes,
+    /// Results may be taken back.
+    pub(crate) repeatable: bool,
     /// What the finished partitions were computed from, as far as it is indeterminate.
     pub(crate) computed_from: Generations,
     pub(crate) stages: BTreeSet<StageId>,

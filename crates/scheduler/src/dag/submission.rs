@@ -23,6 +23,7 @@ pub(crate) struct WantedJob {
     pub(crate) graph: JobGraph,
     pub(crate) partitions: Vec<u32>,
     pub(crate) properties: JobProperties,
+    pub(crate) repeatable: bool,
 }
 
 /// A shuffle that is read somewhere: its id, the index of the RDD that is shuffled, and its reducers.
@@ -68,7 +69,7 @@ impl<'a> Walker<'a> {
             let node = &self.graph.nodes[i];
             found.nodes.push(i);
             found.barrier |= node.barrier;
-            found.indeterminate |= node.indeterminate;
+            found.indeterminate |= node.is_indeterminate();
             found.has_places |= node.cached || !node.preferred.is_empty();
             if node.cached {
                 found.cached.push(i);
@@ -93,20 +94,18 @@ impl DriverCore {
         &mut self,
         now: Tick,
         job: JobId,
-        graph: JobGraph,
-        partitions: Vec<u32>,
-        properties: JobProperties,
+        wanted: WantedJob,
         out: &mut Vec<DriverEffect>,
     ) {
-        if let Err(error) = self.check_submission(job, &graph, &partitions, &properties) {
+        if let Err(error) = self.check_submission(job, &wanted.graph, &wanted.partitions, &wanted.properties) {
             out.push(DriverEffect::JobFailed { job, error });
             return;
         }
-        if partitions.is_empty() {
+        if wanted.partitions.is_empty() {
             out.push(DriverEffect::JobSucceeded { job });
             return;
         }
-        self.plan_job(now, job, WantedJob { graph, partitions, properties }, 0, out);
+        self.plan_job(now, job, wanted, 0, out);
     }
 
     /// Cuts a job into stages and starts it, unless it has to wait for slots.
@@ -119,7 +118,7 @@ impl DriverCore {
         out: &mut Vec<DriverEffect>,
     ) {
         let admitted = self.admit_barrier(now, job, wanted, failed_checks, out);
-        let Some(WantedJob { graph, partitions, properties }) = admitted else { return };
+        let Some(WantedJob { graph, partitions, properties, repeatable }) = admitted else { return };
         let graph = Arc::new(graph);
         let (result_stage, stages) = self.cut_stages(job, &graph, out);
         let count = partitions.len();
@@ -131,6 +130,7 @@ impl DriverCore {
                 finished: vec![false; count],
                 remaining: count as u32,
                 results: ResultSizes::new(count),
+                repeatable,
                 computed_from: Default::default(),
                 stages,
                 properties,
@@ -192,8 +192,8 @@ impl DriverCore {
             let stage = match self.dag.map_stages.get(&shuffle) {
                 Some(stage) => *stage,
                 None => {
-                    let rdd = &graph.nodes[node];
-                    self.outputs.ensure(shuffle, rdd.partitions, nodes.indeterminate);
+                    let parents = nodes.shuffles.iter().map(|(s, ..)| *s).collect();
+                    self.outputs.ensure(shuffle, &graph.nodes[node], nodes.indeterminate, parents);
                     let kind = StageKind::ShuffleMap { shuffle, reducers };
                     let stage = self.new_stage(job, graph, node, kind, nodes);
                     self.dag.map_stages.insert(shuffle, stage);

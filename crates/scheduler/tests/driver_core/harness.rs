@@ -20,6 +20,8 @@ pub struct Driver {
     pub ended: BTreeSet<StageAttempt>,
     pub results: BTreeMap<(JobId, u32), Bytes>,
     pub over: BTreeMap<JobId, Result<(), JobError>>,
+    /// How often results were taken back.
+    pub discarded: u32,
     /// Locations that came with the last start of each stage attempt.
     pub reads: BTreeMap<StageAttempt, BTreeMap<ShuffleId, Vec<MapLocation>>>,
     /// When each task was launched, and when each executor last reported.
@@ -43,6 +45,7 @@ impl Driver {
             ended: BTreeSet::new(),
             results: BTreeMap::new(),
             over: BTreeMap::new(),
+            discarded: 0,
             reads: BTreeMap::new(),
             launched: BTreeMap::new(),
             reported: BTreeMap::new(),
@@ -83,6 +86,11 @@ impl Driver {
                 DriverEffect::JobResult { job, index, bytes } => {
                     assert!(!self.over.contains_key(job));
                     assert!(self.results.insert((*job, *index), bytes.clone()).is_none(), "a result came twice");
+                }
+                DriverEffect::ResultsDiscarded { job } => {
+                    assert!(!self.over.contains_key(job));
+                    self.discarded += 1;
+                    self.results.retain(|(of, _), _| of != job);
                 }
                 DriverEffect::JobSucceeded { job } => assert!(self.over.insert(*job, Ok(())).is_none()),
                 DriverEffect::JobFailed { job, error } => {
@@ -128,7 +136,15 @@ impl Driver {
     }
 
     pub fn submit_some(&mut self, job: u32, graph: JobGraph, partitions: Vec<u32>, properties: JobProperties) {
-        self.handle(DriverEvent::SubmitJob { job: JobId(job), graph, partitions, properties });
+        let repeatable = false;
+        self.handle(DriverEvent::SubmitJob { job: JobId(job), graph, partitions, properties, repeatable });
+    }
+
+    /// Submits all partitions of the graph's root; results may be taken back.
+    pub fn submit_repeatable(&mut self, job: u32, graph: JobGraph) {
+        let partitions = (0..graph.nodes[graph.root].partitions).collect();
+        let properties = JobProperties::default();
+        self.handle(DriverEvent::SubmitJob { job: JobId(job), graph, partitions, properties, repeatable: true });
     }
 
     /// Submits to a pool.
@@ -168,7 +184,8 @@ impl Driver {
         let spec = self.running[&task].1;
         match self.kinds[&spec.stage] {
             StageKind::ShuffleMap { reducers, .. } => {
-                TaskOutcome::MapOutput(MapOutput { map_task: task, sizes: Bytes::from(vec![1; reducers as usize]) })
+                let (sizes, checksum) = (Bytes::from(vec![1; reducers as usize]), Some(u64::from(spec.partition)));
+                TaskOutcome::MapOutput(MapOutput { map_task: task, sizes, checksum })
             }
             StageKind::Result { .. } => TaskOutcome::Result(Bytes::from(spec.partition.to_string())),
         }

@@ -20,6 +20,7 @@ fn a_job_runs_only_the_partitions_that_were_asked_for_and_numbers_results_by_the
         graph: one_stage(10),
         partitions: vec![7, 2],
         properties: JobProperties::default(),
+        repeatable: false,
     });
     assert_eq!(d.placed(), [(1, 7), (1, 2)]);
     d.succeed_all_running();
@@ -176,6 +177,7 @@ fn a_graph_that_is_none_is_an_error_and_no_panic() {
         graph: one_stage(2),
         partitions: vec![2],
         properties: JobProperties::default(),
+        repeatable: false,
     });
     assert_eq!(d.error(1).to_string(), "the job cannot be planned: partition 2 was asked of rdd 0, which has 2");
 }

@@ -57,6 +57,8 @@ struct Chaos {
     leaving: Vec<ExecutorId>,
     /// Map outputs that were moved.
     moved: usize,
+    /// Map outputs that came out differently.
+    differing: usize,
 }
 
 /// Every way to schedule, by chance.
@@ -146,7 +148,8 @@ impl Chaos {
         let excludes = config.exclusion.is_some();
         let nodes = 2 + rng.below(8) as u32;
         let indeterminate = if rng.chance(50) { 15 } else { 0 };
-        let program = model::program(&mut rng, nodes, indeterminate, 0);
+        let unstable = if rng.chance(50) { 15 } else { 0 };
+        let program = model::program(&mut rng, nodes, indeterminate, unstable, 0);
         let mut c = Chaos {
             d: Driver::with(config),
             rng,
@@ -166,6 +169,7 @@ impl Chaos {
             copies: 0,
             leaving: Vec::new(),
             moved: 0,
+            differing: 0,
         };
         (0..EXECUTORS).for_each(|_| c.add_executor());
         c
@@ -191,7 +195,8 @@ impl Chaos {
         self.jobs.insert(job, Submitted { graph: graph.clone(), partitions: partitions.clone() });
         let pool = [None, Some("a"), Some("b"), Some("c")][job.0 as usize % 4].map(str::to_owned);
         let properties = JobProperties { pool, ..JobProperties::default() };
-        self.d.handle(DriverEvent::SubmitJob { job, graph, partitions, properties });
+        let repeatable = self.rng.chance(50);
+        self.d.handle(DriverEvent::SubmitJob { job, graph, partitions, properties, repeatable });
     }
 
     /// Tasks that have a slot: of each executor the first ones.
@@ -276,8 +281,9 @@ impl Chaos {
             (Ok(records), StageKind::ShuffleMap { shuffle, reducers }) => {
                 let mut file = vec![Vec::new(); reducers as usize];
                 records.iter().for_each(|r| file[model::reducer(*r, reducers) as usize].push(*r));
+                let checksum = Some(model::checksum(records.iter().map(|r| (model::reducer(*r, reducers), *r))));
                 self.stores.get_mut(&executor).unwrap().files.insert((shuffle, task), file);
-                TaskOutcome::MapOutput(MapOutput { map_task: task, sizes: Bytes::new() })
+                TaskOutcome::MapOutput(MapOutput { map_task: task, sizes: Bytes::new(), checksum })
             }
             (Ok(records), StageKind::Result { .. }) => {
                 let bytes = encode(&records);
@@ -394,6 +400,11 @@ impl Chaos {
         self.seen_effects = self.d.effects.len();
         for effect in new {
             match effect {
+                DriverEffect::OutputDiffers { operator, .. } => {
+                    self.differing += 1;
+                    let unstable = self.program.iter().any(|n| n.operator == model::UNSTABLE);
+                    assert!(unstable, "output of {operator} cannot differ");
+                }
                 DriverEffect::RecallTasks { executor, tasks } => self.recalls.push((executor, tasks)),
                 DriverEffect::LaunchTasks { tasks, .. } => {
                     self.copies += tasks.iter().filter(|t| t.speculative).count();
@@ -456,7 +467,10 @@ impl Chaos {
                 }
                 Some(Err(JobError::Cancelled { .. })) => assert!(self.cancelled.contains(id)),
                 Some(Err(JobError::Indeterminate { .. })) => {
-                    assert!(job.graph.nodes.iter().any(|n| n.indeterminate), "{id} has no indeterminate RDD");
+                    assert!(job.graph.nodes.iter().any(model::salts), "{id} has no indeterminate RDD");
+                }
+                Some(Err(JobError::OutputDiffers { .. })) => {
+                    assert!(job.graph.nodes.iter().any(|n| n.operator == model::UNSTABLE), "{id} has no unstable RDD");
                 }
                 Some(Err(JobError::Excluded { .. })) => assert!(self.excludes, "{id}: nothing is ever excluded"),
                 Some(Err(JobError::TaskFailed { .. } | JobError::FetchFailedTooOften { .. })) => {}
@@ -467,11 +481,12 @@ impl Chaos {
     }
 }
 
-fn run(seed: u64) -> [usize; 5] {
+fn run(seed: u64) -> [usize; 7] {
     let mut chaos = Chaos::new(seed);
     (0..STEPS).for_each(|_| chaos.step());
     chaos.settle();
-    [chaos.verify(), chaos.jobs.len(), chaos.recalled, chaos.copies, chaos.moved]
+    let discarded = chaos.d.discarded as usize;
+    [chaos.verify(), chaos.jobs.len(), chaos.recalled, chaos.copies, chaos.moved, chaos.differing, discarded]
 }
 
 #[test]
@@ -480,17 +495,20 @@ fn jobs_end_with_exact_results_whatever_fails() {
         run(seed.parse().unwrap());
         return;
     }
-    let mut sums = [0; 5];
+    let mut sums = [0; 7];
     let seeds = std::env::var("FIRESTEEL_SEEDS").map_or(400, |n| n.parse().unwrap());
     for seed in 0..seeds {
         let outcome = std::panic::catch_unwind(|| run(seed));
         let counts = outcome.unwrap_or_else(|_| panic!("seed {seed} fails; replay it with FIRESTEEL_SEED={seed}"));
         sums.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
     }
-    let [good, all, recalled, copies, moved] = sums;
+    let [good, all, recalled, copies, moved, differing, discarded] = sums;
     println!("{good} of {all} jobs succeeded, {recalled} tasks were recalled, {copies} copied, {moved} outputs moved");
+    println!("{differing} outputs came out differently, {discarded} times results were taken back");
     assert!(seeds < 400 || recalled > 0, "nothing was ever recalled: the test tests little");
     assert!(seeds < 400 || copies > 0, "nothing ever ran twice: the test tests little");
+    assert!(seeds < 400 || differing > 0, "no output ever differed: the test tests little");
+    assert!(seeds < 400 || discarded > 0, "no results were ever taken back: the test tests little");
     assert!(seeds < 400 || moved > 0, "nothing was ever moved: the test tests little");
     assert!(good * 2 > all, "of {all} jobs only {good} succeeded: the test tests little");
 }

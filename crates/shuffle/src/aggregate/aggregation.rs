@@ -35,6 +35,8 @@ pub struct Aggregation<A: Combine> {
     /// Where it ends instead of spilling: [`Aggregation::is_full`].
     pub(super) limit: Option<u64>,
     pub(super) full: bool,
+    /// It was refused memory at some time, so what it hands out, and when, depends on more than its input.
+    pub(super) was_short: bool,
     pub(super) hot: Entries<A::Key, A::Combined>,
     pub(super) index: Index,
     pub(super) hot_most: usize,
@@ -80,6 +82,7 @@ impl<A: Combine> Aggregation<A> {
             memory: spills.reserve("aggregation"),
             limit: None,
             full: false,
+            was_short: false,
             hot: Entries::default(),
             index: Index::default(),
             hot_most: HOT,
@@ -235,6 +238,11 @@ impl<A: Combine> Aggregation<A> {
         let row = size_of::<Row<A>>() as u64 + if Self::ROW_HEAP { self.row_heap.times(1) } else { 0 };
         let all = self.limit.unwrap_or(u64::MAX).max(self.memory.held()) / row.max(1);
         expected_rest(self.seen as f64, distinct, (all.max(self.seen)) as f64)
+    }
+
+    /// Whether it was ever refused memory. Then the rows that it was drained of depend on what others took.
+    pub fn was_short(&self) -> bool {
+        self.was_short
     }
 
     /// Whether it wants to be drained.

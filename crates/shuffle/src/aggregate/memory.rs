@@ -38,6 +38,7 @@ impl<A: Combine> Aggregation<A> {
         if self.memory.resize(bytes + (bytes / 8).clamp(64 << 10, 8 << 20)) || self.memory.resize(bytes) {
             return true;
         }
+        self.was_short = true;
         if bytes > self.spills.floor() {
             return false;
         }
@@ -66,6 +67,7 @@ impl<A: Combine> Aggregation<A> {
             }
         }
         let asked = self.memory.asked_to_spill() && self.used() > self.spills.floor();
+        self.was_short |= asked;
         if !asked && self.may_hold(self.used()) {
             return self.measure_hot();
         }
