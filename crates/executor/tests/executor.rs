@@ -44,7 +44,9 @@ fn a_task_computes_its_partition_and_its_result_comes_inline() {
 #[test]
 fn a_map_output_names_this_executor_and_its_address() {
     let rig = rig(1);
-    kind("map", |_, ctx| Ok(TaskOutput::Map(MapOutput { map_task: ctx.task, sizes: vec![1, 0, 2], checksum: Some(9) })));
+    kind("map", |_, ctx| {
+        Ok(TaskOutput::Map(MapOutput { map_task: ctx.task, sizes: vec![1, 0, 2], checksum: Some(9) }))
+    });
     rig.executor.handle(launch(1, "map", [7]));
     let Some(State::Success(success)) = rig.next_update().state else { panic!("no success") };
     let Some(Output::MapStatus(m)) = success.output else { panic!("no map status") };

@@ -93,8 +93,14 @@ mod tests {
             (pairs.join(&pairs).deterministic_level(), Unordered),
             (pairs.join(&pairs).group_by_key().deterministic_level(), Unordered),
             (pairs.join(&pairs).repartition(2).deterministic_level(), Indeterminate),
-            (numbers.union(&pairs.join(&pairs).keys().repartition(2)).repartition(9).deterministic_level(), Indeterminate),
-            (numbers.map(|i| i + 1).indeterminate().map(|i| (i, i)).group_by_key().deterministic_level(), Indeterminate),
+            (
+                numbers.union(&pairs.join(&pairs).keys().repartition(2)).repartition(9).deterministic_level(),
+                Indeterminate,
+            ),
+            (
+                numbers.map(|i| i + 1).indeterminate().map(|i| (i, i)).group_by_key().deterministic_level(),
+                Indeterminate,
+            ),
         ];
         for (i, (is, should)) in levels.into_iter().enumerate() {
             assert_eq!(is, should, "{i}");

@@ -40,6 +40,15 @@ pub(crate) struct ShuffleOutputs {
     snapshot: Option<Arc<Vec<MapLocation>>>,
 }
 
+impl ShuffleOutputs {
+    /// What is missing need not come out as it was.
+    fn forget_missing(&mut self) {
+        for (output, once) in self.outputs.iter().zip(&mut self.once) {
+            *once &= output.is_some();
+        }
+    }
+}
+
 /// What became of an output that was to be recorded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Registered {
@@ -137,6 +146,10 @@ impl MapOutputTracker {
         if (was_there && s.indeterminate) || other_input {
             s.generation += 1;
         }
+        if other_input {
+            // What is missing was made of something else.
+            s.forget_missing();
+        }
         if s.computed_from != *computed_from {
             s.computed_from.clone_from(computed_from);
         }
@@ -160,7 +173,8 @@ impl MapOutputTracker {
 
     /// The shuffle and all that may have been computed from it, whatever lies between, with their present generations.
     pub(crate) fn behind(&self, shuffle: ShuffleId) -> Generations {
-        let mut behind: Generations = self.shuffles.get(&shuffle).map(|s| (shuffle, s.generation)).into_iter().collect();
+        let mut behind: Generations =
+            self.shuffles.get(&shuffle).map(|s| (shuffle, s.generation)).into_iter().collect();
         loop {
             let reads = |s: &ShuffleOutputs| s.parents.iter().any(|parent| behind.contains_key(parent));
             let more = self.shuffles.iter().filter(|(id, s)| !behind.contains_key(id) && reads(s));
@@ -196,8 +210,12 @@ impl MapOutputTracker {
             .filter_map(|id| Some((*id, self.among(behind, self.shuffles.get(id)?.parents.iter().copied()))))
             .collect();
         for (id, old) in old {
-            if let Some(s) = self.shuffles.get_mut(&id).filter(|s| s.available > 0) {
+            let Some(s) = self.shuffles.get_mut(&id) else { continue };
+            if s.available > 0 {
                 old.into_iter().for_each(|(from, generation)| _ = s.computed_from.entry(from).or_insert(generation));
+            } else {
+                // Nothing of it is left: what is made in its place may well differ.
+                s.forget_missing();
             }
         }
         if let Some(s) = self.shuffles.get_mut(&shuffle) {
@@ -263,9 +281,7 @@ impl MapOutputTracker {
     /// What is missing of an indeterminate shuffle is about to be computed again: who has read it cannot go on with it.
     pub(crate) fn replace_missing(&mut self, shuffle: ShuffleId) {
         if let Some(s) = self.shuffles.get_mut(&shuffle) {
-            for (output, once) in s.outputs.iter().zip(&mut s.once) {
-                *once &= output.is_some();
-            }
+            s.forget_missing();
             s.generation += 1;
         }
     }

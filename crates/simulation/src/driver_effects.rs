@@ -32,7 +32,7 @@ impl Cluster {
         let at = self.now;
         let group = self.rng.chance(30).then(|| "group".to_owned());
         let pool = self.rng.chance(50).then(|| ["a", "b"][self.rng.below(2) as usize].to_owned());
-        let repeatable = self.rng.chance(50);
+        let repeatable = self.rng.chance(70);
         let driver = &mut self.drivers[d];
         let submitted = Submitted {
             graph: Arc::new(graph.clone()),

@@ -116,7 +116,7 @@ impl Cluster {
         let d = self.drivers.len();
         let nodes = 2 + self.rng.below(6) as u32;
         let indeterminate = if self.rng.chance(30) { 20 } else { 0 };
-        let unstable = if self.rng.chance(30) { 25 } else { 0 };
+        let unstable = if self.rng.chance(40) { 30 } else { 0 };
         let executor_cores = if self.rng.chance(80) { Some(1 + self.rng.below(4) as u32) } else { None };
         let features = self.draw_features(executor_cores);
         let program = model::program(&mut self.rng, nodes, indeterminate, unstable, features.barrier_percent);

@@ -51,7 +51,7 @@ impl<T: Data> OutputOp for WriteDealt<T> {
 /// apart, so that however few elements each has, no reducer gets clearly more than another.
 fn first_reducer(partition: u32, reducers: u32) -> u32 {
     const GOLDEN: u32 = 0x9e37_79b9;
-    (u64::from(partition.wrapping_mul(GOLDEN)) * u64::from(reducers) >> 32) as u32
+    ((u64::from(partition.wrapping_mul(GOLDEN)) * u64::from(reducers)) >> 32) as u32
 }
 
 impl<T: Data> Rdd<T> {
@@ -72,9 +72,15 @@ mod tests {
 
     #[test]
     fn partitions_of_equal_size_are_dealt_out_evenly() {
-        for (from, each, to) in
-            [(200u32, 500u32, 64u32), (64, 1562, 128), (7, 14_285, 4), (1000, 1, 1000), (10, 1, 8), (256, 3, 256), (1, 9, 4)]
-        {
+        for (from, each, to) in [
+            (200u32, 500u32, 64u32),
+            (64, 1562, 128),
+            (7, 14_285, 4),
+            (1000, 1, 1000),
+            (10, 1, 8),
+            (256, 3, 256),
+            (1, 9, 4),
+        ] {
             let mut sizes = vec![0u32; to as usize];
             for p in 0..from {
                 let first = first_reducer(p, to);

@@ -90,13 +90,7 @@ impl<'a> Walker<'a> {
 }
 
 impl DriverCore {
-    pub(crate) fn submit_job(
-        &mut self,
-        now: Tick,
-        job: JobId,
-        wanted: WantedJob,
-        out: &mut Vec<DriverEffect>,
-    ) {
+    pub(crate) fn submit_job(&mut self, now: Tick, job: JobId, wanted: WantedJob, out: &mut Vec<DriverEffect>) {
         if let Err(error) = self.check_submission(job, &wanted.graph, &wanted.partitions, &wanted.properties) {
             out.push(DriverEffect::JobFailed { job, error });
             return;

@@ -194,7 +194,11 @@ fn write_edition(d: &mut Driver, edition: u64) {
 fn lost_after_one_result(d: &mut Driver, repeatable: bool) -> Vec<TaskId> {
     let mut g = two_stages(4, 4);
     g.nodes[0].operator = "map_partitions";
-    if repeatable { d.submit_repeatable(0, g) } else { d.submit(0, g) }
+    if repeatable {
+        d.submit_repeatable(0, g)
+    } else {
+        d.submit(0, g)
+    }
     write_edition(d, 1);
     let tasks = d.tasks();
     d.succeed(tasks[0]);
@@ -263,7 +267,8 @@ fn a_finished_map_stage_is_made_anew_only_when_it_has_to_be_joined_with_the_othe
                 }
                 StageKind::Result { .. } => {
                     let maps = &d.reads[&spec.stage][&ShuffleId(1)];
-                    let outcome = if maps.iter().any(|l| l.executor == lost) { failure(&d, task) } else { d.good(task) };
+                    let outcome =
+                        if maps.iter().any(|l| l.executor == lost) { failure(&d, task) } else { d.good(task) };
                     d.update(task, outcome);
                 }
             }
