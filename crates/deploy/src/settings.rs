@@ -75,6 +75,21 @@ mod tests {
     }
 
     #[test]
+    fn no_daemon_starts_open_where_protection_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("spark-defaults.conf"), "spark.network.crypto.enabled true\n").unwrap();
+        let conf_dir = ("SPARK_CONF_DIR".to_owned(), dir.path().to_str().unwrap().to_owned());
+        let options = |variable: &str, value: &str| (variable.to_owned(), value.to_owned());
+        for variable in ["SPARK_MASTER_OPTS", "SPARK_WORKER_OPTS"] {
+            let error = daemon(variable, None, &[conf_dir.clone()].into_iter().collect()).unwrap_err().to_string();
+            assert!(error.contains("spark.network.crypto.enabled") && error.contains("spark-defaults.conf"), "{error}");
+            let environment = [options(variable, "-Dspark.deploy.recoveryMode=ZOOKEEPER")].into_iter().collect();
+            let error = daemon(variable, None, &environment).unwrap_err().to_string();
+            assert!(error.contains("ZOOKEEPER") && error.contains(variable), "{error}");
+        }
+    }
+
+    #[test]
     fn a_named_file_must_be_there_and_the_default_one_need_not() {
         let environment = Environment::default();
         assert!(properties(Some(Path::new("/no/such/file")), &environment).is_err());

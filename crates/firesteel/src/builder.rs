@@ -73,3 +73,15 @@ impl ContextBuilder {
 pub(crate) fn get<T: ConfValue>(conf: &Conf, key: &Key<T>) -> Result<T> {
     conf.get(key).map_err(|e| Error::Start(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_asks_for_protection_which_is_not_there_does_not_start() {
+        let built = ContextBuilder::default().master("local[1]").set("spark.io.encryption.enabled", true).build();
+        let error = built.err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(error.contains("spark.io.encryption.enabled") && error.contains("application's code"), "{error}");
+    }
+}

@@ -21,6 +21,18 @@ pub enum ConfError {
         /// What was expected.
         reason: String,
     },
+    /// A key of Spark's asks for protection that Firesteel does not give.
+    #[error("{key} is {value} ({origin}), and Firesteel cannot do that: {what}")]
+    Unprotected {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// Where it was set.
+        origin: Source,
+        /// What is missing, and what to do.
+        what: &'static str,
+    },
     /// A key without a default is needed and was not set.
     #[error("{key} is not set: {hint}")]
     Missing {

@@ -16,6 +16,7 @@ mod foreign;
 pub mod key;
 pub mod keys;
 pub mod properties;
+mod protective;
 mod redact;
 mod source;
 pub mod submit;
@@ -155,7 +156,8 @@ impl Conf {
         properties::write(self.iter())
     }
 
-    /// Checks everything that is set: a bad value of a known key is an error; keys without a meaning here and unknown ones
+    /// Checks everything that is set: a bad value of a known key is an error, and so is asking for protection that there is
+    /// not; keys without a meaning here and unknown ones
     /// give warnings, the latter an error under `spark.conf.strict=true`. Keys that are not `spark.*` are taken out with
     /// a warning, as Spark does. What `firesteel-submit` handed over was checked by it and gives no warning again.
     pub fn check(&mut self) -> Result<Vec<String>, ConfError> {
@@ -171,6 +173,8 @@ impl Conf {
                     origin: source.clone(),
                     reason,
                 })?;
+            } else if let Err(error) = protective::refuse(name, value, source) {
+                return Err(error);
             } else if matches!(source, Source::Submit | Source::Driver) {
                 continue;
             } else if !name.starts_with("spark.") {
