@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::decommission::executor_decommissioned;
 use crate::event::{ConnectionId, MasterEffect};
+use crate::limits;
 use crate::machine::{Master, Party, version_mismatch};
 use crate::state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo};
 
@@ -63,6 +64,9 @@ impl Master {
         mut m: RegisterApplication,
         out: &mut Vec<MasterEffect>,
     ) -> Result<AppId, String> {
+        if let Some(reason) = limits::refusal_of_registration(&m) {
+            return Err(reason);
+        }
         let description = m.application.get_or_insert_default();
         if let Some(reason) = version_mismatch(m.protocol_version).or_else(|| refusal_of_application(description)) {
             return Err(reason);

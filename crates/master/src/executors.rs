@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::applications::executor_added;
 use crate::event::{ConnectionId, MasterEffect};
+use crate::limits;
 use crate::machine::{Master, Party};
 use crate::placement::{Demand, WorkerOffer, place};
 use crate::state::{ApplicationInfo, ExecutorInfo, WorkerInfo, WorkerState};
@@ -65,10 +66,10 @@ impl Master {
             (true, true) => {
                 let end = ExecutorEnd {
                     state,
-                    message: m.message,
+                    message: limits::shortened(m.message),
                     exit_code: m.exit_code,
                     signal: m.signal,
-                    stderr_tail: m.stderr_tail,
+                    stderr_tail: limits::shortened(m.stderr_tail),
                     registered: m.registered,
                     parting,
                     worker_lost: false,
@@ -115,10 +116,16 @@ impl Master {
     ) {
         let Some(executor) = self.executors.remove(key) else { return };
         if let Some(worker) = self.workers.get_mut(&executor.worker_id) {
+            worker.executors -= 1;
             worker.cores_used -= executor.cores;
             worker.memory_used_mb -= executor.memory_mb;
         }
-        info!(app_id = %key.app_id, executor_id = key.executor_id, state = ?end.state, end.message, "executor ended");
+        if let Some(untold) = self.lines.admit(now) {
+            info!(app_id = %key.app_id, executor_id = key.executor_id, state = ?end.state, end.message, "executor ended");
+            if untold > 0 {
+                info!(executors = untold, "so many more ended and were not told of one by one");
+            }
+        }
         let Some(application) = self.applications.get_mut(&key.app_id) else { return };
         application.executors.remove(&key.executor_id);
         match executor.decommissioned {
@@ -188,6 +195,10 @@ impl Master {
     pub(crate) fn schedule(&mut self, now: Tick, out: &mut Vec<MasterEffect>) {
         for app_id in self.fifo.clone() {
             self.schedule_application(now, &app_id, out);
+            // The others come when it has what it may have.
+            if self.pace.next_deadline().is_some() {
+                break;
+            }
         }
     }
 
@@ -197,10 +208,12 @@ impl Master {
             cores_left: application.cores_left(self.rules.default_cores),
             memory_mb: application.description.memory_per_executor_mb,
             cores_per_executor: application.description.cores_per_executor,
-            executors_left: application.executor_limit.map(|limit| {
+            executors_left: {
+                let most = limits::MOST_EXECUTORS_OF_APPLICATION;
                 let there = u32::try_from(application.executors.len()).unwrap_or(u32::MAX);
-                limit.saturating_sub(there - application.decommissioned)
-            }),
+                let limit = application.executor_limit.unwrap_or(most).min(most);
+                Some(limit.saturating_sub(there - application.decommissioned))
+            },
         }
     }
 
@@ -213,21 +226,19 @@ impl Master {
         if demand.cores_left < demand.cores_per_executor.unwrap_or(1) {
             return;
         }
-        let offer = |cores, memory_mb| WorkerOffer { cores, memory_mb };
         let left_alone = |w: &WorkerInfo| {
             application.troubles.get(&w.id).is_some_and(|trouble| trouble.until.is_some_and(|until| until > now))
         };
         let mut usable: Vec<_> = self
             .workers
             .values()
-            .filter(|w| w.state() == WorkerState::Alive && demand.fits(&offer(w.cores_free(), w.memory_free_mb())))
+            .filter(|w| w.state() == WorkerState::Alive && demand.fits(&w.offer()))
             .filter(|w| !left_alone(w))
             .collect();
         usable.sort_by_key(|w| (w.sickness.is_some(), Reverse(w.cores_free()), w.order));
-        let offers: Vec<WorkerOffer> = usable.iter().map(|w| offer(w.cores_free(), w.memory_free_mb())).collect();
+        let offers: Vec<WorkerOffer> = usable.iter().map(|w| w.offer()).collect();
         let ids: Vec<WorkerId> = usable.iter().map(|w| w.id.clone()).collect();
-        let never =
-            !self.workers.is_empty() && !self.workers.values().any(|w| demand.fits(&offer(w.cores, w.memory_mb)));
+        let never = !self.workers.is_empty() && !self.workers.values().any(|w| demand.fits(&w.whole()));
         if let Some(application) = self.applications.get_mut(app_id)
             && never
             && !std::mem::replace(&mut application.warned, true)
@@ -243,10 +254,24 @@ impl Master {
                  {most} MiB; lower spark.executor.cores or spark.executor.memory, or start a larger worker"
             );
         }
-        for (worker_id, grant) in ids.iter().zip(place(&demand, &offers, self.rules.spread_out)) {
-            for _ in 0..grant.executors {
-                self.launch_executor(now, app_id, worker_id, grant.cores, out);
+        let grants = place(&demand, &offers, self.rules.spread_out);
+        let granted: u64 = grants.iter().map(|grant| u64::from(grant.executors)).sum();
+        let mut room = self.pace.room(now);
+        if u64::from(room) < granted {
+            self.pace.fall_short();
+        }
+        let told = granted <= limits::TOLD_ONE_BY_ONE.into();
+        let mut launched = 0;
+        for (worker_id, grant) in ids.iter().zip(grants) {
+            for _ in 0..grant.executors.min(room) {
+                self.launch_executor(now, app_id, worker_id, grant.cores, told, out);
+                launched += 1;
             }
+            room -= grant.executors.min(room);
+        }
+        self.pace.launched(launched);
+        if !told && launched > 0 {
+            info!(%app_id, executors = launched, wanted = granted, memory_mb = demand.memory_mb, "executors launched");
         }
     }
 
@@ -256,6 +281,7 @@ impl Master {
         app_id: &AppId,
         worker_id: &WorkerId,
         cores: u32,
+        told: bool,
         out: &mut Vec<MasterEffect>,
     ) {
         let Some(application) = self.applications.get_mut(app_id) else { return };
@@ -265,6 +291,7 @@ impl Master {
         application.next_executor_id += 1;
         application.executors.insert(executor_id);
         application.cores_granted += cores;
+        worker.executors += 1;
         worker.cores_used += cores;
         worker.memory_used_mb += memory_mb;
         let executor = ExecutorInfo {
@@ -277,7 +304,9 @@ impl Master {
             running_since: None,
             decommissioned: false,
         };
-        info!(%app_id, executor_id, %worker_id, cores, memory_mb, "executor launched");
+        if told {
+            info!(%app_id, executor_id, %worker_id, cores, memory_mb, "executor launched");
+        }
         let added = executor_added(executor_id, &executor, worker);
         let launch = LaunchExecutor {
             app_id: app_id.to_string(),

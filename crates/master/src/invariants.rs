@@ -18,6 +18,7 @@ impl Master {
             let cores: u32 = mine().map(|e| e.cores).sum();
             let memory: u64 = mine().map(|e| e.memory_mb).sum();
             ensure(*id == w.id, || format!("worker {} is filed under {id}", w.id))?;
+            ensure(mine().count() == w.executors as usize, || format!("worker {id} counts {} executors", w.executors))?;
             ensure(cores == w.cores_used && memory == w.memory_used_mb, || {
                 format!("worker {id} counts {} cores, its executors have {cores}", w.cores_used)
             })?;

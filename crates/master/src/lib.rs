@@ -12,6 +12,7 @@ mod decommission;
 mod event;
 mod executors;
 mod invariants;
+mod limits;
 mod machine;
 pub mod placement;
 mod roles;

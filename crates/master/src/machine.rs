@@ -20,6 +20,7 @@ use tracing::warn;
 
 use crate::config::MasterRules;
 use crate::event::{ConnectionId, MasterEffect, MasterEvent};
+use crate::limits::{Lines, Pace};
 use crate::roles::role_of;
 use crate::state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo};
 use firesteel_common::ExecutorKey;
@@ -46,6 +47,9 @@ pub struct Master {
     /// Applications in the order of their registration: the first gets what it wants first.
     pub(crate) fifo: Vec<AppId>,
     pub(crate) parties: BTreeMap<ConnectionId, Party>,
+    /// How fast executors are launched, and how much is said of their ends.
+    pub(crate) pace: Pace,
+    pub(crate) lines: Lines,
     pub(crate) registered_workers: u64,
     pub(crate) registered_applications: u64,
 }
@@ -64,6 +68,8 @@ impl Master {
             over: BTreeMap::new(),
             fifo: Vec::new(),
             parties: BTreeMap::new(),
+            pace: Pace::default(),
+            lines: Lines::default(),
             registered_workers: 0,
             registered_applications: 0,
         }
@@ -86,7 +92,7 @@ impl Master {
     pub fn next_deadline(&self) -> Option<Tick> {
         let workers = self.workers.values().map(|w| self.worker_deadline(w));
         let applications = self.applications.values().filter_map(|a| self.application_deadline(a));
-        workers.chain(applications).chain(self.pauses_end()).min()
+        workers.chain(applications).chain(self.pauses_end()).chain(self.pace.next_deadline()).min()
     }
 
     /// The registered workers by id.
@@ -136,6 +142,7 @@ impl Master {
         self.remove_silent_workers(now, out);
         self.remove_driverless_applications(now, out);
         self.end_pauses(now);
+        self.pace.wake(now);
         self.schedule(now, out);
     }
 

@@ -14,6 +14,8 @@ pub struct WorkerOffer {
     pub cores: u32,
     /// Free memory, MiB.
     pub memory_mb: u64,
+    /// Executors that it can still take.
+    pub executors: u32,
 }
 
 /// What an application asks for.
@@ -50,14 +52,17 @@ impl Demand {
             None => offer.cores,
             Some(cores) => {
                 let by_memory = offer.memory_mb.checked_div(self.memory_mb).unwrap_or(u64::MAX);
-                (offer.cores / cores).min(u32::try_from(by_memory).unwrap_or(u32::MAX))
+                (offer.cores / cores).min(u32::try_from(by_memory).unwrap_or(u32::MAX)).min(offer.executors)
             }
         }
     }
 
     /// Whether a worker with this much left can take an executor.
     pub fn fits(&self, offer: &WorkerOffer) -> bool {
-        self.min_cores() > 0 && offer.cores >= self.min_cores() && offer.memory_mb >= self.memory_mb
+        self.min_cores() > 0
+            && offer.executors > 0
+            && offer.cores >= self.min_cores()
+            && offer.memory_mb >= self.memory_mb
     }
 }
 

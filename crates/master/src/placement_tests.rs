@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn workers(offers: &[(u32, u64)]) -> Vec<WorkerOffer> {
-    offers.iter().map(|&(cores, memory_mb)| WorkerOffer { cores, memory_mb }).collect()
+    offers.iter().map(|&(cores, memory_mb)| WorkerOffer { cores, memory_mb, executors: u32::MAX }).collect()
 }
 
 fn demand(cores_left: u32, memory_mb: u64, cores_per_executor: Option<u32>) -> Demand {
@@ -60,7 +60,9 @@ fn nothing_is_placed_for_zero_cores() {
 }
 
 fn any_workers() -> impl Strategy<Value = Vec<WorkerOffer>> {
-    prop::collection::vec((0u32..24, 0u64..8192).prop_map(|(cores, memory_mb)| WorkerOffer { cores, memory_mb }), 0..8)
+    let offer =
+        (0u32..24, 0u64..8192).prop_map(|(cores, memory_mb)| WorkerOffer { cores, memory_mb, executors: u32::MAX });
+    prop::collection::vec(offer, 0..8)
 }
 
 fn any_demand() -> impl Strategy<Value = Demand> {
@@ -121,6 +123,9 @@ mod model {
             if self.demand.executors_left.is_some_and(|left| self.executors.iter().sum::<u32>() >= left) {
                 return false;
             }
+            if executors >= offer.executors {
+                return false;
+            }
             offer.memory_mb.saturating_sub(u64::from(executors).saturating_mul(self.demand.memory_mb))
                 >= self.demand.memory_mb
         }
@@ -140,7 +145,7 @@ mod model {
 #[test]
 fn the_largest_numbers_take_no_longer_than_small_ones() {
     // Step by step each of these would take seconds to hours, and the test would not end.
-    let huge = vec![WorkerOffer { cores: u32::MAX, memory_mb: u64::MAX }; 1000];
+    let huge = vec![WorkerOffer { cores: u32::MAX, memory_mb: u64::MAX, executors: u32::MAX }; 1000];
     for per in [None, Some(1), Some(7), Some(u32::MAX)] {
         for spread in [true, false] {
             for executors_left in [None, Some(u32::MAX), Some(3)] {
@@ -156,8 +161,10 @@ fn the_largest_numbers_take_no_longer_than_small_ones() {
 proptest! {
     #[test]
     fn it_comes_to_what_dealing_step_by_step_comes_to(
-        d in any_demand(), left in prop::option::of(0u32..40), memory in 0u64..4096, ws in any_workers(), spread: bool,
+        d in any_demand(), left in prop::option::of(0u32..40), memory in 0u64..4096, mut ws in any_workers(), spread: bool,
+        most in prop::collection::vec(0u32..12, 8),
     ) {
+        ws.iter_mut().zip(most).for_each(|(w, most)| w.executors = most);
         let d = Demand { executors_left: left, memory_mb: memory, ..d };
         prop_assert_eq!(place(&d, &ws, spread), model::place(&d, &ws, spread));
     }
@@ -188,6 +195,7 @@ proptest! {
             let rest = WorkerOffer {
                 cores: worker.cores - grant.executors * grant.cores,
                 memory_mb: worker.memory_mb - u64::from(grant.executors) * d.memory_mb,
+                executors: u32::MAX,
             };
             let grows = d.cores_per_executor.is_none() && grant.executors == 1 && rest.cores > 0;
             prop_assert!(!grows && (!d.fits(&rest) || (d.cores_per_executor.is_none() && grant.executors == 1)));
@@ -199,7 +207,7 @@ proptest! {
         cores_left in 0u32..64, count in 1usize..8, per in prop::option::of(1u32..5), spread: bool,
     ) {
         // Equal workers with room for all: a fair deal when spreading, at most one partly used worker otherwise.
-        let ws = vec![WorkerOffer { cores: 64, memory_mb: 1 << 20 }; count];
+        let ws = vec![WorkerOffer { cores: 64, memory_mb: 1 << 20, executors: u32::MAX }; count];
         let step = per.unwrap_or(1);
         let steps: Vec<u32> = place(&demand(cores_left, 1, per), &ws, spread)
             .iter()

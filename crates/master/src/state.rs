@@ -6,6 +6,8 @@ use firesteel_common::{Tick, WorkerId};
 use firesteel_rpc::proto::deploy::{ApplicationDescription, ExecutorState};
 
 use crate::event::ConnectionId;
+use crate::limits::MOST_EXECUTORS_OF_WORKER;
+use crate::placement::WorkerOffer;
 
 /// What a worker is good for. Spark: `WorkerState`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +35,8 @@ pub struct WorkerInfo {
     pub cores: u32,
     /// Memory that it offers, MiB.
     pub memory_mb: u64,
+    /// How many executors it has, those that are being killed included.
+    pub executors: u32,
     /// Cores of its executors.
     pub cores_used: u32,
     /// Memory of its executors, MiB.
@@ -59,6 +63,20 @@ impl WorkerInfo {
             Some(_) => WorkerState::Alive,
             None => WorkerState::Unknown,
         }
+    }
+
+    /// What it can still take.
+    pub(crate) fn offer(&self) -> WorkerOffer {
+        WorkerOffer {
+            cores: self.cores_free(),
+            memory_mb: self.memory_free_mb(),
+            executors: MOST_EXECUTORS_OF_WORKER.saturating_sub(self.executors),
+        }
+    }
+
+    /// What it could take if it had nothing.
+    pub(crate) fn whole(&self) -> WorkerOffer {
+        WorkerOffer { cores: self.cores, memory_mb: self.memory_mb, executors: MOST_EXECUTORS_OF_WORKER }
     }
 
     /// Cores that no executor has.

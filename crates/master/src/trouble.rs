@@ -19,7 +19,6 @@ use tracing::{info, warn};
 
 use crate::executors::ExecutorEnd;
 use crate::machine::Master;
-use crate::placement::WorkerOffer;
 use crate::state::{ApplicationInfo, ExecutorInfo, Sickness, Trouble, WorkerInfo, WorkerState};
 
 /// So many ends before registration in a row keep a worker away from the application.
@@ -166,9 +165,8 @@ impl Master {
 
     /// Whether the worker may run executors of the application, now or when others have given back what they have.
     fn may_serve(&self, application: &ApplicationInfo, worker: &WorkerInfo) -> bool {
-        let all = WorkerOffer { cores: worker.cores, memory_mb: worker.memory_mb };
         let avoided = application.troubles.get(&worker.id).is_some_and(Trouble::is_avoided);
-        worker.state() != WorkerState::Decommissioned && !avoided && self.demand_of(application).fits(&all)
+        worker.state() != WorkerState::Decommissioned && !avoided && self.demand_of(application).fits(&worker.whole())
     }
 
     /// Whether the application of `key` has an executor that is to live, or only counting those that its driver has.

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::event::{ConnectionId, MasterEffect};
 use crate::executors::ExecutorEnd;
+use crate::limits;
 use crate::machine::{Master, Party, version_mismatch};
 use crate::state::{ExecutorInfo, WorkerInfo};
 use firesteel_common::ExecutorKey;
@@ -78,6 +79,9 @@ impl Master {
         if m.cores == 0 || m.memory_mb == 0 {
             let (cores, memory) = (m.cores, m.memory_mb);
             return Some(format!("a worker with {cores} cores and {memory} MiB has nothing to offer; give it both"));
+        }
+        if let Some(reason) = limits::refusal_of_worker(m) {
+            return Some(reason);
         }
         if self.parties.get(&from).is_some_and(|p| !matches!(p, Party::Worker(id) if *id == m.worker_id)) {
             return Some("this stream is another worker's or driver's already".to_owned());
@@ -171,6 +175,7 @@ impl Master {
                 incarnation: m.incarnation.clone(),
                 cores: m.cores,
                 memory_mb: m.memory_mb,
+                executors: 0,
                 cores_used: 0,
                 memory_used_mb: 0,
                 connection: Some(from),
@@ -285,6 +290,7 @@ impl Master {
         }
         let Some(worker) = self.workers.get_mut(worker_id) else { return };
         let (cores, memory_mb) = (d.cores.min(worker.cores_free()), d.memory_mb.min(worker.memory_free_mb()));
+        worker.executors += 1;
         worker.cores_used += cores;
         worker.memory_used_mb += memory_mb;
         let decommissioned = worker.decommissioning;

@@ -323,3 +323,44 @@ fn a_driver_that_outlived_its_master_keeps_its_name_and_no_executor_id_is_used_t
     assert_eq!(c.launches(), [(1, 5, 4)]);
     assert!(c.master.applications().contains_key("app-20201121132234-0003"));
 }
+
+#[test]
+fn names_addresses_and_figures_out_of_bounds_are_refused() {
+    let good = application(None, 512, None);
+    let bad = [
+        ApplicationDescription { name: "n".repeat(2000), ..good.clone() },
+        ApplicationDescription { user: "u".repeat(2000), ..good.clone() },
+        ApplicationDescription { driver_address: "h:1\n2026 ERROR".to_owned(), ..good.clone() },
+        ApplicationDescription { memory_per_executor_mb: u64::MAX, ..good.clone() },
+        ApplicationDescription { cores_per_executor: Some(u32::MAX), ..good.clone() },
+        ApplicationDescription { block_manager_port: 70_000, ..good.clone() },
+    ];
+    let mut c = Cluster::default();
+    for description in bad {
+        c.say(10, register_application(description, ""));
+        assert!(matches!(&c.heard(10)[..], [To::RegisterApplicationFailed(m)] if m.reason.len() < 300));
+    }
+    let to_master::Message::RegisterApplication(m) = register_application(good, "") else { panic!("another message") };
+    c.say(10, to_master::Message::RegisterApplication(RegisterApplication { next_executor_id: u32::MAX, ..m }));
+    assert!(says!(c.heard(10), To::RegisterApplicationFailed(_)));
+    assert!(c.master.applications().is_empty());
+}
+
+#[test]
+fn many_executors_are_launched_a_few_at_a_time_and_bounded_by_worker() {
+    let mut c = Cluster::default();
+    for n in 1..=4 {
+        c.worker(n, 1 << 16, 1 << 30);
+    }
+    c.application(10, application(None, 1, Some(1)));
+    let mut all = c.launches().len();
+    assert!(all <= 256, "{all} at once");
+    for _ in 0..100 {
+        c.pass(Duration::from_millis(100));
+        let round = c.launches().len();
+        assert!(round <= 512, "{round} at once");
+        all += round;
+    }
+    assert_eq!(all, 4 * 512, "as many as the workers may have, and no more");
+    assert!(c.master.workers().values().all(|w| w.executors == 512));
+}

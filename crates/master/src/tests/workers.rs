@@ -332,3 +332,18 @@ fn a_worker_that_names_what_cannot_be_is_refused_or_loses_its_stream() {
         assert_eq!(c.master.workers()[&*format!("w{n}")].connection, None);
     }
 }
+
+#[test]
+fn figures_that_no_machine_has_are_refused_and_name_what_to_correct() {
+    let mut c = Cluster::default();
+    for (cores, memory_mb) in [(u32::MAX, 1024), (4, u64::MAX), (u32::MAX, u64::MAX)] {
+        c.say(1, register_worker("w1", 1, cores, memory_mb, Vec::new()));
+        assert!(matches!(&c.heard(1)[..], [To::RegisterWorkerFailed(m)] if m.reason.contains("SPARK_WORKER_CORES")));
+    }
+    c.say(1, register_worker("w1", 70_000, 4, 1024, Vec::new()));
+    assert!(says!(c.heard(1), To::RegisterWorkerFailed(_)));
+    let endless = described("app-1", u32::MAX, ExecutorState::Running);
+    c.say(1, register_worker("w1", 1, 4, 1024, vec![endless]));
+    assert!(says!(c.heard(1), To::RegisterWorkerFailed(_)));
+    assert!(c.master.workers().is_empty());
+}
