@@ -5,7 +5,22 @@
 use std::{hint::black_box, time::Instant};
 
 use firesteel_common::{Str, codec};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+#[derive(Serialize, Deserialize)]
+struct Trip {
+    id: u64,
+    from: u32,
+    to: u32,
+    fare: f64,
+    kind: Kind,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Kind {
+    Cash,
+    Card { tip: f64 },
+}
 
 const RUNS: usize = 15;
 
@@ -17,6 +32,9 @@ fn main() -> Result<(), codec::CodecError> {
     records("(u32, f64)", (0..100_000u32).map(|i| (i, f64::from(i))).collect::<Vec<_>>())?;
     records("(Str, u64)", (0..100_000u64).map(|i| (Str::from(format!("word{i}")), i % 50)).collect::<Vec<_>>())?;
     records("(String, u64)", (0..100_000u64).map(|i| (format!("word{i}"), i % 50)).collect::<Vec<_>>())?;
+    let kind = |i: u32| if i.is_multiple_of(2) { Kind::Cash } else { Kind::Card { tip: f64::from(i) } };
+    let trip = |i: u32| Trip { id: mix(i.into()), from: i % 250, to: i % 99, fare: f64::from(i), kind: kind(i) };
+    records("struct with an enum", (0..100_000u32).map(trip).collect::<Vec<_>>())?;
     whole("Vec<u8>", &(0..1_000_000u32).map(|i| i as u8).collect::<Vec<u8>>(), 1_000_000)?;
     whole("Vec<f64>", &(0..100_000u32).map(f64::from).collect::<Vec<f64>>(), 100_000)?;
     whole("Vec<u64>", &(0..100_000u64).map(mix).collect::<Vec<u64>>(), 100_000)

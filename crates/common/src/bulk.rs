@@ -78,7 +78,7 @@ mod tests {
     fn same<T: Serialize + DeserializeOwned>(value: T, follows: &[u8]) {
         let whole = encode(&value).unwrap();
         let mut each = Vec::new();
-        encode_each(&value, &mut each).unwrap();
+        encode_each::<T, T>(&value, &mut each).unwrap();
         assert_eq!(whole, each);
         let bytes = [&whole, follows].concat();
         let (taken, used) = decode_prefix::<T>(&bytes).unwrap();

@@ -1,13 +1,23 @@
 //! The record codec. The only file that names bincode, so that it can be replaced here alone.
 //!
 //! Formats: varint integers, little endian, no type information. Both sides are the same build, which the build-hash
-//! check guarantees. Serde forms that need a self-describing format (untagged, flatten, `serde_json::Value`) fail
-//! with an error that names the type.
+//! check guarantees. As there are no names, what serde's attributes leave out or renumber would come back changed:
+//! `writer.rs` sees it, `settle.rs` finds out how such a value can travel, `checks.rs` remembers that. What cannot (untagged,
+//! flatten, `serde_json::Value`) is an error on the side that encodes.
 
 use bincode::config::{self, Config};
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use self::settle::is_check;
+pub(crate) use self::writer::{DEEPEST, on_deep_stack};
+use self::{checks::Looks, writer::write};
 use crate::bulk;
+
+mod checks;
+#[cfg(test)]
+mod forms;
+mod settle;
+mod writer;
 
 /// A value could not be encoded or decoded.
 #[derive(Debug, thiserror::Error)]
@@ -50,11 +60,25 @@ impl bincode::enc::write::Writer for Appender<'_> {
 }
 
 /// Appends the encoding of `value` to `out`. On error `out` is as it was.
+///
+/// # Errors
+/// When the value would not come back as it was, because of serde's attributes or of a `Serialize` that is no mirror of
+/// the `Deserialize`, or when it is nested too deeply.
 #[inline]
-pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+pub fn encode_into<T: Serialize + DeserializeOwned>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    encode_as::<T, T>(value, out)
+}
+
+/// [`encode_into`] of what is decoded as a `D`, such as a slice for a Vec, or a tuple of references.
+#[inline]
+pub fn encode_as<D, T>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError>
+where
+    D: Serialize + DeserializeOwned,
+    T: Serialize + ?Sized,
+{
     let start = out.len();
     if !bulk::append(value, out) {
-        encode_each(value, out)?;
+        encode_each::<D, T>(value, out)?;
     }
     if out.len() - start > LIMIT { Err(too_large::<T>(start, out)) } else { Ok(()) }
 }
@@ -71,23 +95,36 @@ fn too_large<T: ?Sized>(start: usize, out: &mut Vec<u8>) -> CodecError {
     CodecError::Encode { type_name: std::any::type_name::<T>(), message }
 }
 
-/// [`encode_into`], element by element.
+/// [`encode_as`], element by element.
 #[inline]
-pub(crate) fn encode_each<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+pub(crate) fn encode_each<D, T>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError>
+where
+    D: Serialize + DeserializeOwned,
+    T: Serialize + ?Sized,
+{
     let start = out.len();
-    bincode::serde::encode_into_writer(value, Appender(out), config()).map_err(|e| {
-        out.truncate(start);
-        CodecError::Encode { type_name: std::any::type_name::<T>(), message: e.to_string() }
-    })
+    let mut looks = Looks::default();
+    match write(value, out, &mut looks, 0) {
+        // What is too large is said by the caller.
+        Ok(()) if !looks.fresh || out.len() - start > LIMIT => Ok(()),
+        Ok(()) => {
+            out.truncate(start);
+            settle::settle::<D, T>(value, out)
+        }
+        Err(refused) => {
+            out.truncate(start);
+            Err(settle::refusal::<T>(refused))
+        }
+    }
 }
 
 /// Appends a length as it stands before the elements of a Vec.
 pub(crate) fn append_len(len: usize, out: &mut Vec<u8>) -> bool {
-    encode_each(&(len as u64), out).is_ok()
+    encode_each::<u64, u64>(&(len as u64), out).is_ok()
 }
 
 /// The encoding of `value`.
-pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
+pub fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<u8>, CodecError> {
     let mut out = Vec::new();
     encode_into(value, &mut out)?;
     Ok(out)
@@ -117,9 +154,15 @@ pub(crate) fn decode_each<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize
     })
 }
 
+/// Runs `decode`, which decodes `bytes` on any thread, with a stack that holds the deepest value.
+pub fn with_room<R>(bytes: &[u8], decode: impl FnOnce() -> R) -> R {
+    // What is shorter is not nested so deeply that it needs more of a stack than every thread has.
+    if bytes.len() > 256 { on_deep_stack(decode) } else { decode() }
+}
+
 /// Decodes a value that takes up all of `bytes`; left-over bytes are an error.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let (value, used) = decode_prefix(bytes)?;
+    let (value, used) = with_room(bytes, || decode_prefix(bytes))?;
     if used == bytes.len() {
         Ok(value)
     } else {

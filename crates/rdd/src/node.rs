@@ -20,7 +20,7 @@ use firesteel_common::{
     codec::{self, CodecError},
 };
 pub use firesteel_storage::StorageLevel;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     cache::{self, Persisted},
@@ -43,7 +43,7 @@ pub struct PartitionerKey {
 
 impl PartitionerKey {
     /// The key of `partitioner`; `None` when it cannot be encoded, which then also fails the job that needs it.
-    pub fn of<P: Serialize>(partitioner: &P, partitions: u32) -> Option<Self> {
+    pub fn of<P: Serialize + DeserializeOwned>(partitioner: &P, partitions: u32) -> Option<Self> {
         let encoded = codec::encode(partitioner).ok()?;
         Some(PartitionerKey { type_name: type_name::<P>(), encoded, partitions })
     }

@@ -65,5 +65,7 @@ impl<O: OutputOp> Op for OutputNode<O> {
 /// `op` with its environment, ready to travel. `env` must encode as an `O::Env` does: it may be a tuple of references
 /// where that is a tuple of values.
 pub fn encode_output<O: OutputOp>(op: O, env: &impl Serialize) -> Result<EncodedOp, CodecError> {
-    Ok(EncodedOp { desc: describe::<OutputNode<O>>(&Func::new(op)), env: codec::encode(env)? })
+    let mut bytes = Vec::new();
+    codec::encode_as::<O::Env, _>(env, &mut bytes)?;
+    Ok(EncodedOp { desc: describe::<OutputNode<O>>(&Func::new(op)), env: bytes })
 }

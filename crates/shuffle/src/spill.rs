@@ -128,7 +128,7 @@ impl SpillFile {
 
     /// Appends a record to `partition`. Cheap as long as the partition stays the same: a change ends the frame.
     #[inline]
-    pub fn write<T: Serialize + ?Sized>(&mut self, partition: u32, record: &T) -> Result<(), ShuffleError> {
+    pub fn write<T: Serialize + DeserializeOwned>(&mut self, partition: u32, record: &T) -> Result<(), ShuffleError> {
         if partition != self.partition || self.raw.len() >= FRAME_BYTES || self.records == u32::MAX {
             self.seal()?;
             self.partition = partition;
@@ -274,10 +274,20 @@ impl Splitter {
     pub const BYTES: u64 = ((SPLIT_BYTES + 4096) << NEXT_BITS) as u64 + 5 * FRAME_BYTES as u64;
 
     #[inline]
-    pub fn write<T: Serialize + ?Sized>(&mut self, hash: u64, record: &T) -> Result<(), ShuffleError> {
+    pub fn write<T: Serialize + DeserializeOwned>(&mut self, hash: u64, record: &T) -> Result<(), ShuffleError> {
+        self.write_as::<T, T>(hash, record)
+    }
+
+    /// [`Splitter::write`] of what is read back as a `D`.
+    #[inline]
+    pub fn write_as<D, T>(&mut self, hash: u64, record: &T) -> Result<(), ShuffleError>
+    where
+        D: Serialize + DeserializeOwned,
+        T: Serialize,
+    {
         let part = digit(hash, self.level);
         let (bytes, records) = &mut self.buffers[part];
-        codec::encode_into(record, bytes)?;
+        codec::encode_as::<D, T>(record, bytes)?;
         *records += 1;
         if bytes.len() >= SPLIT_BYTES || *records == u32::MAX {
             self.out.append(part as u32, *records, bytes)?;

@@ -17,7 +17,7 @@ use std::{
 
 use firesteel_common::{ShuffleId, TaskId, codec};
 use firesteel_storage::Reservation;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     MapOutput, ShuffleError, ShuffleManager,
@@ -202,7 +202,7 @@ impl MapWriter {
 
     /// Appends a record for a reducer.
     #[inline]
-    pub fn write<T: Serialize + ?Sized>(&mut self, reduce: u32, record: &T) -> Result<(), ShuffleError> {
+    pub fn write<T: Serialize + DeserializeOwned>(&mut self, reduce: u32, record: &T) -> Result<(), ShuffleError> {
         let Some(buffer) = self.buffers.get_mut(reduce as usize) else { return self.write_unsorted(reduce, record) };
         codec::encode_into(record, &mut buffer.bytes)?;
         self.sum.add(reduce, record);
@@ -211,7 +211,7 @@ impl MapWriter {
         if buffer.bytes.len() >= self.frame_bytes || buffer.records == u32::MAX { self.seal(reduce) } else { Ok(()) }
     }
 
-    fn write_unsorted<T: Serialize + ?Sized>(&mut self, reduce: u32, record: &T) -> Result<(), ShuffleError> {
+    fn write_unsorted<T: Serialize + DeserializeOwned>(&mut self, reduce: u32, record: &T) -> Result<(), ShuffleError> {
         if !self.buffers.is_empty() || reduce >= self.reducers {
             return Err(self.no_such_reducer(reduce));
         }

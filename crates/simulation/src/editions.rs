@@ -52,7 +52,7 @@ impl Editions {
 
 /// A result as it travels: with the attempt that made it.
 pub(crate) fn encode_result(attempt: StageAttempt, records: &[Record]) -> Vec<u8> {
-    firesteel_common::codec::encode(&(attempt.stage.0, attempt.attempt, records)).unwrap_or_default()
+    firesteel_common::codec::encode(&(attempt.stage.0, attempt.attempt, records.to_vec())).unwrap_or_default()
 }
 
 /// The reverse.

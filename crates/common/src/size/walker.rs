@@ -3,11 +3,12 @@
 //! The flat size of a struct's field is known from its type. Elements of sequences and maps come behind a reference (serde
 //! iterates over them), so theirs is put together from what they consist of.
 
-use std::{any::type_name, fmt};
+use std::{any::type_name, cell::Cell, fmt};
 
 use serde::ser::{self, Serialize, Serializer};
 
 use super::{allocation, sampled::Jitter};
+use crate::codec::{DEEPEST, on_deep_stack};
 
 /// Sequences and maps that are longer are sampled.
 const WALK_ALL: usize = 128;
@@ -74,8 +75,28 @@ fn is_reference<T: ?Sized>() -> bool {
     type_name::<T>().starts_with('&')
 }
 
+thread_local! {
+    /// How deep this thread has walked.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// What is nested deeper than may travel counts as far as that.
 fn walk<T: Serialize + ?Sized>(value: &T, heap: &mut u64) -> Result<Flat, Failed> {
-    let flat = value.serialize(Walker { heap: &mut *heap })?;
+    /// Up again, also when a `Serialize` panics.
+    struct Up(u32);
+    impl Drop for Up {
+        fn drop(&mut self) {
+            DEPTH.set(self.0);
+        }
+    }
+    let up = Up(DEPTH.get());
+    if up.0 >= DEEPEST {
+        return Ok(Flat::plain(size_of_val(value)));
+    }
+    DEPTH.set(up.0 + 1);
+    let into = |heap: &mut u64| value.serialize(Walker { heap });
+    let flat = if (up.0 + 1).is_multiple_of(64) { on_deep_stack(|| into(heap)) } else { into(heap) }?;
+    drop(up);
     flat.boxed_in(value, heap);
     Ok(flat.of(value))
 }

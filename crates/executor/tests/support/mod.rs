@@ -74,7 +74,7 @@ impl Op for Fake {
 pub fn stage_data(name: &str) -> Bytes {
     let mut table = Table::default();
     let code = CodeRef::of(describe::<Fake>(&Func::new(()))).unwrap();
-    table.push(TableNode { code, parents: vec![], env: firesteel_common::codec::encode(name).unwrap() });
+    table.push(TableNode { code, parents: vec![], env: firesteel_common::codec::encode(&name.to_owned()).unwrap() });
     let data = StageData { lineage: table.encode().unwrap().into(), shuffles: vec![], files: vec![] };
     data.encode_to_vec().into()
 }

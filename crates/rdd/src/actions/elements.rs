@@ -31,7 +31,11 @@ impl<T: Data> Elements<T> {
     }
 
     /// The elements of a result: a Vec after the other, to the end.
-    pub fn decode(mut bytes: &[u8]) -> Result<Vec<T>, CodecError> {
+    pub fn decode(bytes: &[u8]) -> Result<Vec<T>, CodecError> {
+        codec::with_room(bytes, || Self::decode_runs(bytes))
+    }
+
+    fn decode_runs(mut bytes: &[u8]) -> Result<Vec<T>, CodecError> {
         let mut all = Vec::new();
         while !bytes.is_empty() {
             let (mut run, used): (Vec<T>, usize) = codec::decode_prefix(bytes)?;
@@ -62,7 +66,7 @@ impl<T: Data> OutputOp for Elements<T> {
         while let Some(chunk) = input.next_chunk()? {
             let goes_on = out.write(|bytes| match &chunk {
                 Chunk::Owned(v) => codec::encode_into(v, bytes),
-                shared => codec::encode_into(shared.as_slice(), bytes),
+                shared => codec::encode_as::<Vec<T>, _>(shared.as_slice(), bytes),
             })?;
             if !goes_on {
                 break;

@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use firesteel_common::{Data, Env, codec};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     chunk::Stream,
@@ -29,7 +29,7 @@ pub(crate) struct OverStream<T, U, E, F>(F, PhantomData<fn(T, E) -> U>);
 
 copy_as_functions!(OverStream<T, U, E; F>);
 
-impl<T: Data, U: Serialize + 'static, E: Env, F> OutputOp for OverStream<T, U, E, F>
+impl<T: Data, U: Serialize + DeserializeOwned + 'static, E: Env, F> OutputOp for OverStream<T, U, E, F>
 where
     F: Fn(&E, Stream<T>, &Arc<TaskContext>) -> Result<U, TaskError> + Copy + Send + Sync + 'static,
 {
@@ -42,7 +42,7 @@ where
 }
 
 /// An [`OverStream`], with its types inferred from the closure's signature.
-pub(crate) fn over<T: Data, U: Serialize + 'static, E: Env, F>(f: F) -> OverStream<T, U, E, F>
+pub(crate) fn over<T: Data, U: Serialize + DeserializeOwned + 'static, E: Env, F>(f: F) -> OverStream<T, U, E, F>
 where
     F: Fn(&E, Stream<T>, &Arc<TaskContext>) -> Result<U, TaskError> + Copy + Send + Sync + 'static,
 {

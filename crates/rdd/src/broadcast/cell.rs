@@ -75,6 +75,12 @@ impl<T: Env> Cell<T> {
         Ok(cell)
     }
 
+    /// One that is only compared and dropped: nobody is told of it.
+    pub fn detached(wire: Wire) -> Cell<T> {
+        let (value, destroyed) = (OnceLock::new(), OnceLock::new());
+        Cell { wire, value, fetching: Mutex::new(()), values: Weak::new(), cleaner: None, destroyed }
+    }
+
     pub fn on_executor(wire: Wire, values: &Arc<BroadcastValues>) -> Cell<T> {
         let (value, destroyed) = (OnceLock::new(), OnceLock::new());
         Cell { wire, value, fetching: Mutex::new(()), values: Arc::downgrade(values), cleaner: None, destroyed }

@@ -16,7 +16,7 @@ mod values;
 
 use std::{fmt, panic::Location, sync::Arc};
 
-use firesteel_common::{BroadcastId, Env};
+use firesteel_common::{BroadcastId, Env, codec};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use self::cell::{Cell, Wire};
@@ -100,6 +100,9 @@ impl<'de, T: Env> Deserialize<'de> for Broadcast<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
         let id: BroadcastId = wire.meta.id;
+        if codec::is_check() {
+            return Ok(Broadcast(Arc::new(Cell::detached(wire))));
+        }
         let Some(env) = task_env::current() else {
             return Err(de::Error::custom(BroadcastError::NoTask { id }));
         };

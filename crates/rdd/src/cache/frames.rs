@@ -5,7 +5,7 @@ use std::{collections::VecDeque, fs::File, io::BufReader, marker::PhantomData, m
 use bytes::{Buf as _, Bytes};
 use firesteel_common::{Data, RddId, TaskFailure, codec};
 use firesteel_storage::{BlockId, Frame, FrameReader, storage_reservation::StorageReservation};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::Persisted;
 use crate::{
@@ -26,7 +26,7 @@ pub(super) struct FrameBuilder {
 impl FrameBuilder {
     /// One more element, and the frame that is full with it.
     #[inline]
-    pub fn push<T: Serialize>(&mut self, x: &T) -> Result<Option<Frame>, TaskError> {
+    pub fn push<T: Serialize + DeserializeOwned>(&mut self, x: &T) -> Result<Option<Frame>, TaskError> {
         codec::encode_into(x, &mut self.buffer)?;
         self.elements += 1;
         // The second bound is for elements without bytes.

@@ -278,7 +278,7 @@ impl<A: Aggregator> Body for ReadCombined<A> {
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        codec::encode_into(&(self.shuffle.id, self.map_side, &*self.env), out)
+        codec::encode_as::<(ShuffleId, bool, A::Env), _>(&(self.shuffle.id, self.map_side, &*self.env), out)
     }
 
     fn decode(agg: Func<A>, _: &[AnyNode], env: &[u8]) -> Result<Self, DecodeError> {

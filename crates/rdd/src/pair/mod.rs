@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use firesteel_common::{Data, ShuffleId, codec::CodecError};
 use firesteel_shuffle::HashPartitioner;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Rdd,
@@ -110,7 +110,7 @@ fn default_partitions(scope: &Scope, parents: &[(u32, bool)]) -> u32 {
 
 impl<K: Data, V: Data> Rdd<(K, V)> {
     /// Whether the records lie where `partitioner` would put them.
-    fn lies_by<P: Serialize>(&self, partitioner: &P, partitions: u32) -> bool {
+    fn lies_by<P: Serialize + DeserializeOwned>(&self, partitioner: &P, partitions: u32) -> bool {
         let key = PartitionerKey::of(partitioner, partitions);
         key.is_some() && self.partitioner() == key.as_ref()
     }

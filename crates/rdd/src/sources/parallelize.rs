@@ -27,7 +27,9 @@ impl<T: Data> Source for Parallelize<T> {
 
     fn input(&self, p: u32) -> Result<Bytes> {
         let (from, to) = run_of(self.data.len() as u128, p, self.partitions);
-        Ok(codec::encode(self.data.get(from as usize..to as usize).unwrap_or_default())?.into())
+        let mut bytes = Vec::new();
+        codec::encode_as::<Vec<T>, _>(self.data.get(from as usize..to as usize).unwrap_or_default(), &mut bytes)?;
+        Ok(bytes.into())
     }
 
     fn preferred_hosts(&self) -> Vec<Vec<String>> {

@@ -138,7 +138,7 @@ impl World for AtWork<'_> {
 }
 
 fn encode(records: &[Record]) -> Bytes {
-    Bytes::from(firesteel_common::codec::encode(records).unwrap())
+    Bytes::from(firesteel_common::codec::encode(&records.to_vec()).unwrap())
 }
 
 impl Chaos {

@@ -38,7 +38,7 @@ pub fn executor_with(id: u32, change: impl FnOnce(&mut ShuffleConfig)) -> Execut
 
 impl Executor {
     /// Runs a map task that writes `records` for their reducers.
-    pub fn map<T: Serialize>(&self, task: u64, reducers: u32, records: &[(u32, T)]) -> MapLocation {
+    pub fn map<T: Serialize + DeserializeOwned>(&self, task: u64, reducers: u32, records: &[(u32, T)]) -> MapLocation {
         let mut writer = MapWriter::new(&self.manager, SHUFFLE, TaskId(task), reducers);
         records.iter().for_each(|(reduce, record)| writer.write(*reduce, record).unwrap());
         let output = writer.finish().unwrap();
