@@ -177,9 +177,9 @@ proptest! {
         let mut lines: Vec<String> = Vec::new();
         for (i, text) in files.iter().enumerate() {
             std::fs::write(dir.path().join(format!("{i}")), text).unwrap();
-            let whole = text.strip_suffix('\n').unwrap_or(text);
+            let text = text.replace("\r\n", "\n").replace('\r', "\n");
             if !text.is_empty() {
-                lines.extend(whole.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).to_owned()));
+                lines.extend(text.strip_suffix('\n').unwrap_or(&text).split('\n').map(str::to_owned));
             }
         }
         let rdd = context().text_file_n(dir.path().to_str().unwrap(), partitions).unwrap();
