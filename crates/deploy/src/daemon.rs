@@ -1,8 +1,10 @@
 //! What a daemon's process does around the library's `run`: threads, signals, and the word that it is ready.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::future::Future;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -113,6 +115,11 @@ impl ReadyFile {
     }
 }
 
+/// A file for this user alone. Nothing that lies there is written to, be it by a link.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    writeln!(std::fs::File::create(path)?, "{text}")
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    writeln!(File::options().write(true).create_new(true).mode(0o600).open(path)?, "{text}")
 }

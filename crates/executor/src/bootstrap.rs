@@ -12,7 +12,7 @@
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -176,7 +176,8 @@ fn from_cache(launch: &ExecutorLaunch, binary: &ApplicationBinary) -> Result<(Fi
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("create", dir))?;
     let path = dir.join(expected.to_string());
     let lock_path = dir.join(format!("{expected}.lock"));
-    let lock = File::create(&lock_path).map_err(failed("create", &lock_path))?;
+    let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
+    let lock = lock.map_err(failed("create", &lock_path))?;
     lock.lock().map_err(failed("lock", &lock_path))?;
 
     if let Ok(file) = File::open(&path) {

@@ -91,6 +91,9 @@ fn a_file_from_elsewhere_is_fetched_once_and_is_executable() {
     let (file, path) = from_cache(&launch, &binary).unwrap();
     elf::check(&file).unwrap();
     assert_eq!(fs::metadata(&cache).unwrap().mode() & 0o777, 0o700);
+    for entry in fs::read_dir(&cache).unwrap().map(Result::unwrap) {
+        assert_eq!(entry.metadata().unwrap().mode() & 0o077, 0, "{:?} is open to others", entry.file_name());
+    }
     drop(server);
     assert_eq!(from_cache(&launch, &binary).unwrap().1, path);
     // A damaged copy is noticed, and there is nobody to fetch it from any more.

@@ -12,12 +12,14 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::config::Cleanup;
 use crate::trash::Bin;
+use crate::work_dir::private_dir;
 use firesteel_common::AppId;
 
 /// The directories of applications of one worker.
@@ -39,8 +41,9 @@ impl Outputs {
     pub(crate) fn begin(&self, app_id: &AppId) -> io::Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if !running.contains(app_id) {
-            fs::create_dir_all(self.registry())?;
-            File::create(self.registry().join(app_id.as_str()))?;
+            private_dir(&self.registry())?;
+            let entry = self.registry().join(app_id.as_str());
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(entry)?;
             running.insert(app_id.clone());
         }
         Ok(())

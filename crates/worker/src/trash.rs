@@ -19,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use firesteel_shuffle::service::keep_map_outputs;
 
 use crate::error::WorkerError;
+use crate::work_dir::own_dir;
 
 /// So many directories may wait for what is no map output to be taken out of them. Of more, all stays until the
 /// application is over.
@@ -62,7 +63,7 @@ impl Bin {
             Ok(found) if !found.is_dir() => fs::remove_file(&dir).map_err(|e| failed("remove", e))?,
             _ => {}
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|e| failed("create", e))?;
+        own_dir(&dir, uid)?;
         // Beside what an earlier worker has thrown away.
         let next = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
         let state = Mutex::new(State { next, full: true, ..State::default() });

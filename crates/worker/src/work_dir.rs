@@ -20,7 +20,7 @@
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -217,17 +217,45 @@ fn usable<T, E: std::fmt::Display>(
 /// may be shared, as /tmp is.
 fn renew(dir: &Path, bin: &Bin, uid: u32) -> Result<(), WorkerError> {
     match fs::symlink_metadata(dir) {
-        Ok(found) if found.uid() != uid => {
-            return Err(WorkerError::NotOurs { path: dir.to_owned(), owner: found.uid() });
+        Ok(found) => {
+            check_owner(dir, &found, uid)?;
+            bin.throw(dir).map_err(failed("clear", dir))?;
         }
-        Ok(_) => bin.throw(dir).map_err(failed("clear", dir))?,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(failed("look at", dir)(e)),
     }
-    private_dir(dir).map_err(failed("create", dir))
+    own_dir(dir, uid)
 }
 
-fn private_dir(dir: &Path) -> io::Result<()> {
+/// Makes a directory whose name others may know before it is there, and looks at what lies there then: a directory of this
+/// user, no link, for this user alone. What another has put there first is not used.
+pub(crate) fn own_dir(dir: &Path, uid: u32) -> Result<(), WorkerError> {
+    if let Some(parent) = dir.parent() {
+        private_dir(parent).map_err(failed("create", parent))?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(failed("create", dir)(e)),
+        _ => {}
+    }
+    let found = fs::symlink_metadata(dir).map_err(failed("look at", dir))?;
+    check_owner(dir, &found, uid)?;
+    if !found.is_dir() {
+        return Err(failed("use", dir)(io::Error::new(io::ErrorKind::NotADirectory, "it is no directory")));
+    }
+    if found.mode() & 0o077 != 0 {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed("close to others", dir))?;
+    }
+    Ok(())
+}
+
+fn check_owner(path: &Path, found: &fs::Metadata, uid: u32) -> Result<(), WorkerError> {
+    match found.uid() {
+        owner if owner == uid => Ok(()),
+        owner => Err(WorkerError::NotOurs { path: path.to_owned(), owner }),
+    }
+}
+
+pub(crate) fn private_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 

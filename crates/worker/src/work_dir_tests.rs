@@ -25,9 +25,40 @@ fn what_a_worker_makes_is_for_its_user_alone() {
     for made in [&root, &dirs.work, &dirs.blocks[0], dirs.blocks[0].parent().unwrap()] {
         assert_eq!(mode(made), 0o700, "{}", made.display());
     }
-    for made in [&root.join(".lock"), &dirs.registered] {
+    assert_eq!(mode(&root.join(".applications")), 0o700);
+    for made in [&root.join(".lock"), &dirs.registered, &root.join(".applications/app-1")] {
         assert_eq!(mode(made), 0o600, "{}", made.display());
     }
+}
+
+#[test]
+fn what_another_has_put_under_a_name_of_ours_is_never_used() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let (base, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let uid = fs::metadata(base.path()).unwrap().uid();
+    let name = base.path().join("firesteel-worker-1-2-3");
+    fs::write(elsewhere.path().join("theirs"), "x").unwrap();
+    let untouched = || fs::read_dir(elsewhere.path()).unwrap().count() == 1;
+    let bin = Bin::open(base.path().join("bin"), uid).unwrap();
+    // A link: the moment before this one may have been free.
+    symlink(elsewhere.path(), &name).unwrap();
+    let error = own_dir(&name, uid).unwrap_err().to_string();
+    assert!(error.contains("no directory") && untouched(), "{error}");
+    renew(&name, &bin, uid).unwrap();
+    assert!(fs::symlink_metadata(&name).unwrap().is_dir() && untouched(), "our own link is thrown away, not followed");
+    // Another user's directory.
+    for error in [own_dir(&name, uid + 1).unwrap_err(), renew(&name, &bin, uid + 1).unwrap_err()] {
+        let text = error.to_string();
+        assert!(text.contains("belongs to another user") && text.contains("spark.local.dir"), "{text}");
+    }
+    assert!(name.is_dir(), "it is left to its owner");
+    // One of ours that is open to others, as an earlier release made them.
+    fs::set_permissions(&name, fs::Permissions::from_mode(0o777)).unwrap();
+    own_dir(&name, uid).unwrap();
+    assert_eq!(fs::metadata(&name).unwrap().mode() & 0o777, 0o700);
+    let file = base.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(own_dir(&file, uid).unwrap_err().to_string().contains("no directory"));
 }
 
 #[test]
