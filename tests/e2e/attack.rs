@@ -7,120 +7,28 @@ use std::{
     fs,
     io::{self, Read, Write},
     net::TcpStream,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use firesteel::prelude::*;
-use firesteel_rpc::{Role, Secret, connect_driver, connect_master, handshake::blocking};
+use firesteel_rpc::{
+    Role, Secret, connect_driver, connect_master,
+    handshake::blocking,
+    proto::auth::{Handshake, handshake::Step},
+};
+use prost::Message as _;
 
-use crate::cluster::{Cluster, executor_pids, wait_for};
+use crate::{
+    cluster::{Cluster, executor_pids, wait_for},
+    strangers::{BLOCKS, Use, connect, garbage, hold, idle_at_blocks, idle_at_control, job, ports, sockets, use_of},
+};
 
 const SECRET: &str = "e2e-7f3a9c1e5b8d2460";
-const BLOCKS: &str = "firesteel.blocks";
 const ATTACK: Duration = Duration::from_secs(4);
-/// Connections that the silent and the slow hold open at each port.
-const HELD: usize = 150;
-
-/// What a process has of the things that an attack could use up.
-#[derive(Clone, Copy, Debug)]
-struct Use {
-    descriptors: usize,
-    threads: usize,
-    resident_mb: usize,
-}
-
-fn use_of(pid: u32) -> Use {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let field = |name: &str| -> usize {
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-    Use { descriptors, threads: field("Threads:"), resident_mb: field("VmRSS:") >> 10 }
-}
-
-/// The local and remote ports of a process's TCP sockets in this state.
-fn sockets(pid: u32, state: &str) -> Vec<(u16, u16)> {
-    let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-    let ours: Vec<String> =
-        links.filter_map(|fd| Some(fs::read_link(fd.path()).ok()?.to_string_lossy().into_owned())).collect();
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let port = |address: &str| u16::from_str_radix(address.rsplit_once(':').unwrap().1, 16).unwrap();
-    let sockets = table.lines().skip(1).filter_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let found = fields[3] == state && ours.contains(&format!("socket:[{}]", fields[9]));
-        found.then(|| (port(fields[1]), port(fields[2])))
-    });
-    sockets.collect()
-}
-
-/// The TCP ports on which a process listens.
-fn ports(pid: u32) -> Vec<u16> {
-    sockets(pid, "0A").into_iter().map(|(local, _)| local).collect()
-}
-
-fn connect(port: u16) -> io::Result<TcpStream> {
-    // Not for ever at a port where nobody accepts, as at a worker's place.
-    let stream = TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_millis(500))?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    stream.set_write_timeout(Some(Duration::from_millis(200)))?;
-    Ok(stream)
-}
-
-/// A request with a frame of gRPC that says it has four megabytes, of which all but the end follows.
-fn unfinished_frame(path: &str) -> Vec<u8> {
-    let mut headers = vec![0x83, 0x86, 0x04, path.len() as u8];
-    headers.extend_from_slice(path.as_bytes());
-    headers.extend_from_slice(b"\x01\x01x\x0f\x10\x10application/grpc\x00\x02te\x08trailers");
-    let frame = |kind: u8, flags: u8, stream: u8, body: &[u8]| {
-        let length = (body.len() as u32).to_be_bytes();
-        [&length[1..], &[kind, flags, 0, 0, 0, stream], body].concat()
-    };
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    bytes.extend(frame(4, 0, 0, &[]));
-    bytes.extend(frame(1, 4, 1, &headers));
-    bytes.extend(frame(0, 0, 1, &[&[0, 0, 0x3f, 0xff, 0xff][..], &[7; 16_000]].concat()));
-    for _ in 0..250 {
-        bytes.extend(frame(0, 0, 1, &[7; 16_000]));
-    }
-    bytes
-}
-
-/// Comes and goes: garbage of several kinds. What the connection does with it is the server's affair.
-fn garbage(port: u16, round: u64) {
-    let Ok(mut stream) = connect(port) else { return };
-    let bytes: Vec<u8> = match round % 4 {
-        0 => (0..4096).map(|i: u64| (i.wrapping_mul(round).wrapping_mul(0x9e37_79b9) >> 7) as u8).collect(),
-        1 => b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
-        2 => vec![0xff; 64],
-        _ => unfinished_frame(
-            ["/firesteel.deploy.Deploy/Connect", "/firesteel.executor.Driver/Connect"][round as usize / 4 % 2],
-        ),
-    };
-    // Fails where the server has had enough.
-    let _ = stream.write_all(&bytes);
-}
-
-/// Holds connections open at a port: half of them silent, half with a byte now and then. New ones replace those that the
-/// server closes.
-fn hold(port: u16, stop: &AtomicBool) {
-    let mut held: Vec<TcpStream> = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        while held.len() < HELD {
-            match connect(port) {
-                Ok(stream) => held.push(stream),
-                Err(_) => break,
-            }
-        }
-        let mut number = 0;
-        held.retain_mut(|stream| {
-            number += 1;
-            number % 2 == 0 || stream.write_all(&[1]).is_ok()
-        });
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// Writes down what goes out.
 struct Recording {
@@ -170,6 +78,10 @@ fn tries_at_blocks(port: u16, app_id: &str) {
     let mut answer = Vec::new();
     replay.read_to_end(&mut answer).unwrap();
     assert!(String::from_utf8_lossy(&answer).contains("the secrets of the two sides differ"), "{answer:?}");
+    // Whoever has proved nothing is given nothing to try guesses against.
+    let told = [&challenge[..], &answer[4..]].map(|bytes| Handshake::decode(bytes).unwrap().step.unwrap());
+    assert!(matches!(&told[0], Step::Challenge(_)), "{told:?}");
+    assert!(matches!(&told[1], Step::Verdict(verdict) if verdict.mac.is_empty()), "{told:?}");
 }
 
 async fn tries_at_control(master: &str, driver: &str, app_id: &str) {
@@ -186,56 +98,108 @@ async fn tries_at_control(master: &str, driver: &str, app_id: &str) {
     assert!(connect_driver(driver, "app-other", Some(&secret.app_key("app-other")), patience).await.is_err());
 }
 
-/// A job whose answer is known; how long it took.
-fn job(sc: &Context) -> Duration {
-    let began = Instant::now();
-    let sums = sc.range_n(0..8_000u64, 4).map(|x| (x % 100, x)).reduce_by_key_n(4, |a, b| a + b);
-    let mut got = sums.collect().unwrap();
-    got.sort_unstable();
-    let expected: Vec<(u64, u64)> = (0..100).map(|k| (k, (0..80).map(|i| k + 100 * i).sum())).collect();
-    assert_eq!(got, expected);
-    began.elapsed()
+/// A cluster of two workers with shuffle services, a driver and two executors, and where they listen.
+struct Attacked {
+    // Stopped before its cluster.
+    sc: Context,
+    cluster: Cluster,
+    /// Master, workers, executors.
+    daemons: Vec<u32>,
+    services: Vec<u16>,
+    executors: Vec<u16>,
+    /// The driver's ports: that of its executors' streams, and that of its blocks.
+    driver: Vec<u16>,
+    driver_blocks: Vec<u16>,
 }
 
-#[test]
-fn strangers_use_nothing_up_and_disturb_no_job() {
-    let defaults = format!(
-        "spark.authenticate.secret {SECRET}\nspark.shuffle.service.enabled true\nspark.shuffle.service.port 0\n"
-    );
-    let cluster = Cluster::configured(2, 1, &defaults);
-    let context = cluster.context().set("spark.authenticate.secret", SECRET);
-    let sc = context.set("spark.shuffle.readHostLocalDisk", false).build().unwrap();
-    let executors = executor_pids(&sc, &cluster.board("pids"), 2);
-    let quiet = (0..10).map(|_| job(&sc)).max().unwrap();
+impl Attacked {
+    fn start(secret: Option<&str>) -> Attacked {
+        let mut defaults = "spark.shuffle.service.enabled true\nspark.shuffle.service.port 0\n".to_owned();
+        let secret = secret.map(|secret| format!("spark.authenticate.secret {secret}\n"));
+        defaults.extend(secret);
+        let cluster = Cluster::configured(2, 1, &defaults);
+        let mut context = cluster.context().set("spark.shuffle.readHostLocalDisk", false);
+        if defaults.contains("secret") {
+            context = context.set("spark.authenticate.secret", SECRET);
+        }
+        let sc = context.build().unwrap();
+        let executors = executor_pids(&sc, &cluster.board("pids"), 2);
+        // Executors fetch it from the driver's block server.
+        let value = sc.broadcast(vec![7u8; 1 << 20]).unwrap();
+        let sizes = sc.range_n(0..8u64, 8).with(value).map(|value, _| value.value().len() as u64).collect().unwrap();
+        assert_eq!(sizes, [1 << 20; 8]);
+        let mut daemons = vec![cluster.master.pid()];
+        daemons.extend(cluster.workers.iter().map(|worker| worker.pid()));
+        daemons.extend(executors);
+        // A worker listens at its place in the cluster, where nobody accepts, and at its shuffle service.
+        let services: Vec<u16> = daemons[1..3].iter().flat_map(|pid| ports(*pid)).filter(answers_blocks).collect();
+        assert_eq!(services.len(), 2, "one shuffle service a worker");
+        // The driver is this process, in which other tests may run drivers of their own: ours is where its executors called.
+        let called: Vec<u16> =
+            daemons[3..].iter().flat_map(|pid| sockets(*pid, "01")).map(|(_, remote)| remote).collect();
+        let driver = ports(std::process::id()).into_iter().filter(|port| called.contains(port));
+        let (driver_blocks, driver): (Vec<u16>, Vec<u16>) = driver.partition(answers_blocks);
+        assert!(
+            !driver.is_empty() && !driver_blocks.is_empty(),
+            "executors call their driver at two ports: {called:?}"
+        );
+        let executors = daemons[3..].iter().flat_map(|pid| ports(*pid)).collect();
+        Attacked { cluster, sc, daemons, services, executors, driver, driver_blocks }
+    }
 
-    let mut daemons = vec![cluster.master.pid()];
-    daemons.extend(cluster.workers.iter().map(|worker| worker.pid()));
-    daemons.extend(executors);
+    fn blocks(&self) -> impl Iterator<Item = u16> {
+        self.services.iter().chain(&self.executors).chain(&self.driver_blocks).copied()
+    }
+
+    fn master(&self) -> String {
+        self.cluster.url.strip_prefix("spark://").unwrap().to_owned()
+    }
+
+    /// Every port at which somebody accepts.
+    fn served(&self) -> Vec<u16> {
+        let master = self.master().rsplit_once(':').unwrap().1.parse().unwrap();
+        self.blocks().chain(self.driver.iter().copied()).chain([master]).collect()
+    }
+}
+
+/// Whether a block server is there: it says what is wrong with a first message of no bytes.
+fn answers_blocks(port: &u16) -> bool {
+    let mut stream = connect(*port).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    stream.write_all(&[0; 4]).unwrap();
+    let mut answer = Vec::new();
+    // A stream of HTTP/2 says something else, or closes; one where nobody accepts says nothing.
+    _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).contains("does not speak Firesteel's protocol")
+}
+
+/// Attacks all of its ports while jobs run.
+#[expect(clippy::print_stdout, reason = "the figures of the attack")]
+fn attack(attacked: &Attacked, secret: bool) {
+    let Attacked { cluster, sc, daemons, .. } = attacked;
+    let quiet = (0..10).map(|_| job(sc)).max().unwrap();
     let before: Vec<Use> = daemons.iter().map(|pid| use_of(*pid)).collect();
-    // A worker listens at its place in the cluster, where nobody accepts, and at its shuffle service.
-    let answers = |port: &u16| {
-        let mut stream = connect(*port).unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-        stream.write_all(&[0; 4]).unwrap();
-        stream.read(&mut [0; 64]).is_ok()
-    };
-    let places: Vec<u16> = daemons[1..3].iter().flat_map(|pid| ports(*pid)).collect();
-    let services: Vec<u16> = places.iter().copied().filter(answers).collect();
-    assert_eq!(services.len(), 2, "one shuffle service a worker: {places:?}");
-    // The driver is this process, in which other tests may run drivers of their own: ours is where its executors called.
-    let called: Vec<u16> = sockets(daemons[3], "01").into_iter().map(|(_, remote)| remote).collect();
-    let driver: Vec<u16> = ports(std::process::id()).into_iter().filter(|port| called.contains(port)).collect();
-    assert!(!driver.is_empty(), "an executor has a stream to its driver: {called:?}");
-    let served: Vec<u16> = daemons.iter().flat_map(|pid| ports(*pid)).chain(driver.clone()).collect();
-    let served: Vec<u16> =
-        served.into_iter().filter(|port| services.contains(port) || !places.contains(port)).collect();
-    assert!(served.len() >= 6, "the ports of a cluster: {served:?}");
-
-    let (stop, attempts) = (AtomicBool::new(false), AtomicU64::new(0));
+    let served = attacked.served();
+    assert!(served.len() >= 7, "the ports of a cluster: {served:?}");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (stop, attempts) = (Arc::new(AtomicBool::new(false)), AtomicU64::new(0));
     let (longest, during) = std::thread::scope(|scope| {
         let stop = &stop;
         for &port in &served {
             scope.spawn(move || hold(port, stop));
+        }
+        if !secret {
+            for (i, port) in attacked.blocks().enumerate() {
+                // Services serve every application.
+                let app_id = if i < 2 { "app-of-nobody" } else { sc.application_id() };
+                scope.spawn(move || idle_at_blocks(port, app_id, stop));
+            }
+            let streams = attacked.driver.iter().map(|port| format!("127.0.0.1:{port}"));
+            let streams = streams.map(|addr| (addr, Some(sc.application_id().to_owned())));
+            for (addr, app_id) in streams.chain([(attacked.master(), None)]) {
+                let stop = stop.clone();
+                runtime.spawn(async move { idle_at_control(addr, app_id, &stop).await });
+            }
         }
         for _ in 0..2 {
             scope.spawn(|| {
@@ -248,7 +212,7 @@ fn strangers_use_nothing_up_and_disturb_no_job() {
         let began = Instant::now();
         let (mut longest, mut jobs) = (Duration::ZERO, 0);
         while began.elapsed() < ATTACK || jobs < 3 {
-            longest = longest.max(job(&sc));
+            longest = longest.max(job(sc));
             jobs += 1;
         }
         let during: Vec<Use> = daemons.iter().map(|pid| use_of(*pid)).collect();
@@ -256,14 +220,17 @@ fn strangers_use_nothing_up_and_disturb_no_job() {
         println!("{jobs} jobs beside the attack");
         (longest, during)
     });
+    runtime.shutdown_timeout(Duration::from_secs(20));
     println!(
         "longest job: {longest:?} beside {} attempts, {quiet:?} without; before {before:?}, during {during:?}",
         attempts.load(Ordering::Relaxed)
     );
+    let worked: Vec<u64> = before.iter().zip(&during).map(|(before, during)| during.worked - before.worked).collect();
+    println!("time on processors, of master, workers and executors, in hundredths of a second: {worked:?}");
     for (before, during) in before.iter().zip(&during) {
         // No thread for a stranger; what there is more is for a job's own peers.
         assert!(during.threads <= before.threads + 16, "{before:?} -> {during:?}");
-        // 256 strangers at each of at most two ports, and the job's own.
+        // 256 strangers and 256 who ask for nothing at each process's one port, and the job's own.
         assert!(during.descriptors <= before.descriptors + 600, "{before:?} -> {during:?}");
         assert!(during.resident_mb < before.resident_mb + 200, "{before:?} -> {during:?}");
     }
@@ -271,21 +238,31 @@ fn strangers_use_nothing_up_and_disturb_no_job() {
         let back = || (use_of(*pid).descriptors <= before.descriptors + 40).then_some(());
         wait_for("the descriptors of strangers to be closed", back);
     }
-
-    let app_id = sc.application_id().to_owned();
-    let master = cluster.url.strip_prefix("spark://").unwrap().to_owned();
-    let executor_ports = daemons[3..].iter().flat_map(|pid| ports(*pid));
-    executor_ports.chain(services).for_each(|port| tries_at_blocks(port, &app_id));
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        for port in driver {
-            tries_at_control(&master, &format!("127.0.0.1:{port}"), &app_id).await;
-        }
-    });
     for daemon in ["master", "worker-0", "worker-1"] {
         let log = fs::read_to_string(cluster.dir.path().join(format!("{daemon}.log"))).unwrap();
         assert!(log.lines().all(|line| !line.starts_with("INFO")), "a stranger wrote a line of the log of {daemon}");
+        assert!(!log.contains("came back"), "a worker or driver had to go for strangers: {log}");
         assert!(log.len() < 1 << 20, "{} bytes of log of {daemon}", log.len());
     }
-    job(&sc);
+    job(sc);
+}
+
+#[test]
+fn strangers_use_nothing_up_and_disturb_no_job() {
+    let attacked = Attacked::start(Some(SECRET));
+    attack(&attacked, true);
+    let (master, app_id) = (attacked.master(), attacked.sc.application_id());
+    attacked.blocks().for_each(|port| tries_at_blocks(port, app_id));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        for port in &attacked.driver {
+            tries_at_control(&master, &format!("127.0.0.1:{port}"), app_id).await;
+        }
+    });
+    job(&attacked.sc);
+}
+
+#[test]
+fn strangers_without_need_of_a_secret_use_nothing_up_and_disturb_no_job() {
+    attack(&Attacked::start(None), false);
 }

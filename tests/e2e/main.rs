@@ -15,5 +15,8 @@ mod jobs;
 mod locality;
 mod logs;
 mod loss;
+mod names;
+mod private;
 mod shuffle_service;
+mod strangers;
 mod workers;

@@ -95,6 +95,11 @@ impl Master {
         workers.chain(applications).chain(self.pauses_end()).chain(self.pace.next_deadline()).min()
     }
 
+    /// Whether a registered worker or driver speaks on this stream.
+    pub fn knows(&self, connection: ConnectionId) -> bool {
+        self.parties.contains_key(&connection)
+    }
+
     /// The registered workers by id.
     pub fn workers(&self) -> &BTreeMap<WorkerId, WorkerInfo> {
         &self.workers

@@ -86,8 +86,17 @@ impl Shell {
             if let MasterEvent::Closed { connection } = &event {
                 self.senders.remove(connection);
             }
+            let from = match &event {
+                MasterEvent::Received { from, .. } => Some(*from),
+                _ => None,
+            };
             let mut effects = Vec::new();
             self.master.handle(self.now(), event, &mut effects);
+            match from {
+                Some(from) => self.tell_door(from),
+                // Whoever was silent for too long is nobody's any more.
+                None => self.senders.keys().for_each(|connection| self.tell_door(*connection)),
+            }
             for effect in effects {
                 self.carry_out(effect);
             }
@@ -133,6 +142,13 @@ impl Shell {
                     sender.close("the master gave this stream up");
                 }
             }
+        }
+    }
+
+    /// A stream may be idle while it is a worker's or driver's that the master knows.
+    fn tell_door(&self, connection: ConnectionId) {
+        if let Some(sender) = self.senders.get(&connection) {
+            sender.set_known(self.master.knows(connection));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Connections whose peers have not yet shown who they are: how many there may be, and for how long.
+//! Connections whose peers have not yet shown who they are, or what they came for: how many there may be, and for how long.
 //!
 //! A machine without I/O: the listeners of control streams (`stream`) and of blocks (`storage`) tell it who comes and
 //! goes, and close whom it names. A stranger costs a descriptor and a few kilobytes, so a flood of them is worth only as
@@ -17,6 +17,8 @@ const MOST: usize = 256;
 const FEWEST: usize = 16;
 /// The whole handshake has this long.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// So many times as long a peer has after that to say what it came for.
+const NEWCOMERS_PATIENCE: u32 = 6;
 
 /// What strangers are allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +34,12 @@ impl StrangerLimits {
     pub fn with_descriptors(descriptors: u64) -> StrangerLimits {
         let quarter = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
         StrangerLimits { most: quarter.clamp(FEWEST, MOST), patience: PATIENCE }
+    }
+
+    /// What is allowed after the handshake to those who have not yet said what they came for: without a secret everybody
+    /// passes it. As many, for longer, since they may wait for others meanwhile.
+    pub fn of_newcomers(self) -> StrangerLimits {
+        StrangerLimits { patience: NEWCOMERS_PATIENCE * self.patience, ..self }
     }
 
     /// For this process.

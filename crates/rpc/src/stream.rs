@@ -11,7 +11,8 @@
 //! handshake field is decoded.
 //!
 //! A connection that nobody has let in yet may send a few kilobytes, and is closed when its time is over or when too many
-//! others wait (`door`, `arrivals`).
+//! others wait (`door`, `arrivals`). The same is true, with more of each, of a peer that is through the handshake until whom
+//! it came to says that it is known ([`Sender::set_known`]).
 //!
 //! The services differ only in what [`Service`] says, so there is one copy of everything.
 

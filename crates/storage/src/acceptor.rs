@@ -1,7 +1,8 @@
 //! The thread that accepts the connections of a [`crate::BlockServer`] and shakes hands with all of them at once.
 //!
-//! Nobody gets more than a descriptor and a kilobyte before it has shown who it is: sockets do not block here, and
-//! [`Strangers`] says who has to go when too many wait or one takes too long.
+//! Nobody gets more than a descriptor and a kilobyte before it has shown who it is and asks for something: sockets do not
+//! block here, and [`Strangers`] says who has to go when too many wait or one takes too long. Without a secret everybody
+//! gets through the handshake; a thread it gets with its first request.
 
 use std::{
     collections::BTreeMap,
@@ -9,6 +10,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::AsFd,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -26,6 +28,10 @@ use crate::server::Shared;
 
 /// So many are accepted before those who wait get on with their handshakes.
 const AT_ONCE: usize = 32;
+/// Of more connections than this, none is looked at more often than once in [`ROUND`]: each look costs what all of them
+/// cost, and bytes that come one by one must not buy one each. Whoever belongs here waits for a few rounds then.
+const CROWD: usize = 32;
+const ROUND: Duration = Duration::from_millis(2);
 /// How long nothing is accepted after that has failed: descriptors do not come back faster than they are closed.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -33,7 +39,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 struct Stranger {
     stream: TcpStream,
     peer: SocketAddr,
-    handshake: Accepting,
+    phase: Phase,
+}
+
+/// What is awaited of a connection.
+enum Phase {
+    /// The next bytes of its handshake.
+    Handshake(Box<Accepting>),
+    /// Its first request.
+    Request(Identity),
 }
 
 /// The listener and those who wait.
@@ -45,7 +59,10 @@ pub(crate) struct Acceptor {
     next: u64,
     waiting: BTreeMap<u64, Stranger>,
     strangers: Strangers,
+    /// Those that are through the handshake and have not asked for anything.
+    newcomers: Strangers,
     paused_until: Option<Tick>,
+    looked: Instant,
 }
 
 impl Acceptor {
@@ -58,16 +75,18 @@ impl Acceptor {
     ) -> io::Result<Acceptor> {
         // Whoever is ready in `poll` may have gone before `accept`.
         listener.set_nonblocking(true)?;
-        let (waiting, strangers) = (BTreeMap::new(), Strangers::new(limits));
+        let (strangers, newcomers) = (Strangers::new(limits), Strangers::new(limits.of_newcomers()));
         Ok(Acceptor {
             listener,
             wake,
             shared,
             started: Instant::now(),
             next: 0,
-            waiting,
+            waiting: BTreeMap::new(),
             strangers,
+            newcomers,
             paused_until: None,
+            looked: Instant::now(),
         })
     }
 
@@ -87,6 +106,9 @@ impl Acceptor {
             while let Some(number) = self.strangers.overdue(self.now()) {
                 self.close(number, "no handshake in time");
             }
+            while let Some(number) = self.newcomers.overdue(self.now()) {
+                self.close(number, "no request in time");
+            }
             if listens {
                 self.accept();
             }
@@ -98,10 +120,16 @@ impl Acceptor {
 
     /// Waits until there is something to do; whether somebody may be accepted, and who has sent something.
     fn wait(&mut self) -> io::Result<(bool, Vec<u64>)> {
+        if self.waiting.len() > CROWD {
+            // The end of the server is seen in the round that follows.
+            thread::sleep(ROUND.saturating_sub(self.looked.elapsed()));
+        }
+        self.looked = Instant::now();
         let now = self.now();
         self.paused_until.take_if(|until| *until <= now);
         let log = self.shared.log.next_deadline().map(|due| Tick::ZERO + due.saturating_duration_since(self.started));
-        let deadline = self.strangers.next_deadline().into_iter().chain(self.paused_until).chain(log).min();
+        let deadlines = self.strangers.next_deadline().into_iter().chain(self.newcomers.next_deadline());
+        let deadline = deadlines.chain(self.paused_until).chain(log).min();
         let timeout = match deadline {
             // Rounded up, or it would be looked for again and again within the last millisecond.
             Some(tick) => PollTimeout::try_from(tick.since(now).as_millis() as u64 + 1).unwrap_or(PollTimeout::MAX),
@@ -136,7 +164,7 @@ impl Acceptor {
                 Err(e) => {
                     // Out of descriptors, mostly: the backlog keeps others waiting until there are some again.
                     self.shared.log.not_accepted(e);
-                    if let Some(oldest) = self.strangers.oldest() {
+                    if let Some(oldest) = self.strangers.oldest().or_else(|| self.newcomers.oldest()) {
                         self.close(oldest, "its descriptor is needed");
                     }
                     self.paused_until = Some(self.now() + PAUSE);
@@ -151,20 +179,31 @@ impl Acceptor {
         stream.set_nodelay(true)?;
         let number = self.next;
         self.next += 1;
-        let handshake = Accepting::new(self.shared.handshake());
-        self.waiting.insert(number, Stranger { stream, peer, handshake });
+        let phase = Phase::Handshake(Box::new(Accepting::new(self.shared.handshake())));
+        self.waiting.insert(number, Stranger { stream, peer, phase });
         if let Some(oldest) = self.strangers.arrived(self.now(), number, peer.ip()) {
             self.close(oldest, "too many wait for their handshake");
         }
         Ok(())
     }
 
-    /// Goes on with the handshake of one that has sent something.
+    /// Goes on with one that has sent something, or has left.
     fn advance(&mut self, number: u64) {
         let Some(stranger) = self.waiting.get_mut(&number) else { return };
-        match stranger.handshake.advance(&mut stranger.stream) {
+        let handshake = match &mut stranger.phase {
+            Phase::Handshake(handshake) => handshake,
+            Phase::Request(_) => return self.let_in(number),
+        };
+        match handshake.advance(&mut stranger.stream) {
             Ok(None) => {}
-            Ok(Some(guest)) => self.let_in(number, guest),
+            Ok(Some(guest)) => {
+                stranger.phase = Phase::Request(guest);
+                let from = stranger.peer.ip();
+                self.strangers.left(number);
+                if let Some(oldest) = self.newcomers.arrived(self.now(), number, from) {
+                    self.close(oldest, "too many have nothing to ask for");
+                }
+            }
             Err(e) => {
                 self.strangers.left(number);
                 let peer = self.waiting.remove(&number).map(|stranger| stranger.peer);
@@ -178,9 +217,14 @@ impl Acceptor {
         }
     }
 
-    fn let_in(&mut self, number: u64, guest: Identity) {
-        self.strangers.left(number);
-        let Some(Stranger { stream, peer, .. }) = self.waiting.remove(&number) else { return };
+    /// Gives one that asks for something its thread; one that has left instead is forgotten.
+    fn let_in(&mut self, number: u64) {
+        self.newcomers.left(number);
+        let Some(Stranger { stream, peer, phase }) = self.waiting.remove(&number) else { return };
+        let Phase::Request(guest) = phase else { return };
+        if !matches!(stream.peek(&mut [0]), Ok(1..)) {
+            return tracing::debug!(%peer, "a peer left without a request");
+        }
         if let Err(e) = self.shared.start_connection(stream, peer, guest) {
             self.shared.log.refused(peer, e);
         }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, IoSlice, Write},
+    io::{self, BufReader, IoSlice, Read, Write},
     net::TcpStream,
     os::{fd::AsRawFd, unix::fs::FileExt},
 };
@@ -18,6 +18,7 @@ use nix::{
 
 use crate::{
     BlockData, BlockError, BlockSource,
+    server::Quiet,
     wire::{self, HEADER_BYTES, Header, Request, Status},
 };
 
@@ -45,6 +46,22 @@ pub(crate) struct Answering<'a> {
     /// What the peer is: not everybody may ask for everything.
     role: Role,
     out: Vec<u8>,
+    quiet: &'a Quiet,
+}
+
+/// The bytes that a peer sends; for how long it has sent none is known.
+struct Heard<'a> {
+    stream: &'a TcpStream,
+    quiet: &'a Quiet,
+}
+
+impl Read for Heard<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.quiet.waits();
+        let read = self.stream.read(buf);
+        self.quiet.works();
+        read
+    }
 }
 
 /// The peer may not ask for this.
@@ -56,13 +73,13 @@ struct NotForRole {
 }
 
 impl<'a> Answering<'a> {
-    pub fn new(stream: &'a TcpStream, role: Role) -> Self {
-        Answering { stream, role, out: Vec::new() }
+    pub fn new(stream: &'a TcpStream, role: Role, quiet: &'a Quiet) -> Self {
+        Answering { stream, role, out: Vec::new(), quiet }
     }
 
     /// Runs until the peer closes.
     pub fn run(mut self, source: &dyn BlockSource) -> io::Result<()> {
-        let mut requests = BufReader::with_capacity(16 * 1024, self.stream);
+        let mut requests = BufReader::with_capacity(16 * 1024, Heard { stream: self.stream, quiet: self.quiet });
         loop {
             if requests.buffer().is_empty() || self.out.len() >= FLUSH_AT {
                 self.flush()?;

@@ -2,7 +2,8 @@
 //! requests in order.
 //!
 //! Plain blocking threads: an answer is then one read, one `sendfile` and no hop between threads. A process has as many
-//! as it has peers that fetch from it; who has not shown who it is has none.
+//! as it has peers that fetch from it; who has not shown who it is, or asks for nothing, has none. When there are too many,
+//! the one goes that has asked for nothing for longest: whoever belongs here connects anew when it has something to ask.
 
 use std::{
     collections::HashMap,
@@ -10,9 +11,10 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use firesteel_rpc::{
@@ -22,7 +24,7 @@ use firesteel_rpc::{
 
 use crate::{ApplicationSources, BlockData, BlockError, BlockId, BlockSource, acceptor::Acceptor, answering, wire};
 
-/// More peers than this at once are refused: each costs a thread.
+/// There are no more peers than this at once: each costs a thread.
 const MAX_CONNECTIONS: usize = 4096;
 /// A connection's thread only moves bytes.
 const STACK_BYTES: usize = 256 * 1024;
@@ -48,6 +50,8 @@ pub(crate) struct Shared {
     guests: Guests,
     stopping: AtomicBool,
     connections: Mutex<Connections>,
+    most_connections: usize,
+    origin: Instant,
     pub log: SparseLog,
 }
 
@@ -60,6 +64,30 @@ struct Connections {
 struct Open {
     stream: TcpStream,
     thread: Option<JoinHandle<()>>,
+    quiet: Arc<Quiet>,
+    /// It had to go, and its thread is about to end.
+    pushed_out: bool,
+}
+
+/// Since when a peer owes its next request, in microseconds of its server.
+pub(crate) struct Quiet {
+    origin: Instant,
+    since: AtomicU64,
+}
+
+impl Quiet {
+    /// While a request is answered.
+    const BUSY: u64 = u64::MAX;
+
+    /// It is waited for the peer's next bytes.
+    pub fn waits(&self) {
+        self.since.store(self.origin.elapsed().as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// They have come.
+    pub fn works(&self) {
+        self.since.store(Self::BUSY, Ordering::Relaxed);
+    }
 }
 
 impl BlockServer {
@@ -71,7 +99,7 @@ impl BlockServer {
         app_id: impl Into<String>,
     ) -> io::Result<BlockServer> {
         let guests = Guests::Of { app_id: app_id.into(), key, source };
-        Self::serve(listener, guests, StrangerLimits::of_this_process())
+        Self::serve(listener, guests, StrangerLimits::of_this_process(), most_connections())
     }
 
     /// Serves on `listener` the processes of every application of which `sources` has something: each must hold the key
@@ -81,14 +109,20 @@ impl BlockServer {
         sources: Arc<dyn ApplicationSources>,
         secret: Option<Secret>,
     ) -> io::Result<BlockServer> {
-        Self::serve(listener, Guests::OfAll { secret, sources }, StrangerLimits::of_this_process())
+        Self::serve(listener, Guests::OfAll { secret, sources }, StrangerLimits::of_this_process(), most_connections())
     }
 
-    fn serve(listener: TcpListener, guests: Guests, limits: StrangerLimits) -> io::Result<BlockServer> {
+    fn serve(
+        listener: TcpListener,
+        guests: Guests,
+        limits: StrangerLimits,
+        most_connections: usize,
+    ) -> io::Result<BlockServer> {
         let address = listener.local_addr()?;
         let (wake_read, wake_write) = io::pipe()?;
         let (stopping, connections) = (AtomicBool::new(false), Mutex::default());
-        let shared = Arc::new(Shared { guests, stopping, connections, log: SparseLog::new(wire::SERVICE) });
+        let (origin, log) = (Instant::now(), SparseLog::new(wire::SERVICE));
+        let shared = Arc::new(Shared { guests, stopping, connections, most_connections, origin, log });
         let acceptor = Acceptor::new(listener, wake_read, shared.clone(), limits)?;
         let acceptor =
             thread::Builder::new().name("block-accept".into()).stack_size(STACK_BYTES).spawn(move || acceptor.run())?;
@@ -162,21 +196,23 @@ impl Shared {
         let registered = stream.try_clone()?;
         // Held until the thread's handle is in its place, so that the thread's end cannot come before its entry.
         let mut connections = self.connections();
-        if connections.open.len() >= MAX_CONNECTIONS {
-            return Err(io::Error::other(format!("{MAX_CONNECTIONS} block connections are open")));
+        if connections.open.len() >= self.most_connections && !connections.push_one_out() {
+            let most = self.most_connections;
+            return Err(io::Error::other(format!("{most} block connections are open, and all are being answered")));
         }
+        let quiet = Arc::new(Quiet { origin: self.origin, since: AtomicU64::new(Quiet::BUSY) });
         let number = connections.next;
         connections.next += 1;
         let thread = {
-            let shared = self.clone();
+            let (shared, quiet) = (self.clone(), quiet.clone());
             thread::Builder::new().name("block-serve".into()).stack_size(STACK_BYTES).spawn(move || {
-                if let Err(e) = serve(&stream, &guest, &shared) {
+                if let Err(e) = serve(&stream, &guest, &shared, &quiet) {
                     tracing::debug!(%peer, error = %e, "a block connection ended");
                 }
                 shared.connections().open.remove(&number);
             })?
         };
-        connections.open.insert(number, Open { stream: registered, thread: Some(thread) });
+        connections.open.insert(number, Open { stream: registered, thread: Some(thread), quiet, pushed_out: false });
         Ok(())
     }
 
@@ -185,11 +221,30 @@ impl Shared {
     }
 }
 
-fn serve(stream: &TcpStream, guest: &Identity, shared: &Shared) -> io::Result<()> {
+impl Connections {
+    /// Closes the connection that has been quiet for longest; false when none is.
+    fn push_one_out(&mut self) -> bool {
+        let since = |open: &&mut Open| open.quiet.since.load(Ordering::Relaxed);
+        let quiet = self.open.values_mut().filter(|open| !open.pushed_out && since(open) != Quiet::BUSY);
+        let Some(longest) = quiet.min_by_key(since) else { return false };
+        longest.pushed_out = true;
+        // Fails when the peer has closed it: then it goes by itself.
+        let _ = longest.stream.shutdown(Shutdown::Both);
+        true
+    }
+}
+
+/// Each has two descriptors, which are to be half of those that this process may have.
+fn most_connections() -> usize {
+    let most = firesteel_os::descriptors::limit().map_or(MAX_CONNECTIONS, |limit| (limit / 4) as usize);
+    most.clamp(64, MAX_CONNECTIONS)
+}
+
+fn serve(stream: &TcpStream, guest: &Identity, shared: &Shared, quiet: &Quiet) -> io::Result<()> {
     // The peer may be idle, or busy with what it got, as long as it lives; keep-alive finds a dead host.
     answering::keep_alive(stream)?;
     let source = shared.source(guest);
-    let result = answering::Answering::new(stream, guest.role).run(source.as_ref());
+    let result = answering::Answering::new(stream, guest.role, quiet).run(source.as_ref());
     // Ends the peer's wait also while the registry still holds a descriptor; fails when the peer has closed already.
     let _ = stream.shutdown(Shutdown::Both);
     result

@@ -23,9 +23,13 @@ impl BlockSource for One {
 }
 
 fn server(key: Option<&Secret>, most: usize, patience: Duration) -> BlockServer {
+    server_of(key, StrangerLimits { most, patience }, MAX_CONNECTIONS)
+}
+
+fn server_of(key: Option<&Secret>, limits: StrangerLimits, connections: usize) -> BlockServer {
     let guests = Guests::Of { app_id: "app".to_owned(), key: key.cloned(), source: Arc::new(One) };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    BlockServer::serve(listener, guests, StrangerLimits { most, patience }).unwrap()
+    BlockServer::serve(listener, guests, limits, connections).unwrap()
 }
 
 const LONG: Duration = Duration::from_secs(60);
@@ -87,13 +91,59 @@ fn a_connection_that_says_little_or_nothing_is_closed_in_time() {
 }
 
 #[test]
-fn a_peer_that_has_shown_who_it_is_may_be_idle_for_as_long_as_it_likes() {
+fn a_peer_that_has_asked_once_may_be_idle_for_as_long_as_it_likes() {
     let server = server(None, 1, Duration::from_millis(50));
-    let mut guest = TcpStream::connect(server.local_addr()).unwrap();
-    blocking::open(&mut guest, wire::SERVICE, Role::Executor, "app", None).unwrap();
+    let mut guest = opened(&server);
+    ask(&mut guest);
     for _ in 0..2 {
         closed(&TcpStream::connect(server.local_addr()).unwrap());
+        closed(&opened(&server));
     }
+    ask(&mut guest);
+}
+
+#[test]
+fn those_who_ask_for_nothing_get_no_thread_and_go_when_they_are_too_many_or_take_too_long() {
+    let server = server(None, 50, LONG);
+    let idle: Vec<TcpStream> = (0..300).map(|_| opened(&server)).collect();
+    idle[..250].iter().for_each(closed);
+    assert_eq!(server.shared.connections().open.len(), 0);
+    assert_eq!(&fetched(&server, None)[..], b"content");
+    ask(&mut idle.last().unwrap().try_clone().unwrap());
+}
+
+#[test]
+fn the_quietest_connection_makes_room_for_one_that_asks() {
+    let server = server_of(None, StrangerLimits { most: 50, patience: LONG }, 8);
+    let mut guests: Vec<TcpStream> = (0..8).map(|_| opened(&server)).collect();
+    guests.iter_mut().for_each(ask);
+    // Half a request is none.
+    guests[0].write_all(&[0, 1]).unwrap();
+    ask(&mut guests[1]);
+    for round in 0..100 {
+        let mut guest = opened(&server);
+        ask(&mut guest);
+        guests.push(guest);
+        assert_eq!(&fetched(&server, None)[..], b"content", "round {round}");
+    }
+    guests[..80].iter().for_each(closed);
+    let closed_all = || (server.shared.connections().open.len() <= 9).then_some(());
+    let deadline = Instant::now() + LONG;
+    while closed_all().is_none() {
+        assert!(Instant::now() < deadline, "threads of those who had to go stay");
+        thread::yield_now();
+    }
+}
+
+/// A connection that is through its handshake.
+fn opened(server: &BlockServer) -> TcpStream {
+    let mut guest = TcpStream::connect(server.local_addr()).unwrap();
+    blocking::open(&mut guest, wire::SERVICE, Role::Executor, "app", None).unwrap();
+    guest
+}
+
+/// Asks for the block and gets it.
+fn ask(guest: &mut TcpStream) {
     let mut request = Vec::new();
     wire::encode_request(&BLOCK, &mut request);
     guest.write_all(&request).unwrap();

@@ -45,6 +45,7 @@ pub(super) async fn attend(executors: Arc<Executors>, terms: Arc<Terms>, mut dup
     let stream = Arc::new(Stream::new(duplex.tx.clone()));
     match executors.admit(&register, &stream).await {
         Ok(executor) => {
+            duplex.tx.set_known(true);
             if welcome(&executors, &terms, executor, register, &stream) {
                 receive(&executors, &terms, executor, &stream, &mut duplex).await;
             }

@@ -19,6 +19,9 @@ use super::door::{Badge, Closing, Door};
 /// What a connection may send before it has shown who it is. A handshake takes some 1,500, with all that HTTP/2 adds.
 const STRANGER_BYTES: usize = 16 << 10;
 
+/// The same of one that nobody here knows yet: more than a registration has, be it of a worker that is full of executors.
+const NEWCOMER_BYTES: usize = 256 << 10;
+
 /// How long nothing is accepted after that has failed: descriptors do not come back faster than they are closed.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -64,7 +67,7 @@ impl Stream for Arrivals {
                     // Fails for a connection that is gone already, which is seen when it is read.
                     let _ = stream.set_nodelay(true);
                     let (badge, closing) = this.door.enter(addr);
-                    return Poll::Ready(Some(Ok(Visitor { stream, badge, closing, left: STRANGER_BYTES })));
+                    return Poll::Ready(Some(Ok(Visitor { stream, badge, closing, sent: 0 })));
                 }
                 Err(e) if passes(&e) => {}
                 Err(e) => {
@@ -94,8 +97,8 @@ pub(super) struct Visitor {
     stream: TcpStream,
     badge: Badge,
     closing: oneshot::Receiver<Closing>,
-    /// Bytes that it may still send before it is let in.
-    left: usize,
+    /// Bytes that it has sent while nobody knew it.
+    sent: usize,
 }
 
 impl Visitor {
@@ -104,6 +107,10 @@ impl Visitor {
         match Pin::new(&mut self.closing).poll(cx) {
             Poll::Pending => Ok(()),
             Poll::Ready(Ok(Closing::Overdue)) => Err(io::ErrorKind::TimedOut.into()),
+            Poll::Ready(Ok(Closing::Unknown)) => {
+                self.badge.refused("it did not register in time");
+                Err(io::ErrorKind::TimedOut.into())
+            }
             Poll::Ready(_) => Err(io::ErrorKind::ConnectionAborted.into()),
         }
     }
@@ -127,17 +134,20 @@ impl AsyncRead for Visitor {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.may_stay(cx)?;
-        if this.badge.has_passed() {
+        if this.badge.is_known() {
+            this.sent = 0;
             return Pin::new(&mut this.stream).poll_read(cx, buf);
         }
-        if this.left == 0 {
-            return Poll::Ready(Err(io::Error::other("too many bytes before the handshake")));
+        let most = if this.badge.has_passed() { NEWCOMER_BYTES } else { STRANGER_BYTES };
+        if this.sent >= most {
+            let what = if this.badge.has_passed() { "its registration" } else { "its handshake" };
+            return Poll::Ready(Err(io::Error::other(format!("too many bytes before the end of {what}"))));
         }
         let mut bytes = [0; 1024];
-        let room = this.left.min(buf.remaining()).min(bytes.len());
+        let room = (most - this.sent).min(buf.remaining()).min(bytes.len());
         let mut piece = ReadBuf::new(&mut bytes[..room]);
         ready!(Pin::new(&mut this.stream).poll_read(cx, &mut piece))?;
-        this.left -= piece.filled().len();
+        this.sent += piece.filled().len();
         buf.put_slice(piece.filled());
         Poll::Ready(Ok(()))
     }

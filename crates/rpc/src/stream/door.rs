@@ -1,7 +1,8 @@
 //! The door of a served port: who stands before it, and who is through.
 //!
 //! ```text
-//!  Arrivals ──accept──▶ stranger ──Badge::pass──▶ guest ──Badge::over──▶ stranger again ─▶ closed
+//!  Arrivals ──accept──▶ stranger ──Badge::pass──▶ newcomer ◀─Badge::set_known─▶ guest
+//!                          │                         │                           └─Badge::over─▶ stranger again ─▶ closed
 //!                          └─ pushed out by others, out of time, or of too many bytes ─▶ closed
 //! ```
 
@@ -32,6 +33,8 @@ struct State {
     next: u64,
     /// Those that nobody has let in, or that have nothing to do here any more.
     strangers: Strangers,
+    /// Those that are through the handshake, and that nobody here knows yet.
+    newcomers: Strangers,
     /// By which each open connection is told to close.
     open: BTreeMap<u64, oneshot::Sender<Closing>>,
     /// Who looks after the deadlines.
@@ -43,8 +46,10 @@ struct State {
 pub(super) enum Closing {
     /// Others wanted the place.
     PushedOut,
-    /// Its time was over.
+    /// Its time was over before its handshake was.
     Overdue,
+    /// It was let in and did not say in time what it came for.
+    Unknown,
 }
 
 /// A connection's place at the door. Cheap to clone.
@@ -57,12 +62,14 @@ struct Connection {
     addr: SocketAddr,
     arrived: Instant,
     passed: AtomicBool,
+    known: AtomicBool,
 }
 
 impl Door {
     pub fn new(service: &'static str) -> Door {
         let limits = StrangerLimits { patience: HANDSHAKE + LAST_WORD, ..StrangerLimits::of_this_process() };
-        let state = State { next: 0, strangers: Strangers::new(limits), open: BTreeMap::new(), watch: None };
+        let (strangers, newcomers) = (Strangers::new(limits), Strangers::new(limits.of_newcomers()));
+        let state = State { next: 0, strangers, newcomers, open: BTreeMap::new(), watch: None };
         Door { log: SparseLog::new(service), started: Instant::now(), state: Mutex::new(state) }
     }
 
@@ -75,14 +82,14 @@ impl Door {
         state.open.insert(number, close);
         state.stands_before(self.now(), number, addr);
         drop(state);
-        let (door, passed) = (self.clone(), AtomicBool::new(false));
-        (Badge(Arc::new(Connection { door, number, addr, arrived: Instant::now(), passed })), closing)
+        let (door, passed, known) = (self.clone(), AtomicBool::new(false), AtomicBool::new(false));
+        (Badge(Arc::new(Connection { door, number, addr, arrived: Instant::now(), passed, known })), closing)
     }
 
     /// Makes room for another descriptor, if a stranger has one.
     pub fn push_one_out(&self) {
         let mut state = self.state();
-        if let Some(number) = state.strangers.oldest() {
+        if let Some(number) = state.strangers.oldest().or_else(|| state.newcomers.oldest()) {
             state.close(number, Closing::PushedOut);
         }
     }
@@ -91,11 +98,16 @@ impl Door {
     /// before.
     pub fn look_around(&self, watch: &Waker) -> Option<Instant> {
         let mut state = self.state();
-        while let Some(number) = state.strangers.overdue(self.now()) {
+        let now = self.now();
+        while let Some(number) = state.strangers.overdue(now) {
             state.close(number, Closing::Overdue);
         }
+        while let Some(number) = state.newcomers.overdue(now) {
+            state.close(number, Closing::Unknown);
+        }
         state.watch = Some(watch.clone());
-        let deadline = state.strangers.next_deadline().map(|tick| self.started + tick.since(Tick::ZERO));
+        let deadline = state.strangers.next_deadline().into_iter().chain(state.newcomers.next_deadline()).min();
+        let deadline = deadline.map(|tick| self.started + tick.since(Tick::ZERO));
         drop(state);
         if self.log.next_deadline().is_some_and(|due| due <= Instant::now()) {
             self.log.catch_up();
@@ -127,6 +139,19 @@ impl State {
         }
     }
 
+    fn is_new(&mut self, now: Tick, number: u64, addr: SocketAddr) {
+        if let Some(oldest) = self.newcomers.arrived(now, number, addr.ip()) {
+            self.close(oldest, Closing::PushedOut);
+        }
+    }
+
+    /// A deadline has come that whoever looks after them does not know of.
+    fn look_again(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.wake();
+        }
+    }
+
     fn close(&mut self, number: u64, why: Closing) {
         // One that is closed already is gone before it hears of it.
         let _ = self.open.remove(&number).map(|close| close.send(why));
@@ -139,6 +164,11 @@ impl Badge {
         self.0.addr
     }
 
+    /// Says that it is closed for this reason.
+    pub fn refused(&self, why: &str) {
+        self.0.door.log.refused(self.0.addr, why);
+    }
+
     /// What its handshake may still take.
     pub fn patience(&self) -> Duration {
         HANDSHAKE.saturating_sub(self.0.arrived.elapsed())
@@ -149,11 +179,36 @@ impl Badge {
         self.0.passed.load(Ordering::Relaxed)
     }
 
-    /// It has shown who it is. False when it had to go meanwhile.
+    /// Whether somebody here knows it.
+    pub fn is_known(&self) -> bool {
+        self.0.known.load(Ordering::Relaxed)
+    }
+
+    /// It has shown who it is, and is a newcomer. False when it had to go meanwhile.
     pub fn pass(&self) -> bool {
-        let passes = self.0.door.state().strangers.left(self.0.number);
+        let mut state = self.0.door.state();
+        let passes = state.strangers.left(self.0.number);
+        if passes {
+            state.is_new(self.0.door.now(), self.0.number, self.0.addr);
+        }
         self.0.passed.store(passes, Ordering::Relaxed);
         passes
+    }
+
+    /// Whether it belongs to somebody whom its port's owner knows, and so may be idle for as long as it likes.
+    pub fn set_known(&self, known: bool) {
+        if !self.has_passed() || self.0.known.swap(known, Ordering::Relaxed) == known {
+            return;
+        }
+        let mut state = self.0.door.state();
+        match known {
+            true => _ = state.newcomers.left(self.0.number),
+            false if state.open.contains_key(&self.0.number) => {
+                state.is_new(self.0.door.now(), self.0.number, self.0.addr);
+                state.look_again();
+            }
+            false => {}
+        }
     }
 
     /// Its stream is over: if it stays open beyond that, it counts as a stranger again.
@@ -162,18 +217,18 @@ impl Badge {
             return;
         }
         let mut state = self.0.door.state();
+        state.newcomers.left(self.0.number);
         if state.open.contains_key(&self.0.number) {
             state.stands_before(self.0.door.now(), self.0.number, self.0.addr);
         }
-        if let Some(watch) = state.watch.take() {
-            watch.wake();
-        }
+        state.look_again();
     }
 
     /// The connection is closed.
     pub fn gone(&self) {
         let mut state = self.0.door.state();
         state.strangers.left(self.0.number);
+        state.newcomers.left(self.0.number);
         state.open.remove(&self.0.number);
     }
 }

@@ -85,6 +85,14 @@ impl<M: WireMessage> Sender<M> {
         self.link.end(Phase::Draining, reason);
     }
 
+    /// Says whether the peer of an accepted connection has registered with whom it serves. Without a secret everybody passes
+    /// the handshake: who does not register is closed after a minute, or when too many others come, and may send little.
+    pub fn set_known(&self, known: bool) {
+        if let Some(badge) = &self.link.badge {
+            badge.set_known(known);
+        }
+    }
+
     /// Whether the connection is over, or about to be.
     pub fn is_closed(&self) -> bool {
         self.link.phase() != Phase::Open

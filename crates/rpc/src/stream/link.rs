@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
+use super::door::Badge;
+
 /// Goes forward only.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Phase {
@@ -19,15 +21,28 @@ pub(super) enum Phase {
 /// One connection's state, and why it ended.
 pub(super) struct Link {
     pub addr: String,
+    /// Its place at the door, where it was accepted.
+    pub badge: Option<Badge>,
     phase: watch::Sender<Phase>,
     reason: OnceLock<String>,
     queued_bytes: AtomicUsize,
 }
 
 impl Link {
+    /// Of a connection that was opened here.
     pub fn new(addr: String) -> Self {
+        Self::with(addr, None)
+    }
+
+    /// Of a connection that was accepted.
+    pub fn accepted(badge: Badge) -> Self {
+        Self::with(badge.addr().to_string(), Some(badge))
+    }
+
+    fn with(addr: String, badge: Option<Badge>) -> Self {
         Self {
             addr,
+            badge,
             phase: watch::Sender::new(Phase::Open),
             reason: OnceLock::new(),
             queued_bytes: AtomicUsize::new(0),

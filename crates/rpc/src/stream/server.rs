@@ -144,7 +144,7 @@ where
         let Some(badge) = request.extensions().get::<Badge>().cloned() else {
             return ready(Err(Status::internal("the connection has no place at the door")));
         };
-        let link = Arc::new(Link::new(badge.addr().to_string()));
+        let link = Arc::new(Link::accepted(badge.clone()));
         let (queue, queued) = mpsc::channel(QUEUE_MESSAGES);
         let outbound = Outbound::new(queued, link.clone());
         let tx = Sender::new(queue, link.clone());

@@ -25,12 +25,21 @@ struct Served {
     ended: tokio::task::JoinHandle<Result<(), RpcError>>,
 }
 
+/// One that knows everybody who is let in.
 fn served(secret: Option<Secret>) -> Served {
+    serving(secret, true)
+}
+
+fn serving(secret: Option<Secret>, knows: bool) -> Served {
     let listener = crate::bind("127.0.0.1", 0, None, false).unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     let (on_peer, peers) = tokio::sync::mpsc::unbounded_channel();
     let (stop, stopped) = oneshot::channel::<()>();
-    let ended = tokio::spawn(serve_master(listener, secret, move |duplex| on_peer.send(duplex).unwrap(), async move {
+    let on_peer = move |duplex: MasterSide| {
+        duplex.tx.set_known(knows);
+        on_peer.send(duplex).unwrap();
+    };
+    let ended = tokio::spawn(serve_master(listener, secret, on_peer, async move {
         let _ = stopped.await;
     }));
     Served { addr, peers, stop: Some(stop), ended }
@@ -245,6 +254,52 @@ async fn connections_that_stay_silent_are_closed_and_when_many_come_the_oldest_g
             until_closed(stream).await;
         }
         assert!(!master.tx.is_closed());
+    }
+}
+
+#[tokio::test]
+async fn who_is_let_in_and_never_registers_is_closed_when_many_come_and_in_time() {
+    firesteel_os::descriptors::raise_limit().unwrap();
+    for secret in [None, Some(Secret::from_bytes("k"))] {
+        let mut served = serving(secret.clone(), false);
+        let known = connect_master(&served.addr, Role::Worker, "", secret.as_ref(), LONG).await.unwrap();
+        let registered = within(served.peers.recv()).await.unwrap();
+        registered.tx.set_known(true);
+        let mut idle = Vec::new();
+        for _ in 0..300 {
+            idle.push(connect_master(&served.addr, Role::Client, "", secret.as_ref(), LONG).await.unwrap());
+            // Its side is dropped with the test, not here: that would close the stream.
+            std::mem::forget(within(served.peers.recv()).await.unwrap());
+        }
+        let most = crate::StrangerLimits::of_this_process().most;
+        for early in &idle[..idle.len() - most] {
+            within(early.tx.closed()).await;
+        }
+        for late in &idle {
+            within(late.tx.closed()).await;
+        }
+        assert!(!registered.tx.is_closed() && !known.tx.is_closed());
+        // Its worker is forgotten: it has no more right to be idle than others.
+        registered.tx.set_known(false);
+        within(known.tx.closed()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_newcomer_may_send_is_little_and_who_is_known_sends_what_it_likes() {
+    for knows in [false, true] {
+        let mut served = serving(None, knows);
+        let worker = connect_master(&served.addr, Role::Worker, "", None, LONG).await.unwrap();
+        let mut master = within(served.peers.recv()).await.unwrap();
+        let mut arrived = 0;
+        for _ in 0..10 {
+            let sent = worker.tx.send(beat(&"w".repeat(100_000)));
+            if sent.is_err() || within(master.rx.recv()).await.is_none() {
+                break;
+            }
+            arrived += 1;
+        }
+        assert_eq!(arrived == 10, knows, "{arrived} large messages");
     }
 }
 
