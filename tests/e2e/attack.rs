@@ -24,11 +24,15 @@ use prost::Message as _;
 
 use crate::{
     cluster::{Cluster, executor_pids, wait_for},
-    strangers::{BLOCKS, Use, connect, garbage, hold, idle_at_blocks, idle_at_control, job, ports, sockets, use_of},
+    strangers::{
+        BLOCKS, Use, connect, garbage, hold, idle_at_blocks, idle_at_control, job, keep_busy, ports, sockets, use_of,
+    },
 };
 
 const SECRET: &str = "e2e-7f3a9c1e5b8d2460";
 const ATTACK: Duration = Duration::from_secs(4);
+/// More come at each port of control streams than may stay without registering, and so often that the oldest go.
+const NEWCOMERS: u64 = 600;
 
 /// Writes down what goes out.
 struct Recording {
@@ -183,6 +187,9 @@ fn attack(attacked: &Attacked, secret: bool) {
     assert!(served.len() >= 7, "the ports of a cluster: {served:?}");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (stop, attempts) = (Arc::new(AtomicBool::new(false)), AtomicU64::new(0));
+    let mut newcomers: Vec<Arc<AtomicU64>> = Vec::new();
+    let own = || use_of(std::process::id()).worked;
+    let (own_before, began) = (own(), Instant::now());
     let (longest, during) = std::thread::scope(|scope| {
         let stop = &stop;
         for &port in &served {
@@ -197,8 +204,9 @@ fn attack(attacked: &Attacked, secret: bool) {
             let streams = attacked.driver.iter().map(|port| format!("127.0.0.1:{port}"));
             let streams = streams.map(|addr| (addr, Some(sc.application_id().to_owned())));
             for (addr, app_id) in streams.chain([(attacked.master(), None)]) {
-                let stop = stop.clone();
-                runtime.spawn(async move { idle_at_control(addr, app_id, &stop).await });
+                let (came, stop) = (Arc::new(AtomicU64::new(0)), stop.clone());
+                newcomers.push(came.clone());
+                runtime.spawn(async move { idle_at_control(addr, app_id, &came, &stop).await });
             }
         }
         for _ in 0..2 {
@@ -209,9 +217,9 @@ fn attack(attacked: &Attacked, secret: bool) {
                 }
             });
         }
-        let began = Instant::now();
         let (mut longest, mut jobs) = (Duration::ZERO, 0);
-        while began.elapsed() < ATTACK || jobs < 3 {
+        let many = || newcomers.iter().all(|came| came.load(Ordering::Relaxed) >= NEWCOMERS);
+        while began.elapsed() < ATTACK || jobs < 3 || !many() {
             longest = longest.max(job(sc));
             jobs += 1;
         }
@@ -220,9 +228,12 @@ fn attack(attacked: &Attacked, secret: bool) {
         println!("{jobs} jobs beside the attack");
         (longest, during)
     });
+    let share = (own() - own_before) as f64 / 100.0 / began.elapsed().as_secs_f64();
     runtime.shutdown_timeout(Duration::from_secs(20));
+    let beside_work = beside_work(sc, share, served.len() + 2);
     println!(
-        "longest job: {longest:?} beside {} attempts, {quiet:?} without; before {before:?}, during {during:?}",
+        "longest job: {longest:?} beside {} attempts, {quiet:?} without, {beside_work:?} beside {share:.2} processors of other \
+         work; before {before:?}, during {during:?}",
         attempts.load(Ordering::Relaxed)
     );
     let worked: Vec<u64> = before.iter().zip(&during).map(|(before, during)| during.worked - before.worked).collect();
@@ -245,6 +256,22 @@ fn attack(attacked: &Attacked, secret: bool) {
         assert!(log.len() < 1 << 20, "{} bytes of log of {daemon}", log.len());
     }
     job(sc);
+}
+
+/// The longest time of a job while so many threads take as much of the processors as this process did during the attack:
+/// what the attack costs by its own work, whatever the cluster does with it.
+fn beside_work(sc: &Context, share: f64, threads: usize) -> Duration {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        (0..threads).for_each(|_| _ = scope.spawn(|| keep_busy(share / threads as f64, &stop)));
+        let began = Instant::now();
+        let mut longest = Duration::ZERO;
+        while began.elapsed() < ATTACK {
+            longest = longest.max(job(sc));
+        }
+        stop.store(true, Ordering::Relaxed);
+        longest
+    })
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, Write},
     net::TcpStream,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -154,7 +154,7 @@ pub fn idle_at_blocks(port: u16, app_id: &str, stop: &AtomicBool) {
 }
 
 /// The same at a port of control streams, under a name with a path and a line of its own.
-pub async fn idle_at_control(addr: String, app_id: Option<String>, stop: &AtomicBool) {
+pub async fn idle_at_control(addr: String, app_id: Option<String>, came: &AtomicU64, stop: &AtomicBool) {
     let mut idle = VecDeque::new();
     let patience = Duration::from_secs(20);
     while !stop.load(Ordering::Relaxed) {
@@ -162,16 +162,30 @@ pub async fn idle_at_control(addr: String, app_id: Option<String>, stop: &Atomic
             // A server that is under attack may close it before.
             match &app_id {
                 Some(app_id) => {
-                    let came = connect_driver(&addr, app_id, None, patience).await;
-                    idle.extend(came.map(|duplex| (Some(duplex), None)));
+                    let stream = connect_driver(&addr, app_id, None, patience).await;
+                    came.fetch_add(stream.is_ok().into(), Ordering::Relaxed);
+                    idle.extend(stream.map(|duplex| (Some(duplex), None)));
                 }
                 None => {
-                    let came = connect_master(&addr, Role::Client, "../x\nINFO", None, patience).await;
-                    idle.extend(came.map(|duplex| (None, Some(duplex))));
+                    let stream = connect_master(&addr, Role::Client, "../x\nINFO", None, patience).await;
+                    came.fetch_add(stream.is_ok().into(), Ordering::Relaxed);
+                    idle.extend(stream.map(|duplex| (None, Some(duplex))));
                 }
             }
         }
         idle.drain(..idle.len().saturating_sub(IDLE));
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Takes `share` of a processor, as attackers do whom nobody answers: in short pieces, with pauses between them.
+pub fn keep_busy(share: f64, stop: &AtomicBool) {
+    const PERIOD: Duration = Duration::from_millis(20);
+    while !stop.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        while began.elapsed() < PERIOD.mul_f64(share.min(1.0)) {
+            std::hint::spin_loop();
+        }
+        std::thread::sleep(PERIOD.saturating_sub(began.elapsed()));
     }
 }
