@@ -208,6 +208,32 @@ fn a_value_that_is_nested_deeply_comes_back_or_is_refused_with_the_bound() {
 }
 
 #[test]
+fn references_stand_for_what_they_point_to() {
+    let (number, list, array) = (7u8, vec![1u32, 2, 300], [1u64, 2]);
+    let (mut borrowed, owned) = (Vec::new(), encode(&(number, list.clone(), array)).unwrap());
+    crate::codec::encode_as::<(u8, Vec<u32>, [u64; 2]), _>(&(&number, &list, &array), &mut borrowed).unwrap();
+    assert_eq!(borrowed, owned);
+    borrowed.clear();
+    crate::codec::encode_as::<(u8, Vec<u32>), _>(&(&number, &list[1..]), &mut borrowed).unwrap();
+    assert_eq!(borrowed, encode(&(number, list[1..].to_vec())).unwrap());
+}
+
+#[test]
+fn a_list_of_options_alone_is_walked_as_deep_as_may_be() {
+    #[derive(Serialize)]
+    #[serde(transparent)]
+    struct Link(Option<Box<Link>>);
+    let mut list = Link(None);
+    for _ in 0..500_000 {
+        list = Link(Some(Box::new(list)));
+    }
+    assert!(crate::size::estimate(&list) < 1 << 20);
+    while let Some(next) = list.0.take() {
+        list = *next;
+    }
+}
+
+#[test]
 fn nothing_is_left_of_what_is_refused() {
     let mut out = vec![1, 2];
     assert!(encode_into(&State::Internal, &mut out).is_err());

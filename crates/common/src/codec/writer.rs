@@ -209,7 +209,8 @@ impl<'a, 'b, T: ?Sized> Serializer for Writer<'a, 'b, T> {
     #[inline]
     fn serialize_seq(mut self, len: Option<usize>) -> Result<Parts<'a, 'b, T>, Refused> {
         let name = type_name::<T>();
-        if !(name.starts_with("alloc::vec::Vec<") || name.starts_with('[')) {
+        let vec = name.starts_with("alloc::vec::Vec<") || name.starts_with("&alloc::vec::Vec<");
+        if !vec && !matches!(name.as_bytes(), [b'[', ..] | [b'&', b'[', ..]) {
             self.bare("seq");
         }
         self.len(len)?;

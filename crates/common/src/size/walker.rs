@@ -180,11 +180,10 @@ impl<'a> Serializer for Walker<'a> {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Flat, Failed> {
-        let inner = value.serialize(Walker { heap: &mut *self.heap })?;
-        inner.boxed_in(value, self.heap);
-        let place = inner.of(value);
+        // A list may consist of `Option`s alone, as `#[serde(transparent)]` makes it.
+        let place = walk(value, self.heap)?;
         // Of plain numbers `Option` needs a word beside them; pointers have a value to spare.
-        let tag = if inner.inline && place.bytes == place.align { place.align } else { 0 };
+        let tag = if place.inline && place.bytes == place.align { place.align } else { 0 };
         Ok(Flat { bytes: place.bytes + tag, ..place })
     }
 
