@@ -69,6 +69,23 @@ fn what_a_task_hides_from_its_executor_ends_with_the_worker_however_that_ends() 
 }
 
 #[test]
+fn what_a_task_hides_ends_also_when_the_supervisor_above_its_executor_is_killed() {
+    let cluster = Cluster::start(1, 1);
+    let sc = cluster.context().build().unwrap();
+    let start = |_| {
+        let script = "env -i setsid sh -c 'sleep 1000 >/dev/null 2>&1 & echo $!' &";
+        let out = Command::new("sh").args(["-c", script]).output().unwrap();
+        let hidden = String::from_utf8(out.stdout).unwrap().trim().parse::<u32>().unwrap();
+        (hidden, std::os::unix::process::parent_id())
+    };
+    let (hidden, supervisor) = sc.range_n(0..1u64, 1).map(start).collect().unwrap()[0];
+    assert!(alive(hidden));
+    assert!(Command::new("kill").args(["-9", &supervisor.to_string()]).status().unwrap().success());
+    wait_for("the end of what the task has started", || (!alive(hidden)).then_some(()));
+    assert_eq!(sc.range_n(0..10u64, 1).count().unwrap(), 10);
+}
+
+#[test]
 fn the_output_of_applications_stays_up_to_a_bound() {
     let cluster = Cluster::configured(1, 1, "spark.worker.ui.retainedExecutors 2\n");
     for _ in 0..5 {

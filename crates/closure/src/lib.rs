@@ -29,6 +29,7 @@ pub mod entry;
 mod error;
 mod func;
 mod object;
+mod printed;
 pub mod stack;
 mod supervisor;
 pub mod table;

@@ -9,7 +9,7 @@
 //!
 //! Orphans below a subreaper become its children. So it need not look for descendants, and kills nobody else's process: the
 //! id of a child is not given out again before its parent has waited for it. It also waits for those that end while the
-//! executor lives. Called by [`entry`](crate::entry), before the executor has a second thread.
+//! executor lives, and reads what it prints (`printed.rs`). Called by [`entry`](crate::entry), before the executor has a second thread.
 
 use std::ffi::c_int;
 use std::io;
@@ -18,6 +18,8 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use libc::pid_t;
+
+use crate::printed::{Pipes, Printed};
 
 /// What is asked for by its children's end, or by somebody who wants the executor's.
 const SIGNALS: [c_int; 5] = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
@@ -53,6 +55,7 @@ pub(crate) fn supervise(lifeline: RawFd) -> io::Result<()> {
     if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } != 0 {
         return Err(io::Error::last_os_error());
     }
+    let pipes = Pipes::new()?;
     // SAFETY: getpid touches no memory.
     let me = unsafe { libc::getpid() };
     // SAFETY: there is one thread (the caller's promise), so the child is a whole process and may go on as it likes.
@@ -69,10 +72,12 @@ pub(crate) fn supervise(lifeline: RawFd) -> io::Result<()> {
                 }
                 libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
             }
+            pipes.become_standard();
             Ok(())
         }
         executor => {
-            let end = Supervisor { executor, lifeline, end: None }.run(&set);
+            let printed = pipes.into_printed();
+            let end = Supervisor { executor, lifeline, end: None, printed }.run(&set);
             finish(end)
         }
     }
@@ -82,6 +87,7 @@ struct Supervisor {
     executor: pid_t,
     lifeline: RawFd,
     end: Option<End>,
+    printed: Printed,
 }
 
 impl Supervisor {
@@ -90,14 +96,14 @@ impl Supervisor {
         unsafe { libc::prctl(libc::PR_SET_NAME, c"fs-supervisor".as_ptr(), 0, 0, 0) };
         // SAFETY: `set` is a valid set.
         let signals = unsafe { libc::signalfd(-1, set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
-        // Without it only the executor's end is seen to.
-        let mut wanted = signals >= 0;
+        // Without it nothing tells of the executor's end.
+        let milliseconds = if signals < 0 { 20 } else { -1 };
+        let mut wanted = true;
         while wanted && self.end.is_none() {
-            self.wait(signals, -1);
+            self.wait(signals, milliseconds);
             wanted = !asked_to_end(signals) && !self.owner_is_gone();
             self.reap();
         }
-        while signals < 0 && self.reap_one(0).is_some() && self.end.is_none() {}
         let give_up = Instant::now() + PATIENCE;
         while self.reap() && Instant::now() < give_up {
             for child in children() {
@@ -107,16 +113,19 @@ impl Supervisor {
             self.wait(signals, 20);
             asked_to_end(signals);
         }
+        self.printed.end();
         // It was killed here, or it could not be.
         self.end.unwrap_or(End::Signalled(libc::SIGKILL))
     }
 
-    /// Waits for a signal, the end of the lifeline, or so many milliseconds.
-    fn wait(&self, signals: RawFd, milliseconds: c_int) {
+    /// Waits for a signal, the end of the lifeline, something printed, or so many milliseconds; passes on what is printed.
+    fn wait(&mut self, signals: RawFd, milliseconds: c_int) {
         let watch = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        let mut fds = [watch(signals), watch(self.lifeline)];
+        let [out, err] = self.printed.descriptors();
+        let mut fds = [signals, self.lifeline, out, err].map(watch);
         // SAFETY: the array is of this frame and of the given length. Descriptors below 0 are passed over.
-        unsafe { libc::poll(fds.as_mut_ptr(), 2, milliseconds) };
+        unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, milliseconds) };
+        self.printed.carry();
     }
 
     /// Whether the write end of the lifeline is closed. A lifeline that is none is not watched any more.

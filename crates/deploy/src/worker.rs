@@ -53,6 +53,8 @@ impl WorkerCommand {
     /// until it gives up on its master.
     pub fn run(self, environment: &Environment) -> Result<(), DeployError> {
         let conf = self.daemon.conf("SPARK_WORKER_OPTS", environment)?;
+        firesteel_os::orphans::adopt()
+            .map_err(DeployError::system("have orphans of executors given to this process"))?;
         let port = match self.port {
             Some(port) => port,
             None => environment.parsed("SPARK_WORKER_PORT")?.unwrap_or(0),
@@ -75,7 +77,7 @@ impl WorkerCommand {
             master: self.master,
             host,
             secret,
-            patience: MasterClientConfig::default(),
+            patience: patience(&conf)?,
             standing: Some(told),
             decommission: Some(decommissioned),
         };
@@ -162,6 +164,12 @@ async fn announce(file: &ReadyFile, mut standing: tokio::sync::watch::Receiver<S
     file.write(&text)
 }
 
+/// The first round is no retry.
+fn patience(conf: &Conf) -> Result<MasterClientConfig, ConfError> {
+    let rounds = conf.get(&keys::WORKER_MAX_REGISTRATION_RETRIES)?.saturating_add(1);
+    Ok(MasterClientConfig { rounds, ..MasterClientConfig::default() })
+}
+
 /// SPARK_LOCAL_DIRS, else `spark.local.dir` when it is set, else none: then the worker uses its work directory.
 fn local_dirs(conf: &Conf, environment: &Environment) -> Result<Vec<PathBuf>, ConfError> {
     let text = match environment.get("SPARK_LOCAL_DIRS") {
@@ -223,6 +231,16 @@ mod tests {
         let none = Environment::default();
         assert_eq!(command(&["spark://other:7077"]).unwrap().host(&none, false), "127.0.0.1");
         assert_eq!(command(&["spark://127.0.0.1:7077,[::1]:7077"]).unwrap().host(&none, true), "127.0.0.1");
+    }
+
+    #[test]
+    fn a_worker_looks_for_its_master_as_often_as_it_is_told() {
+        let mut conf = Conf::new();
+        assert_eq!(patience(&conf).unwrap().rounds, 17);
+        conf.set("spark.worker.maxRegistrationRetries", "3");
+        assert_eq!(patience(&conf).unwrap().rounds, 4);
+        conf.set("spark.worker.maxRegistrationRetries", "0");
+        assert!(patience(&conf).unwrap_err().to_string().contains("spark.worker.maxRegistrationRetries"));
     }
 
     #[test]

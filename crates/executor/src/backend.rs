@@ -19,6 +19,7 @@ use firesteel_closure::binary::running_binary;
 use firesteel_closure::entry::take_descriptors;
 use firesteel_common::conf::{Conf, Source, keys};
 use firesteel_common::{ExecutorId, console, say};
+use firesteel_os::memory_record::MemoryRecord;
 use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::proto::deploy::{ExecutorLaunch, Parting};
 use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_driver, to_executor::Message};
@@ -46,6 +47,9 @@ const OWN_DIRS: usize = 3;
 
 /// Threads for messages. Tasks have their own, so the driver is heard and answered however busy they are.
 const MESSAGE_THREADS: usize = 2;
+
+/// Between two looks at who holds memory.
+const MEMORY_NOTES: Duration = Duration::from_millis(200);
 
 /// What is left of a stream that the executor ended to abort may take this long.
 const ABORT: Duration = Duration::from_secs(10);
@@ -116,12 +120,14 @@ struct Registered {
 
 async fn run_executor(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
     let (app_id, executor_id, driver) = (launch.app_id.clone(), launch.executor_id, launch.driver_address.clone());
-    let registered_path = launch.registered_path.clone();
+    let (registered_path, memory_record_path) = (launch.registered_path.clone(), launch.memory_record_path.clone());
     let mut registered = register(launch).await?;
+    let executor = Arc::new(registered.executor);
+    note_memory(&memory_record_path, &executor);
     // Before the first task runs, which may end this process at once.
     tell_worker(&registered_path, REGISTERED);
     tracing::info!(app_id, executor_id, driver, "registered with the driver");
-    let stopped = receive(&registered.executor, &mut registered.stream).await;
+    let stopped = receive(&executor, &mut registered.stream).await;
     if stopped {
         tracing::info!(app_id, executor_id, "the driver stopped the executor");
         tell_worker(&registered_path, Parting::InOrder as u8);
@@ -140,6 +146,37 @@ async fn run_executor(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
     tell_worker(&registered_path, Parting::DriverLost as u8);
     say!("firesteel executor: the connection to the driver at {driver} is closed: {reason}");
     Ok(1)
+}
+
+/// Notes from now on, some times a second, who holds this process's memory, for the worker to read after an end for lack
+/// of it: that comes too suddenly to be told by whom it meets.
+fn note_memory(path: &str, executor: &Arc<Executor>) {
+    if path.is_empty() {
+        return;
+    }
+    let (watched, path) = (Arc::downgrade(executor), PathBuf::from(path));
+    let note = move || -> std::io::Result<()> {
+        let mut record = MemoryRecord::open(&path)?;
+        let mut last = String::new();
+        while let Some(executor) = watched.upgrade() {
+            let text = executor.memory_text();
+            drop(executor);
+            if text != last {
+                record.note(&text)?;
+                last = text;
+            }
+            std::thread::park_timeout(MEMORY_NOTES);
+        }
+        Ok(())
+    };
+    let noting = move || {
+        if let Err(error) = note() {
+            tracing::warn!(%error, "who holds memory cannot be noted: an end for lack of it will not say");
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("memory-record".to_owned()).spawn(noting) {
+        tracing::warn!(%error, "no thread to note who holds memory");
+    }
 }
 
 /// One byte into the worker's FIFO, [`REGISTERED`] or a [`Parting`]. The worker has it open since before this process

@@ -31,6 +31,9 @@ const UNSTOPPABLE_TASK: i32 = 50;
 /// How long the failure of a task may take to reach the driver before the process aborts.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// So many running tasks are named beside the memory that is held.
+const NAMED: usize = 16;
+
 struct Table {
     core: ExecutorCore,
     attempts: BTreeMap<TaskId, Arc<Attempt>>,
@@ -83,6 +86,21 @@ impl Executor {
             departure: Departure::default(),
             config,
         }))
+    }
+
+    /// Who holds the memory of the process, and which tasks run: for one who reads it when the process is gone.
+    pub(crate) fn memory_text(&self) -> String {
+        let inner = &self.0;
+        let mut text = inner.config.services.blocks.memory_manager().holders().to_string();
+        let running: Vec<_> = inner.lock().attempts.values().map(|a| (a.task, a.stage.stage, a.partition)).collect();
+        for (i, (task, stage, partition)) in running.iter().take(NAMED).enumerate() {
+            let start = if i == 0 { "; tasks: " } else { ", " };
+            text.push_str(&format!("{start}{task} is partition {partition} of {stage}"));
+        }
+        if let Some(more @ 1..) = running.len().checked_sub(NAMED) {
+            text.push_str(&format!(" and {more} more"));
+        }
+        text
     }
 
     /// Takes a message of the driver. Never waits for user code or for the network.

@@ -8,7 +8,7 @@ use firesteel_os::ProcessEnd;
 use firesteel_rpc::Secret;
 use firesteel_rpc::proto::deploy::Parting;
 use firesteel_rpc::proto::executor::{
-    RegisterExecutorFailed, RegisteredExecutor, StopExecutor, to_driver, to_executor::Message,
+    KillTask, RegisterExecutorFailed, RegisteredExecutor, StopExecutor, to_driver, to_executor::Message,
 };
 use support::cluster::{Cluster, WAIT, next_end, next_updates, send};
 use support::{End, end_of, kind, launch, result};
@@ -36,11 +36,30 @@ fn register_kinds() {
         result(&[])
     });
     kind("hide", |p, _| result(hide(p == 1).as_bytes()));
+    kind("print", |p, _| {
+        print(p);
+        result(&[p as u8])
+    });
+    kind("hoard", |_, ctx| {
+        let mut hoard = ctx.memory.reserve("hoard");
+        assert!(hoard.resize(20 << 20));
+        while ctx.kill.check().is_ok() {
+            std::thread::yield_now();
+        }
+        // As where there is no memory.
+        std::alloc::handle_alloc_error(std::alloc::Layout::new::<u64>())
+    });
     kind("write to nobody", |_, _| {
         let (read, mut write) = std::io::pipe().unwrap();
         drop(read);
         result(format!("{:?}", std::io::Write::write(&mut write, b"x").map_err(|e| e.kind())).as_bytes())
     });
+}
+
+#[allow(clippy::print_stdout, clippy::print_stderr, reason = "as user code does")]
+fn print(partition: u32) {
+    println!("so says {partition}, and much more: {}", "x".repeat(100_000));
+    eprintln!("{partition} says so");
 }
 
 /// Starts something that does all to get away, and gives its process id. `linger`: its parent in the middle lives on.
@@ -181,6 +200,65 @@ async fn what_its_tasks_have_started_ends_with_it_however_it_hides() {
         for pid in hidden {
             gone(pid).await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tasks_print_where_there_is_no_room_fails_none_and_is_counted() {
+    register_kinds();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut cluster = Cluster::printing_to(full.into(), None, None);
+    let mut peer = cluster.registered().await;
+    for task in 1..4 {
+        send(&peer, launch(task as u32, "print", [task]));
+        assert!(matches!(next_end(&mut peer).await, (ended, End::Result(_)) if ended == task));
+    }
+    send(&peer, Message::StopExecutor(StopExecutor {}));
+    let (end, text) = cluster.end().await;
+    assert_eq!(end, ProcessEnd::Exited(0), "{text}");
+    assert!(text.contains(" says so\n"), "standard error has room: {text}");
+    let note = text.lines().find(|line| line.contains("bytes of standard output could not be written")).unwrap();
+    let count: u64 = note.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(count > 300_000 && note.contains("No space left on device"), "{note}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_tasks_print_is_in_the_file_when_the_executor_has_ended() {
+    register_kinds();
+    let mut file = tempfile::tempfile().unwrap();
+    let mut cluster = Cluster::printing_to(file.try_clone().unwrap().into(), None, None);
+    let mut peer = cluster.registered().await;
+    send(&peer, launch(1, "print", [1]));
+    assert!(matches!(next_end(&mut peer).await, (1, End::Result(_))));
+    send(&peer, launch(2, "exit", [2]));
+    assert_eq!(cluster.end().await.0, ProcessEnd::Exited(3));
+    let mut text = String::new();
+    std::io::Seek::rewind(&mut file).unwrap();
+    std::io::Read::read_to_string(&mut file, &mut text).unwrap();
+    assert_eq!(text, format!("so says 0, and much more: {}\n", "x".repeat(100_000)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_held_memory_is_on_record_when_there_was_none_left() {
+    register_kinds();
+    let mut cluster = Cluster::start(None, None);
+    let peer = cluster.registered().await;
+    send(&peer, launch(5, "hoard", [7]));
+    let noted = || firesteel_os::memory_record::read(&cluster.memory_record).filter(|text| text.contains("hoard"));
+    let until = std::time::Instant::now() + WAIT;
+    while noted().is_none() {
+        assert!(std::time::Instant::now() < until, "the record names no hoard");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    send(&peer, Message::KillTask(KillTask { task_id: 7, reason: "enough".to_owned() }));
+    let (end, text) = cluster.end().await;
+    assert_eq!(end, ProcessEnd::Signalled(6), "{text}");
+    assert!(text.contains("memory allocation of 8 bytes failed"), "{text}");
+    let record = firesteel_os::memory_record::read(&cluster.memory_record).unwrap();
+    for part in
+        ["task 7: hoard 20.0 MiB", "blocks hold 0 bytes", "the process takes ", "task 7 is partition 0 of stage 5"]
+    {
+        assert!(record.contains(part), "{part:?} is missing: {record}");
     }
 }
 

@@ -10,6 +10,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction};
 use nix::unistd::Pid;
 
+use crate::orphans;
+
 /// How a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProcessEnd {
@@ -96,6 +98,7 @@ impl Child {
         }
         let end = ProcessEnd::from(self.inner.wait().await?);
         self.ended = Some(end);
+        orphans::forget(self.pid);
         // The id stays taken while a member of the group lives, so this reaches its children or nobody.
         kill_group(self.pid)?;
         Ok(end)
@@ -109,10 +112,11 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.ended.is_none()
-            && let Err(e) = kill_group(self.pid)
-        {
-            tracing::warn!(pid = self.pid, error = %e, "could not kill a child");
+        if self.ended.is_none() {
+            if let Err(e) = kill_group(self.pid) {
+                tracing::warn!(pid = self.pid, error = %e, "could not kill a child");
+            }
+            orphans::forget(self.pid);
         }
     }
 }
@@ -140,7 +144,8 @@ pub fn spawn(mut command: std::process::Command, inherit: &[BorrowedFd<'_>]) -> 
             Ok(())
         });
     }
-    let mut inner = tokio::process::Command::from(command).spawn()?;
+    let mut command = tokio::process::Command::from(command);
+    let mut inner = orphans::starting(|| command.spawn(), tokio::process::Child::id)?;
     match inner.id() {
         Some(pid) => Ok(Child { pid, inner, ended: None }),
         None => {

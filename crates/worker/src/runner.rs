@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firesteel_os::memfd::memfd;
+use firesteel_os::memory_record;
 use firesteel_os::{Lifeline, ProcessEnd, STDERR_TAIL_BYTES, host, spawn, tail, terminate_group};
 use firesteel_rpc::Secret;
 use firesteel_rpc::proto::deploy::{ExecutorLaunch, LaunchExecutor, Parting};
@@ -164,6 +165,7 @@ impl ExecutorRunner {
         while registered.try_read(&mut byte).is_ok_and(|n| n > 0) {
             self.take(byte[0], &mut heard).await;
         }
+        end_orphans(&self.key).await;
         let stderr = dirs.work.join("stderr");
         let stderr_tail = if end.is_success() || killed {
             String::new()
@@ -171,10 +173,14 @@ impl ExecutorRunner {
             tail(&stderr, STDERR_TAIL_BYTES).unwrap_or_else(|e| format!("cannot read {}: {e}", stderr.display()))
         };
         let mut message = format!("the executor's process ended with {end}");
+        let record = memory_record::read(&dirs.memory);
         // Where it says why, a backtrace may follow that is longer than the part which is passed on.
         let last_words = tail(&stderr, 16 * STDERR_TAIL_BYTES).unwrap_or_default();
         if !killed && let Some(why) = lack_of_memory(end, &last_words, starved_before, starved()) {
             message.push_str(why);
+            if let Some(record) = record {
+                message.push_str(&format!("; when it looked last, {record}"));
+            }
         }
         let (exit_code, signal) = (end.exit_code(), end.signal());
         Ok(ExecutorEnd { message, exit_code, signal, stderr_tail, parting: heard.parting })
@@ -210,6 +216,7 @@ impl ExecutorRunner {
             bind_host: self.site.bind_host.clone(),
             binary_cache_bytes: self.site.binary_cache_bytes,
             registered_path: text(&dirs.registered)?,
+            memory_record_path: text(&dirs.memory)?,
             block_manager_port: application.block_manager_port,
             port_max_retries: application.port_max_retries,
             shuffle_service_address: service,
@@ -239,6 +246,16 @@ impl ExecutorRunner {
             }
             _ => {}
         }
+    }
+}
+
+/// What an executor has started and its supervisor, killed itself, did not come to end.
+async fn end_orphans(key: &ExecutorKey) {
+    match tokio::task::spawn_blocking(firesteel_os::orphans::end_all).await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(ended)) => tracing::warn!(%key, ended, "processes that an executor left behind were killed"),
+        Ok(Err(error)) => tracing::warn!(%key, %error, "cannot end what executors left behind"),
+        Err(error) => tracing::warn!(%key, %error, "did not come to end what executors left behind"),
     }
 }
 
@@ -273,18 +290,5 @@ async fn asked_for(kill: &mut watch::Receiver<bool>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lack_of_memory_is_named_and_other_ends_are_not() {
-        let failed = "memory allocation of 99 bytes failed";
-        let named = |end, stderr, before, after| lack_of_memory(end, stderr, Some(before), Some(after)).is_some();
-        assert!(named(ProcessEnd::Signalled(SIGABRT), failed, 0, 0));
-        assert!(!named(ProcessEnd::Signalled(SIGABRT), "assertion failed", 0, 1));
-        assert!(named(ProcessEnd::Signalled(SIGKILL), "", 3, 4));
-        assert!(!named(ProcessEnd::Signalled(SIGKILL), "", 3, 3));
-        assert!(!named(ProcessEnd::Exited(1), failed, 3, 4));
-        assert_eq!(lack_of_memory(ProcessEnd::Signalled(SIGKILL), "", None, None), None);
-    }
-}
+#[path = "runner_tests.rs"]
+mod tests;

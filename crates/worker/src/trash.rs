@@ -50,6 +50,18 @@ struct State {
     /// The thread has nothing to do.
     idle: bool,
     closed: bool,
+    /// For tests: nothing is deleted meanwhile, as by a disk that hangs.
+    #[cfg(test)]
+    held: bool,
+}
+
+impl State {
+    fn is_held(&self) -> bool {
+        #[cfg(test)]
+        return self.held;
+        #[cfg(not(test))]
+        false
+    }
 }
 
 impl Bin {
@@ -130,6 +142,13 @@ impl Bin {
         }
     }
 
+    /// Deletes nothing until it is told otherwise.
+    #[cfg(test)]
+    pub(crate) fn hold(&self, held: bool) {
+        self.shared.lock().held = held;
+        self.shared.changed.notify_all();
+    }
+
     /// Waits until all is deleted.
     #[cfg(test)]
     pub(crate) fn settle(&self) {
@@ -155,6 +174,9 @@ impl Shared {
     fn work(&self) {
         loop {
             let mut state = self.lock();
+            while state.is_held() {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
             while !state.full && state.prune.is_empty() {
                 state.idle = true;
                 self.changed.notify_all();
@@ -162,6 +184,9 @@ impl Shared {
                     return;
                 }
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.is_held() {
+                continue;
             }
             state.idle = false;
             let pruned = state.prune.pop_front();

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  <work>/.lock                       held while the worker lives: no two workers share a work directory
-//!  <work>/.run/                       FIFOs over which executors say that their driver has accepted them
+//!  <work>/.run/                       FIFOs over which executors say that their driver has accepted them, and
+//!                                    files in which they note who holds their memory
 //!  <work>/.binaries/                  application binaries that came from other hosts
 //!  <work>/.applications/              which of the directories of applications are ours, see `outputs.rs`
 //!  <work>/<application>/<executor>/   stdout and stderr; they stay for the operator, for a while
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use firesteel_os::memory_record;
 use nix::sys::stat::Mode;
 
 use crate::config::Cleanup;
@@ -56,6 +58,8 @@ pub(crate) struct ExecutorDirs {
     pub(crate) blocks: Vec<PathBuf>,
     /// The FIFO over which it says that its driver has accepted it.
     pub(crate) registered: PathBuf,
+    /// Where it notes who holds its memory.
+    pub(crate) memory: PathBuf,
 }
 
 impl WorkDir {
@@ -110,6 +114,7 @@ impl WorkDir {
         dirs.blocks = usable(dirs.blocks, |dir| make(dir, private_dir(dir)).map(|()| dir.to_owned()))?;
         let fifo = nix::unistd::mkfifo(&dirs.registered, Mode::S_IRUSR | Mode::S_IWUSR).map_err(io::Error::from);
         make(&dirs.registered, fifo)?;
+        make(&dirs.memory, memory_record::create(&dirs.memory))?;
         Ok(dirs)
     }
 
@@ -133,6 +138,7 @@ impl WorkDir {
             work: self.root.join(key.app_id.as_str()).join(&id),
             blocks: self.blocks.iter().map(|(dir, _)| dir.join(key.app_id.as_str()).join(&id)).collect(),
             registered: self.root.join(".run").join(format!("{}.{id}", key.app_id)),
+            memory: self.root.join(".run").join(format!("{}.{id}.memory", key.app_id)),
         }
     }
 
@@ -141,6 +147,7 @@ impl WorkDir {
     pub(crate) fn remove_executor(&self, key: &ExecutorKey, map_outputs_stay: bool) {
         let dirs = self.executor_dirs(key);
         warn_if_failed(&dirs.registered, fs::remove_file(&dirs.registered));
+        warn_if_failed(&dirs.memory, fs::remove_file(&dirs.memory));
         if !self.cleanup.after_executor_exit {
             return;
         }
@@ -169,6 +176,18 @@ impl WorkDir {
     /// Removes output of applications that is too old, or too much. Blocks the thread.
     pub(crate) fn sweep(&self) {
         self.outputs.sweep(SystemTime::now());
+    }
+
+    /// Deletes nothing until it is told otherwise.
+    #[cfg(test)]
+    pub(crate) fn hold_trash(&self, held: bool) {
+        self.blocks.iter().map(|(_, bin)| bin).chain([self.outputs.bin()]).for_each(|bin| bin.hold(held));
+    }
+
+    /// Waits until all is deleted.
+    #[cfg(test)]
+    pub(crate) fn settle_trash(&self) {
+        self.blocks.iter().map(|(_, bin)| bin).chain([self.outputs.bin()]).for_each(Bin::settle);
     }
 
     /// Throws the block directories away, when the worker ends: nobody serves what is there any more. Waits a while for

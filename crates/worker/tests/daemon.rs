@@ -213,6 +213,18 @@ async fn exit_code_and_the_end_of_stderr_reach_the_driver_and_the_output_stays()
 }
 
 #[tokio::test]
+async fn an_executor_without_memory_fails_with_who_held_it() {
+    let note = "for record in ../../.run/*.memory; do printf 'task 7: sort 9.0 MiB' > $record; done";
+    let cluster =
+        Cluster::start(&format!("{note}; echo 'memory allocation of 99 bytes failed' >&2; kill -ABRT $$")).await;
+    let mut driver = cluster.driver().await;
+    let m = driver.updated().await;
+    let said = "an allocation failed";
+    assert!(m.message.contains(said) && m.message.ends_with("it looked last, task 7: sort 9.0 MiB"), "{}", m.message);
+    cluster.stop().await.1.unwrap();
+}
+
+#[tokio::test]
 async fn an_executor_that_registered_is_running_and_a_signal_that_ends_it_is_named() {
     let cluster = Cluster::start(&format!("{REGISTER}; kill -SEGV $$")).await;
     let mut driver = cluster.driver().await;

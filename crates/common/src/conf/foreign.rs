@@ -168,7 +168,6 @@ static SPARK_ONLY: &[&str] = &[
     "spark.worker.driverTerminateTimeout",
     "spark.worker.idPattern",
     "spark.worker.initialRegistrationRetries",
-    "spark.worker.maxRegistrationRetries",
     "spark.worker.preferConfiguredMasterAddress",
     "spark.worker.resource.",
     "spark.worker.resourcesFile",

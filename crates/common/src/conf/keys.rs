@@ -279,6 +279,9 @@ table! {
 [deploy "Master and worker"]
     /// How long the master waits for a silent worker. The worker beats at a quarter of it.
     WORKER_TIMEOUT: Duration = "spark.worker.timeout", Some("60s"), spark("0.6.2"); unit(Unit::Seconds); at_least(1)
+    /// How often a worker tries all its masters anew, at its start and after each loss, before it gives up and ends. The
+    /// waits grow from half a second to a minute, about ten minutes in all.
+    WORKER_MAX_REGISTRATION_RETRIES: u32 = "spark.worker.maxRegistrationRetries", Some("16"), spark("4.0.0"); at_least(1)
     /// Cores of an application that does not set spark.cores.max. Without it, no limit.
     DEPLOY_DEFAULT_CORES: Option<u32> = "spark.deploy.defaultCores", None, spark("0.9.0"); at_least(1)
     /// Whether an application's executors are spread over many workers (true) or packed onto few (false).

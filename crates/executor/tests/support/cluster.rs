@@ -27,12 +27,18 @@ pub struct Cluster {
     stderr: std::io::PipeReader,
     peers: mpsc::UnboundedReceiver<Duplex<ToDriver, ToExecutor>>,
     registered: std::fs::File,
+    pub memory_record: std::path::PathBuf,
     _dir: tempfile::TempDir,
 }
 
 impl Cluster {
     /// Starts the process. Driver and executor hold the keys that are given.
     pub fn start(driver_key: Option<Secret>, executor_key: Option<Secret>) -> Cluster {
+        Cluster::printing_to(Stdio::null(), driver_key, executor_key)
+    }
+
+    /// The same, with a place for what tasks print.
+    pub fn printing_to(stdout: Stdio, driver_key: Option<Secret>, executor_key: Option<Secret>) -> Cluster {
         let listener = firesteel_rpc::bind("127.0.0.1", 0, driver_key.as_ref(), false).unwrap();
         let driver_address = listener.local_addr().unwrap().to_string();
         let (tx, peers) = mpsc::unbounded_channel();
@@ -43,6 +49,8 @@ impl Cluster {
         assert!(Command::new("mkfifo").arg(&registered_fifo).status().unwrap().success());
         // As the worker has it: for both, so that it never reads as ended.
         let registered = std::fs::File::options().read(true).write(true).open(&registered_fifo).unwrap();
+        let memory_record = dir.path().join("memory");
+        firesteel_os::memory_record::create(&memory_record).unwrap();
         let launch = ExecutorLaunch {
             app_id: "app-1".to_owned(),
             executor_id: 4,
@@ -54,6 +62,7 @@ impl Cluster {
             app_key: executor_key.map(|k| k.as_bytes().to_vec()).unwrap_or_default(),
             local_dirs: vec![dir.path().join("local").to_string_lossy().into_owned()],
             registered_path: registered_fifo.to_string_lossy().into_owned(),
+            memory_record_path: memory_record.to_string_lossy().into_owned(),
             ..Default::default()
         };
         let config = memfd("launch", &launch.encode_to_vec()).unwrap();
@@ -62,9 +71,9 @@ impl Cluster {
         let mut command = Command::new(std::env::current_exe().unwrap());
         let marker = firesteel_closure::entry::marker_value(config.as_raw_fd(), read.as_raw_fd());
         command.env(firesteel_closure::entry::MARKER, marker);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr_write);
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr_write);
         let child = firesteel_os::spawn(command, &[config.as_fd(), read.as_fd()]).unwrap();
-        Cluster { child, lifeline: Some(lifeline), stderr, peers, registered, _dir: dir }
+        Cluster { child, lifeline: Some(lifeline), stderr, peers, registered, memory_record, _dir: dir }
     }
 
     /// Takes the executor's registration without answering it.
