@@ -41,7 +41,7 @@ pub mod spill;
 mod test_support;
 pub mod writer;
 
-pub use aggregate::{Aggregated, Aggregation, Combine};
+pub use aggregate::{Aggregated, Aggregation, Combine, group_pieces};
 pub use combine_table::CombineTable;
 pub use error::ShuffleError;
 pub use firesteel_storage::Abort;

@@ -71,6 +71,7 @@ impl<A: Combine> Merge<A> {
         let flat = !needs_drop::<(A::Key, A::Combined)>();
         let mut entries = Entries::default();
         let mut heap = 0;
+        self.memory.call("aggregation");
         // What it found was another part's.
         self.index.reset(0);
         while let Some(batch) = reader.next_batch()? {
@@ -98,6 +99,7 @@ impl<A: Combine> Merge<A> {
             }
             if entries.len() == 1 || level == MAX_LEVEL {
                 // All of a key must be there at once.
+                self.memory.call("one key's values");
                 self.memory.force(fixed + heap);
                 continue;
             }
@@ -114,7 +116,10 @@ impl<A: Combine> Merge<A> {
         level: u32,
     ) -> Result<(), TaskFailure> {
         let mut split = Splitter::new(&self.spills, level)?;
-        entries.drain().try_for_each(|(hash, key, value)| split.write(hash, &(key, value)))?;
+        let how = &self.how;
+        entries.drain().try_for_each(|(hash, key, value)| {
+            how.pieces(value, |piece| split.write_as::<(A::Key, A::Combined), _>(hash, &(&key, &piece)))
+        })?;
         self.index = Index::default();
         self.memory.force(Splitter::BYTES);
         while let Some(batch) = reader.next_batch()? {

@@ -129,11 +129,21 @@ impl SpillFile {
     /// Appends a record to `partition`. Cheap as long as the partition stays the same: a change ends the frame.
     #[inline]
     pub fn write<T: Serialize + DeserializeOwned>(&mut self, partition: u32, record: &T) -> Result<(), ShuffleError> {
+        self.write_as::<T, T>(partition, record)
+    }
+
+    /// [`SpillFile::write`] of what is read back as a `D`.
+    #[inline]
+    pub fn write_as<D, T>(&mut self, partition: u32, record: &T) -> Result<(), ShuffleError>
+    where
+        D: Serialize + DeserializeOwned,
+        T: Serialize,
+    {
         if partition != self.partition || self.raw.len() >= FRAME_BYTES || self.records == u32::MAX {
             self.seal()?;
             self.partition = partition;
         }
-        codec::encode_into(record, &mut self.raw)?;
+        codec::encode_as::<D, T>(record, &mut self.raw)?;
         self.records += 1;
         Ok(())
     }

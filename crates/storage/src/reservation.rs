@@ -1,6 +1,6 @@
 //! What one consumer (a table, a sorter, a writer) of a task holds. Called by consumers; calls [`TaskMemory`].
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 use crate::{TaskMemory, task_memory::Consumer};
 
@@ -24,6 +24,11 @@ impl Reservation {
         }
         self.holds(bytes);
         true
+    }
+
+    /// Names it otherwise from now on, where memory is short.
+    pub fn call(&mut self, name: &'static str) {
+        *self.consumer.name.lock().unwrap_or_else(PoisonError::into_inner) = name;
     }
 
     /// Bytes that it holds.

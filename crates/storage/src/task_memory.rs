@@ -13,10 +13,16 @@ use crate::{Abort, MemoryManager, Reservation};
 /// What a consumer and its task share.
 #[derive(Default)]
 pub(crate) struct Consumer {
-    name: &'static str,
+    pub name: Mutex<&'static str>,
     pub held: AtomicU64,
     /// Another consumer of the task needs memory.
     pub asked: AtomicBool,
+}
+
+impl Consumer {
+    fn name(&self) -> &'static str {
+        *self.name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One task attempt's share of the pool. Dropping the last handle, which each [`Reservation`] holds too, gives
@@ -36,7 +42,7 @@ impl TaskMemory {
 
     /// An empty reservation for a consumer, which `name` names where memory is short.
     pub fn reserve(self: &Arc<Self>, name: &'static str) -> Reservation {
-        let consumer = Arc::new(Consumer { name, ..Consumer::default() });
+        let consumer = Arc::new(Consumer { name: Mutex::new(name), ..Consumer::default() });
         self.lock().push(consumer.clone());
         Reservation::new(self.clone(), consumer)
     }
@@ -54,7 +60,7 @@ impl TaskMemory {
     /// What each consumer holds that holds something, largest first.
     pub(crate) fn consumers(&self) -> Vec<(&'static str, u64)> {
         let consumers = self.lock();
-        let held = consumers.iter().map(|c| (c.name, c.held.load(Ordering::Relaxed)));
+        let held = consumers.iter().map(|c| (c.name(), c.held.load(Ordering::Relaxed)));
         let mut held: Vec<_> = held.filter(|(_, bytes)| *bytes > 0).collect();
         held.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         held
@@ -81,7 +87,7 @@ impl TaskMemory {
     }
 
     pub(crate) fn force(&self, consumer: &Consumer, bytes: u64) {
-        self.manager.force_execution(self.key, bytes, self.task, consumer.name);
+        self.manager.force_execution(self.key, bytes, self.task, consumer.name());
     }
 
     pub(crate) fn release(&self, bytes: u64) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use firesteel_common::{Data, Env, Key};
 
-use super::combine::Agg;
+use super::combine::{Agg, Gather};
 use crate::Rdd;
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
@@ -39,16 +39,7 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     }
 
     fn grouped(&self, partitions: Option<u32>) -> Rdd<(K, Vec<V>)> {
-        let push = |_: &(), mut c: Vec<V>, v: V| {
-            c.push(v);
-            c
-        };
-        let append = |_: &(), mut a: Vec<V>, mut b: Vec<V>| {
-            a.append(&mut b);
-            a
-        };
-        let agg = Agg::new(|_: &(), v: V| vec![v], push, append);
-        self.combine("group_by_key", partitions, false, &Arc::new(()), agg)
+        self.combine("group_by_key", partitions, false, &Arc::new(()), Gather::new())
     }
 }
 

@@ -6,8 +6,9 @@ use firesteel_closure::{AnyNode, DecodeError, Func, parent};
 use firesteel_common::{
     Data, Key, RddId, ShuffleId,
     codec::{self, CodecError},
+    size::{CHUNK_BYTES, estimate},
 };
-use firesteel_shuffle::{Aggregation, Combine, HashPartitioner, size_of_code};
+use firesteel_shuffle::{Aggregation, Combine, HashPartitioner, group_pieces, size_of_code};
 use serde::Serialize;
 
 use super::{
@@ -119,6 +120,18 @@ impl<K: Key, V: Data, W: Data> Combine for Grouping<K, V, W> {
         a.0.append(&mut b.0);
         a.1.append(&mut b.1);
         a
+    }
+
+    fn pieces<E>(
+        &self,
+        (left, right): Self::Combined,
+        mut piece: impl FnMut(Self::Combined) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if estimate(&left).saturating_add(estimate(&right)) <= CHUNK_BYTES {
+            return piece((left, right));
+        }
+        group_pieces(left, |left| piece((left, Vec::new())))?;
+        group_pieces(right, |right| piece((Vec::new(), right)))
     }
 }
 

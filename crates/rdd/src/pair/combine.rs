@@ -10,6 +10,7 @@ use firesteel_common::{
 };
 use firesteel_shuffle::{
     Aggregated, Aggregation, Combine, HashPartitioner, MapWriter, Partitioner, RecordReader, ShuffleBlocks,
+    group_pieces,
 };
 
 use super::{ShuffleDep, ShuffleRead, default_partitions, partition_by::write_pairs};
@@ -32,6 +33,10 @@ pub(super) trait Aggregator: Copy + Send + Sync + 'static {
     fn create(self, env: &Self::Env, v: Self::V) -> Self::C;
     fn merge_value(self, env: &Self::Env, c: Self::C, v: Self::V) -> Self::C;
     fn merge_combiners(self, env: &Self::Env, a: Self::C, b: Self::C) -> Self::C;
+    /// See [`Combine::pieces`].
+    fn pieces<E>(self, c: Self::C, mut piece: impl FnMut(Self::C) -> Result<(), E>) -> Result<(), E> {
+        piece(c)
+    }
 }
 
 /// An [`Aggregator`] of three functions.
@@ -72,6 +77,51 @@ where
     }
 }
 
+/// Gathers the values of a key in the order in which they come.
+pub(super) struct Gather<K, V>(PhantomData<fn(K) -> V>);
+
+impl<K, V> Gather<K, V> {
+    pub(super) fn new() -> Self {
+        Gather(PhantomData)
+    }
+}
+
+impl<K, V> Clone for Gather<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for Gather<K, V> {}
+
+impl<K: Key, V: Data> Aggregator for Gather<K, V> {
+    type K = K;
+    type V = V;
+    type C = Vec<V>;
+    type Env = ();
+
+    #[inline]
+    fn create(self, (): &(), v: V) -> Vec<V> {
+        vec![v]
+    }
+
+    #[inline]
+    fn merge_value(self, (): &(), mut c: Vec<V>, v: V) -> Vec<V> {
+        c.push(v);
+        c
+    }
+
+    #[inline]
+    fn merge_combiners(self, (): &(), mut a: Vec<V>, mut b: Vec<V>) -> Vec<V> {
+        a.append(&mut b);
+        a
+    }
+
+    fn pieces<E>(self, c: Vec<V>, piece: impl FnMut(Vec<V>) -> Result<(), E>) -> Result<(), E> {
+        group_pieces(c, piece)
+    }
+}
+
 /// An aggregator with its environment, as a table takes it.
 struct ByValue<A: Aggregator>(A, Arc<A::Env>);
 
@@ -93,6 +143,10 @@ impl<A: Aggregator> Combine for ByValue<A> {
     #[inline]
     fn merge_combined(&self, a: A::C, b: A::C) -> A::C {
         self.0.merge_combiners(&self.1, a, b)
+    }
+
+    fn pieces<E>(&self, combined: A::C, piece: impl FnMut(A::C) -> Result<(), E>) -> Result<(), E> {
+        self.0.pieces(combined, piece)
     }
 }
 
@@ -117,6 +171,10 @@ impl<A: Aggregator> Combine for ByCombiner<A> {
     #[inline]
     fn merge_combined(&self, a: A::C, b: A::C) -> A::C {
         self.0.merge_combiners(&self.1, a, b)
+    }
+
+    fn pieces<E>(&self, combined: A::C, piece: impl FnMut(A::C) -> Result<(), E>) -> Result<(), E> {
+        self.0.pieces(combined, piece)
     }
 }
 

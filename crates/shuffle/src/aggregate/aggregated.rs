@@ -1,10 +1,10 @@
 //! The combined entries of an aggregation whose input has ended, out of its own tables or what it spilled.
 
-use std::{iter::Zip, vec::IntoIter};
+use std::{iter::Zip, mem::needs_drop, vec::IntoIter};
 
-use firesteel_common::TaskFailure;
+use firesteel_common::{TaskFailure, size::Filling};
 
-use super::{Aggregation, Combine, Entries};
+use super::{Aggregation, Combine, Entries, heap_bytes};
 use crate::merge::Merge;
 
 /// Where the parts come from.
@@ -20,20 +20,22 @@ type Entering<A> = Zip<IntoIter<(u64, <A as Combine>::Key)>, IntoIter<<A as Comb
 pub struct Aggregated<A: Combine> {
     source: Source<A>,
     current: Entering<A>,
+    /// What is handed out together is bounded by bytes, too: a group may be large.
+    filling: Filling,
 }
 
 impl<A: Combine> Aggregated<A> {
     pub(super) fn new(source: Source<A>) -> Self {
-        Aggregated { source, current: Vec::new().into_iter().zip(Vec::new()) }
+        Aggregated { source, current: Vec::new().into_iter().zip(Vec::new()), filling: Filling::default() }
     }
 
-    /// The next entries, about `most`; none of them only at the end, as `None`.
+    /// The next entries, about `most`, or fewer where these are a megabyte; none of them only at the end, as `None`.
     pub fn next_batch(&mut self, most: usize) -> Result<Option<Vec<(A::Key, A::Combined)>>, TaskFailure> {
+        self.filling.begin();
+        let most = self.filling.room(most);
         let mut batch = Vec::with_capacity(self.current.len().min(most));
         loop {
-            let room = most - batch.len();
-            batch.extend(self.current.by_ref().take(room).map(|((_, key), value)| (key, value)));
-            if batch.len() >= most {
+            if self.take_current(most, &mut batch) {
                 break;
             }
             let Some(entries) = self.next_part()? else { break };
@@ -41,6 +43,24 @@ impl<A: Combine> Aggregated<A> {
             self.current = entries.keys.into_iter().zip(entries.values);
         }
         Ok(if batch.is_empty() { None } else { Some(batch) })
+    }
+
+    /// Moves entries of the current part to `batch`; true when that has enough.
+    fn take_current(&mut self, most: usize, batch: &mut Vec<(A::Key, A::Combined)>) -> bool {
+        if !needs_drop::<(A::Key, A::Combined)>() {
+            let room = most - batch.len();
+            batch.extend(self.current.by_ref().take(room).map(|((_, key), value)| (key, value)));
+            return batch.len() >= most;
+        }
+        for ((_, key), value) in self.current.by_ref() {
+            let heap = || heap_bytes(&key) + heap_bytes(&value);
+            let full = self.filling.is_full_by::<(A::Key, A::Combined)>(heap);
+            batch.push((key, value));
+            if full || batch.len() >= most {
+                return true;
+            }
+        }
+        false
     }
 
     fn next_part(&mut self) -> Result<Option<Entries<A::Key, A::Combined>>, TaskFailure> {

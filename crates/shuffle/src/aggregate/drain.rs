@@ -18,19 +18,28 @@ impl<A: Combine> Aggregation<A> {
         &mut self,
         mut to: impl FnMut(u64, A::Key, A::Combined) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.drain_with(|_, hash, key, value| to(hash, key, value))
+    }
+
+    /// [`Aggregation::drain`] to one who has to know how is combined.
+    pub(super) fn drain_with<E: From<ShuffleError>>(
+        &mut self,
+        mut to: impl FnMut(&A, u64, A::Key, A::Combined) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.full = false;
         let mut hot = self.take_hot();
         for p in 0..self.parts.len() {
             if let Some(hot) = hot.get_mut(p) {
-                hot.drain().try_for_each(|(hash, key, value)| to(hash, key, value))?;
+                hot.drain().try_for_each(|(hash, key, value)| to(&self.how, hash, key, value))?;
             }
             self.combine(p);
             let part = &mut self.parts[p];
             part.combined_heap = 0;
-            part.combined.drain().try_for_each(|(hash, key, value)| to(hash, key, value))?;
+            part.combined.drain().try_for_each(|(hash, key, value)| to(&self.how, hash, key, value))?;
         }
         if self.parts.is_empty() {
-            hot.iter_mut().try_for_each(|e| e.drain().try_for_each(|(hash, key, value)| to(hash, key, value)))?;
+            let mut all = hot.iter_mut().flat_map(Entries::drain);
+            all.try_for_each(|(hash, key, value)| to(&self.how, hash, key, value))?;
         }
         self.combined_bytes = 0;
         (self.seen, self.unchecked) = (0, 0);

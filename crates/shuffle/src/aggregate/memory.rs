@@ -144,7 +144,10 @@ impl<A: Combine> Aggregation<A> {
             Some(file) => file,
             None => self.spills.file()?,
         };
-        self.drain(|hash, key, value| file.write(digit(hash, 0) as u32, &(key, value)))?;
+        self.drain_with(|how, hash, key, value| {
+            let part = digit(hash, 0) as u32;
+            how.pieces(value, |piece| file.write_as::<(A::Key, A::Combined), _>(part, &(&key, &piece)))
+        })?;
         file.seal()?;
         self.spilled = Some(file);
         Ok(())

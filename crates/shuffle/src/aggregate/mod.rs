@@ -27,7 +27,7 @@ mod part;
 
 pub use aggregated::Aggregated;
 pub use aggregation::Aggregation;
-pub use combine::Combine;
+pub use combine::{Combine, group_pieces};
 pub(crate) use entries::{Entries, Places};
 pub(crate) use estimate::heap_bytes;
 
