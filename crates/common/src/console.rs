@@ -23,9 +23,11 @@ macro_rules! say {
 
 static STANDARD_ERROR: LossyWriter<StandardError> = LossyWriter::new(StandardError);
 
-/// A line to standard error; [`say!`](crate::say) is shorter.
+/// A line to standard error, or several; [`say!`](crate::say) is shorter. What would control a terminal is escaped: errors
+/// quote texts of others.
 pub fn say(line: fmt::Arguments<'_>) {
-    STANDARD_ERROR.write(format!("{line}\n").as_bytes());
+    let text = crate::logging::without_controls(&format!("{line}\n"));
+    STANDARD_ERROR.write(text.as_bytes());
 }
 
 /// Standard error as a writer that never fails, for whole log lines: each `write` is one.

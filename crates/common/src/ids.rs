@@ -50,6 +50,11 @@ id!(
     ExecutorId(u32), "executor "
 );
 
+impl ExecutorId {
+    /// The largest that travels: so many are left above it that counting on from it never runs over.
+    pub const LAST: ExecutorId = ExecutorId(i32::MAX as u32);
+}
+
 impl BroadcastId {
     /// A number that nothing else in this process has.
     pub fn fresh() -> BroadcastId {

@@ -1,6 +1,6 @@
 //! What every other crate shares and nothing else: identifiers, the virtual clock's [`Tick`], the typed reasons for
-//! which tasks fail, the element trait [`Data`], the record codec, the fixed-seed hash, the hash of contents, and the way to
-//! standard error.
+//! which tasks fail, the element trait [`Data`], the record codec, the fixed-seed hash, the hash of contents, the form of log
+//! lines, and the way to standard error.
 //!
 //! This crate calls nobody; every crate of the workspace calls it.
 
@@ -14,6 +14,7 @@ pub mod determinism;
 pub mod failure;
 pub mod hash;
 pub mod ids;
+pub mod logging;
 pub mod names;
 pub mod size;
 pub mod tick;

@@ -172,6 +172,11 @@ name!(
     Host, "host", 255, "-_.:[]%"
 );
 
+name!(
+    /// A block's name as it travels in a message, in Spark's form (`taskresult_7`).
+    BlockName, "block id", 128, "_"
+);
+
 impl AppId {
     /// The name that a master gives: the second in which the application began, since 1970, and how many there were before.
     pub fn issued(second: u64, number: u64) -> AppId {

@@ -1,6 +1,6 @@
 //! Logging of the daemons: to standard error, which the start scripts send to a file.
 
-use firesteel_common::{conf::Environment, console};
+use firesteel_common::{conf::Environment, logging};
 use tracing_subscriber::EnvFilter;
 
 use crate::DeployError;
@@ -10,10 +10,7 @@ pub fn init(environment: &Environment) -> Result<(), DeployError> {
     let text = environment.get("FIRESTEEL_LOG").unwrap_or("info");
     let bad = |reason: String| DeployError::LogFilter { value: text.to_owned(), reason };
     let filter = EnvFilter::builder().parse(text).map_err(|e| bad(e.to_string()))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(console::stderr)
-        .with_ansi(false)
+    logging::to_stderr(filter)
         .try_init()
         .map_err(|e| DeployError::System { action: "set up logging".to_owned(), source: std::io::Error::other(e) })
 }

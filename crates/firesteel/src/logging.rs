@@ -10,10 +10,6 @@ pub fn on_this_thread() -> Option<tracing::subscriber::DefaultGuard> {
         return None;
     }
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).with_env_var("FIRESTEEL_LOG");
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter.from_env_lossy())
-        .with_writer(firesteel_common::console::stderr)
-        .with_target(false)
-        .with_ansi(false);
+    let subscriber = firesteel_common::logging::to_stderr(filter.from_env_lossy()).with_target(false);
     Some(tracing::subscriber::set_default(subscriber.finish()))
 }

@@ -37,6 +37,7 @@ static PROTECTIVE: &[(&str, Asks, &str)] = &[
         Asks::UnlessDefault(&["(?i)secret|password|token|access[.]?key", "(?i)secret|password|token|access[.]key"]),
         REDACTION,
     ),
+    ("spark.redaction.string.regex", Asks::WhenSet, STRINGS),
 ];
 
 const ENCRYPTION: &str = "Firesteel does not encrypt connections yet: keep the cluster within a network that strangers cannot \
@@ -51,6 +52,8 @@ const RECOVERY: &str = "the master does not keep its state yet: running applicat
     restarted; set it to NONE";
 const REDACTION: &str = "what is blacked out cannot be chosen: values of keys with secret, password, token or access key in \
     their name are; remove it";
+const STRINGS: &str = "texts within values, plans and output are not searched for what should be blacked out: keep secrets out of \
+    them, and remove it";
 
 /// The error for a key that asks for protection.
 pub(super) fn refuse(name: &str, value: &str, source: &Source) -> Result<(), ConfError> {
@@ -104,6 +107,7 @@ mod tests {
             ("spark.deploy.recoveryMode", "ZOOKEEPER"),
             ("spark.deploy.recoveryMode", "FILESYSTEM"),
             ("spark.redaction.regex", "(?i)salary"),
+            ("spark.redaction.string.regex", "salary=[0-9]+"),
         ] {
             let text = format!("# one line\n{key} {value}\n");
             let mut conf = Conf::from_properties(&text, Path::new("conf/spark-defaults.conf")).unwrap();
