@@ -106,10 +106,10 @@ where
     let mut looks = Looks::default();
     match write(value, out, &mut looks, 0) {
         // What is too large is said by the caller.
-        Ok(()) if !looks.fresh || out.len() - start > LIMIT => Ok(()),
+        Ok(()) if looks.fresh.is_empty() || out.len() - start > LIMIT => Ok(()),
         Ok(()) => {
             out.truncate(start);
-            settle::settle::<D, T>(value, out)
+            settle::settle::<D, T>(value, &looks.fresh, out)
         }
         Err(refused) => {
             out.truncate(start);

@@ -8,18 +8,19 @@ use std::{
     any::type_name,
     cell::Cell,
     collections::HashMap,
-    hash::BuildHasher,
+    hash::{BuildHasher, Hash, Hasher},
     sync::{LazyLock, Mutex, PoisonError},
 };
 
 use crate::hash::FixedHash;
 
-/// A struct, or a variant, of one type: where the type's name lies in memory, the variant or what else tells shapes of a
-/// type apart, the number of fields.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// A struct, or a variant, of one type: the type's name, the variant or what else tells shapes of a type apart, the number
+/// of fields. Two are equal when their names lie at the same place, as two types may have one name; but one type's name
+/// may lie at several places, since the compiler makes its code more than once.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
-    name: (usize, usize),
-    part: (usize, usize),
+    name: &'static str,
+    part: &'static str,
     len: u32,
 }
 
@@ -27,12 +28,34 @@ impl Shape {
     /// Of a `T`; `part` is the name of its variant, or of a field that was left out.
     #[inline]
     pub fn of<T: ?Sized>(part: &'static str, len: usize) -> Shape {
-        let name = type_name::<T>();
-        Shape {
-            name: (name.as_ptr() as usize, name.len()),
-            part: (part.as_ptr() as usize, part.len()),
-            len: len as u32,
-        }
+        Shape { name: type_name::<T>(), part, len: len as u32 }
+    }
+
+    /// Where its names lie.
+    #[inline]
+    fn place(&self) -> [usize; 5] {
+        let (name, part) = (self.name.as_ptr() as usize, self.part.as_ptr() as usize);
+        [name, self.name.len(), part, self.part.len(), self.len as usize]
+    }
+
+    /// Whether the other has the same names, wherever they lie.
+    pub fn is_named_as(&self, other: &Shape) -> bool {
+        (self.name, self.part, self.len) == (other.name, other.part, other.len)
+    }
+}
+
+impl PartialEq for Shape {
+    #[inline]
+    fn eq(&self, other: &Shape) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for Shape {}
+
+impl Hash for Shape {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.place().hash(state);
     }
 }
 
@@ -58,7 +81,10 @@ static ALL: LazyLock<Mutex<HashMap<Shape, Known, FixedHash>>> = LazyLock::new(Mu
 
 #[inline]
 pub(super) fn known(shape: &Shape) -> Option<Known> {
-    let place = (shape.name.0 >> 3 ^ shape.part.0 ^ shape.len as usize) % PLACES;
+    let place = {
+        let [name, _, part, _, len] = shape.place();
+        (name >> 3 ^ part ^ len) % PLACES
+    };
     NEAR.with(|near| match near[place].get() {
         Some((at, known)) if at == *shape => Some(known),
         _ => far(shape).inspect(|known| near[place].set(Some((*shape, *known)))),
@@ -115,8 +141,8 @@ pub(super) struct Close {
 /// How a value is looked at while it is encoded.
 #[derive(Default)]
 pub(super) struct Looks<'a> {
-    /// Something was met that is not known.
-    pub fresh: bool,
+    /// What was met that is not known.
+    pub fresh: Vec<Shape>,
     pub close: Option<&'a mut Close>,
 }
 
@@ -125,12 +151,17 @@ impl Looks<'_> {
     #[inline]
     pub fn at<T: ?Sized>(&mut self, shape: Shape, what: impl FnOnce() -> What) -> Known {
         let Some(close) = &mut self.close else {
-            return known(&shape).unwrap_or_else(|| {
-                self.fresh = true;
-                Known::Plain
-            });
+            return known(&shape).unwrap_or_else(|| self.not_known(shape));
         };
         close.at(shape, type_name::<T>(), what())
+    }
+
+    #[cold]
+    fn not_known(&mut self, shape: Shape) -> Known {
+        if !self.fresh.contains(&shape) {
+            self.fresh.push(shape);
+        }
+        Known::Plain
     }
 }
 
@@ -169,4 +200,35 @@ pub(super) fn sum(met: &[Met]) -> u64 {
             What::LeftOut(field) => FixedHash.hash_one(field),
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::codec::settle::settle;
+
+    #[derive(Serialize, Deserialize)]
+    struct Pair {
+        a: u32,
+        b: String,
+    }
+
+    /// As code for `Pair` that the compiler has made elsewhere would have it.
+    fn elsewhere(len: usize) -> Shape {
+        let shape = Shape::of::<Pair>("", len);
+        Shape { name: String::from(shape.name).leak(), ..shape }
+    }
+
+    #[test]
+    fn a_shape_is_settled_once_wherever_the_name_of_its_type_lies() {
+        let (pair, twin, other) = (Pair { a: 1, b: "b".to_owned() }, elsewhere(2), elsewhere(3));
+        assert!(twin != Shape::of::<Pair>("", 2) && twin.is_named_as(&Shape::of::<Pair>("", 2)));
+        let mut out = Vec::new();
+        settle::<Pair, Pair>(&pair, &[twin, other], &mut out).unwrap();
+        assert_eq!(known(&twin), Some(Known::Plain));
+        assert_eq!(known(&Shape::of::<Pair>("", 2)), Some(Known::Plain));
+        assert_eq!(known(&other), None, "no value had it");
+    }
 }

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     CodecError,
-    checks::{Close, Known, Looks, Met, Tried, What, learn, sum},
+    checks::{Close, Known, Looks, Met, Shape, Tried, What, learn, sum},
     decode_each,
     writer::{DEEPEST, Refused, Why, on_deep_stack, write},
 };
@@ -24,9 +24,10 @@ pub fn is_check() -> bool {
     CHECKING.get()
 }
 
-/// Encodes `value` so that it comes back as it was, and remembers how.
+/// Encodes `value` so that it comes back as it was, and remembers how: also for the `fresh` shapes that whoever calls has
+/// met in it, whose names may lie elsewhere than where this code has them.
 #[cold]
-pub(super) fn settle<D, T>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError>
+pub(super) fn settle<D, T>(value: &T, fresh: &[Shape], out: &mut Vec<u8>) -> Result<(), CodecError>
 where
     D: Serialize + DeserializeOwned,
     T: Serialize + ?Sized,
@@ -38,7 +39,13 @@ where
             Ok(met) => (met, usual),
             Err((met, why)) => otherwise::<D, T>(value, &met)?.ok_or_else(|| changed::<D>(&met, &why))?,
         };
-        learn(met.iter().map(|met| (met.shape, met.how)));
+        let how = |shape: &Shape| {
+            let mut all = met.iter().filter(|met| met.shape.is_named_as(shape)).map(|met| met.how);
+            let first = all.next()?;
+            // Two types of one name that travel differently are looked at each time.
+            all.all(|how| how == first).then_some((*shape, first))
+        };
+        learn(fresh.iter().filter_map(how).chain(met.iter().map(|met| (met.shape, met.how))));
         out.extend_from_slice(&bytes);
         Ok(())
     })
@@ -56,7 +63,7 @@ where
     bytes.clear();
     let close = || Close { met: Vec::new(), tried };
     let mut first = close();
-    write(value, bytes, &mut Looks { fresh: false, close: Some(&mut first) }, 0).map_err(refusal::<T>)?;
+    write(value, bytes, &mut Looks { fresh: Vec::new(), close: Some(&mut first) }, 0).map_err(refusal::<T>)?;
     let met = first.met;
     let before = CHECKING.replace(true);
     let decoded = decode_each::<D>(bytes);
@@ -67,7 +74,7 @@ where
     };
     let (mut second, mut again) = (close(), Vec::new());
     let same = used == bytes.len()
-        && write(&back, &mut again, &mut Looks { fresh: false, close: Some(&mut second) }, 0).is_ok()
+        && write(&back, &mut again, &mut Looks { fresh: Vec::new(), close: Some(&mut second) }, 0).is_ok()
         && again.len() == bytes.len()
         && histogram(&again) == histogram(bytes)
         && sum(&second.met) == sum(&met);
