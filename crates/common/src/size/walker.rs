@@ -3,7 +3,7 @@
 //! The flat size of a struct's field is known from its type. Elements of sequences and maps come behind a reference (serde
 //! iterates over them), so theirs is put together from what they consist of.
 
-use std::{any::type_name, cell::Cell, fmt};
+use std::{any::type_name, fmt};
 
 use serde::ser::{self, Serialize, Serializer};
 
@@ -22,7 +22,7 @@ const MAP: usize = 48;
 pub(super) fn heap<T: Serialize + ?Sized>(value: &T) -> u64 {
     let mut heap = 0;
     // A value that does not serialize fails where it must travel; until there it counts as far as it was seen.
-    if let Ok(flat) = value.serialize(Walker { heap: &mut heap }) {
+    if let Ok(flat) = value.serialize(Walker { heap: &mut heap, depth: 0 }) {
         flat.boxed_in(value, &mut heap);
     }
     heap
@@ -40,15 +40,18 @@ struct Flat {
 impl Flat {
     const NONE: Flat = Flat { bytes: 0, align: 1, inline: true };
 
+    #[inline]
     fn plain(bytes: usize) -> Flat {
         Flat { bytes, align: bytes, inline: true }
     }
 
+    #[inline]
     fn container(bytes: usize) -> Flat {
         Flat { bytes, align: 8, inline: false }
     }
 
     /// Counts the box when `value`'s type is smaller than what it shows.
+    #[inline]
     fn boxed_in<T: ?Sized>(self, value: &T, heap: &mut u64) {
         if self.inline && !is_reference::<T>() && self.bytes > size_of_val(value).max(8) {
             *heap += allocation(self.bytes as u64);
@@ -56,15 +59,18 @@ impl Flat {
     }
 
     /// The size of `value` where it lies in its parent.
+    #[inline]
     fn of<T: ?Sized>(self, value: &T) -> Flat {
         if is_reference::<T>() { self } else { Flat { bytes: size_of_val(value), align: align_of_val(value), ..self } }
     }
 
+    #[inline]
     fn add(&mut self, part: Flat) {
         self.bytes += part.bytes;
         self.align = self.align.max(part.align);
     }
 
+    #[inline]
     fn padded(self) -> Flat {
         Flat { bytes: self.bytes.next_multiple_of(self.align.max(1)), inline: true, ..self }
     }
@@ -75,28 +81,14 @@ fn is_reference<T: ?Sized>() -> bool {
     type_name::<T>().starts_with('&')
 }
 
-thread_local! {
-    /// How deep this thread has walked.
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
-}
-
-/// What is nested deeper than may travel counts as far as that.
-fn walk<T: Serialize + ?Sized>(value: &T, heap: &mut u64) -> Result<Flat, Failed> {
-    /// Up again, also when a `Serialize` panics.
-    struct Up(u32);
-    impl Drop for Up {
-        fn drop(&mut self) {
-            DEPTH.set(self.0);
-        }
-    }
-    let up = Up(DEPTH.get());
-    if up.0 >= DEEPEST {
+/// A value `depth` levels below the first one. What is nested deeper than may travel counts as far as that.
+#[inline]
+fn walk<T: Serialize + ?Sized>(value: &T, depth: u32, heap: &mut u64) -> Result<Flat, Failed> {
+    if depth > DEEPEST {
         return Ok(Flat::plain(size_of_val(value)));
     }
-    DEPTH.set(up.0 + 1);
-    let into = |heap: &mut u64| value.serialize(Walker { heap });
-    let flat = if (up.0 + 1).is_multiple_of(64) { on_deep_stack(|| into(heap)) } else { into(heap) }?;
-    drop(up);
+    let into = |heap: &mut u64| value.serialize(Walker { heap, depth });
+    let flat = if depth.is_multiple_of(64) { on_deep_stack(|| into(heap)) } else { into(heap) }?;
     flat.boxed_in(value, heap);
     Ok(flat.of(value))
 }
@@ -121,9 +113,12 @@ impl ser::Error for Failed {
 
 struct Walker<'a> {
     heap: &'a mut u64,
+    /// How deep it is below the first value.
+    depth: u32,
 }
 
 impl Walker<'_> {
+    #[inline]
     fn bytes(self, len: usize) -> Result<Flat, Failed> {
         *self.heap += allocation(len as u64);
         Ok(Flat::container(CONTAINER))
@@ -167,6 +162,7 @@ impl<'a> Serializer for Walker<'a> {
         serialize_char(char)
     );
 
+    #[inline]
     fn serialize_str(self, v: &str) -> Result<Flat, Failed> {
         self.bytes(v.len())
     }
@@ -181,7 +177,7 @@ impl<'a> Serializer for Walker<'a> {
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Flat, Failed> {
         // A list may consist of `Option`s alone, as `#[serde(transparent)]` makes it.
-        let place = walk(value, self.heap)?;
+        let place = walk(value, self.depth + 1, self.heap)?;
         // Of plain numbers `Option` needs a word beside them; pointers have a value to spare.
         let tag = if place.inline && place.bytes == place.align { place.align } else { 0 };
         Ok(Flat { bytes: place.bytes + tag, ..place })
@@ -200,7 +196,7 @@ impl<'a> Serializer for Walker<'a> {
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<Flat, Failed> {
-        walk(value, self.heap)
+        walk(value, self.depth + 1, self.heap)
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -210,32 +206,34 @@ impl<'a> Serializer for Walker<'a> {
         _: &'static str,
         value: &T,
     ) -> Result<Flat, Failed> {
-        let inner = walk(value, self.heap)?;
+        let inner = walk(value, self.depth + 1, self.heap)?;
         Ok(Flat { bytes: inner.bytes + inner.align, inline: true, ..inner })
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Elements<'a>, Failed> {
-        Ok(Elements::new(self.heap, false))
+        Ok(Elements::new(self, false))
     }
 
+    #[inline]
     fn serialize_tuple(self, _: usize) -> Result<Fields<'a>, Failed> {
-        Ok(Fields::new(self.heap, false))
+        Ok(Fields::new(self, false))
     }
 
     fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Fields<'a>, Failed> {
-        Ok(Fields::new(self.heap, false))
+        Ok(Fields::new(self, false))
     }
 
     fn serialize_tuple_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Fields<'a>, Failed> {
-        Ok(Fields::new(self.heap, true))
+        Ok(Fields::new(self, true))
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Elements<'a>, Failed> {
-        Ok(Elements::new(self.heap, true))
+        Ok(Elements::new(self, true))
     }
 
+    #[inline]
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'a>, Failed> {
-        Ok(Fields::new(self.heap, false))
+        Ok(Fields::new(self, false))
     }
 
     fn serialize_struct_variant(
@@ -245,7 +243,7 @@ impl<'a> Serializer for Walker<'a> {
         _: &'static str,
         _: usize,
     ) -> Result<Fields<'a>, Failed> {
-        Ok(Fields::new(self.heap, true))
+        Ok(Fields::new(self, true))
     }
 
     fn collect_seq<I: IntoIterator>(self, iter: I) -> Result<Flat, Failed>
@@ -253,12 +251,12 @@ impl<'a> Serializer for Walker<'a> {
         I::Item: Serialize,
     {
         let iter = iter.into_iter();
-        let mut elements = Elements::new(self.heap, false);
+        let mut elements = Elements::new(self, false);
         sampled(iter, &mut elements, |elements, x| elements.element(&x))
     }
 
     fn collect_map<K: Serialize, V: Serialize, I: IntoIterator<Item = (K, V)>>(self, iter: I) -> Result<Flat, Failed> {
-        let mut elements = Elements::new(self.heap, true);
+        let mut elements = Elements::new(self, true);
         sampled(iter.into_iter(), &mut elements, |elements, (k, v)| {
             elements.element(&k)?;
             elements.half(&v)
@@ -302,6 +300,7 @@ fn sampled<I: Iterator>(
 /// The elements of a sequence, or the keys and values of a map.
 struct Elements<'a> {
     heap: &'a mut u64,
+    depth: u32,
     /// What the walked elements own.
     own: u64,
     seen: usize,
@@ -312,8 +311,8 @@ struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
-    fn new(heap: &'a mut u64, map: bool) -> Self {
-        Elements { heap, own: 0, seen: 0, skipped: 0, largest: [Flat::NONE; 2], map }
+    fn new(Walker { heap, depth }: Walker<'a>, map: bool) -> Self {
+        Elements { heap, depth, own: 0, seen: 0, skipped: 0, largest: [Flat::NONE; 2], map }
     }
 
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Failed> {
@@ -326,7 +325,7 @@ impl<'a> Elements<'a> {
     }
 
     fn part<T: Serialize + ?Sized>(&mut self, part: usize, value: &T) -> Result<(), Failed> {
-        let flat = walk(value, &mut self.own)?;
+        let flat = walk(value, self.depth + 1, &mut self.own)?;
         // Absent and small variants take as much room as the others.
         if flat.bytes > self.largest[part].bytes {
             self.largest[part] = flat;
@@ -387,21 +386,25 @@ impl ser::SerializeMap for Elements<'_> {
 /// The fields of a struct, tuple or variant.
 struct Fields<'a> {
     heap: &'a mut u64,
+    depth: u32,
     flat: Flat,
     variant: bool,
 }
 
 impl<'a> Fields<'a> {
-    fn new(heap: &'a mut u64, variant: bool) -> Self {
-        Fields { heap, flat: Flat::NONE, variant }
+    #[inline]
+    fn new(Walker { heap, depth }: Walker<'a>, variant: bool) -> Self {
+        Fields { heap, depth, flat: Flat::NONE, variant }
     }
 
+    #[inline]
     fn field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Failed> {
-        let part = walk(value, self.heap)?;
+        let part = walk(value, self.depth + 1, self.heap)?;
         self.flat.add(part);
         Ok(())
     }
 
+    #[inline]
     fn finish(mut self) -> Result<Flat, Failed> {
         if self.variant {
             self.flat.bytes += 1;
@@ -416,10 +419,12 @@ macro_rules! fields {
             type Ok = Flat;
             type Error = Failed;
 
+            #[inline]
             fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Failed> {
                 self.field(value)
             }
 
+            #[inline]
             fn end(self) -> Result<Flat, Failed> {
                 self.finish()
             }
@@ -434,10 +439,12 @@ macro_rules! named_fields {
             type Ok = Flat;
             type Error = Failed;
 
+            #[inline]
             fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Result<(), Failed> {
                 self.field(value)
             }
 
+            #[inline]
             fn end(self) -> Result<Flat, Failed> {
                 self.finish()
             }
