@@ -28,6 +28,7 @@ fn blocks_of_lines_meet_whatever_the_lines_and_splits_are() {
             for splits in [1, 2, 3, 7, 16, 50] {
                 let found = sc.text_lines_n(name(&path), splits).unwrap();
                 assert_eq!(found.count().unwrap(), lines.len() as u64);
+                assert_eq!(found.to_strings().count().unwrap(), lines.len() as u64);
                 assert!(found.to_strings().collect().unwrap() == lines, "{splits} splits, {end:?}");
             }
         }
@@ -49,6 +50,7 @@ fn lines_are_seen_by_reference_with_and_without_an_environment() {
     let expected: Vec<&str> = text.lines().filter(|l| l.contains(" 1 ") && l.len() <= 12).collect();
     assert!(!expected.is_empty());
     assert_eq!(kept.count().unwrap(), expected.len() as u64);
+    assert_eq!(kept.to_strings().count().unwrap(), expected.len() as u64);
     assert_eq!(kept.to_strings().collect().unwrap(), expected);
     assert_eq!(kept.with('n').map_to(|c, line| line.find(*c)).distinct().count().unwrap(), 4);
 
@@ -72,6 +74,7 @@ fn what_is_no_utf8_is_replaced_and_what_is_gone_is_an_error() {
     fs::write(&path, b"good\nb\xffd\r\n\xe2\x82").unwrap();
     let lines = sc.text_lines(name(&path)).unwrap();
     assert_eq!(lines.to_strings().collect().unwrap(), ["good", "b\u{fffd}d", "\u{fffd}"]);
+    assert_eq!(lines.to_strings().count_async().unwrap().wait().unwrap(), 3);
     fs::write(&path, "go").unwrap();
     assert_eq!(lines.to_strings().collect().unwrap(), ["go"], "the file has become shorter");
     fs::remove_file(&path).unwrap();

@@ -12,7 +12,7 @@ use std::{
 
 use firesteel_common::{
     Data,
-    size::{Filling, room_of},
+    size::{Filling, heap_estimate, room_of},
 };
 
 use crate::{
@@ -31,8 +31,9 @@ fn fill<T: Data>(filling: &mut Filling, out: &mut Vec<T>, elements: &mut impl It
     let most = room_of::<T>(CHUNK);
     // From within, as a chain of adapters does it best.
     let filled = elements.try_for_each(|x| {
-        let full = filling.is_full_with(&x);
+        // It is looked at where it lies then: one that is only passed over is made there, without a stop on the stack.
         out.push(x);
+        let full = filling.is_full_by::<T>(|| out.last().map_or(0, heap_estimate));
         if full || out.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     filled.is_break()

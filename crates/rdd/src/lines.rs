@@ -55,8 +55,7 @@ impl Lines {
 
     /// Each line as a String.
     pub fn to_strings(&self) -> Rdd<String> {
-        let op = EmitLines(|_: &(), line: &str, out: &mut Emitter<String>| out.emit(line.to_owned()), PhantomData);
-        self.rdd.pipe("text_file", false, &Arc::new(()), op)
+        self.rdd.pipe("text_file", false, &Arc::new(()), Strings)
     }
 
     /// How many lines there are.
@@ -65,13 +64,7 @@ impl Lines {
     /// When the job fails.
     #[track_caller]
     pub fn count(&self) -> Result<u64> {
-        let part = over(|_: &(), mut input: Stream<LineBlock>, _| {
-            let mut n = 0;
-            while let Some(chunk) = input.next_chunk()? {
-                n += chunk.as_slice().iter().map(|block| block.count() as u64).sum::<u64>();
-            }
-            Ok(n)
-        });
+        let part = over(|_: &(), mut input: Stream<LineBlock>, _| count_lines(&mut input));
         let parts: Vec<u64> = self.rdd.run_all("count", &(), part)?;
         Ok(parts.into_iter().sum())
     }
@@ -122,6 +115,57 @@ impl<E: Env, F: Fn(&E, &str) -> bool + Copy + Send + Sync + 'static> PipeOp for 
     }
 }
 
+/// How many lines the blocks of `input` have.
+fn count_lines(input: &mut Stream<LineBlock>) -> Result<u64, TaskError> {
+    let mut n = 0;
+    while let Some(chunk) = input.next_chunk()? {
+        n += chunk.as_slice().iter().map(|block| block.count() as u64).sum::<u64>();
+    }
+    Ok(n)
+}
+
+/// Each line as a String.
+#[derive(Clone, Copy)]
+struct Strings;
+
+impl PipeOp for Strings {
+    type In = LineBlock;
+    type Out = String;
+    type Env = ();
+
+    fn run(
+        self,
+        _: &Arc<()>,
+        _: u32,
+        input: Stream<LineBlock>,
+        ctx: &Arc<TaskContext>,
+    ) -> Result<Stream<String>, TaskError> {
+        let emit = |line: &str, out: &mut Emitter<String>| out.emit(line.to_owned());
+        Ok(Box::new(EmittedStrings(Emitted::new(input, emit, ctx))))
+    }
+}
+
+/// The lines as they are, so that to count them none need be made.
+struct EmittedStrings<F>(Emitted<F>);
+
+impl<F: Fn(&str, &mut Emitter<String>)> ChunkStream<String> for EmittedStrings<F> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk<String>>, TaskError> {
+        self.0.next_chunk()
+    }
+
+    fn count(&mut self) -> Result<u64, TaskError> {
+        let Emitted { input, blocks, current, .. } = &mut self.0;
+        let mut n = blocks.map(|block| block.count() as u64).sum::<u64>() + count_lines(input)?;
+        if let Some((mut block, at)) = current.take() {
+            block.lines_from(at, |_| {
+                n += 1;
+                true
+            });
+        }
+        Ok(n)
+    }
+}
+
 struct EmitLines<U, E, F>(F, PhantomData<fn(E) -> U>);
 
 copy_as_functions!(EmitLines<U, E; F>);
@@ -141,10 +185,8 @@ where
         input: Stream<LineBlock>,
         ctx: &Arc<TaskContext>,
     ) -> Result<Stream<U>, TaskError> {
-        let (f, env, blocks) = (self.0, env.clone(), Vec::new().into_iter());
-        let emit = move |line: &str, out: &mut Emitter<U>| f(&env, line, out);
-        let filling = Filling::default();
-        Ok(Box::new(Emitted { input, blocks, current: None, filling, emit, ctx: ctx.clone() }))
+        let (f, env) = (self.0, env.clone());
+        Ok(Box::new(Emitted::new(input, move |line: &str, out: &mut Emitter<U>| f(&env, line, out), ctx)))
     }
 }
 
@@ -157,6 +199,13 @@ struct Emitted<F> {
     filling: Filling,
     emit: F,
     ctx: Arc<TaskContext>,
+}
+
+impl<F> Emitted<F> {
+    fn new(input: Stream<LineBlock>, emit: F, ctx: &Arc<TaskContext>) -> Self {
+        let (blocks, filling) = (Vec::new().into_iter(), Filling::default());
+        Emitted { input, blocks, current: None, filling, emit, ctx: ctx.clone() }
+    }
 }
 
 impl<U: Data, F: Fn(&str, &mut Emitter<U>)> ChunkStream<U> for Emitted<F> {

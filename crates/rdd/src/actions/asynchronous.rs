@@ -67,7 +67,7 @@ impl<T: Data> Rdd<T> {
     #[doc(alias = "countAsync")]
     #[track_caller]
     pub fn count_async(&self) -> Result<JobFuture<u64>> {
-        self.run_async("count_async", &(), over(|_: &(), input, _| super::collect::count(input)), |parts: Vec<u64>| {
+        self.run_async("count_async", &(), over(|_: &(), mut input: Stream<T>, _| input.count()), |parts: Vec<u64>| {
             parts.into_iter().sum()
         })
     }

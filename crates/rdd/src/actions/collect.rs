@@ -8,18 +8,8 @@ use crate::{
     },
     chunk::Stream,
     error::Error,
-    task::TaskError,
 };
 use firesteel_common::Data;
-
-/// How many elements a partition has.
-pub(super) fn count<T>(mut input: Stream<T>) -> Result<u64, TaskError> {
-    let mut n = 0u64;
-    while let Some(chunk) = input.next_chunk()? {
-        n += chunk.len() as u64;
-    }
-    Ok(n)
-}
 
 impl<T: Data> Rdd<T> {
     /// All elements, in partition order. They must fit into the driver's memory and `spark.driver.maxResultSize`.
@@ -43,7 +33,7 @@ impl<T: Data> Rdd<T> {
     /// How many elements there are.
     #[track_caller]
     pub fn count(&self) -> Result<u64> {
-        let counts: Vec<u64> = self.run_all("count", &(), over(|_: &(), input, _| count(input)))?;
+        let counts: Vec<u64> = self.run_all("count", &(), over(|_: &(), mut input: Stream<T>, _| input.count()))?;
         Ok(counts.into_iter().sum())
     }
 

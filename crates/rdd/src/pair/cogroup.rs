@@ -85,7 +85,7 @@ impl<K: Key, V: Data> Side<K, V> {
 }
 
 /// A value of either side.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 enum Of<V, W> {
     Left(V),
     Right(W),

@@ -1,7 +1,7 @@
 //! Lines of text files, split by bytes at line ends and read in large blocks.
 //!
 //! ```text
-//!  Split ──Blocks: read, cut at the last line end, check the UTF-8──▶ LineBlock ──operators of Lines──▶ elements
+//!  Split ──Blocks: read, cut at the last line end──▶ LineBlock ──operators of Lines: check the UTF-8──▶ elements
 //! ```
 //!
 //! A line ends at `\n`, `\r\n` or `\r`. Whether a `\r` at the end of what has been read is a line end of its own, only the next
@@ -10,6 +10,7 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
+    mem::replace,
     path::PathBuf,
     sync::Arc,
 };
@@ -106,11 +107,12 @@ impl Blocks {
                 (cut, self.end) = (self.filled, self.at);
             }
             if cut > 0 {
-                let lines = self.buffer.get(..cut).unwrap_or_default();
-                let marked = if self.at == 0 { lines.strip_prefix(MARK) } else { None };
-                let block = LineBlock::new(marked.unwrap_or(lines));
-                self.drop_first(cut);
-                return Ok(Some(block));
+                let first = self.at == 0;
+                let mut lines = self.take_first(cut);
+                if first && lines.starts_with(MARK) {
+                    lines.drain(..MARK.len());
+                }
+                return Ok(Some(LineBlock::new(lines)));
             }
         }
         Ok(None)
@@ -122,7 +124,7 @@ impl Blocks {
             let read = self.read()?;
             let line_end = after_line_end(&self.buffer[..self.filled], 0);
             let passed = if read > 0 { self.decided() } else { self.filled };
-            self.drop_first(line_end.unwrap_or(passed));
+            self.take_first(line_end.unwrap_or(passed));
             self.skipping = line_end.is_none() && read > 0 && self.at < self.end;
             self.unseen = 0;
         }
@@ -169,16 +171,17 @@ impl Blocks {
         }
     }
 
-    fn drop_first(&mut self, n: usize) {
-        self.buffer.copy_within(n..self.filled, 0);
-        self.filled -= n;
+    /// Hands the buffer out, without what comes after its first `n` bytes: less is copied than these are.
+    fn take_first(&mut self, n: usize) -> Vec<u8> {
+        let rest = self.buffer.get(n..self.filled).unwrap_or_default();
+        let mut next = vec![0; BLOCK.max(rest.len())];
+        next[..rest.len()].copy_from_slice(rest);
+        self.filled = rest.len();
+        let mut first = replace(&mut self.buffer, next);
+        first.truncate(n);
         self.at += n as u64;
         self.unseen = self.decided();
-        if self.buffer.len() > BLOCK && self.filled < BLOCK {
-            // One huge line must not keep its memory for the rest of the task.
-            self.buffer.truncate(BLOCK);
-            self.buffer.shrink_to_fit();
-        }
+        first
     }
 }
 
