@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 
 fn run(master: &str, scale: f64) -> Result<()> {
     let sc = Context::builder().app_name("data_path").master(master).build()?;
-    sc.range_n(0..200u64, 200).count()?;
+    sc.partitioned(200).range(0..200u64).count()?;
     let n = |n: f64| (n * scale) as u64;
     println!("{:38} {:>10} {:>10} {:>7}   on {master}", "work (ns an element)", "firesteel", "plain", "ratio");
     numbers(&sc, n(4e8))?;
@@ -105,7 +105,13 @@ fn numbers(sc: &Context, n: u64) -> Result<()> {
     compare(
         "map, filter, reduce",
         n,
-        || sc.range_n(0..n, 8).map(|x| x * 3 + 1).filter(|x| x.is_multiple_of(2)).reduce(|a, b| a.wrapping_add(b)),
+        || {
+            sc.partitioned(8)
+                .range(0..n)
+                .map(|x| x * 3 + 1)
+                .filter(|x| x.is_multiple_of(2))
+                .reduce(|a, b| a.wrapping_add(b))
+        },
         || {
             let part = |from, to| {
                 (from..to).map(|x| x * 3 + 1).filter(|x: &u64| x.is_multiple_of(2)).fold(0, u64::wrapping_add)
@@ -117,7 +123,7 @@ fn numbers(sc: &Context, n: u64) -> Result<()> {
     compare(
         "the same, an unpredictable filter",
         n,
-        || sc.range_n(0..n, 8).map(mix).filter(|x| x & 7 < 5).reduce(|a, b| a.wrapping_add(b)),
+        || sc.partitioned(8).range(0..n).map(mix).filter(|x| x & 7 < 5).reduce(|a, b| a.wrapping_add(b)),
         || {
             let part = |from, to| (from..to).map(mix).filter(|x| x & 7 < 5).fold(0, u64::wrapping_add);
             threads(black_box(n), part).into_iter().fold(0, u64::wrapping_add)
@@ -126,7 +132,7 @@ fn numbers(sc: &Context, n: u64) -> Result<()> {
 }
 
 fn cached(sc: &Context, n: u64) -> Result<()> {
-    let rdd = sc.range_n(0..n, 8).cache();
+    let rdd = sc.partitioned(8).range(0..n).cache();
     rdd.count()?;
     let data: Vec<u64> = (0..n).collect();
     let sum = |from: u64, to: u64| data[from as usize..to as usize].iter().fold(0u64, |a, x| a.wrapping_add(*x));
@@ -176,7 +182,7 @@ fn add(mut a: Vector, b: Vector) -> Vector {
 }
 
 fn points(sc: &Context, n: u64) -> Result<()> {
-    let rdd = sc.range_n(0..n, 2).map(point).cache();
+    let rdd = sc.partitioned(2).range(0..n).map(point).cache();
     rdd.count()?;
     let data: Vec<Point> = (0..n).map(point).collect();
     let plain = |w: &Vector| {
@@ -272,13 +278,13 @@ fn text(sc: &Context, dir: &Path, lines: u64) -> Result<()> {
     compare(
         "text: lines, a byte",
         bytes,
-        || sc.text_file_n(&name, 8)?.count(),
+        || sc.partitioned(8).text_file(&name)?.count(),
         || halves(&read(), &|half| half.lines().count() as u64),
     )?;
     compare(
         "text: lines by reference, a byte",
         bytes,
-        || sc.text_lines_n(&name, 8)?.count(),
+        || sc.partitioned(8).text_lines(&name)?.count(),
         || halves(&read(), &|half| half.lines().count() as u64),
     )?;
     let lengths = |half: &str| half.lines().flat_map(str::split_whitespace).map(|w| w.len() as u64).sum();
@@ -289,7 +295,7 @@ fn text(sc: &Context, dir: &Path, lines: u64) -> Result<()> {
             let words = |line: &str, emit: &mut firesteel::Emitter<u64>| {
                 line.split_whitespace().for_each(|w| emit.emit(w.len() as u64));
             };
-            sc.text_lines_n(&name, 8)?.flat_map_to(words).reduce(|a, b| a + b)
+            sc.partitioned(8).text_lines(&name)?.flat_map_to(words).reduce(|a, b| a + b)
         },
         || halves(&read(), &lengths),
     )?;
@@ -300,7 +306,11 @@ fn text(sc: &Context, dir: &Path, lines: u64) -> Result<()> {
             let words = |line: &str, emit: &mut firesteel::Emitter<Str>| {
                 line.split_whitespace().for_each(|w| emit.emit(Str::from(w)));
             };
-            sc.text_lines_n(&name, 8)?.flat_map_to(words).aggregate(0, |n, w| n + w.len() as u64, |a, b| a + b)
+            sc.partitioned(8).text_lines(&name)?.flat_map_to(words).aggregate(
+                0,
+                |n, w| n + w.len() as u64,
+                |a, b| a + b,
+            )
         },
         || halves(&read(), &lengths),
     )?;
@@ -311,7 +321,7 @@ fn text(sc: &Context, dir: &Path, lines: u64) -> Result<()> {
             let words = |line: &String, emit: &mut firesteel::Emitter<u64>| {
                 line.split_whitespace().for_each(|w| emit.emit(w.len() as u64));
             };
-            sc.text_file_n(&name, 8)?.flat_map_to(words).reduce(|a, b| a + b)
+            sc.partitioned(8).text_file(&name)?.flat_map_to(words).reduce(|a, b| a + b)
         },
         || halves(&read(), &lengths),
     )
@@ -325,7 +335,7 @@ fn save(sc: &Context, dir: &Path, n: u64) -> Result<()> {
         n,
         || {
             remove(&out).map_err(|e| Error::io(&out, e))?;
-            sc.range_n(0..n, 8).map(|x| (x, x * 7)).save_as_text_file(&out)
+            sc.partitioned(8).range(0..n).map(|x| (x, x * 7)).save_as_text_file(&out)
         },
         || {
             let _ = remove(&other).and_then(|()| std::fs::create_dir(&other));

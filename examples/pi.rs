@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 fn estimate(partitions: u32) -> Result<f64> {
     let sc = Context::builder().app_name("pi").build()?;
     let darts = DARTS * u64::from(partitions);
-    let hits = sc.range_n(0..darts, partitions).filter(|i| {
+    let hits = sc.partitioned(partitions).range(0..darts).filter(|i| {
         // Each dart's place is a function of its number, so a partition that is computed again is the same.
         let (x, y) = (random(2 * i), random(2 * i + 1));
         x * x + y * y <= 1.0

@@ -331,7 +331,7 @@ pub fn doomed_driver(told: &str) -> ! {
     let context = cluster::context(url, host, Path::new(dir)).set("spark.cores.max", 2);
     let sc = context.build().expect("a context");
     loop {
-        let sum = sc.range_n(0..1000u64, 4).map(|x| (x % 10, x)).reduce_by_key(|a, b| a + b).collect();
+        let sum = sc.partitioned(4).range(0..1000u64).map(|x| (x % 10, x)).reduce_by_key(|a, b| a + b).collect();
         assert_eq!(sum.map(|all| all.len()).expect("ten sums"), 10);
     }
 }

@@ -60,7 +60,7 @@ const KEPT: u64 = 40_000;
 
 /// Runs one job after the other until it is over.
 pub fn submit(thread: usize, sc: &Context, dir: &Path, over: &AtomicBool, ledger: &Ledger) {
-    let kept = sc.range_n(0..KEPT, 6).map(|x| x.wrapping_mul(2_654_435_761) % 1_000).cache();
+    let kept = sc.partitioned(6).range(0..KEPT).map(|x| x.wrapping_mul(2_654_435_761) % 1_000).cache();
     let mut n = thread;
     while !over.load(Ordering::SeqCst) {
         n += 1;
@@ -95,17 +95,20 @@ fn work() {
 
 fn sums(sc: &Context, _: &Rdd<u64>, n: u64, _: &Path) -> Result<bool> {
     let got = sc
-        .range_n(0..n, 8)
+        .partitioned(8)
+        .range(0..n)
         .map_partitions(|all| {
             work();
             all.map(|x| (x % 97, x)).collect::<Vec<_>>()
         })
-        .reduce_by_key_n(6, |a, b| a + b)
+        .partitioned(6)
+        .reduce_by_key(|a, b| a + b)
         .map_partitions(|all| {
             work();
             all.map(|(k, v)| (k % 7, v)).collect::<Vec<_>>()
         })
-        .reduce_by_key_n(4, |a, b| a + b)
+        .partitioned(4)
+        .reduce_by_key(|a, b| a + b)
         .collect()?;
     let mut expected = BTreeMap::new();
     (0..n).for_each(|x| *expected.entry(x % 97 % 7).or_insert(0) += x);
@@ -120,27 +123,27 @@ fn kept(_: &Context, kept: &Rdd<u64>, n: u64, _: &Path) -> Result<bool> {
 }
 
 fn join(sc: &Context, _: &Rdd<u64>, n: u64, _: &Path) -> Result<bool> {
-    let left = sc.range_n(0..n, 4).map(|x| (x % 500, x));
-    let right = sc.range_n(0..500, 3).map_partitions(|all| {
+    let left = sc.partitioned(4).range(0..n).map(|x| (x % 500, x));
+    let right = sc.partitioned(3).range(0..500).map_partitions(|all| {
         work();
         all.filter(|k| k % 3 == 0).map(|k| (k, k * k)).collect::<Vec<_>>()
     });
-    let got = left.join_n(&right, 5).map(|(k, (x, square))| k + x + square).collect()?;
+    let got = left.partitioned(5).join(&right).map(|(k, (x, square))| k + x + square).collect()?;
     let expected: Vec<u64> =
         (0..n).map(|x| (x % 500, x)).filter(|(k, _)| k % 3 == 0).map(|(k, x)| k + x + k * k).collect();
     Ok(got.len() == expected.len() && got.iter().sum::<u64>() == expected.iter().sum::<u64>())
 }
 
 fn sorted(sc: &Context, _: &Rdd<u64>, n: u64, _: &Path) -> Result<bool> {
-    let mixed = sc.range_n(0..n, 6).map(|x| (x.wrapping_mul(2_654_435_761) % 1_000_003, x));
-    let got = mixed.sort_by_key_n(true, 4)?.collect()?;
+    let mixed = sc.partitioned(6).range(0..n).map(|x| (x.wrapping_mul(2_654_435_761) % 1_000_003, x));
+    let got = mixed.partitioned(4).sort_by_key(true)?.collect()?;
     let in_order = got.is_sorted_by_key(|(k, _)| *k);
     Ok(got.len() as u64 == n && in_order && got.iter().map(|(_, x)| x).sum::<u64>() == n * (n - 1) / 2)
 }
 
 /// Each line must be there once, and nothing else.
 fn saved(sc: &Context, _: &Rdd<u64>, n: u64, out: &Path) -> Result<bool> {
-    let spread = sc.range_n(0..n, 5).map(|x| (x % 50, 1u64)).reduce_by_key_n(6, |a, b| a + b);
+    let spread = sc.partitioned(5).range(0..n).map(|x| (x % 50, 1u64)).partitioned(6).reduce_by_key(|a, b| a + b);
     let slow = spread.map_partitions(|all| {
         work();
         all.collect::<Vec<_>>()

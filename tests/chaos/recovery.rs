@@ -19,12 +19,12 @@ const STAGES: u32 = 3;
 fn measure(sc: &Context, cluster: &mut Cluster, kill_after: Option<Duration>) -> Duration {
     let pids: Vec<u32> = cluster.executors().into_iter().map(|(pid, _)| pid).collect();
     assert_eq!(pids.len(), 2, "two executors");
-    let mut rdd = sc.range_n(0..8_000, TASKS).map_partitions(|all| {
+    let mut rdd = sc.partitioned(TASKS).range(0..8_000).map_partitions(|all| {
         std::thread::sleep(TASK);
         all.map(|x| (x % 800, x)).collect::<Vec<_>>()
     });
     for _ in 1..STAGES {
-        rdd = rdd.reduce_by_key_n(TASKS, |a, b| a + b).map_partitions(|all| {
+        rdd = rdd.partitioned(TASKS).reduce_by_key(|a, b| a + b).map_partitions(|all| {
             std::thread::sleep(TASK);
             all.collect::<Vec<_>>()
         });

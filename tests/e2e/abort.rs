@@ -10,7 +10,8 @@ const RECORDS: u64 = 6_000;
 
 /// Pairs that come from two executors and are read by one partition.
 fn spread(sc: &Context) -> Rdd<(u64, String)> {
-    sc.range_n(0..RECORDS, 2)
+    sc.partitioned(2)
+        .range(0..RECORDS)
         .map(|x| {
             // Text that does not compress.
             let mut state = x.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -83,7 +84,7 @@ fn a_killed_task_runs_nothing_after_the_loop() {
     let cluster = Cluster::start(1, 1);
     let sc = cluster.context().build().unwrap();
     let board = cluster.board("board");
-    let endless = || sc.range_n(0..u64::MAX, 1);
+    let endless = || sc.partitioned(1).range(0..u64::MAX);
     let job = endless()
         .with(board.clone())
         .foreach_partition_async(|board, elements| until_killed(board, elements, "foreach"))
@@ -104,7 +105,7 @@ fn a_killed_task_runs_nothing_after_the_loop() {
     job.cancel("not wanted");
     assert!(job.wait().is_err());
     // The only slot is free again only when the killed tasks have ended.
-    assert_eq!(sc.range_n(0..10u64, 1).count().unwrap(), 10);
+    assert_eq!(sc.partitioned(1).range(0..10u64).count().unwrap(), 10);
     assert_eq!(board.names("committed-"), [""; 0]);
 }
 

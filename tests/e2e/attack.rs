@@ -130,7 +130,8 @@ impl Attacked {
         let executors = executor_pids(&sc, &cluster.board("pids"), 2);
         // Executors fetch it from the driver's block server.
         let value = sc.broadcast(vec![7u8; 1 << 20]).unwrap();
-        let sizes = sc.range_n(0..8u64, 8).with(value).map(|value, _| value.value().len() as u64).collect().unwrap();
+        let sizes =
+            sc.partitioned(8).range(0..8u64).with(value).map(|value, _| value.value().len() as u64).collect().unwrap();
         assert_eq!(sizes, [1 << 20; 8]);
         let mut daemons = vec![cluster.master.pid()];
         daemons.extend(cluster.workers.iter().map(|worker| worker.pid()));

@@ -233,7 +233,8 @@ impl Board {
 /// The process ids of `n` executors, each found by a task that waits for the others.
 pub fn executor_pids(sc: &Context, board: &Board, n: usize) -> Vec<u32> {
     let pids = sc
-        .range_n(0..n as u64, n as u32)
+        .partitioned(n as u32)
+        .range(0..n as u64)
         .with((board.clone(), n))
         .map_partitions(|(board, n), _| {
             board.post(&format!("pid-{}", std::process::id()), "");

@@ -14,7 +14,7 @@ fn an_idle_worker_ends_well_and_the_master_shows_it() {
     cluster.logged("master", "DECOMMISSIONED");
     cluster.logged("master", "was decommissioned and has left");
     let sc = cluster.context().build().unwrap();
-    assert_eq!(sc.range_n(0..100u64, 4).count().unwrap(), 100);
+    assert_eq!(sc.partitioned(4).range(0..100u64).count().unwrap(), 100);
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn without_the_key_the_signal_changes_nothing() {
     cluster.workers[0].signal("PWR");
     cluster.logged("worker-0", "decommissioning is not enabled");
     let sc = cluster.context().build().unwrap();
-    assert_eq!(sc.range_n(0..100u64, 4).count().unwrap(), 100);
+    assert_eq!(sc.partitioned(4).range(0..100u64).count().unwrap(), 100);
     cluster.workers[0].signal("TERM");
     assert_eq!(cluster.workers[0].ended().code(), Some(0));
 }
@@ -44,20 +44,23 @@ fn leave_in_the_middle(service: bool, cores: u32) {
     let before = executor_pids(&sc, &cluster.board("before"), executors);
     let board = cluster.board("board");
 
-    let kept = sc.range_n(0..8_000u64, 4).with(board.clone()).map_partitions_with_index(|board, i, elements| {
-        computed(board, "kept", i);
-        elements.map(|x| x * 3).collect::<Vec<_>>()
-    });
+    let kept =
+        sc.partitioned(4).range(0..8_000u64).with(board.clone()).map_partitions_with_index(|board, i, elements| {
+            computed(board, "kept", i);
+            elements.map(|x| x * 3).collect::<Vec<_>>()
+        });
     let kept = kept.persist(StorageLevel::MEMORY_ONLY);
     assert_eq!(kept.count().unwrap(), 8_000);
     let sums = sc
-        .range_n(0..8_000u64, 4)
+        .partitioned(4)
+        .range(0..8_000u64)
         .with(board.clone())
         .map_partitions_with_index(|board, i, elements| {
             computed(board, "map", i);
             elements.map(|x| (x % 100, x)).collect::<Vec<_>>()
         })
-        .reduce_by_key_n(4, |a, b| a + b);
+        .partitioned(4)
+        .reduce_by_key(|a, b| a + b);
 
     // As many reduce tasks run as there are executors.
     let reduced = sums.with(board.clone()).map_partitions_with_index(|board, i, elements| {

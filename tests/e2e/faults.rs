@@ -14,7 +14,8 @@ use crate::cluster::{Board, Cluster, executor_pids, wait_for};
 
 /// Sums by key. Each run of a map task puts a file up; reduce tasks say that they have begun, and read when they may.
 fn gated_sums(sc: &Context, board: &Board) -> Rdd<(u64, u64)> {
-    sc.range_n(0..8_000u64, 4)
+    sc.partitioned(4)
+        .range(0..8_000u64)
         .with(board.clone())
         .map_partitions_with_index(|board, i, elements| {
             let run = board.names(&format!("map-{i}-")).len();
@@ -135,13 +136,18 @@ fn a_full_disk_fails_the_job_with_the_directorys_name_and_leaves_nothing() {
     // What a map task writes at its end, and what it spills before.
     for (records, maps) in [(16_000u64, 2), (150_000, 1)] {
         let sc = cluster.context().set("spark.task.maxFailures", 2).build().unwrap();
-        let pairs = sc.range_n(0..records, maps).map(|x| (x, noise(x))).partition_by(HashPartitioner::new(2));
+        let pairs = sc.partitioned(maps).range(0..records).map(|x| (x, noise(x))).partition_by(HashPartitioner::new(2));
         let e = pairs.count().unwrap_err().to_string();
         assert!(e.contains(name) && e.contains("spark.local.dir"), "{records} records: {e}");
         assert!(e.contains("No space left"), "{records} records: {e}");
         // What fits goes on working.
         assert_eq!(
-            sc.range_n(0..100u64, 2).map(|x| (x, noise(x))).partition_by(HashPartitioner::new(2)).count().unwrap(),
+            sc.partitioned(2)
+                .range(0..100u64)
+                .map(|x| (x, noise(x)))
+                .partition_by(HashPartitioner::new(2))
+                .count()
+                .unwrap(),
             100
         );
         drop(pairs);
@@ -179,7 +185,16 @@ fn of_several_local_directories_one_that_fails_is_skipped() {
     let (good, never) = (dir.path().join("good"), "/proc/no/such/place");
     let cluster = Cluster::configured(1, 2, &format!("spark.local.dir {never},{}\n", good.display()));
     let sc = cluster.context().build().unwrap();
-    assert_eq!(sc.range_n(0..1000u64, 4).map(|x| (x % 10, x)).reduce_by_key_n(2, |a, b| a + b).count().unwrap(), 10);
+    assert_eq!(
+        sc.partitioned(4)
+            .range(0..1000u64)
+            .map(|x| (x % 10, x))
+            .partitioned(2)
+            .reduce_by_key(|a, b| a + b)
+            .count()
+            .unwrap(),
+        10
+    );
 }
 
 #[test]
@@ -190,11 +205,11 @@ fn what_a_full_local_directory_does_not_take_goes_to_the_other_one() {
     let sc = cluster.context().set("spark.task.maxFailures", 1).build().unwrap();
     // What map tasks write at their end, and what one spills before.
     for (records, maps) in [(8_000u64, 4), (150_000, 1)] {
-        let pairs = sc.range_n(0..records, maps).map(|x| (x, noise(x))).partition_by(HashPartitioner::new(2));
+        let pairs = sc.partitioned(maps).range(0..records).map(|x| (x, noise(x))).partition_by(HashPartitioner::new(2));
         assert_eq!(pairs.count().unwrap(), records);
     }
     // A kept partition goes on in the other one.
-    let kept = sc.range_n(0..8_000u64, 4).map(noise).persist(StorageLevel::DISK_ONLY);
+    let kept = sc.partitioned(4).range(0..8_000u64).map(noise).persist(StorageLevel::DISK_ONLY);
     assert_eq!((kept.count().unwrap(), kept.count().unwrap()), (8_000, 8_000));
     drop(kept);
     sc.stop();
@@ -206,7 +221,9 @@ fn local_and_work_directories_that_somebody_removes_are_made_again() {
     let dir = tempfile::tempdir().unwrap();
     let local = dir.path().join("local");
     let cluster = Cluster::configured(1, 2, &format!("spark.local.dir {}\n", local.display()));
-    let sums = |sc: &Context| sc.range_n(0..1000u64, 4).map(|x| (x % 10, x)).reduce_by_key_n(2, |a, b| a + b);
+    let sums = |sc: &Context| {
+        sc.partitioned(4).range(0..1000u64).map(|x| (x % 10, x)).partitioned(2).reduce_by_key(|a, b| a + b)
+    };
     let sc = cluster.context().set("spark.cores.max", 1).build().unwrap();
     let before = sums(&sc);
     assert_eq!(before.count().unwrap(), 10);

@@ -18,7 +18,8 @@ fn signal(pid: u32, name: &str) {
 
 /// Sums by key. The first run of the first reduce task says in which process it is, and waits.
 fn gated_sums(sc: &Context, board: &Board) -> Rdd<(u64, u64)> {
-    sc.range_n(0..8_000u64, 4)
+    sc.partitioned(4)
+        .range(0..8_000u64)
         .map(|x| (x % 100, x))
         .partition_by(HashPartitioner::new(4))
         .with(board.clone())
@@ -87,7 +88,7 @@ fn an_executor_that_goes_on_in_time_loses_nothing() {
     signal(stopped, "STOP");
     board.post("go", "");
     // The other executor does what comes meanwhile.
-    assert_eq!(sc.range_n(0..10u64, 1).count().unwrap(), 10);
+    assert_eq!(sc.partitioned(1).range(0..10u64).count().unwrap(), 10);
     signal(stopped, "CONT");
     assert_eq!(sorted(job.wait().unwrap()), expected());
     assert_eq!(board.names("reduce-").len(), 4, "each task ran once");

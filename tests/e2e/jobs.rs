@@ -7,20 +7,20 @@ use firesteel::prelude::*;
 use crate::cluster::Cluster;
 
 fn square_sum(sc: &Context, n: u64) -> u64 {
-    sc.range_n(0..n, 4).map(|x| (x % 7, x)).reduce_by_key(|a, b| a + b).values().reduce(|a, b| a + b).unwrap()
+    sc.partitioned(4).range(0..n).map(|x| (x % 7, x)).reduce_by_key(|a, b| a + b).values().reduce(|a, b| a + b).unwrap()
 }
 
 #[test]
 fn deep_lineages_run_on_the_cluster_and_drop() {
     let cluster = Cluster::start(1, 2);
     let sc = cluster.context().build().unwrap();
-    let mut rdd = sc.range_n(0..4u64, 2);
+    let mut rdd = sc.partitioned(2).range(0..4u64);
     for _ in 0..10_000 {
         rdd = rdd.map(|x| x + 1);
     }
     assert_eq!(rdd.collect().unwrap(), [10_000, 10_001, 10_002, 10_003]);
     drop(rdd);
-    let one = sc.range_n(0..1u64, 1);
+    let one = sc.partitioned(1).range(0..1u64);
     let mut union = one.clone();
     for _ in 0..2_000 {
         union = union.union(&one);
@@ -55,7 +55,7 @@ fn the_users_panic_hook_is_still_called() {
         before(info);
     }));
     let sc = Context::builder().master("local[1]").build().unwrap();
-    let e = sc.range_n(0..1u64, 1).foreach(|_| panic!("in the task")).unwrap_err();
+    let e = sc.partitioned(1).range(0..1u64).foreach(|_| panic!("in the task")).unwrap_err();
     assert!(e.to_string().contains("in the task"), "{e}");
     assert!(CALLED.load(Ordering::SeqCst));
 }
@@ -67,8 +67,12 @@ fn large_results_stage_data_and_partitions_go_round_the_messages() {
     let big: Vec<u64> = (0..1_000_000).map(|i| i * 0x9e37_79b9).collect();
     let expected = big.clone();
     // The data of the only partition, the result and the environment are each some megabytes.
-    let got =
-        sc.parallelize_n(big.clone(), 1).with(big).map(|env, x| if env.len() == 1_000_000 { x } else { 0 }).collect();
+    let got = sc
+        .partitioned(1)
+        .parallelize(big.clone())
+        .with(big)
+        .map(|env, x| if env.len() == 1_000_000 { x } else { 0 })
+        .collect();
     assert_eq!(got.unwrap(), expected);
 }
 
@@ -78,7 +82,8 @@ fn kept_partitions_are_found_where_they_are() {
     let sc = cluster.context().build().unwrap();
     let board = cluster.board("cache");
     let kept = sc
-        .range_n(0..1000u64, 4)
+        .partitioned(4)
+        .range(0..1000u64)
         .with(board.clone())
         .map_partitions_with_index(|board, i, elements| {
             let posted = board.post(&format!("computed-{i}"), "");

@@ -59,7 +59,7 @@ fn context(url: &str) -> Context {
 
 /// A shuffle; the number of its keys.
 fn keys(sc: &Context) -> u64 {
-    sc.range_n(0..1000u64, 4).map(|x| (x % 10, x)).reduce_by_key_n(2, |a, b| a + b).count().unwrap()
+    sc.partitioned(4).range(0..1000u64).map(|x| (x % 10, x)).partitioned(2).reduce_by_key(|a, b| a + b).count().unwrap()
 }
 
 #[test]

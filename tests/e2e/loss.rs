@@ -37,7 +37,8 @@ fn an_executor_killed_in_the_middle_of_three_stages_costs_no_record() {
             (board.clone(), if s == stage { "here".into() } else { format!("not-{s}") }, s == stage && stay)
         };
         let sums = sc
-            .range_n(0..RECORDS, 4)
+            .partitioned(4)
+            .range(0..RECORDS)
             .with((at(0), partition))
             .map_partitions_with_index(|((board, point, stay), partition), i, elements| {
                 if u64::from(i) == *partition {
@@ -45,7 +46,8 @@ fn an_executor_killed_in_the_middle_of_three_stages_costs_no_record() {
                 }
                 elements.map(|x| (x % 500, (1u64, x))).collect::<Vec<_>>()
             })
-            .reduce_by_key_n(3, |a, b| (a.0 + b.0, a.1 + b.1))
+            .partitioned(3)
+            .reduce_by_key(|a, b| (a.0 + b.0, a.1 + b.1))
             .with((at(1), partition))
             .map_partitions_with_index(|((board, point, stay), partition), i, elements| {
                 if u64::from(i) == *partition {
@@ -61,7 +63,8 @@ fn an_executor_killed_in_the_middle_of_three_stages_costs_no_record() {
                 }
                 elements.map(|(k, v)| (k % 9, v)).collect::<Vec<_>>()
             })
-            .reduce_by_key_n(3, |a, b| (a.0 + b.0, a.1 + b.1));
+            .partitioned(3)
+            .reduce_by_key(|a, b| (a.0 + b.0, a.1 + b.1));
         let job = sums.collect_async().unwrap();
         kill(board.wait("here").parse().unwrap());
         // Nothing here is marked as indeterminate, so the loss must not show at all.
@@ -76,7 +79,8 @@ fn a_killed_worker_takes_its_executors_and_their_children_along() {
     let sc = cluster.context().build().unwrap();
     let board = cluster.board("children");
     let job = sc
-        .range_n(0..1u64, 1)
+        .partitioned(1)
+        .range(0..1u64)
         .with(board.clone())
         .foreach_async(|board, _| {
             let mut sleep = Command::new("sleep").arg("1000").spawn().unwrap();
@@ -116,7 +120,7 @@ fn an_idle_executor_lives_on() {
     };
     let sc = cluster.context().set("spark.executor.heartbeatInterval", beat).set("spark.network.timeout", timeout);
     let sc = sc.build().unwrap();
-    let pid = |_: ()| sc.range_n(0..1u64, 1).map(|_| std::process::id()).collect().unwrap();
+    let pid = |_: ()| sc.partitioned(1).range(0..1u64).map(|_| std::process::id()).collect().unwrap();
     let before = pid(());
     // The test is that nothing happens in this time.
     std::thread::sleep(idle);
@@ -127,7 +131,7 @@ fn an_idle_executor_lives_on() {
 fn the_end_of_the_process_in_user_code_is_named_in_the_error() {
     let cluster = Cluster::start(1, 1);
     let failure = |sc: Context, f: fn(&Rdd<u64>) -> Result<()>| -> String {
-        let e = f(&sc.range_n(0..1u64, 1)).unwrap_err();
+        let e = f(&sc.partitioned(1).range(0..1u64)).unwrap_err();
         let Error::Job { reason, .. } = &e else { panic!("{e}") };
         let Some(JobError::TaskFailed { failure, .. }) = reason.downcast_ref() else { panic!("{e}") };
         assert!(matches!(failure, TaskFailure::ExecutorLost { by_application: true, .. }), "{failure:?}");

@@ -50,11 +50,11 @@ fn under_an_umask_of_zero_nothing_of_ours_can_be_read_by_others() {
     let context = cluster.context().set("spark.local.dir", driver_dir.to_str().unwrap());
     let sc = context.set("spark.shuffle.service.enabled", true).build().unwrap();
     // Map outputs, spills, kept partitions, large results, broadcast pieces.
-    let words = sc.range_n(0..200_000u64, 4).map(|x| (x % 50_000, x.to_string().repeat(20)));
-    let kept = words.group_by_key_n(4).map_values(|all| all.len() as u64).persist(StorageLevel::DISK_ONLY);
+    let words = sc.partitioned(4).range(0..200_000u64).map(|x| (x % 50_000, x.to_string().repeat(20)));
+    let kept = words.partitioned(4).group_by_key().map_values(|all| all.len() as u64).persist(StorageLevel::DISK_ONLY);
     assert_eq!(kept.values().reduce(|a, b| a + b).unwrap(), 200_000);
     let value = sc.broadcast(vec![1u8; 8 << 20]).unwrap();
-    let large = sc.range_n(0..2u64, 2).with(value).map(|value, _| value.value().clone()).collect().unwrap();
+    let large = sc.partitioned(2).range(0..2u64).with(value).map(|value, _| value.value().clone()).collect().unwrap();
     assert_eq!(large.iter().map(Vec::len).sum::<usize>(), 16 << 20);
     // What users ask to be written is theirs: it follows their umask.
     let output = cluster.dir.path().join("output");

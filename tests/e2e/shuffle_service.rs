@@ -8,14 +8,16 @@ const SERVICE: &str = "spark.shuffle.service.enabled true\nspark.shuffle.service
 
 /// Sums by key; each run of a map task puts a file up.
 fn sums(sc: &Context, board: &Board) -> Rdd<(u64, u64)> {
-    sc.range_n(0..8_000u64, 4)
+    sc.partitioned(4)
+        .range(0..8_000u64)
         .with(board.clone())
         .map_partitions_with_index(|board, i, elements| {
             let run = board.names(&format!("map-{i}-")).len();
             assert!(board.post(&format!("map-{i}-{run}"), std::process::id()));
             elements.map(|x| (x % 100, x)).collect::<Vec<_>>()
         })
-        .reduce_by_key_n(4, |a, b| a + b)
+        .partitioned(4)
+        .reduce_by_key(|a, b| a + b)
 }
 
 /// Runs a map stage, kills an executor that ran a part of it, and reduces. How many map tasks ran in all, and the
@@ -96,6 +98,6 @@ fn the_loss_of_the_worker_costs_its_outputs_and_its_next_start_cleans_up() {
 fn an_application_that_wants_the_service_is_told_when_workers_have_none() {
     let cluster = Cluster::start(1, 1);
     let sc = cluster.context().set("spark.shuffle.service.enabled", true).build().unwrap();
-    let e = sc.range_n(0..2u64, 2).count().unwrap_err().to_string();
+    let e = sc.partitioned(2).range(0..2u64).count().unwrap_err().to_string();
     assert!(e.contains("spark.shuffle.service.enabled=true for the workers"), "{e}");
 }

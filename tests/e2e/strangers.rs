@@ -128,7 +128,7 @@ pub fn hold(port: u16, stop: &AtomicBool) {
 /// A job whose answer is known; how long it took.
 pub fn job(sc: &Context) -> Duration {
     let began = Instant::now();
-    let sums = sc.range_n(0..8_000u64, 4).map(|x| (x % 100, x)).reduce_by_key_n(4, |a, b| a + b);
+    let sums = sc.partitioned(4).range(0..8_000u64).map(|x| (x % 100, x)).partitioned(4).reduce_by_key(|a, b| a + b);
     let mut got = sums.collect().unwrap();
     got.sort_unstable();
     let expected: Vec<(u64, u64)> = (0..100).map(|k| (k, (0..80).map(|i| k + 100 * i).sum())).collect();

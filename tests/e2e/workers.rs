@@ -25,7 +25,14 @@ fn a_broken_worker_harms_no_application_whether_it_runs_already_or_not() {
     kill(victim);
     cluster.logged("master", "the worker is avoided");
     let sum = |sc: &Context| -> u64 {
-        let sums = sc.range_n(0..1000u64, 4).map(|x| (x % 7, x)).reduce_by_key_n(3, |a, b| a + b).collect().unwrap();
+        let sums = sc
+            .partitioned(4)
+            .range(0..1000u64)
+            .map(|x| (x % 7, x))
+            .partitioned(3)
+            .reduce_by_key(|a, b| a + b)
+            .collect()
+            .unwrap();
         sums.into_iter().map(|(_, sum)| sum).sum()
     };
     assert_eq!(sum(&running), 499_500);
@@ -43,7 +50,7 @@ fn when_every_worker_is_broken_the_application_fails_with_the_reasons() {
     break_worker(&cluster, 1);
     let error = match cluster.context().build() {
         Err(error) => error.to_string(),
-        Ok(sc) => sc.range_n(0..10u64, 2).count().unwrap_err().to_string(),
+        Ok(sc) => sc.partitioned(2).range(0..10u64).count().unwrap_err().to_string(),
     };
     assert!(error.contains("no worker can run the executors") && error.contains("work-0"), "{error}");
 }
@@ -58,7 +65,7 @@ fn what_a_task_hides_from_its_executor_ends_with_the_worker_however_that_ends() 
             let out = Command::new("sh").args(["-c", script]).output().unwrap();
             String::from_utf8(out.stdout).unwrap().trim().parse::<u32>().unwrap()
         };
-        let hidden = sc.range_n(0..1u64, 1).map(start).collect().unwrap()[0];
+        let hidden = sc.partitioned(1).range(0..1u64).map(start).collect().unwrap()[0];
         assert!(alive(hidden));
         match how {
             "stop" => drop(cluster.workers.pop()),
@@ -78,11 +85,11 @@ fn what_a_task_hides_ends_also_when_the_supervisor_above_its_executor_is_killed(
         let hidden = String::from_utf8(out.stdout).unwrap().trim().parse::<u32>().unwrap();
         (hidden, std::os::unix::process::parent_id())
     };
-    let (hidden, supervisor) = sc.range_n(0..1u64, 1).map(start).collect().unwrap()[0];
+    let (hidden, supervisor) = sc.partitioned(1).range(0..1u64).map(start).collect().unwrap()[0];
     assert!(alive(hidden));
     assert!(Command::new("kill").args(["-9", &supervisor.to_string()]).status().unwrap().success());
     wait_for("the end of what the task has started", || (!alive(hidden)).then_some(()));
-    assert_eq!(sc.range_n(0..10u64, 1).count().unwrap(), 10);
+    assert_eq!(sc.partitioned(1).range(0..10u64).count().unwrap(), 10);
 }
 
 #[test]
@@ -90,7 +97,7 @@ fn the_output_of_applications_stays_up_to_a_bound() {
     let cluster = Cluster::configured(1, 1, "spark.worker.ui.retainedExecutors 2\n");
     for _ in 0..5 {
         let sc = cluster.context().build().unwrap();
-        assert_eq!(sc.range_n(0..10u64, 1).count().unwrap(), 10);
+        assert_eq!(sc.partitioned(1).range(0..10u64).count().unwrap(), 10);
         sc.stop();
     }
     let kept = || {

@@ -11,7 +11,7 @@ fn main() -> Result<()> {
     let mib = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(200usize);
     let sc = Context::builder().app_name("broadcast").master("local-cluster[2,1,1024]").build()?;
     let both = |bytes: &Broadcast<Vec<u8>>| -> Result<usize> {
-        let tasks = sc.range_n(0..2u64, 2).with(bytes.clone()).map(|bytes, x| {
+        let tasks = sc.partitioned(2).range(0..2u64).with(bytes.clone()).map(|bytes, x| {
             let all = bytes.value();
             (std::process::id(), all[x as usize * 1000])
         });

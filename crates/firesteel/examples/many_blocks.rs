@@ -18,11 +18,11 @@ fn main() -> Result<()> {
     let builder = Context::builder().app_name("many blocks").master(master);
     let settings = settings.iter().filter_map(|setting| setting.split_once('='));
     let sc = settings.fold(builder, |builder, (key, value)| builder.set(key, value)).build()?;
-    sc.range_n(0..1000u64, 8).repartition(8).count()?;
+    sc.partitioned(8).range(0..1000u64).repartition(8).count()?;
     for (maps, reducers) in sizes {
         let blocks = u64::from(maps) * u64::from(reducers);
         let start = Instant::now();
-        let rows = sc.range_n(0..blocks, maps).repartition(reducers).count()?;
+        let rows = sc.partitioned(maps).range(0..blocks).repartition(reducers).count()?;
         let seconds = start.elapsed().as_secs_f64();
         let each = seconds * 1e6 / blocks as f64;
         println!("{maps:>6} maps, {reducers:>5} reducers: {rows:>9} rows, {seconds:7.2} s, {each:5.2} us a block");

@@ -27,6 +27,7 @@ use crate::{
     driver::{Driver, Message},
     local,
     master::Master,
+    partitioned::PartitionedContext,
     properties,
     scheduling::scheduler_config,
     standalone,
@@ -135,14 +136,26 @@ impl Context {
         self.inner.scope.default_parallelism()
     }
 
-    /// An RDD of `data`, in as many partitions as [`Context::default_parallelism`].
-    pub fn parallelize<T: Data>(&self, data: impl IntoIterator<Item = T>) -> Rdd<T> {
-        self.parallelize_n(data, self.default_parallelism())
+    /// The sources with a number of partitions instead of the default one: `sc.partitioned(8).range(0..1000)`. Spark: the
+    /// arguments `numSlices` and `minPartitions`.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # use firesteel::prelude::*;
+    /// # let sc = Context::builder().master("local[1]").build()?;
+    /// let halves = sc.partitioned(2).parallelize(["a", "b", "c", "d"].map(str::to_owned));
+    /// assert_eq!(halves.num_partitions(), 2);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "numSlices")]
+    #[doc(alias = "minPartitions")]
+    pub fn partitioned(&self, partitions: u32) -> PartitionedContext<'_> {
+        PartitionedContext { sc: self, partitions }
     }
 
-    /// An RDD of `data`, in `partitions` partitions (at least one).
-    pub fn parallelize_n<T: Data>(&self, data: impl IntoIterator<Item = T>, partitions: u32) -> Rdd<T> {
-        sources::parallelize(&self.inner.scope, data.into_iter().collect(), partitions)
+    /// An RDD of `data`, in as many partitions as [`Context::default_parallelism`].
+    pub fn parallelize<T: Data>(&self, data: impl IntoIterator<Item = T>) -> Rdd<T> {
+        self.partitioned(self.default_parallelism()).parallelize(data)
     }
 
     /// An RDD of `data`, a partition for each element, whose task best runs on one of the hosts beside the element. Hosts
@@ -172,15 +185,7 @@ impl Context {
     where
         Range<T>: Iterator<Item = T>,
     {
-        self.range_n(range, self.default_parallelism())
-    }
-
-    /// An RDD of the integers of `range`, in `partitions` partitions (at least one).
-    pub fn range_n<T: RangeItem>(&self, range: Range<T>, partitions: u32) -> Rdd<T>
-    where
-        Range<T>: Iterator<Item = T>,
-    {
-        sources::range(&self.inner.scope, range, partitions)
+        self.partitioned(self.default_parallelism()).range(range)
     }
 
     /// The lines of the text files that `path` names: a file, a directory, a glob, or several with commas between. Has at
@@ -190,15 +195,7 @@ impl Context {
     /// When nothing matches.
     #[doc(alias = "textFile")]
     pub fn text_file(&self, path: &str) -> Result<Rdd<String>> {
-        self.text_file_n(path, self.default_parallelism().min(2))
-    }
-
-    /// As [`Context::text_file`], with at least `min_partitions` partitions.
-    ///
-    /// # Errors
-    /// When nothing matches.
-    pub fn text_file_n(&self, path: &str, min_partitions: u32) -> Result<Rdd<String>> {
-        sources::text_file(&self.inner.scope, path, min_partitions, self.inner.bounds)
+        self.partitioned(self.default_parallelism().min(2)).text_file(path)
     }
 
     /// The lines that [`Context::text_file`] gives, for closures that look at them as `&str`: a line costs no allocation.
@@ -216,15 +213,7 @@ impl Context {
     /// # Errors
     /// When nothing matches.
     pub fn text_lines(&self, path: &str) -> Result<Lines> {
-        self.text_lines_n(path, self.default_parallelism().min(2))
-    }
-
-    /// As [`Context::text_lines`], with at least `min_partitions` partitions.
-    ///
-    /// # Errors
-    /// When nothing matches.
-    pub fn text_lines_n(&self, path: &str, min_partitions: u32) -> Result<Lines> {
-        sources::text_lines(&self.inner.scope, path, min_partitions, self.inner.bounds)
+        self.partitioned(self.default_parallelism().min(2)).text_lines(path)
     }
 
     /// A read-only value that every executor gets once and that all tasks there share: see [`Broadcast`].
@@ -297,6 +286,16 @@ impl Context {
 }
 
 impl Context {
+    /// What its RDDs share.
+    pub(crate) fn scope(&self) -> &Arc<Scope> {
+        &self.inner.scope
+    }
+
+    /// How text files are cut into splits.
+    pub(crate) fn bounds(&self) -> SplitBounds {
+        self.inner.bounds
+    }
+
     /// What tells this Context from others of the process.
     pub(crate) fn serial(&self) -> u64 {
         self.inner.serial

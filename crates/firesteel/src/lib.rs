@@ -37,6 +37,7 @@ mod jobs;
 mod local;
 mod logging;
 mod master;
+mod partitioned;
 mod properties;
 mod scheduling;
 mod scratch;
@@ -48,17 +49,19 @@ pub use firesteel_common::{Data, Env, Key, MemSize, Str, TaskFailure, conf::Conf
 pub use firesteel_derive::MemSize;
 pub use firesteel_rdd::{
     BarrierError, BarrierTaskContext, BarrierTaskInfo, BarrierWith, Broadcast, Emitter, Error, JobFuture, Lazy, Lines,
-    LinesWith, PartitionIter, Rdd, RddBarrier, Result, StorageLevel, TextRecord, With,
+    LinesWith, PartitionIter, Partitioned, PartitionedWith, Partitioning, Rdd, RddBarrier, Result, StorageLevel,
+    TextRecord, With,
 };
 pub use firesteel_scheduler::JobError;
 pub use firesteel_shuffle::{HashPartitioner, Partitioner, RangePartitioner, SortKey};
+pub use partitioned::PartitionedContext;
 pub use properties::LocalProperties;
 
 /// What a program needs to write jobs.
 pub mod prelude {
     pub use crate::{
-        Broadcast, Context, Error, HashPartitioner, Lazy, Lines, PartitionIter, Rdd, Result, StorageLevel, Str,
-        TextRecord,
+        Broadcast, Context, Error, HashPartitioner, Lazy, Lines, PartitionIter, Partitioning, Rdd, Result,
+        StorageLevel, Str, TextRecord,
     };
 }
 

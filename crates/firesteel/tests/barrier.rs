@@ -29,7 +29,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Each partition's sum as all tasks see it, with a barrier before and a shuffle behind.
 fn sums(sc: &Context) {
-    let all = sc.range_n(0..100u64, 4).barrier().try_map_partitions(|ctx, numbers| {
+    let all = sc.partitioned(4).range(0..100u64).barrier().try_map_partitions(|ctx, numbers| {
         let mine: u64 = numbers.sum();
         ctx.barrier()?;
         let all = ctx.all_gather(format!("{}:{mine}", ctx.partition_id()))?;
@@ -42,7 +42,7 @@ fn sums(sc: &Context) {
     let mut texts = texts.collect().unwrap();
     texts.sort_unstable();
     assert_eq!(texts, expected.into_iter().map(|t| (t, 4)).collect::<Vec<_>>());
-    let bytes = sc.range_n(0..4u64, 4).with(7u8).barrier().map_partitions_with_index(|seven, p, ctx, _| {
+    let bytes = sc.partitioned(4).range(0..4u64).with(7u8).barrier().map_partitions_with_index(|seven, p, ctx, _| {
         ctx.all_gather_bytes(vec![*seven, p as u8]).unwrap().into_iter().map(|m| m.to_vec()).collect::<Vec<_>>()
     });
     assert_eq!(bytes.collect().unwrap()[12..], [[7, 0], [7, 1], [7, 2], [7, 3]]);
@@ -58,7 +58,8 @@ fn tasks_in_processes_wait_for_one_another_and_pass_messages() {
     let sc = builder("local-cluster[2,2,512]").build().unwrap();
     sums(&sc);
     let pids = sc
-        .range_n(0..4u64, 4)
+        .partitioned(4)
+        .range(0..4u64)
         .barrier()
         .map_partitions(|ctx, _| [ctx.all_gather(std::process::id().to_string()).unwrap()]);
     let pids: BTreeSet<Vec<String>> = pids.collect().unwrap().into_iter().collect();
@@ -69,7 +70,7 @@ fn tasks_in_processes_wait_for_one_another_and_pass_messages() {
 #[test]
 fn a_task_that_ends_without_the_barrier_is_named() {
     let sc = builder("local[4]").build().unwrap();
-    let uneven = sc.range_n(0..4u64, 4).barrier().try_map_partitions(|ctx, _| {
+    let uneven = sc.partitioned(4).range(0..4u64).barrier().try_map_partitions(|ctx, _| {
         if ctx.partition_id() != 2 {
             ctx.barrier()?;
         }
@@ -78,7 +79,7 @@ fn a_task_that_ends_without_the_barrier_is_named() {
     let error = uneven.collect().unwrap_err().to_string();
     assert!(error.contains("partitions 2 of") && error.contains("ended without call 0"), "{error}");
     let late = builder("local[2]").set("spark.barrier.sync.timeout", "1s").build().unwrap();
-    let stuck = late.range_n(0..2u64, 2).barrier().try_map_partitions(|ctx, _| {
+    let stuck = late.partitioned(2).range(0..2u64).barrier().try_map_partitions(|ctx, _| {
         // Until the other one has heard that nobody comes.
         while ctx.partition_id() == 1 && !RELEASED.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(10));
@@ -98,17 +99,17 @@ fn too_few_slots_are_a_clear_error() {
         .set("spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures", "1")
         .build()
         .unwrap();
-    let error = sc.range_n(0..9u64, 3).barrier().map_partitions(|_, n| n).count().unwrap_err().to_string();
+    let error = sc.partitioned(3).range(0..9u64).barrier().map_partitions(|_, n| n).count().unwrap_err().to_string();
     assert!(error.contains("needs 3 slots at once and the cluster has 2"), "{error}");
-    let error = sc.range_n(0..9u64, 2).barrier().map_partitions(|_, n| n).take(1).unwrap_err().to_string();
+    let error = sc.partitioned(2).range(0..9u64).barrier().map_partitions(|_, n| n).take(1).unwrap_err().to_string();
     assert!(error.contains("a barrier stage cannot run like this"), "{error}");
-    assert_eq!(sc.range_n(0..9u64, 2).barrier().map_partitions(|_, n| n).count().unwrap(), 9);
+    assert_eq!(sc.partitioned(2).range(0..9u64).barrier().map_partitions(|_, n| n).count().unwrap(), 9);
 }
 
 #[test]
 fn a_failed_task_starts_all_of_them_again() {
     let sc = builder("local[3,2]").build().unwrap();
-    let flaky = sc.range_n(0..3u64, 3).barrier().try_map_partitions(|ctx, _| {
+    let flaky = sc.partitioned(3).range(0..3u64).barrier().try_map_partitions(|ctx, _| {
         if ctx.stage_attempt_number() == 0 && ctx.partition_id() == 1 {
             return Err("not yet".to_owned());
         }
@@ -123,7 +124,7 @@ fn a_killed_executor_starts_all_of_them_again() {
     let dir = tempfile::tempdir().unwrap();
     let sc = builder("local-cluster[2,1,512]").build().unwrap();
     let path = dir.path().to_str().unwrap().to_owned();
-    let work = sc.range_n(0..2u64, 2).with(path.clone()).barrier().try_map_partitions(|dir, ctx, _| {
+    let work = sc.partitioned(2).range(0..2u64).with(path.clone()).barrier().try_map_partitions(|dir, ctx, _| {
         let name = |what: &str| PathBuf::from(dir).join(format!("{what}-{}", ctx.stage_attempt_number()));
         if ctx.stage_attempt_number() == 0 && ctx.partition_id() == 1 {
             std::fs::write(name("part"), std::process::id().to_string()).map_err(|e| e.to_string())?;

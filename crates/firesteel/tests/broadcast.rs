@@ -38,7 +38,7 @@ fn closures_get_a_value_by_itself_in_tuples_and_in_structs() {
         let names: HashMap<u64, String> = (0..1000).map(|i| (i, format!("n{i}"))).collect();
         let names = sc.broadcast(names).unwrap();
         assert_eq!(names.value()[&7], "n7");
-        let numbers = sc.range_n(0..1000u64, 6);
+        let numbers = sc.partitioned(6).range(0..1000u64);
         let alone = numbers.with(names.clone()).map(|names, x| names.value()[&x].clone());
         assert_eq!(alone.collect().unwrap()[999], "n999");
         let weights = sc.broadcast(vec![0.5f64; 2000]).unwrap();
@@ -62,7 +62,7 @@ fn values_larger_than_a_message_arrive_whole() {
     let sum = numbers.iter().fold(0u64, |a, b| a.wrapping_add(*b));
     let texts: Vec<String> = (0..400_000).map(|i| format!("the text number {i}")).collect();
     let (numbers, texts) = (sc.broadcast(numbers).unwrap(), sc.broadcast(texts).unwrap());
-    let check = sc.range_n(0..8u64, 8).with((numbers, texts)).map(|(numbers, texts), x| {
+    let check = sc.partitioned(8).range(0..8u64).with((numbers, texts)).map(|(numbers, texts), x| {
         let last = texts.value().last().unwrap().clone();
         (x, numbers.value().iter().fold(0u64, |a, b| a.wrapping_add(*b)), last)
     });
@@ -86,7 +86,7 @@ impl<'de> Deserialize<'de> for Counted {
 
 /// How often each executor has decoded it by now.
 fn decoded(sc: &Context, value: &Broadcast<Counted>) -> BTreeSet<(u32, u32)> {
-    let look = sc.range_n(0..16u64, 16).with(value.clone()).map(|value, _| {
+    let look = sc.partitioned(16).range(0..16u64).with(value.clone()).map(|value, _| {
         assert_eq!(value.value().0, 42);
         (std::process::id(), DECODED.load(Ordering::SeqCst))
     });
@@ -110,7 +110,7 @@ fn using_a_destroyed_value_is_an_error_that_says_so() {
     for master in MASTERS {
         let sc = context(master);
         let value = sc.broadcast(vec![1u64; 100_000]).unwrap();
-        let rdd = sc.range_n(0..4u64, 4).with(value.clone()).map(|value, x| value.value()[x as usize]);
+        let rdd = sc.partitioned(4).range(0..4u64).with(value.clone()).map(|value, x| value.value()[x as usize]);
         assert_eq!(rdd.reduce(|a, b| a + b).unwrap(), 4);
         value.destroy();
         let error = rdd.collect().unwrap_err().to_string();
@@ -118,7 +118,7 @@ fn using_a_destroyed_value_is_an_error_that_says_so() {
         let look = std::panic::AssertUnwindSafe(|| value.value().len());
         let panic = std::panic::catch_unwind(look).unwrap_err();
         assert!(panic.downcast_ref::<String>().unwrap().contains("destroyed at"));
-        assert_eq!(sc.range_n(0..4u64, 4).count().unwrap(), 4);
+        assert_eq!(sc.partitioned(4).range(0..4u64).count().unwrap(), 4);
     }
 }
 
@@ -136,7 +136,8 @@ fn dropped_values_are_freed_on_the_executors() {
         let value: Vec<u64> = (0..VALUE / 8).map(|x| (x + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
         let last = *value.last().unwrap();
         let value = sc.broadcast(value).unwrap();
-        let look = sc.range_n(0..1u64, 1).with(value).map(|v, _| (std::process::id(), *v.value().last().unwrap()));
+        let look =
+            sc.partitioned(1).range(0..1u64).with(value).map(|v, _| (std::process::id(), *v.value().last().unwrap()));
         let (pid, seen) = look.collect().unwrap()[0];
         assert_eq!(seen, last);
         pid
@@ -153,7 +154,7 @@ fn an_executor_that_is_killed_while_it_fetches_is_replaced() {
     let marker = tempfile::tempdir().unwrap();
     let marker = marker.path().join("killed").to_str().unwrap().to_owned();
     let value = sc.broadcast((0..4_000_000u64).map(|x| x.wrapping_mul(77)).collect::<Vec<_>>()).unwrap();
-    let job = sc.range_n(0..6u64, 6).with((marker, value)).map(|(marker, value), x| {
+    let job = sc.partitioned(6).range(0..6u64).with((marker, value)).map(|(marker, value), x| {
         if std::fs::File::create_new(marker).is_ok() {
             // While another thread of this process fetches.
             std::thread::spawn(|| {
@@ -177,14 +178,14 @@ fn large_environments_and_partitions_travel_in_pieces_and_leave_nothing() {
     for round in 0..30 {
         let table = noise(round);
         let expected: Vec<u64> = (0..6).map(|x| table[x * 1000]).collect();
-        let looked_up = sc.range_n(0..6u64, 6).with(table).map(|table, x| table[x as usize * 1000]);
+        let looked_up = sc.partitioned(6).range(0..6u64).with(table).map(|table, x| table[x as usize * 1000]);
         assert_eq!(looked_up.collect().unwrap(), expected);
     }
     let elements = noise(99);
     let sum = elements.iter().fold(0u64, |a, b| a.wrapping_add(*b));
-    assert_eq!(sc.parallelize_n(elements, 2).reduce(|a, b| a.wrapping_add(b)).unwrap(), sum);
+    assert_eq!(sc.partitioned(2).parallelize(elements).reduce(|a, b| a.wrapping_add(b)).unwrap(), sum);
     let pids: BTreeSet<u32> =
-        sc.range_n(0..16u64, 16).map(|_| std::process::id()).collect().unwrap().into_iter().collect();
+        sc.partitioned(16).range(0..16u64).map(|_| std::process::id()).collect().unwrap().into_iter().collect();
     // The stages have 12 MiB each, 360 together; the allocator keeps some of what was freed.
     until("executors hold at most a few", || pids.iter().all(|pid| resident(*pid) < 200 << 20));
 }
@@ -193,7 +194,7 @@ fn large_environments_and_partitions_travel_in_pieces_and_leave_nothing() {
 fn a_broadcast_after_stop_and_a_result_that_holds_one_are_errors() {
     let sc = context("local[2]");
     let value = sc.broadcast(5u64).unwrap();
-    let carried = sc.range_n(0..2u64, 2).with(value).map(|value, _| value.clone());
+    let carried = sc.partitioned(2).range(0..2u64).with(value).map(|value, _| value.clone());
     let error = carried.collect().err().unwrap().to_string();
     assert!(error.contains("outside of a task"), "{error}");
     sc.stop();
@@ -207,7 +208,7 @@ fn a_value_that_nobody_has_any_more_fails_the_task_with_a_reason_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (value, files) = (sc.broadcast(vec![7u64; 100_000]).unwrap(), (file("started"), file("go")));
-    let look = sc.range_n(0..1u64, 1).with((value.clone(), files)).map(|(value, (started, go)), x| {
+    let look = sc.partitioned(1).range(0..1u64).with((value.clone(), files)).map(|(value, (started, go)), x| {
         std::fs::write(started, "").unwrap();
         until("the test says go", || std::fs::exists(go).unwrap());
         value.value()[x as usize]
@@ -216,7 +217,7 @@ fn a_value_that_nobody_has_any_more_fails_the_task_with_a_reason_of_its_own() {
     until("the task has started", || std::fs::exists(file("started")).unwrap());
     value.destroy();
     // The driver hears of it before it hears of this job.
-    assert_eq!(sc.range_n(0..1u64, 1).count().unwrap(), 1);
+    assert_eq!(sc.partitioned(1).range(0..1u64).count().unwrap(), 1);
     std::fs::write(file("go"), "").unwrap();
     let error = job.wait().unwrap_err();
     let Error::Job { reason, .. } = &error else { panic!("{error}") };

@@ -45,7 +45,7 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 fn sums(sc: &Context, keys: u64) -> Rdd<(u64, u64)> {
-    sc.range_n(0..2_000u64, 4).with(keys).map(|keys, x| (x % keys, x)).reduce_by_key(|a, b| a + b)
+    sc.partitioned(4).range(0..2_000u64).with(keys).map(|keys, x| (x % keys, x)).reduce_by_key(|a, b| a + b)
 }
 
 fn files_follow_the_handles(master: &str) {
@@ -110,7 +110,7 @@ fn a_cancelled_job_leaves_no_files() {
     let dir = tempfile::tempdir().unwrap();
     let sc = start("local[2]", dir.path());
     let began = dir.path().join("began");
-    let slow = sc.range_n(0..4_000_000u64, 2).with(began.to_str().unwrap().to_owned()).map(|began, x| {
+    let slow = sc.partitioned(2).range(0..4_000_000u64).with(began.to_str().unwrap().to_owned()).map(|began, x| {
         if x.is_multiple_of(100_000) {
             fs::write(began, "").unwrap();
         }
@@ -161,7 +161,7 @@ fn a_thousand_jobs_with_shuffles_and_cached_partitions_leave_disk_and_memory_fla
         let keys = 1 + job % 17;
         if job.is_multiple_of(4) {
             // 400 kB an executor, computed and read again.
-            let cached = sc.range_n(0..100_000u64, 2).with(keys).map(|k, x| x % k).cache();
+            let cached = sc.partitioned(2).range(0..100_000u64).with(keys).map(|k, x| x % k).cache();
             assert_eq!(cached.count().unwrap(), 100_000);
             assert_eq!(cached.map(|x| (x, 1u64)).reduce_by_key(|a, b| a + b).count().unwrap(), keys);
         } else {
@@ -169,7 +169,7 @@ fn a_thousand_jobs_with_shuffles_and_cached_partitions_leave_disk_and_memory_fla
         }
     };
     let pids = || -> BTreeSet<u32> {
-        sc.range_n(0..64u64, 64).map(|_| std::process::id()).collect().unwrap().into_iter().collect()
+        sc.partitioned(64).range(0..64u64).map(|_| std::process::id()).collect().unwrap().into_iter().collect()
     };
     let measure = || {
         until("only what is held lies on disk", || shuffle_files(dir.path()) == held_files);

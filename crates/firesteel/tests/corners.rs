@@ -45,9 +45,9 @@ fn an_rdd_without_partitions_goes_through_everything() {
     none.foreach(|_| ()).unwrap();
     let pairs = none.map(|s| (s, 1u32));
     assert_eq!(pairs.reduce_by_key(|a, b| a + b).collect().unwrap(), []);
-    assert_eq!(pairs.group_by_key_n(4).count().unwrap(), 0);
+    assert_eq!(pairs.partitioned(4).group_by_key().count().unwrap(), 0);
     assert_eq!(pairs.sort_by_key(true).unwrap().count().unwrap(), 0);
-    assert_eq!(pairs.sort_by_key_n(false, 5).unwrap().collect().unwrap(), []);
+    assert_eq!(pairs.partitioned(5).sort_by_key(false).unwrap().collect().unwrap(), []);
     assert_eq!(pairs.count_by_key().unwrap().len(), 0);
     assert_eq!(pairs.lookup(&"a".to_string()).unwrap(), [0u32; 0]);
     let some = sc.parallelize(vec![("a".to_string(), 5u8)]);
@@ -61,29 +61,29 @@ fn an_rdd_without_partitions_goes_through_everything() {
 #[test]
 fn take_looks_past_empty_partitions() {
     let sc = context();
-    let sparse = sc.range_n(0..300u64, 300).filter(|x| x % 97 == 96);
+    let sparse = sc.partitioned(300).range(0..300u64).filter(|x| x % 97 == 96);
     assert_eq!(sparse.take(2).unwrap(), [96, 193]);
     assert_eq!(sparse.take(100).unwrap(), [96, 193, 290]);
     assert_eq!(sparse.take(0).unwrap(), [0u64; 0]);
     assert_eq!(sparse.take(usize::MAX).unwrap().len(), 3);
     assert_eq!(sparse.top(usize::MAX).unwrap(), [290, 193, 96]);
-    assert!(sc.range_n(0..300u64, 300).filter(|_| false).is_empty().unwrap());
+    assert!(sc.partitioned(300).range(0..300u64).filter(|_| false).is_empty().unwrap());
 }
 
 #[test]
 fn sorting_keeps_the_order_of_equal_keys_both_ways() {
     let sc = context();
     let data: Vec<(u32, u32)> = (0..2000).map(|i| (i % 3, i)).collect();
-    let rdd = sc.parallelize_n(data.clone(), 5);
+    let rdd = sc.partitioned(5).parallelize(data.clone());
     for up in [true, false] {
         let mut expected = data.clone();
         expected.sort_by(|a, b| if up { a.0.cmp(&b.0) } else { b.0.cmp(&a.0) });
-        let sorted = rdd.sort_by_key_n(up, 4).unwrap();
+        let sorted = rdd.partitioned(4).sort_by_key(up).unwrap();
         assert!(sorted.num_partitions() <= 4);
         assert_eq!(sorted.collect().unwrap(), expected);
-        assert_eq!(rdd.sort_by_key_n(up, 1).unwrap().collect().unwrap(), expected);
+        assert_eq!(rdd.partitioned(1).sort_by_key(up).unwrap().collect().unwrap(), expected);
     }
-    let equal = sc.parallelize_n(vec![(7u8, 'x'); 100], 4).sort_by_key(true).unwrap();
+    let equal = sc.partitioned(4).parallelize(vec![(7u8, 'x'); 100]).sort_by_key(true).unwrap();
     assert_eq!(equal.collect().unwrap(), vec![(7, 'x'); 100]);
     assert_eq!(sc.parallelize(Vec::<(u8, u8)>::new()).sort_by_key(true).unwrap().collect().unwrap(), []);
 }
@@ -91,22 +91,22 @@ fn sorting_keeps_the_order_of_equal_keys_both_ways() {
 #[test]
 fn unions_and_coalesces_of_odd_numbers() {
     let sc = context();
-    let rdd = sc.range_n(0..10u64, 3);
+    let rdd = sc.partitioned(3).range(0..10u64);
     assert_eq!(sc.union(std::slice::from_ref(&rdd)).collect().unwrap(), (0..10).collect::<Vec<_>>());
     assert_eq!(rdd.coalesce(0).num_partitions(), 1);
     assert_eq!(rdd.coalesce(100).num_partitions(), 3);
     assert_eq!(rdd.repartition(0).num_partitions(), 1);
     assert_eq!(rdd.coalesce(0).collect().unwrap(), (0..10).collect::<Vec<_>>());
     assert_eq!(rdd.union(&rdd).union(&rdd).coalesce(2).count().unwrap(), 30);
-    assert_eq!(sc.range_n(5..5u64, 0).num_partitions(), 1);
+    assert_eq!(sc.partitioned(0).range(5..5u64).num_partitions(), 1);
     assert_eq!(sc.range(i64::MAX - 2..i64::MAX).collect().unwrap(), [i64::MAX - 2, i64::MAX - 1]);
-    assert_eq!(sc.range_n(0..u64::MAX, 3).take(2).unwrap(), [0, 1]);
+    assert_eq!(sc.partitioned(3).range(0..u64::MAX).take(2).unwrap(), [0, 1]);
 }
 
 #[test]
 fn repartition_deals_by_position_the_same_way_each_time_and_evenly_whatever_the_elements_are() {
     let sc = context();
-    let rdd = sc.range_n(0..5000u64, 2).map(|x| x % 700);
+    let rdd = sc.partitioned(2).range(0..5000u64).map(|x| x % 700);
     let once = rdd.repartition(5).collect_partitions().unwrap();
     assert_eq!(rdd.repartition(5).collect_partitions().unwrap(), once);
     // Of equal elements as many, and where an element goes depends on nothing that it is.
@@ -120,7 +120,7 @@ fn repartition_deals_by_position_the_same_way_each_time_and_evenly_whatever_the_
 #[test]
 fn rdds_without_bytes_are_counted() {
     let sc = context();
-    let rdd = sc.parallelize_n(vec![(); 10_000], 3);
+    let rdd = sc.partitioned(3).parallelize(vec![(); 10_000]);
     assert_eq!(rdd.collect().unwrap().len(), 10_000);
     assert_eq!(rdd.repartition(4).count().unwrap(), 10_000);
     assert_eq!(rdd.distinct().count().unwrap(), 1);
@@ -132,14 +132,19 @@ fn rdds_without_bytes_are_counted() {
 #[test]
 fn an_rdd_meets_itself() {
     let sc = context();
-    let base = sc.range_n(0..100u64, 4).map(|x| (x % 10, x)).cache();
+    let base = sc.partitioned(4).range(0..100u64).map(|x| (x % 10, x)).cache();
     let sums = base.reduce_by_key(|a, b| a + b);
     let grouped = sorted(sums.cogroup(&sums).collect().unwrap());
     assert_eq!(grouped.len(), 10);
     assert!(grouped.iter().all(|(_, (a, b))| a.len() == 1 && a == b));
     assert_eq!(base.join(&base).count().unwrap(), 1000);
     assert_eq!(
-        base.cogroup_n(&base, 3).map_values(|(a, b)| a.len() + b.len()).values().reduce(|a, b| a + b).unwrap(),
+        base.partitioned(3)
+            .cogroup(&base)
+            .map_values(|(a, b)| a.len() + b.len())
+            .values()
+            .reduce(|a, b| a + b)
+            .unwrap(),
         200
     );
     let diamond = base.filter(|(k, _)| k % 2 == 0).union(&base.filter(|(k, _)| k % 2 == 1)).union(&base);
@@ -151,8 +156,8 @@ fn an_rdd_meets_itself() {
 #[test]
 fn rdds_of_two_contexts_mix() {
     let (one, other) = (context(), context());
-    let a = one.range_n(0..10u64, 2).map(|x| (x % 5, x));
-    let b = other.range_n(100..110u64, 3).map(|x| (x % 5, x));
+    let a = one.partitioned(2).range(0..10u64).map(|x| (x % 5, x));
+    let b = other.partitioned(3).range(100..110u64).map(|x| (x % 5, x));
     let union = a.union(&b).values();
     assert_eq!(union.collect().unwrap(), (0..10).chain(100..110).collect::<Vec<_>>());
     assert_eq!(a.join(&b).count().unwrap(), 20);
@@ -167,7 +172,7 @@ fn co_partitioned_rdds_join_where_they_lie() {
         let names = fs::read_dir(scratch).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.starts_with("shuffle_")).count()
     };
-    let spread = sc.range_n(0..100u64, 5).map(|x| (x % 20, x)).partition_by(HashPartitioner::new(3)).cache();
+    let spread = sc.partitioned(5).range(0..100u64).map(|x| (x % 20, x)).partition_by(HashPartitioner::new(3)).cache();
     let other = spread.filter(|(k, _)| k % 2 == 0).map_values(|v| v + 1).flat_map_values(|v| [v, v]);
     assert_eq!(spread.count().unwrap(), 100);
     // A join through a shuffle of its own would spread into five partitions or more.
@@ -180,7 +185,8 @@ fn co_partitioned_rdds_join_where_they_lie() {
     let key_of_other_place = spread.map(|(k, v)| (k + 1, v)).lookup(&1).unwrap();
     assert_eq!(key_of_other_place.len(), 5, "map forgets where keys lie");
 
-    let ranges = sc.parallelize_n((0..100u32).map(|x| (x % 20, x)).collect::<Vec<_>>(), 5).sort_by_key(true).unwrap();
+    let ranges =
+        sc.partitioned(5).parallelize((0..100u32).map(|x| (x % 20, x)).collect::<Vec<_>>()).sort_by_key(true).unwrap();
     let n = ranges.num_partitions();
     let sums = ranges.reduce_by_key(|a, b| a + b);
     assert_eq!((sums.num_partitions(), sums.count().unwrap()), (n, 20));
@@ -197,7 +203,7 @@ fn a_lazy_is_made_once_for_all_stages() {
     for _ in 0..3 {
         let lazy = Lazy::new(|| MADE.fetch_add(1, Ordering::Relaxed) + 100);
         assert_eq!(
-            sc.range_n(0..6u32, 6).with(lazy).map(|base, x| **base + x).collect().unwrap(),
+            sc.partitioned(6).range(0..6u32).with(lazy).map(|base, x| **base + x).collect().unwrap(),
             [100, 101, 102, 103, 104, 105]
         );
     }
@@ -208,8 +214,11 @@ fn a_lazy_is_made_once_for_all_stages() {
 fn each_executor_process_makes_a_lazy_of_its_own() {
     let sc = Context::builder().master("local-cluster[2,1,512]").build().unwrap();
     let lazy = Lazy::new(|| (std::process::id(), AtomicU32::new(0)));
-    let rdd =
-        sc.range_n(0..200u32, 200).with(lazy.clone()).map(|lazy, _| (lazy.0, lazy.1.fetch_add(1, Ordering::Relaxed)));
+    let rdd = sc
+        .partitioned(200)
+        .range(0..200u32)
+        .with(lazy.clone())
+        .map(|lazy, _| (lazy.0, lazy.1.fetch_add(1, Ordering::Relaxed)));
     let (first, second) = (rdd.collect().unwrap(), rdd.collect().unwrap());
     let here = std::process::id();
     assert!(first.iter().all(|(pid, _)| *pid != here), "made where it is used");
@@ -225,18 +234,18 @@ fn each_executor_process_makes_a_lazy_of_its_own() {
 #[test]
 fn an_element_may_have_more_results_than_memory() {
     let sc = context();
-    let many = sc.parallelize_n(vec![0u64, 7], 1).flat_map(|x| x..u64::MAX);
+    let many = sc.partitioned(1).parallelize(vec![0u64, 7]).flat_map(|x| x..u64::MAX);
     assert_eq!(many.take(5000).unwrap(), (0..5000).collect::<Vec<_>>());
-    let valued = sc.parallelize_n(vec![(1u8, 0u64)], 1).flat_map_values(|v| v..);
+    let valued = sc.partitioned(1).parallelize(vec![(1u8, 0u64)]).flat_map_values(|v| v..);
     assert_eq!(valued.take(2).unwrap(), [(1, 0), (1, 1)]);
-    let mixed = sc.range_n(0..3000u64, 1).flat_map(|x| 0..(x % 10) * 1000);
+    let mixed = sc.partitioned(1).range(0..3000u64).flat_map(|x| 0..(x % 10) * 1000);
     let expected: u64 = (0..3000).map(|x| (x % 10) * 1000).sum();
     assert_eq!(mixed.count().unwrap(), expected);
     let job = many.count_async().unwrap();
     job.cancel("enough");
     assert!(job.wait().unwrap_err().to_string().contains("enough"));
     assert_eq!(sc.range(0..5u64).count().unwrap(), 5, "the slots are free again");
-    let job = sc.range_n(0..2u64, 2).map_partitions(|_| std::iter::repeat(1u8)).count_async().unwrap();
+    let job = sc.partitioned(2).range(0..2u64).map_partitions(|_| std::iter::repeat(1u8)).count_async().unwrap();
     job.cancel("enough");
     assert!(job.wait().is_err());
     assert_eq!(sc.range(0..5u64).count().unwrap(), 5);
@@ -245,10 +254,10 @@ fn an_element_may_have_more_results_than_memory() {
 #[test]
 fn floats_fold_and_reduce_in_the_order_of_the_partitions() {
     let sc = context();
-    let rdd = sc.parallelize_n((0..1000).map(|i| 1.0 / f64::from(i + 1)).collect::<Vec<f64>>(), 7);
+    let rdd = sc.partitioned(7).parallelize((0..1000).map(|i| 1.0 / f64::from(i + 1)).collect::<Vec<f64>>());
     let once = rdd.fold(0.0, |a, b| a + b).unwrap();
     assert!((0..20).all(|_| rdd.fold(0.0, |a, b| a + b).unwrap().to_bits() == once.to_bits()));
-    let words = sc.parallelize_n(('a'..='z').map(String::from).collect::<Vec<_>>(), 6);
+    let words = sc.partitioned(6).parallelize(('a'..='z').map(String::from).collect::<Vec<_>>());
     assert_eq!(words.reduce(|a, b| a + &b).unwrap(), ('a'..='z').collect::<String>());
     assert_eq!(sc.parallelize(vec![f64::NAN, 1.0, -0.0, 0.0]).min().unwrap().to_bits(), (-0.0f64).to_bits());
     assert_eq!(
@@ -280,9 +289,9 @@ fn text_files_are_found_by_name_by_pattern_and_in_lists() {
     assert_eq!(lines(format!("{}, file://{}", at("b.txt"), at("a.txt"))).unwrap(), ["b", "a"]);
     assert_eq!(lines(at("?.txt")).unwrap(), ["a", "b", "plain x"]);
     assert_eq!(lines(at("e")).unwrap(), [""; 0]);
-    assert_eq!(sc.text_file_n(&at("e"), 5).unwrap().num_partitions(), 1);
-    assert_eq!(sc.text_file_n(&at("x.txt"), 100).unwrap().num_partitions(), 7);
-    assert_eq!(sc.text_file_n(&at("x.txt"), 4).unwrap().num_partitions(), 4);
+    assert_eq!(sc.partitioned(5).text_file(&at("e")).unwrap().num_partitions(), 1);
+    assert_eq!(sc.partitioned(100).text_file(&at("x.txt")).unwrap().num_partitions(), 7);
+    assert_eq!(sc.partitioned(4).text_file(&at("x.txt")).unwrap().num_partitions(), 4);
     for missing in [at("none"), at("*.none"), at("{c,d}"), format!("{},{}", at("a.txt"), at("none"))] {
         let error = sc.text_file(&missing).err().unwrap();
         assert!(matches!(error, Error::InputMissing(_)), "{missing}: {error}");
@@ -303,7 +312,7 @@ fn a_save_that_is_cancelled_or_has_no_permission_leaves_nothing() {
     let sc = context();
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let endless = sc.range_n(0..2u64, 2).flat_map(|_| 0..u64::MAX);
+    let endless = sc.partitioned(2).range(0..2u64).flat_map(|_| 0..u64::MAX);
     std::thread::scope(|scope| {
         let save = scope.spawn(|| endless.save_as_text_file(&out));
         let staged = |dir: &std::path::Path| fs::read_dir(dir).map(|d| d.count()).unwrap_or(0);
@@ -337,7 +346,8 @@ fn failed_attempts_do_not_show_in_what_is_saved() {
     let out = dir.path().join("out");
     static TRIES: AtomicU32 = AtomicU32::new(0);
     let flaky = sc
-        .range_n(0..5000u64, 2)
+        .partitioned(2)
+        .range(0..5000u64)
         .try_map(|x| if x == 4999 && TRIES.fetch_add(1, Ordering::Relaxed) < 2 { Err("not yet") } else { Ok(x) });
     flaky.save_as_text_file(&out).unwrap();
     assert_eq!(TRIES.load(Ordering::Relaxed), 3);
@@ -349,7 +359,7 @@ fn failed_attempts_do_not_show_in_what_is_saved() {
 fn persist_applies_from_the_next_job_on() {
     let sc = context();
     static COMPUTED: AtomicU32 = AtomicU32::new(0);
-    let rdd = sc.range_n(0..10u64, 2).map_partitions(|it| {
+    let rdd = sc.partitioned(2).range(0..10u64).map_partitions(|it| {
         COMPUTED.fetch_add(1, Ordering::Relaxed);
         it
     });
@@ -388,13 +398,13 @@ impl Serialize for Stubborn {
 #[test]
 fn what_cannot_be_encoded_fails_its_own_job_only() {
     let sc = context();
-    let busy = sc.range_n(0..200u64, 200).map(|x| {
+    let busy = sc.partitioned(200).range(0..200u64).map(|x| {
         std::thread::sleep(Duration::from_millis(1));
         x
     });
     let other = busy.count_async().unwrap();
     for (kind, word) in [(0, "stubborn panic"), (1, "stubborn error")] {
-        let e = sc.parallelize_n(vec![Stubborn(7), Stubborn(kind)], 2).count().unwrap_err().to_string();
+        let e = sc.partitioned(2).parallelize(vec![Stubborn(7), Stubborn(kind)]).count().unwrap_err().to_string();
         assert!(e.contains(word), "partition: {e}");
         let e = sc.range(0..4u64).with(Stubborn(kind)).map(|_, x| x).count().unwrap_err().to_string();
         assert!(e.contains(word), "environment: {e}");
@@ -417,7 +427,7 @@ fn an_error_names_the_action_that_was_called() {
         ("first at", bad.first().unwrap_err()),
         ("is_empty at", bad.is_empty().unwrap_err()),
         ("count_by_key at", bad.count_by_key().unwrap_err()),
-        ("sort_by_key at", bad.sort_by_key_n(true, 2).err().unwrap()),
+        ("sort_by_key at", bad.partitioned(2).sort_by_key(true).err().unwrap()),
         ("max at", bad.max().unwrap_err()),
     ];
     for (action, error) in errors {

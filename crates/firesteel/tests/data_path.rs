@@ -14,8 +14,8 @@ fn kept_and_computed_elements_give_the_same() {
     let sc = context();
     let expected: Vec<i64> = (-5000..5000).map(|x| x * 3).filter(|x| x % 4 == 0).collect();
     let sum: i64 = expected.iter().sum();
-    let computed = sc.range_n(-5000..5000i64, 3).map(|x| x * 3).filter(|x| x % 4 == 0);
-    let kept = sc.range_n(-5000..5000i64, 3).cache();
+    let computed = sc.partitioned(3).range(-5000..5000i64).map(|x| x * 3).filter(|x| x % 4 == 0);
+    let kept = sc.partitioned(3).range(-5000..5000i64).cache();
     for _ in 0..2 {
         let scanned = kept.map(|x| x * 3).filter(|x| x % 4 == 0);
         assert_eq!(scanned.collect().unwrap(), expected);
@@ -34,17 +34,20 @@ fn kept_and_computed_elements_give_the_same() {
 #[test]
 fn ranges_end_where_they_end() {
     let sc = context();
-    assert_eq!(sc.range_n(250..5000u32, 4).collect().unwrap(), (250..5000).collect::<Vec<_>>());
-    assert_eq!(sc.range_n(i64::MIN..i64::MIN + 1025, 1).count().unwrap(), 1025);
-    assert_eq!(sc.range_n(u64::MAX - 1024..u64::MAX, 1).max().unwrap(), u64::MAX - 1);
+    assert_eq!(sc.partitioned(4).range(250..5000u32).collect().unwrap(), (250..5000).collect::<Vec<_>>());
+    assert_eq!(sc.partitioned(1).range(i64::MIN..i64::MIN + 1025).count().unwrap(), 1025);
+    assert_eq!(sc.partitioned(1).range(u64::MAX - 1024..u64::MAX).max().unwrap(), u64::MAX - 1);
     let (from, to) = (7i32, 3);
-    assert_eq!(sc.range_n(5..5usize, 3).count().unwrap() + sc.range_n(from..to, 3).count().unwrap(), 0);
+    assert_eq!(
+        sc.partitioned(3).range(5..5usize).count().unwrap() + sc.partitioned(3).range(from..to).count().unwrap(),
+        0
+    );
 }
 
 #[test]
 fn accumulators_are_changed_in_place_with_and_without_an_environment() {
     let sc = context();
-    let rdd = sc.range_n(0..10_000u64, 7);
+    let rdd = sc.partitioned(7).range(0..10_000u64);
     let add = |sums: &mut BTreeMap<u64, u64>, other: BTreeMap<u64, u64>| {
         other.into_iter().for_each(|(k, n)| *sums.entry(k).or_default() += n);
     };
@@ -58,7 +61,7 @@ fn accumulators_are_changed_in_place_with_and_without_an_environment() {
 fn trees_give_what_the_flat_actions_give() {
     let sc = context();
     for partitions in [1, 2, 5, 30, 100] {
-        let rdd = sc.range_n(0..1000u64, partitions);
+        let rdd = sc.partitioned(partitions).range(0..1000u64);
         for depth in [0, 1, 2, 3, 9] {
             assert_eq!(rdd.tree_reduce(depth, |a, b| a + b).unwrap(), 499_500, "{partitions}, {depth}");
             let (sum, n) = rdd
@@ -76,7 +79,7 @@ fn trees_give_what_the_flat_actions_give() {
 #[test]
 fn an_element_may_emit_nothing_or_very_much() {
     let sc = context();
-    let rdd = sc.range_n(0..3000u64, 3).flat_map_to(|x, emit| {
+    let rdd = sc.partitioned(3).range(0..3000u64).flat_map_to(|x, emit| {
         let n = if x % 1000 == 7 { 10_000 } else { x % 3 };
         (0..n).for_each(|i| emit.emit((*x, i)));
     });
@@ -84,7 +87,7 @@ fn an_element_may_emit_nothing_or_very_much() {
     assert_eq!(rdd.count().unwrap(), expected);
     let all = rdd.collect().unwrap();
     assert!(all.is_sorted() && all.len() as u64 == expected);
-    let killed = sc.range_n(0..u64::MAX, 1).flat_map_to(|x, emit| emit.emit(*x)).count_async().unwrap();
+    let killed = sc.partitioned(1).range(0..u64::MAX).flat_map_to(|x, emit| emit.emit(*x)).count_async().unwrap();
     killed.cancel("enough");
     assert!(killed.wait().unwrap_err().to_string().contains("enough"));
 }

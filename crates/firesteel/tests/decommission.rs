@@ -38,7 +38,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// The processes that take part in a job.
 fn executors(sc: &Context) -> BTreeSet<u32> {
-    sc.parallelize_n(0..64u32, 64).map_ref(|_| std::process::id()).collect().unwrap().into_iter().collect()
+    sc.partitioned(64).parallelize(0..64u32).map_ref(|_| std::process::id()).collect().unwrap().into_iter().collect()
 }
 
 fn is_alive(pid: u32) -> bool {
@@ -60,7 +60,7 @@ fn text(path: &Path) -> String {
 
 /// Texts of about 150 bytes; each partition that is computed leaves a byte in `made`.
 fn texts(sc: &Context, elements: u64, made: &Path) -> Rdd<(u64, String)> {
-    let texts = sc.range_n(0..elements, PARTITIONS).map(|i| (i, format!("{i:0150}")));
+    let texts = sc.partitioned(PARTITIONS).range(0..elements).map(|i| (i, format!("{i:0150}")));
     texts.with(text(made)).map_partitions(|made, texts| {
         mark(made);
         texts
@@ -73,11 +73,11 @@ fn sums(rdd: &Rdd<(u64, String)>) -> (u64, u64) {
 
 /// Sums by key behind a shuffle; each map task leaves a byte in `maps`.
 fn by_key(sc: &Context, maps: &Path) -> Rdd<(u64, u64)> {
-    let pairs = sc.range_n(0..30_000u64, MAPS).with(text(maps)).map_partitions(|maps, numbers| {
+    let pairs = sc.partitioned(MAPS).range(0..30_000u64).with(text(maps)).map_partitions(|maps, numbers| {
         mark(maps);
         numbers.map(|i| (i % 1000, i)).collect::<Vec<_>>()
     });
-    pairs.reduce_by_key_n(3, |a, b| a + b)
+    pairs.partitioned(3).reduce_by_key(|a, b| a + b)
 }
 
 fn sorted(rdd: &Rdd<(u64, u64)>) -> Vec<(u64, u64)> {
@@ -126,7 +126,8 @@ fn tasks_end_where_they_run_and_their_output_is_not_lost() {
     let before = executors(&sc);
     let (begun, go) = (dir.path().join("begun"), dir.path().join("go"));
     let sums = sc
-        .range_n(0..8_000u64, 8)
+        .partitioned(8)
+        .range(0..8_000u64)
         .with((text(&begun), text(&go)))
         .map_partitions(|(begun, go), numbers| {
             mark(begun);
@@ -137,7 +138,8 @@ fn tasks_end_where_they_run_and_their_output_is_not_lost() {
             }
             numbers.map(|i| (i % 7, i)).collect::<Vec<_>>()
         })
-        .reduce_by_key_n(4, |a, b| a + b);
+        .partitioned(4)
+        .reduce_by_key(|a, b| a + b);
     std::thread::scope(|scope| {
         let job = scope.spawn(|| sorted(&sums));
         until("both executors are at work", || times(&begun) == 2);
@@ -187,7 +189,7 @@ fn one_that_does_not_leave_in_time_is_killed_and_its_task_runs_elsewhere() {
     let sc = sc.set("spark.task.maxFailures", 1).build().unwrap();
     until("all executors are there", || executors(&sc).len() == 2);
     let begun = dir.path().join("begun");
-    let job = sc.range_n(0..2u64, 2).with(text(&begun)).map(|begun, x| {
+    let job = sc.partitioned(2).range(0..2u64).with(text(&begun)).map(|begun, x| {
         mark(begun);
         // Whoever runs first runs until another one does.
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -241,7 +243,7 @@ fn large_results_of_a_leaving_executor_arrive() {
     let sc = sc.build().unwrap();
     until("all executors are there", || executors(&sc).len() == 2);
     let (begun, go) = (dir.path().join("begun"), dir.path().join("go"));
-    let job = sc.range_n(0..4u64, 4).with((text(&begun), text(&go))).map(|(begun, go), x| {
+    let job = sc.partitioned(4).range(0..4u64).with((text(&begun), text(&go))).map(|(begun, go), x| {
         mark(begun);
         let deadline = Instant::now() + Duration::from_secs(60);
         while !Path::new(go).exists() {

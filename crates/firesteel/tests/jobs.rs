@@ -29,7 +29,7 @@ impl Iterator for Endless {
 /// A job of one task that writes a file when it has begun and ends when it is killed, or when `release` is there.
 fn endless(sc: &Context, dir: &Path, name: &str) -> Result<u64> {
     let paths = (dir.join(name), dir.join("release"));
-    let numbers = sc.range_n(0..1u32, 1).with(paths).flat_map(|(begun, release), _| {
+    let numbers = sc.partitioned(1).range(0..1u32).with(paths).flat_map(|(begun, release), _| {
         std::fs::write(begun, b"").unwrap();
         Endless { release: release.clone(), until: Instant::now() + Duration::from_secs(60) }
     });
@@ -153,7 +153,8 @@ fn jobs_of_many_threads_run_side_by_side_in_fair_pools() {
         // It has all slots but one; jobs of other pools get their turn all the same.
         let long = threads.spawn(|| endless(&sc, dir.path(), "begun"));
         until_begun(dir.path(), &["begun"]);
-        let shared = sc.range_n(0..1000u64, 8).map(|x| (x % 10, x)).reduce_by_key_n(4, |a, b| a + b);
+        let shared =
+            sc.partitioned(8).range(0..1000u64).map(|x| (x % 10, x)).partitioned(4).reduce_by_key(|a, b| a + b);
         let jobs: Vec<_> = (0..12u64)
             .map(|i| {
                 let (sc, shared) = (sc.clone(), shared.clone());
@@ -178,7 +179,7 @@ fn jobs_of_many_threads_run_side_by_side_in_fair_pools() {
 fn tasks_that_take_several_cores_run_fewer_at_a_time() {
     let sc = Context::builder().app_name("t").master("local[4]").set("spark.task.cpus", 2).build().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let together = sc.range_n(0..24u32, 24).with(dir.path().to_owned()).map(|dir, i| {
+    let together = sc.partitioned(24).range(0..24u32).with(dir.path().to_owned()).map(|dir, i| {
         let mine = dir.join(i.to_string());
         std::fs::write(&mine, b"").unwrap();
         thread::sleep(Duration::from_millis(2));
@@ -201,7 +202,7 @@ fn a_copy_of_a_slow_task_ends_the_job_and_output_is_written_once() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     // Whoever comes first to partition 0 is slow.
-    let lines = sc.range_n(0..8u32, 8).with(dir.path().join("first")).map(|first, i| {
+    let lines = sc.partitioned(8).range(0..8u32).with(dir.path().join("first")).map(|first, i| {
         if i == 0 && std::fs::OpenOptions::new().write(true).create_new(true).open(first).is_ok() {
             thread::sleep(Duration::from_secs(20));
         }
@@ -231,7 +232,7 @@ fn an_executor_on_which_tasks_fail_gets_no_more_of_them() {
         .unwrap();
     let dir = tempfile::tempdir().unwrap();
     // Every task fails in the process that is the first to run one.
-    let pids = sc.range_n(0..30u32, 30).with(dir.path().to_owned()).map(|dir, i| {
+    let pids = sc.partitioned(30).range(0..30u32).with(dir.path().to_owned()).map(|dir, i| {
         let (bad, me) = (dir.join("bad"), std::process::id().to_string());
         let begun = dir.join(&me);
         let written = std::fs::OpenOptions::new().write(true).create_new(true).open(&bad);
@@ -271,7 +272,7 @@ fn an_executor_whose_killed_task_does_not_end_is_replaced() {
     let begin = Instant::now();
     thread::scope(|threads| {
         let job = threads.spawn(|| {
-            let stuck = sc.range_n(0..1u32, 1).with(dir.path().join("begun")).map(|begun, x| {
+            let stuck = sc.partitioned(1).range(0..1u32).with(dir.path().join("begun")).map(|begun, x| {
                 std::fs::write(begun, b"").unwrap();
                 // It looks at no flag.
                 thread::sleep(Duration::from_secs(100));
@@ -282,7 +283,7 @@ fn an_executor_whose_killed_task_does_not_end_is_replaced() {
         until_begun(dir.path(), &["begun"]);
         sc.cancel_all_jobs().unwrap();
         assert_eq!(why(job.join().unwrap()), "all jobs were cancelled");
-        assert_eq!(sc.range_n(0..10u64, 2).count().unwrap(), 10, "another executor runs this");
+        assert_eq!(sc.partitioned(2).range(0..10u64).count().unwrap(), 10, "another executor runs this");
     });
     assert!(begin.elapsed() < Duration::from_secs(90), "nobody waited for the task");
 }

@@ -17,7 +17,7 @@ fn cluster() -> Context {
 
 /// The most memory that the executor had at any time, MiB.
 fn peak(sc: &Context) -> u64 {
-    let peaks = sc.range_n(0..1u32, 1).map(|_| {
+    let peaks = sc.partitioned(1).range(0..1u32).map(|_| {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
@@ -27,7 +27,7 @@ fn peak(sc: &Context) -> u64 {
 
 /// `n` values of `SIZE`, made one after the other by one task.
 fn images(sc: &Context, n: u64) -> Rdd<Vec<u8>> {
-    sc.range_n(0..n, 1).map(|i| vec![i as u8; SIZE])
+    sc.partitioned(1).range(0..n).map(|i| vec![i as u8; SIZE])
 }
 
 fn total(images: &Rdd<Vec<u8>>) -> u64 {
@@ -50,10 +50,10 @@ fn operators_hold_a_few_large_elements_at_a_time() {
     within(&sc, "filter");
     images(&sc, 100).foreach(|v| assert!(!v.is_empty())).unwrap();
     within(&sc, "foreach");
-    let numbers = sc.range_n(0..100u64, 1);
+    let numbers = sc.partitioned(1).range(0..100u64);
     assert_eq!(total(&numbers.flat_map(|i| (0..1).map(move |_| vec![i as u8; SIZE]))), all);
     within(&sc, "flat_map");
-    let few = sc.range_n(0..1u64, 1);
+    let few = sc.partitioned(1).range(0..1u64);
     assert_eq!(total(&few.flat_map(|_| (0..100).map(|i| vec![i as u8; SIZE]))), all);
     within(&sc, "flat_map of one element");
     assert_eq!(total(&numbers.flat_map_to(|i, emit| emit.emit(vec![*i as u8; SIZE]))), all);
@@ -76,21 +76,24 @@ fn large_elements_pass_through_files_and_shuffles() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     // Of each kind of letter three.
-    let texts = sc.range_n(0..78u32, 1).map(|i| char::from(b'a' + (i % 26) as u8).to_string().repeat(SIZE));
+    let texts = sc.partitioned(1).range(0..78u32).map(|i| char::from(b'a' + (i % 26) as u8).to_string().repeat(SIZE));
     let all = 78 * SIZE as u64;
     texts.save_as_text_file(&out).unwrap();
     within(&sc, "save_as_text_file");
-    let lines = sc.text_file_n(out.to_str().unwrap(), 1).unwrap();
+    let lines = sc.partitioned(1).text_file(out.to_str().unwrap()).unwrap();
     assert_eq!(lines.map(|line| line.len() as u64).reduce(|a, b| a + b).unwrap(), all);
     within(&sc, "text_file");
     let length = |texts: &Rdd<String>| texts.map(|text| text.len() as u64).reduce(|a, b| a + b).unwrap();
     assert_eq!(length(&texts.repartition(4)), all);
     within(&sc, "repartition");
     let pairs = texts.map(|text| (text.as_bytes()[0], text));
-    let sorted = pairs.sort_by_key_n(false, 1).unwrap().map(|(k, v)| (k, v.len())).collect().unwrap();
+    let sorted = pairs.partitioned(1).sort_by_key(false).unwrap().map(|(k, v)| (k, v.len())).collect().unwrap();
     assert_eq!((sorted.len(), sorted[0].0, sorted[77].0), (78, b'z', b'a'));
     within(&sc, "sort_by_key");
-    assert_eq!(length(&pairs.reduce_by_key_n(2, |a, b| if a.len() < b.len() { b } else { a }).values()), all / 3);
+    assert_eq!(
+        length(&pairs.partitioned(2).reduce_by_key(|a, b| if a.len() < b.len() { b } else { a }).values()),
+        all / 3
+    );
     within(&sc, "reduce_by_key");
 }
 
@@ -118,12 +121,12 @@ fn kept_partitions_of_large_elements_are_read_a_few_at_a_time() {
 #[test]
 fn a_join_copies_a_large_value_a_few_times_at_once() {
     let sc = cluster();
-    let large = sc.range_n(0..1u32, 1).map(|_| (7u32, vec![1u8; SIZE]));
-    let rows = sc.range_n(0..300u32, 1).map(|i| (7u32, i));
-    let bytes = large.join_n(&rows, 1).map(|(_, (v, _))| v.len() as u64).reduce(|a, b| a + b).unwrap();
+    let large = sc.partitioned(1).range(0..1u32).map(|_| (7u32, vec![1u8; SIZE]));
+    let rows = sc.partitioned(1).range(0..300u32).map(|i| (7u32, i));
+    let bytes = large.partitioned(1).join(&rows).map(|(_, (v, _))| v.len() as u64).reduce(|a, b| a + b).unwrap();
     assert_eq!(bytes, 300 * SIZE as u64);
     within(&sc, "join");
-    let bytes = rows.left_outer_join_n(&large, 1).map(|(_, (_, v))| v.map_or(0, |v| v.len() as u64));
+    let bytes = rows.partitioned(1).left_outer_join(&large).map(|(_, (_, v))| v.map_or(0, |v| v.len() as u64));
     assert_eq!(bytes.reduce(|a, b| a + b).unwrap(), 300 * SIZE as u64);
     within(&sc, "left_outer_join");
 }
@@ -150,8 +153,9 @@ fn in_order(key: u32, keys: u32, values: &[String]) -> bool {
 fn groups_that_are_together_larger_than_memory_come_one_after_the_other() {
     let sc = grouping_cluster();
     for keys in [48u32, 12] {
-        let pairs = sc.range_n(0..96u32, 1).with(keys).map(|keys, i| (i % *keys, letter(i)));
-        let groups = pairs.group_by_key_n(1).with(keys).map(|keys, (k, vs)| (k, vs.len(), in_order(k, *keys, &vs)));
+        let pairs = sc.partitioned(1).range(0..96u32).with(keys).map(|keys, i| (i % *keys, letter(i)));
+        let groups =
+            pairs.partitioned(1).group_by_key().with(keys).map(|keys, (k, vs)| (k, vs.len(), in_order(k, *keys, &vs)));
         let mut groups = groups.collect().unwrap();
         groups.sort_unstable();
         let expected: Vec<_> = (0..keys).map(|k| (k, 96 / keys as usize, true)).collect();
@@ -163,8 +167,8 @@ fn groups_that_are_together_larger_than_memory_come_one_after_the_other() {
 #[test]
 fn both_sides_of_a_cogroup_may_be_larger_than_memory() {
     let sc = grouping_cluster();
-    let side = |n: u32| sc.range_n(0..n, 1).map(|i| (i % 24, letter(i)));
-    let both = side(48).cogroup_n(&side(72), 1);
+    let side = |n: u32| sc.partitioned(1).range(0..n).map(|i| (i % 24, letter(i)));
+    let both = side(48).partitioned(1).cogroup(&side(72));
     let right = both.map(|(k, (v, w))| v.len() == 2 && w.len() == 3 && in_order(k, 24, &v) && in_order(k, 24, &w));
     assert_eq!(right.collect().unwrap(), [true; 24]);
     within(&sc, "cogroup");

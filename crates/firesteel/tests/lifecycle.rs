@@ -49,7 +49,7 @@ static HELD: AtomicU32 = AtomicU32::new(0);
 fn held(sc: &Context) -> Rdd<(u64, u64)> {
     HOLD.store(true, Ordering::SeqCst);
     HELD.store(0, Ordering::SeqCst);
-    sc.range_n(0..4u64, 4).map(|x| {
+    sc.partitioned(4).range(0..4u64).map(|x| {
         HELD.fetch_add(1, Ordering::SeqCst);
         while HOLD.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
@@ -67,7 +67,7 @@ fn a_local_directory_that_a_cleaner_removed_is_made_again_and_goes_with_its_cont
     let _alone = alone();
     let parent = tempfile::tempdir().unwrap();
     let sc = Context::builder().master("local[2]").set("spark.local.dir", parent.path().display()).build().unwrap();
-    let sums = || sc.range_n(0..1000u64, 4).map(|x| (x % 10, x)).reduce_by_key_n(3, |a, b| a + b);
+    let sums = || sc.partitioned(4).range(0..1000u64).map(|x| (x % 10, x)).partitioned(3).reduce_by_key(|a, b| a + b);
     let before = sums();
     assert_eq!(before.count().unwrap(), 10);
     for entry in std::fs::read_dir(parent.path()).unwrap() {
@@ -75,7 +75,7 @@ fn a_local_directory_that_a_cleaner_removed_is_made_again_and_goes_with_its_cont
     }
     assert_eq!(sums().count().unwrap(), 10, "a new shuffle");
     assert_eq!(before.count().unwrap(), 10, "one that was there");
-    let kept = sc.range_n(0..100u64, 2).map(|x| x + 1).persist(StorageLevel::DISK_ONLY);
+    let kept = sc.partitioned(2).range(0..100u64).map(|x| x + 1).persist(StorageLevel::DISK_ONLY);
     assert_eq!((kept.count().unwrap(), kept.count().unwrap()), (100, 100));
     let made: Vec<_> = std::fs::read_dir(parent.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert!(made.len() == 1 && made[0].join("lock").exists(), "{made:?}");
@@ -90,7 +90,7 @@ fn threads_and_directories_go_with_their_contexts() {
     let dir = tempfile::tempdir().unwrap();
     for i in 0..20u64 {
         let sc = context(dir.path());
-        let pairs = sc.range_n(0..100u64, 4).with(i).map(|i, x| (x % (i + 1), x));
+        let pairs = sc.partitioned(4).range(0..100u64).with(i).map(|i, x| (x % (i + 1), x));
         assert_eq!(pairs.reduce_by_key(|a, b| a + b).count().unwrap(), i + 1);
         assert!(threads() >= 2);
         assert_eq!(files(dir.path()), 1);
@@ -134,7 +134,7 @@ fn jobs_that_come_while_the_context_stops_end() {
     let dir = tempfile::tempdir().unwrap();
     for _ in 0..20 {
         let sc = context(dir.path());
-        let rdd = sc.range_n(0..10u64, 2);
+        let rdd = sc.partitioned(2).range(0..10u64);
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
@@ -210,7 +210,7 @@ fn memory_stays_flat_over_many_jobs() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let sc = context(dir.path());
-    let rdd = sc.range_n(0..100u64, 2);
+    let rdd = sc.partitioned(2).range(0..100u64);
     let large = vec![1u8; 10_000];
     let run = |jobs: u64| {
         for i in 0..jobs {
@@ -231,7 +231,7 @@ fn a_job_may_have_many_tasks() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let sc = context(dir.path());
-    assert_eq!(sc.range_n(0..20_000u64, 20_000).reduce(|a, b| a + b).unwrap(), 19_999 * 10_000);
+    assert_eq!(sc.partitioned(20_000).range(0..20_000u64).reduce(|a, b| a + b).unwrap(), 19_999 * 10_000);
 }
 
 /// Counts its copies that came over the wire.

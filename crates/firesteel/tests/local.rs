@@ -16,7 +16,7 @@ fn sorted<T: Ord>(mut v: Vec<T>) -> Vec<T> {
 #[test]
 fn elements_pass_through_narrow_operators() {
     let sc = context(2);
-    let rdd = sc.parallelize_n(0..100u64, 5);
+    let rdd = sc.partitioned(5).parallelize(0..100u64);
     assert_eq!(rdd.num_partitions(), 5);
     assert_eq!(
         rdd.map(|x| x * 2).filter(|x| x % 3 == 0).collect().unwrap(),
@@ -44,7 +44,7 @@ fn an_environment_reaches_the_closure() {
 #[test]
 fn actions_give_what_they_say() {
     let sc = context(3);
-    let rdd = sc.range_n(0..1000i64, 7);
+    let rdd = sc.partitioned(7).range(0..1000i64);
     assert_eq!(rdd.count().unwrap(), 1000);
     assert_eq!(rdd.first().unwrap(), 0);
     assert_eq!(rdd.take(250).unwrap(), (0..250).collect::<Vec<_>>());
@@ -64,10 +64,10 @@ fn actions_give_what_they_say() {
 #[test]
 fn pairs_shuffle() {
     let sc = context(2);
-    let pairs = sc.range_n(0..1000u64, 4).map(|x| (x % 10, x));
+    let pairs = sc.partitioned(4).range(0..1000u64).map(|x| (x % 10, x));
     let sums = sorted(pairs.reduce_by_key(|a, b| a + b).collect().unwrap());
     assert_eq!(sums, (0..10).map(|k| (k, (0..1000).filter(|x| x % 10 == k).sum())).collect::<Vec<_>>());
-    let groups = pairs.group_by_key_n(3);
+    let groups = pairs.partitioned(3).group_by_key();
     assert_eq!(groups.num_partitions(), 3);
     assert!(groups.collect().unwrap().iter().all(|(k, vs)| vs.len() == 100 && vs.iter().all(|v| v % 10 == *k)));
     let means = pairs.aggregate_by_key((0u64, 0u64), |(s, n), v| (s + v, n + 1), |a, b| (a.0 + b.0, a.1 + b.1));
@@ -84,8 +84,9 @@ fn sums_of(pairs: &Rdd<(u64, u64)>) -> Rdd<(u64, u64)> {
 #[test]
 fn joins_match_keys_on_both_sides() {
     let sc = context(2);
-    let a = sc.parallelize_n(vec![(1, "a".to_string()), (2, "b".into()), (2, "c".into()), (3, "d".into())], 3);
-    let b = sc.parallelize_n(vec![(2, 20), (3, 30), (3, 31), (4, 40)], 2);
+    let a =
+        sc.partitioned(3).parallelize(vec![(1, "a".to_string()), (2, "b".into()), (2, "c".into()), (3, "d".into())]);
+    let b = sc.partitioned(2).parallelize(vec![(2, 20), (3, 30), (3, 31), (4, 40)]);
     let joined = sorted(a.join(&b).collect().unwrap());
     let s = |x: &str| x.to_string();
     assert_eq!(joined, [(2, (s("b"), 20)), (2, (s("c"), 20)), (3, (s("d"), 30)), (3, (s("d"), 31))]);
@@ -102,14 +103,14 @@ fn joins_match_keys_on_both_sides() {
 fn sorting_orders_across_partitions() {
     let sc = context(2);
     let mut expected: Vec<(i64, i64)> = (0..5000).map(|x| ((x * 7919) % 5003 - 2500, x)).collect();
-    let rdd = sc.parallelize_n(expected.clone(), 6);
+    let rdd = sc.partitioned(6).parallelize(expected.clone());
     expected.sort();
     let up = rdd.sort_by_key(true).unwrap();
     assert!(up.num_partitions() > 1);
     assert_eq!(up.collect().unwrap(), expected);
     expected.reverse();
     assert_eq!(rdd.sort_by_key(false).unwrap().collect().unwrap(), expected);
-    let floats = sc.parallelize_n(vec![2.5f64, f64::NAN, -1.0, f64::INFINITY, 0.0], 2);
+    let floats = sc.partitioned(2).parallelize(vec![2.5f64, f64::NAN, -1.0, f64::INFINITY, 0.0]);
     let sorted = floats.sort_by(true, |x| *x).unwrap().collect().unwrap();
     assert_eq!(sorted[..4], [-1.0, 0.0, 2.5, f64::INFINITY]);
     assert!(sorted[4].is_nan());
@@ -118,11 +119,11 @@ fn sorting_orders_across_partitions() {
 #[test]
 fn repartition_deals_evenly_and_loses_nothing() {
     let sc = context(2);
-    let rdd = sc.parallelize_n(vec![7u64; 10_000], 3).repartition(8);
+    let rdd = sc.partitioned(3).parallelize(vec![7u64; 10_000]).repartition(8);
     let sizes: Vec<usize> = rdd.collect_partitions().unwrap().iter().map(Vec::len).collect();
     assert_eq!(sizes.iter().sum::<usize>(), 10_000);
     assert!(sizes.iter().all(|n| (1200..1300).contains(n)), "{sizes:?}");
-    let distinct = sc.range_n(0..10_000u64, 3).repartition(8);
+    let distinct = sc.partitioned(3).range(0..10_000u64).repartition(8);
     let sizes: Vec<usize> = distinct.collect_partitions().unwrap().iter().map(Vec::len).collect();
     assert!(sizes.iter().all(|n| (1000..1500).contains(n)), "{sizes:?}");
     assert_eq!(sorted(distinct.collect().unwrap()), (0..10_000).collect::<Vec<_>>());
@@ -134,7 +135,8 @@ fn a_kept_rdd_is_computed_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap().to_string();
     let rdd = sc
-        .range_n(0..100u64, 2)
+        .partitioned(2)
+        .range(0..100u64)
         .with(path.clone())
         .map_partitions(|path, it| {
             let name = format!(
@@ -185,7 +187,7 @@ fn text_files_are_split_at_line_ends_and_saved_whole() {
     std::fs::write(dir.path().join("b.txt"), lines[2000..].join("\r\n")).unwrap();
     std::fs::write(dir.path().join("_hidden"), "no").unwrap();
     for n in [1, 2, 7, 100] {
-        let rdd = sc.text_file_n(dir.path().to_str().unwrap(), n).unwrap();
+        let rdd = sc.partitioned(n).text_file(dir.path().to_str().unwrap()).unwrap();
         assert_eq!(rdd.collect().unwrap(), lines, "{n} partitions");
     }
     let glob = format!("{}/*.txt", dir.path().display());
@@ -193,7 +195,7 @@ fn text_files_are_split_at_line_ends_and_saved_whole() {
     assert!(matches!(sc.text_file("/no/such/file"), Err(Error::InputMissing(_))));
 
     let out = dir.path().join("out");
-    let pairs = sc.range_n(0..10u64, 3).map(|x| (x, x as f64 / 2.0));
+    let pairs = sc.partitioned(3).range(0..10u64).map(|x| (x, x as f64 / 2.0));
     pairs.save_as_text_file(&out).unwrap();
     let mut files: Vec<String> =
         std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -209,12 +211,12 @@ fn text_files_are_split_at_line_ends_and_saved_whole() {
 #[test]
 fn deep_lineages_overflow_no_stack() {
     let sc = context(2);
-    let mut rdd = sc.range_n(0..4u64, 1);
+    let mut rdd = sc.partitioned(1).range(0..4u64);
     for _ in 0..10_000 {
         rdd = rdd.map(|x| x + 1);
     }
     assert_eq!(rdd.collect().unwrap(), [10_000, 10_001, 10_002, 10_003]);
-    let one = sc.range_n(0..1u64, 1);
+    let one = sc.partitioned(1).range(0..1u64);
     let mut union = one.clone();
     for _ in 0..2_000 {
         union = union.union(&one);
@@ -257,7 +259,14 @@ fn jobs_of_several_threads_share_a_context() {
         for i in 0..8u64 {
             let sc = sc.clone();
             scope.spawn(move || {
-                let n = sc.range_n(0..1000u64, 4).with(i).map(|i, x| (x % (i + 1), x)).group_by_key().count().unwrap();
+                let n = sc
+                    .partitioned(4)
+                    .range(0..1000u64)
+                    .with(i)
+                    .map(|i, x| (x % (i + 1), x))
+                    .group_by_key()
+                    .count()
+                    .unwrap();
                 assert_eq!(n, i + 1);
             });
         }

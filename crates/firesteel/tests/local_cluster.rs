@@ -26,7 +26,7 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 /// Process id and directory of every executor that takes part in a job of some tasks.
 fn executors(sc: &Context) -> BTreeSet<(u32, PathBuf)> {
     let here = |_: &u32| (std::process::id(), std::env::current_dir().unwrap().to_string_lossy().into_owned());
-    let found = sc.parallelize_n(0..64u32, 64).map_ref(here).collect().unwrap();
+    let found = sc.partitioned(64).parallelize(0..64u32).map_ref(here).collect().unwrap();
     found.into_iter().map(|(pid, dir)| (pid, PathBuf::from(dir))).collect()
 }
 
@@ -36,7 +36,7 @@ fn is_alive(pid: u32) -> bool {
 
 /// Processes that ran the tasks of a job whose tasks take their time.
 fn processes(sc: &Context, tasks: u32) -> std::collections::BTreeSet<u32> {
-    let pids = sc.range_n(0..u64::from(tasks), tasks).map(|_| {
+    let pids = sc.partitioned(tasks).range(0..u64::from(tasks)).map(|_| {
         // The work: other tasks wait meanwhile.
         std::thread::sleep(Duration::from_millis(300));
         std::process::id()
@@ -65,7 +65,7 @@ fn executors_come_with_the_work_and_go_without() {
     assert_eq!(second.len(), 1);
     assert!(second.is_disjoint(&first));
     // Shuffle files that may be read again keep their executor.
-    let counts = sc.range_n(0..100u64, 1).map(|x| (x % 7, 1u64)).reduce_by_key(|a, b| a + b);
+    let counts = sc.partitioned(1).range(0..100u64).map(|x| (x % 7, 1u64)).reduce_by_key(|a, b| a + b);
     assert_eq!(counts.count().unwrap(), 7);
     assert_eq!(counts.map(|(_, n)| n).reduce(|a, b| a + b).unwrap(), 100);
 }
@@ -86,7 +86,8 @@ fn words_are_counted_across_processes_and_nothing_is_left() {
     assert!(sc.application_id().starts_with("app-"), "{}", sc.application_id());
     assert_eq!(sc.default_parallelism(), 2);
     let counts = sc
-        .text_file_n(text.to_str().unwrap(), 4)
+        .partitioned(4)
+        .text_file(text.to_str().unwrap())
         .unwrap()
         .flat_map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
         .map(|word| (word, 1u64))
@@ -110,7 +111,7 @@ fn words_are_counted_across_processes_and_nothing_is_left() {
 fn results_and_partitions_larger_than_a_message_travel_as_blocks() {
     let sc = cluster(1, 2);
     let large: Vec<Vec<u8>> = (0..6u8).map(|i| vec![i; 3 << 20]).collect();
-    assert_eq!(sc.parallelize_n(large.clone(), 2).collect().unwrap(), large);
+    assert_eq!(sc.partitioned(2).parallelize(large.clone()).collect().unwrap(), large);
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn what_tasks_have_started_is_gone_when_the_context_has_stopped_and_what_the_dri
         let out = std::process::Command::new("sh").args(["-c", script]).output().unwrap();
         String::from_utf8(out.stdout).unwrap().trim().parse::<u32>().unwrap()
     };
-    let hidden = sc.range_n(0..4u32, 4).map(start).collect().unwrap();
+    let hidden = sc.partitioned(4).range(0..4u32).map(start).collect().unwrap();
     assert!(hidden.iter().all(|pid| is_alive(*pid)));
     sc.stop();
     until("they are gone", || !hidden.iter().any(|pid| is_alive(*pid)));
@@ -135,7 +136,7 @@ fn what_tasks_have_started_is_gone_when_the_context_has_stopped_and_what_the_dri
 fn no_exit_status_of_user_code_means_anything_special() {
     for status in [0, 1, 50, 56, 101, 143] {
         let sc = cluster(1, 1);
-        let job = sc.range_n(0..1u32, 1).with(status).map(|status, _| -> u32 { std::process::exit(*status) });
+        let job = sc.partitioned(1).range(0..1u32).with(status).map(|status, _| -> u32 { std::process::exit(*status) });
         let error = job.count().unwrap_err().to_string();
         assert!(error.contains(&format!("exit code {status}")), "{status}: {error}");
     }
@@ -153,7 +154,7 @@ fn an_executor_larger_than_a_worker_of_the_local_cluster_is_an_error_at_the_star
 #[test]
 fn a_process_that_exits_in_a_task_is_reported_with_its_code() {
     let sc = cluster(1, 1);
-    let job = sc.parallelize_n(0..2u32, 2).map(|x| {
+    let job = sc.partitioned(2).parallelize(0..2u32).map(|x| {
         if x == 1 {
             eprintln!("about to leave");
             std::process::exit(42);
@@ -163,13 +164,13 @@ fn a_process_that_exits_in_a_task_is_reported_with_its_code() {
     let error = job.collect().unwrap_err().to_string();
     assert!(error.contains("exit code 42") && error.contains("about to leave"), "{error}");
     // The master has given another executor meanwhile.
-    assert_eq!(sc.range_n(0..100u64, 4).count().unwrap(), 100);
+    assert_eq!(sc.partitioned(4).range(0..100u64).count().unwrap(), 100);
 }
 
 #[test]
 fn an_executor_out_of_memory_is_named_as_such() {
     let sc = cluster(1, 1);
-    let huge = sc.parallelize_n([1u64 << 60], 1).map(|bytes| vec![7u8; bytes as usize].len() as u64);
+    let huge = sc.partitioned(1).parallelize([1u64 << 60]).map(|bytes| vec![7u8; bytes as usize].len() as u64);
     let error = huge.collect().unwrap_err().to_string();
     assert!(error.contains("it ran out of memory"), "{error}");
 }
@@ -177,7 +178,7 @@ fn an_executor_out_of_memory_is_named_as_such() {
 #[test]
 fn an_abort_in_a_task_is_reported_with_its_signal() {
     let sc = cluster(1, 1);
-    let error = sc.parallelize_n(0..1u32, 1).foreach(|_| std::process::abort()).unwrap_err().to_string();
+    let error = sc.partitioned(1).parallelize(0..1u32).foreach(|_| std::process::abort()).unwrap_err().to_string();
     assert!(error.contains("signal 6"), "{error}");
 }
 
@@ -187,7 +188,8 @@ fn an_executor_that_is_killed_is_replaced_and_the_job_goes_on() {
     let marker = tempfile::tempdir().unwrap();
     let marker = marker.path().join("killed");
     let killed = sc
-        .range_n(0..8u64, 8)
+        .partitioned(8)
+        .range(0..8u64)
         .with(marker.to_str().unwrap().to_owned())
         .map(|marker, x| {
             if x == 5 && std::fs::File::create_new(marker).is_ok() {
@@ -207,7 +209,7 @@ fn an_executor_that_is_killed_is_replaced_and_the_job_goes_on() {
 #[tokio::test]
 async fn a_context_starts_works_and_stops_inside_an_async_runtime() {
     let sc = cluster(1, 1);
-    assert_eq!(sc.range_n(0..10u64, 2).reduce(|a, b| a + b).unwrap(), 45);
+    assert_eq!(sc.partitioned(2).range(0..10u64).reduce(|a, b| a + b).unwrap(), 45);
     let (pid, dir) = executors(&sc).pop_first().unwrap();
     drop(sc);
     assert!(!is_alive(pid) && !dir.exists());

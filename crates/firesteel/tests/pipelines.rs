@@ -76,9 +76,9 @@ fn on_cluster(rdd: Rdd<Pair>, step: Step) -> Rdd<Pair> {
         Step::Distinct => rdd.distinct(),
         Step::Repartition(n) => rdd.repartition(n),
         Step::Coalesce(n) => rdd.coalesce(n),
-        Step::Sort(up, n) => rdd.sort_by_key_n(up, n).unwrap(),
+        Step::Sort(up, n) => rdd.partitioned(n).sort_by_key(up).unwrap(),
         Step::Sum => rdd.reduce_by_key(|a, b| a + b),
-        Step::SumInto(n) => rdd.reduce_by_key_n(n, |a, b| a + b),
+        Step::SumInto(n) => rdd.partitioned(n).reduce_by_key(|a, b| a + b),
         Step::Group => rdd.group_by_key().map_values(|vs| vs.len() as i64),
         Step::Aggregate => rdd.aggregate_by_key(1i64, |a, v| a.max(v), |a, b| a.max(b)),
         Step::Spread(n) => rdd.partition_by(HashPartitioner::new(n)),
@@ -146,7 +146,7 @@ proptest! {
         steps in prop::collection::vec(step(), 0..7),
         n in 0usize..30,
     ) {
-        let mut rdd = context().parallelize_n(data.clone(), partitions);
+        let mut rdd = context().partitioned(partitions).parallelize(data.clone());
         let mut model = data;
         for step in &steps {
             rdd = on_cluster(rdd, *step);
@@ -182,7 +182,7 @@ proptest! {
                 lines.extend(text.strip_suffix('\n').unwrap_or(&text).split('\n').map(str::to_owned));
             }
         }
-        let rdd = context().text_file_n(dir.path().to_str().unwrap(), partitions).unwrap();
+        let rdd = context().partitioned(partitions).text_file(dir.path().to_str().unwrap()).unwrap();
         prop_assert_eq!(rdd.collect().unwrap(), lines);
     }
 }

@@ -36,7 +36,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 /// The executors that take part in a job: process ids and their directories.
 fn executors(sc: &Context) -> BTreeMap<u32, PathBuf> {
     let here = |_: &u32| (std::process::id(), std::env::current_dir().unwrap().to_string_lossy().into_owned());
-    let found = sc.parallelize_n(0..64u32, 64).map_ref(here).collect().unwrap();
+    let found = sc.partitioned(64).parallelize(0..64u32).map_ref(here).collect().unwrap();
     found.into_iter().map(|(pid, dir)| (pid, PathBuf::from(dir))).collect()
 }
 
@@ -47,7 +47,7 @@ fn kill(pid: u32) {
 
 /// About 18 MB of texts; each partition that is computed leaves a byte in `made`.
 fn texts(sc: &Context, made: &Path) -> Rdd<(u64, String)> {
-    let texts = sc.range_n(0..ELEMENTS, PARTITIONS).map(|i| (i, format!("{i:0150}")));
+    let texts = sc.partitioned(PARTITIONS).range(0..ELEMENTS).map(|i| (i, format!("{i:0150}")));
     texts.with(made.to_str().unwrap().to_owned()).map_partitions(|made, texts| {
         let file = std::fs::File::options().append(true).create(true).open(made);
         file.and_then(|mut f| f.write_all(b"x")).unwrap();
@@ -155,7 +155,7 @@ fn a_damaged_partition_of_another_executor_is_read_once_and_then_computed() {
     let dir = tempfile::tempdir().unwrap();
     let sc = cluster(2, "0s", dir.path());
     let place = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let rdd = sc.range_n(0..100_000u64, 1).with(place("made")).map_partitions(|made, elements| {
+    let rdd = sc.partitioned(1).range(0..100_000u64).with(place("made")).map_partitions(|made, elements| {
         let mut file = std::fs::File::options().append(true).create(true).open(made).unwrap();
         file.write_all(format!("{}\n", std::process::id()).as_bytes()).unwrap();
         elements
@@ -171,10 +171,11 @@ fn a_damaged_partition_of_another_executor_is_read_once_and_then_computed() {
     std::fs::write(&file, bytes).unwrap();
 
     // The executor that has it is busy, so that the other one has to read it.
-    let busy = sc.range_n(0..2u64, 2).with(dir.path().to_str().unwrap().to_owned()).foreach_async(|dir, _| {
-        std::fs::write(format!("{dir}/busy-{}", std::process::id()), "").unwrap();
-        until("the test says go", || Path::new(&format!("{dir}/go-{}", std::process::id())).exists());
-    });
+    let busy =
+        sc.partitioned(2).range(0..2u64).with(dir.path().to_str().unwrap().to_owned()).foreach_async(|dir, _| {
+            std::fs::write(format!("{dir}/busy-{}", std::process::id()), "").unwrap();
+            until("the test says go", || Path::new(&format!("{dir}/go-{}", std::process::id())).exists());
+        });
     let busy = busy.unwrap();
     let pids = executors_at(dir.path(), 2);
     let other = pids.iter().find(|pid| **pid != holder).unwrap();

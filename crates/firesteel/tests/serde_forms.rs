@@ -68,14 +68,15 @@ fn sorted<T: Ord>(mut v: Vec<T>) -> Vec<T> {
 #[test]
 fn fields_that_are_left_out_come_back() {
     let sc = context();
-    let ones = sc.range_n(0..600u64, 2).map(|_| Visit { referrer: None, hits: 1 });
+    let ones = sc.partitioned(2).range(0..600u64).map(|_| Visit { referrer: None, hits: 1 });
     assert_eq!(ones.repartition(1).count().unwrap(), 600);
     assert_eq!(ones.repartition(1).map(|v| v.hits).reduce(|a, b| a + b).unwrap(), 600);
-    let by = sc.range_n(0..600u64, 2).map(|i| (i % 3, Visit { referrer: None, hits: 1 }));
-    let hits = by.group_by_key_n(1).map_values(|v| v.iter().map(|v| v.hits).sum::<u64>()).collect().unwrap();
+    let by = sc.partitioned(2).range(0..600u64).map(|i| (i % 3, Visit { referrer: None, hits: 1 }));
+    let hits =
+        by.partitioned(1).group_by_key().map_values(|v| v.iter().map(|v| v.hits).sum::<u64>()).collect().unwrap();
     assert_eq!(sorted(hits), [(0, 200), (1, 200), (2, 200)]);
     let two = vec![(0u64, Visit { referrer: None, hits: 0 }), (1, Visit { referrer: Some(0), hits: 5 })];
-    let rdd = sc.parallelize_n(two.clone(), 1);
+    let rdd = sc.partitioned(1).parallelize(two.clone());
     assert_eq!(rdd.collect().unwrap(), two);
     assert_eq!(sorted(rdd.map(|x| x).repartition(1).collect().unwrap()), two);
     assert_eq!(rdd.map(|(_, v)| v.hits).reduce(|a, b| a + b).unwrap(), 5);
@@ -84,14 +85,14 @@ fn fields_that_are_left_out_come_back() {
 #[test]
 fn variants_behind_a_skipped_one_come_back() {
     let sc = context();
-    assert_eq!(sc.parallelize_n(vec![State::Done], 1).collect().unwrap(), [State::Done]);
-    let made = sc.range_n(0..300u32, 3).map(|i| if i % 3 == 0 { State::Failed2 } else { State::Done2 });
+    assert_eq!(sc.partitioned(1).parallelize(vec![State::Done]).collect().unwrap(), [State::Done]);
+    let made = sc.partitioned(3).range(0..300u32).map(|i| if i % 3 == 0 { State::Failed2 } else { State::Done2 });
     assert_eq!(made.repartition(2).filter(|s| *s == State::Failed2).count().unwrap(), 100);
     let counts = made.map(|s| (s, 1u32)).reduce_by_key(|a, b| a + b).collect_as_map().unwrap();
     assert_eq!((counts[&State::Failed2], counts[&State::Done2]), (100, 200));
     let last = made.with(State::Last).map(|last, s| (last.clone(), s)).filter(|(l, _)| *l == State::Last);
     assert_eq!(last.count().unwrap(), 300);
-    let refused = sc.range_n(0..3u32, 1).map(|_| State::Internal).collect().unwrap_err().to_string();
+    let refused = sc.partitioned(1).range(0..3u32).map(|_| State::Internal).collect().unwrap_err().to_string();
     assert!(refused.contains("State") && refused.contains("serde(skip)"), "{refused}");
 }
 
@@ -99,14 +100,14 @@ fn variants_behind_a_skipped_one_come_back() {
 fn what_is_kept_as_bytes_or_broadcast_comes_back() {
     let sc = context();
     for level in [StorageLevel::MEMORY_ONLY_SER, StorageLevel::DISK_ONLY] {
-        let visits = sc.range_n(0..600u64, 1).map(|i| Visit { referrer: (i % 2 == 0).then_some(i), hits: 1 });
+        let visits = sc.partitioned(1).range(0..600u64).map(|i| Visit { referrer: (i % 2 == 0).then_some(i), hits: 1 });
         let kept = visits.persist(level);
         for _ in 0..2 {
             assert_eq!(kept.map(|v| v.hits).reduce(|a, b| a + b).unwrap(), 600);
             assert_eq!(kept.filter(|v| v.referrer.is_none()).count().unwrap(), 300);
         }
     }
-    let halves = sc.range_n(0..100u64, 1).map(|i| Half { a: 9, b: i });
+    let halves = sc.partitioned(1).range(0..100u64).map(|i| Half { a: 9, b: i });
     assert_eq!(halves.collect().unwrap().iter().map(|h| h.b).sum::<u64>(), 4950);
     assert_eq!(halves.repartition(1).map(|h| h.b).reduce(|a, b| a + b).unwrap(), 4950);
 }
@@ -119,10 +120,10 @@ fn forms_that_cannot_travel_are_refused_by_name() {
         let e = e.to_string();
         assert!(words.iter().all(|word| e.contains(word)) && !e.contains("damaged") && !e.contains("End"), "{e}");
     };
-    let tagged = sc.range_n(0..3u32, 1).map(|x| Tagged::A { x });
+    let tagged = sc.partitioned(1).range(0..3u32).map(|x| Tagged::A { x });
     let untagged =
-        sc.range_n(0..3u64, 1).map(|x| if x == 1 { Untagged::Text("x".into()) } else { Untagged::Number(x) });
-    let flat = sc.range_n(0..3u32, 1).map(|id| Flat { id, rest: BTreeMap::new() });
+        sc.partitioned(1).range(0..3u64).map(|x| if x == 1 { Untagged::Text("x".into()) } else { Untagged::Number(x) });
+    let flat = sc.partitioned(1).range(0..3u32).map(|id| Flat { id, rest: BTreeMap::new() });
     refused(tagged.collect().map(drop), ["Tagged", "tag"]);
     refused(tagged.distinct().count().map(drop), ["Tagged", "tag"]);
     refused(untagged.collect().map(drop), ["Untagged", "untagged"]);
@@ -138,7 +139,7 @@ fn forms_that_cannot_travel_are_refused_by_name() {
 fn a_value_that_is_nested_too_deeply_is_refused_and_the_driver_lives() {
     let sc = context();
     let deep = |len: u32| {
-        sc.parallelize_n(vec![len], 1).map(|len| {
+        sc.partitioned(1).parallelize(vec![len]).map(|len| {
             let mut chain = Chain(0, None);
             for i in 1..len {
                 chain = Chain(i, Some(Box::new(chain)));

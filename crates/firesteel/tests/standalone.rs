@@ -68,7 +68,7 @@ fn worker(runtime: &Runtime, addr: SocketAddr, work_dir: &Path, secret: Option<&
 }
 
 fn pids(sc: &Context) -> BTreeSet<u32> {
-    sc.range_n(0..16u32, 16).map(|_| std::process::id()).collect().unwrap().into_iter().collect()
+    sc.partitioned(16).range(0..16u32).map(|_| std::process::id()).collect().unwrap().into_iter().collect()
 }
 
 fn is_alive(pid: u32) -> bool {
@@ -127,10 +127,11 @@ fn an_application_with_the_clusters_secret_is_served_and_another_is_refused_at_o
     assert!(began.elapsed() < Duration::from_secs(5), "what cannot get better is not tried again");
 
     let sc = builder("s3cret").build().unwrap();
-    let seen = sc.parallelize_n([0u8], 1).map(|_| std::env::vars().any(|(_, v)| v.contains("s3cret"))).collect();
+    let seen =
+        sc.partitioned(1).parallelize([0u8]).map(|_| std::env::vars().any(|(_, v)| v.contains("s3cret"))).collect();
     assert_eq!(seen.unwrap(), [false]);
     // Large enough for the block service, which has the same secret.
-    assert_eq!(sc.parallelize_n(vec![vec![1u8; 2 << 20]], 1).collect().unwrap()[0].len(), 2 << 20);
+    assert_eq!(sc.partitioned(1).parallelize(vec![vec![1u8; 2 << 20]]).collect().unwrap()[0].len(), 2 << 20);
     sc.stop();
     worker.stop(&runtime);
     master.stop(&runtime);
@@ -168,7 +169,7 @@ fn a_job_fails_when_the_master_removes_the_application() {
     let builder = Context::builder().app_name("t").master(&format!("spark://{addr}"));
     let sc =
         builder.set("spark.driver.host", "127.0.0.2").set("spark.driver.bindAddress", "127.0.0.1").build().unwrap();
-    let error = sc.range_n(0..4u32, 2).count().unwrap_err().to_string();
+    let error = sc.partitioned(2).range(0..4u32).count().unwrap_err().to_string();
     assert!(error.contains("127.0.0.2"), "{error}");
     sc.stop();
     worker.stop(&runtime);

@@ -26,7 +26,7 @@ fn files(dir: &Path) -> usize {
 
 /// About 12 MB of texts as values, whose making is counted.
 fn texts(sc: &Context) -> Rdd<(u64, String)> {
-    let texts = sc.range_n(0..ELEMENTS, PARTITIONS).map(|i| (i, format!("{i:0150}")));
+    let texts = sc.partitioned(PARTITIONS).range(0..ELEMENTS).map(|i| (i, format!("{i:0150}")));
     texts.map_partitions(|texts| {
         MADE.fetch_add(1, Ordering::Relaxed);
         texts

@@ -26,7 +26,7 @@ fn blocks_of_lines_meet_whatever_the_lines_and_splits_are() {
         for text in [lines.join(end), lines.join(end) + end] {
             fs::write(&path, &text).unwrap();
             for splits in [1, 2, 3, 7, 16, 50] {
-                let found = sc.text_lines_n(name(&path), splits).unwrap();
+                let found = sc.partitioned(splits).text_lines(name(&path)).unwrap();
                 assert_eq!(found.count().unwrap(), lines.len() as u64);
                 assert_eq!(found.to_strings().count().unwrap(), lines.len() as u64);
                 assert!(found.to_strings().collect().unwrap() == lines, "{splits} splits, {end:?}");
@@ -42,7 +42,7 @@ fn lines_are_seen_by_reference_with_and_without_an_environment() {
     let path = dir.path().join("text");
     let text: String = (0..20_000).map(|i| format!("{i} {} ünï\n", i % 3)).collect();
     fs::write(&path, &text).unwrap();
-    let lines = sc.text_lines_n(name(&path), 4).unwrap();
+    let lines = sc.partitioned(4).text_lines(name(&path)).unwrap();
     assert_eq!(lines.num_partitions(), 4);
     assert_eq!(lines.map_to(|line| line.len() as u64 + 1).reduce(|a, b| a + b).unwrap(), text.len() as u64);
 

@@ -58,7 +58,7 @@ fn a_carriage_return_ends_a_line_wherever_splits_begin() {
     let expected: Vec<String> = texts.iter().flat_map(|text| lines_of(text)).collect();
     let bytes = texts.iter().map(Vec::len).sum::<usize>() as u32;
     for splits in [1, bytes / 2, bytes] {
-        let lines = sc.text_lines_n(name(dir.path()), splits).unwrap();
+        let lines = sc.partitioned(splits).text_lines(name(dir.path())).unwrap();
         assert!(lines.num_partitions() >= splits);
         assert!(lines.to_strings().coalesce(8).collect().unwrap() == expected, "{splits} splits");
         let lengths = lines.map_to(|line| line.len() as u64).coalesce(8);
@@ -77,7 +77,7 @@ fn a_carriage_return_at_the_end_of_a_block_waits_for_the_next_byte() {
                 let text = [&vec![b'x'; before][..], end.as_bytes(), after.as_bytes()].concat();
                 fs::write(&path, &text).unwrap();
                 for splits in [1, 2, 3] {
-                    let lines = sc.text_lines_n(name(&path), splits).unwrap();
+                    let lines = sc.partitioned(splits).text_lines(name(&path)).unwrap();
                     let found = lines.to_strings().collect().unwrap();
                     assert!(found == lines_of(&text), "{before}, {end:?}, {after:?}, {splits} splits");
                     assert_eq!(lines.count().unwrap(), found.len() as u64);
@@ -95,7 +95,7 @@ fn a_byte_order_mark_is_no_part_of_a_files_first_line() {
         fs::write(dir.path().join(format!("f{i}")), "\u{feff}7\n8\n").unwrap();
     }
     for splits in [1, 3, 100] {
-        let lines = sc.text_lines_n(name(dir.path()), splits).unwrap();
+        let lines = sc.partitioned(splits).text_lines(name(dir.path())).unwrap();
         assert_eq!(lines.to_strings().collect().unwrap(), ["7", "8", "7", "8", "7", "8"]);
         assert_eq!(lines.count().unwrap(), 6);
         assert_eq!(lines.filter(|line| line == "7").count().unwrap(), 3);
@@ -112,7 +112,7 @@ fn a_byte_order_mark_is_no_part_of_a_files_first_line() {
     ] {
         fs::write(&path, text).unwrap();
         for splits in [1, 2, 3, 7] {
-            let found = sc.text_file_n(name(&path), splits).unwrap();
+            let found = sc.partitioned(splits).text_file(name(&path)).unwrap();
             assert_eq!(found.collect().unwrap(), lines, "{text:?} in {splits}");
         }
     }
@@ -205,7 +205,7 @@ fn packed_files_are_unpacked_and_what_is_damaged_is_named() {
         let path = dir.path().join(format!("text.{end}"));
         let packed = [pack(halves.0), pack(halves.1)].concat();
         fs::write(&path, &packed).unwrap();
-        let lines = sc.text_lines_n(name(&path), 4).unwrap();
+        let lines = sc.partitioned(4).text_lines(name(&path)).unwrap();
         assert_eq!(lines.num_partitions(), 1);
         assert!(lines.to_strings().collect().unwrap() == expected, "{end}");
         assert_eq!(lines.count().unwrap(), 60_000);
@@ -232,7 +232,7 @@ fn packed_files_are_unpacked_and_what_is_damaged_is_named() {
         // Under another name it is never read as text, from whatever place.
         let other = dir.path().join("other");
         fs::write(&other, &packed).unwrap();
-        let error = sc.text_lines_n(name(&other), 3).unwrap().count().unwrap_err().to_string();
+        let error = sc.partitioned(3).text_lines(name(&other)).unwrap().count().unwrap_err().to_string();
         assert!(error.contains(name(&other)) && error.contains(&format!("ends in .{end}")), "{error}");
         fs::remove_file(other).unwrap();
     }

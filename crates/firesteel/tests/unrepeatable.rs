@@ -92,7 +92,7 @@ fn check_stamps<S: Ord + std::fmt::Debug>(what: &str, all: Vec<(u64, S)>) {
 }
 
 fn stamped(sc: &Context) -> Rdd<(u64, SystemTime)> {
-    sc.range_n(0..ELEMENTS, MAPS).map_partitions(|numbers| {
+    sc.partitioned(MAPS).range(0..ELEMENTS).map_partitions(|numbers| {
         let now = SystemTime::now();
         numbers.map(move |i| (i, now))
     })
@@ -101,7 +101,7 @@ fn stamped(sc: &Context) -> Rdd<(u64, SystemTime)> {
 #[test]
 fn elements_that_differ_each_time_are_repartitioned_exactly_once() {
     let sc = cluster();
-    let numbers = sc.range_n(0..ELEMENTS, MAPS);
+    let numbers = sc.partitioned(MAPS).range(0..ELEMENTS);
     let deal = |rdd: &Rdd<_>| rdd.repartition(REDUCERS);
 
     let maps = numbers
@@ -132,7 +132,7 @@ fn results_are_of_one_edition_also_behind_other_shuffles() {
     check_ids("partition_by", got.iter().map(|(i, _)| *i));
     check_stamps("partition_by", got);
 
-    let reduced = |rdd: &Rdd<(u64, SystemTime)>| rdd.reduce_by_key_n(REDUCERS, |a, b| a.max(b));
+    let reduced = |rdd: &Rdd<(u64, SystemTime)>| rdd.partitioned(REDUCERS).reduce_by_key(|a, b| a.max(b));
     let got = after_a_loss(&stamped(&sc), reduced);
     check_ids("reduce_by_key", got.iter().map(|(i, _)| *i));
     check_stamps("reduce_by_key", got);

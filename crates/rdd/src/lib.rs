@@ -6,7 +6,7 @@
 //!      └──────▶ JobRunner (the Context)                              TaskContext ◀── executor ────┘
 //! ```
 //!
-//! * [`Rdd`], [`With`]: the users' handles. `operators/` has what they can do within a stage, `pair/` what needs a
+//! * [`Rdd`], [`With`], [`Partitioned`]: the users' handles. `operators/` has what they can do within a stage, `pair/` what needs a
 //!   shuffle, `actions/` what starts jobs, [`sources`] where data comes from.
 //! * [`node`]: one step of a lineage; [`pipe`] and [`output`] are the two common kinds.
 //! * [`Lines`]: the lines of text files by reference.
@@ -52,4 +52,5 @@ pub use lazy::Lazy;
 pub use lines::{Lines, LinesWith};
 pub use node::StorageLevel;
 pub use operators::Emitter;
-pub use rdd::{Rdd, With};
+pub use pair::Partitioning;
+pub use rdd::{Partitioned, PartitionedWith, Rdd, With};

@@ -33,19 +33,38 @@ use crate::{
 /// Which records lie in which partition: two RDDs with equal keys are co-partitioned and join without a shuffle.
 ///
 /// Equality is that of the partitioner's type and encoding.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone)]
 pub struct PartitionerKey {
     type_name: &'static str,
     encoded: Vec<u8>,
     /// Number of partitions.
     pub partitions: u32,
+    /// The `Partitioning` itself, for others that are to be spread alike.
+    partitioning: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl PartialEq for PartitionerKey {
+    fn eq(&self, other: &Self) -> bool {
+        (self.type_name, &self.encoded, self.partitions) == (other.type_name, &other.encoded, other.partitions)
+    }
 }
 
 impl PartitionerKey {
     /// The key of `partitioner`; `None` when it cannot be encoded, which then also fails the job that needs it.
     pub fn of<P: Serialize + DeserializeOwned>(partitioner: &P, partitions: u32) -> Option<Self> {
         let encoded = codec::encode(partitioner).ok()?;
-        Some(PartitionerKey { type_name: type_name::<P>(), encoded, partitions })
+        Some(PartitionerKey { type_name: type_name::<P>(), encoded, partitions, partitioning: None })
+    }
+
+    /// The same key, which knows what spreads so.
+    pub(crate) fn made_by(mut self, partitioning: Arc<dyn Any + Send + Sync>) -> Self {
+        self.partitioning = Some(partitioning);
+        self
+    }
+
+    /// What spreads so, if it is a `P`.
+    pub(crate) fn partitioning<P: 'static>(&self) -> Option<&P> {
+        self.partitioning.as_ref()?.downcast_ref()
     }
 }
 

@@ -46,6 +46,38 @@ pub struct With<T: Data, E: Env> {
     pub(crate) env: Arc<E>,
 }
 
+/// An RDD with the partitioning of its next shuffle, from [`Rdd::partitioned`].
+///
+/// Has the operators of [`Rdd`] that shuffle by key.
+pub struct Partitioned<T: Data, P> {
+    pub(crate) rdd: Rdd<T>,
+    pub(crate) by: P,
+}
+
+impl<T: Data, P> Partitioned<T, P> {
+    /// Passes `env` to the closure of the next operator; see [`Rdd::with`].
+    pub fn with<E: Env>(&self, env: E) -> PartitionedWith<T, P, E>
+    where
+        P: Clone,
+    {
+        PartitionedWith { rdd: self.rdd.clone(), by: self.by.clone(), env: Arc::new(env) }
+    }
+}
+
+/// An RDD with the partitioning of its next shuffle, and an environment for that operator's closure.
+pub struct PartitionedWith<T: Data, P, E: Env> {
+    pub(crate) rdd: Rdd<T>,
+    pub(crate) by: P,
+    pub(crate) env: Arc<E>,
+}
+
+impl<T: Data, E: Env> With<T, E> {
+    /// Says where the next operator's shuffle puts the records; see [`Rdd::partitioned`].
+    pub fn partitioned<P>(&self, by: P) -> PartitionedWith<T, P, E> {
+        PartitionedWith { rdd: self.rdd.clone(), by, env: self.env.clone() }
+    }
+}
+
 impl<T: Data> Rdd<T> {
     /// A handle on a new node of `scope`.
     pub fn from_body<B: Body<Item = T>>(
@@ -69,6 +101,25 @@ impl<T: Data> Rdd<T> {
     /// ```
     pub fn with<E: Env>(&self, env: E) -> With<T, E> {
         With { rdd: self.clone(), env: Arc::new(env) }
+    }
+
+    /// Says where the next operator's shuffle puts the records: a number of partitions, over which the keys are spread by
+    /// hash, a [`Partitioner`](firesteel_shuffle::Partitioner), or [how another RDD's pairs lie](Rdd::partitioning). Spark:
+    /// the `numPartitions` and `partitioner` arguments.
+    ///
+    /// ```
+    /// # use firesteel_rdd::Rdd;
+    /// fn counts(words: &Rdd<(String, u64)>) -> Rdd<(String, u64)> {
+    ///     words.partitioned(8).reduce_by_key(|a, b| a + b)
+    /// }
+    /// ```
+    ///
+    /// Without it a shuffle is spread as by Spark's `Partitioner.defaultPartitioner`: as a parent is already, unless that
+    /// has far fewer partitions than the largest parent; otherwise by hash, into `spark.default.parallelism` partitions, or
+    /// as many as the largest parent has.
+    #[doc(alias = "numPartitions")]
+    pub fn partitioned<P>(&self, by: P) -> Partitioned<T, P> {
+        Partitioned { rdd: self.clone(), by }
     }
 
     pub(crate) fn with_env<E: Env>(&self, env: &Arc<E>) -> With<T, E> {

@@ -50,6 +50,23 @@ impl<K: Hash> Partitioner<K> for HashPartitioner {
     }
 }
 
+/// A count of partitions spreads as [`HashPartitioner`] does; none counts as one.
+impl<K: Hash> Partitioner<K> for u32 {
+    #[inline]
+    fn partition(&self, key: &K) -> u32 {
+        HashPartitioner::new(*self).partition(key)
+    }
+
+    #[inline]
+    fn partition_hashed(&self, key: &K, hash: u64) -> u32 {
+        HashPartitioner::new(*self).partition_hashed(key, hash)
+    }
+
+    fn partitions(&self) -> u32 {
+        (*self).max(1)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use firesteel_common::{Data, Key};
-use firesteel_shuffle::{HashPartitioner, Partitioner};
+use firesteel_shuffle::Partitioner;
 
-use crate::{Rdd, Result, actions::over, chunk::Stream, node::PartitionerKey};
+use crate::{Rdd, Result, actions::over, chunk::Stream};
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
     /// How many pairs each key has.
@@ -23,14 +23,12 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         Ok(self.collect_as("collect_as_map")?.into_iter().collect())
     }
 
-    /// All values of `key`. Looks at one partition only when the pairs lie by hash.
+    /// All values of `key`. Looks at one partition only when it is known how the pairs are spread.
     #[track_caller]
     pub fn lookup(&self, key: &K) -> Result<Vec<V>> {
-        let by_hash = HashPartitioner::new(self.num_partitions());
-        let known = PartitionerKey::of(&by_hash, self.num_partitions().max(1));
-        let partitions = match (self.partitioner(), &known) {
-            (Some(here), Some(known)) if here == known => vec![by_hash.partition(key)],
-            _ => (0..self.num_partitions()).collect(),
+        let partitions = match self.partitioning() {
+            Some(by) => vec![by.partition(key)],
+            None => (0..self.num_partitions()).collect(),
         };
         let mut found: Vec<Vec<V>> = partitions.iter().map(|_| Vec::new()).collect();
         let part = over(|key: &K, mut input: Stream<(K, V)>, _| {

@@ -49,7 +49,7 @@ fn combine<U: Data, E: Env>(
             let key = i % *n;
             elements.map(move |x| (key, x))
         });
-        parts = spread.with_env(env).reduce_by_key_n(n, comb).values();
+        parts = spread.with_env(env).partitioned(n).reduce_by_key(comb).values();
     }
     match parts.with_env(env).reduce(comb) {
         Err(Error::Empty(_)) => Ok(None),

@@ -2,7 +2,8 @@
 //!
 //! Each operator that takes a closure is declared once, with [`operators!`]: the declaration's body is the form on
 //! [`With`](crate::With), whose closures get the environment first; the plain form on [`Rdd`](crate::Rdd) is generated,
-//! with `()` as the environment.
+//! with `()` as the environment. Those that shuffle are declared with [`shuffles!`] and [`shuffles_with!`], which make the
+//! forms on [`Partitioned`](crate::Partitioned) as well.
 
 /// Declares operators on `Rdd<T>` and `With<T, E>` from one body; with `on [handle] [handle with environment]` in place of
 /// `impl[..] T`, on these two.
@@ -51,6 +52,106 @@ macro_rules! operators {
                 {
                     $(firesteel_closure::require_zero_sized!($F);)+
                     let ($rdd, $env) = (&self.rdd, &self.env);
+                    $body
+                }
+            )*
+        }
+    };
+}
+
+/// Declares operators that shuffle and take no closure, on `Rdd<T>` and on `Partitioned<T, P>` from one body.
+///
+/// `fn name[generics](args) -> Output, by Key = |rdd, by| body` becomes `rdd.name(args)`, where `by` is `None`, and
+/// `rdd.partitioned(p).name(args)`, where it is the [`Partitioning`](crate::Partitioning) of `Key`s.
+macro_rules! shuffles {
+    (
+        impl[$($g:tt)*] $T:ty;
+        $(
+            $(#[$meta:meta])*
+            fn $name:ident[$($ug:tt)*]($($arg:ident: $at:ty),*) -> $ret:ty, by $K:ty = |$rdd:ident, $by:ident| $body:expr;
+        )*
+    ) => {
+        impl<$($g)*> $crate::Rdd<$T> {
+            $(
+                $(#[$meta])*
+                pub fn $name<$($ug)*>(&self, $($arg: $at),*) -> $ret {
+                    let ($rdd, $by) = (self, None::<$crate::Partitioning<$K>>);
+                    $body
+                }
+            )*
+        }
+
+        impl<$($g)*, P> $crate::Partitioned<$T, P> {
+            $(
+                $(#[$meta])*
+                ///
+                /// Spread by what [`Rdd::partitioned`](crate::Rdd::partitioned) got.
+                pub fn $name<$($ug)*>(&self, $($arg: $at),*) -> $ret
+                where
+                    P: firesteel_shuffle::Partitioner<$K> + firesteel_common::Env + Clone,
+                {
+                    let ($rdd, $by) = (&self.rdd, Some($crate::Partitioning::<$K>::of(self.by.clone())));
+                    $body
+                }
+            )*
+        }
+    };
+}
+
+/// As [`shuffles!`], for operators that take closures: each becomes four methods, with and without an environment.
+macro_rules! shuffles_with {
+    (
+        impl[$($g:tt)*] $T:ty;
+        $(
+            $(#[$meta:meta])*
+            fn $name:ident[$($ug:tt)*]($($arg:ident: $at:ty),*) {
+                $($f:ident: $F:ident($($x:ident: $xt:ty),*) -> $r:ty),+
+            } -> $ret:ty, by $K:ty = |$rdd:ident, $by:ident, $env:ident| $body:expr;
+        )*
+    ) => {
+        operators! {
+            impl[$($g)*] $T;
+            $(
+                $(#[$meta])*
+                fn $name[$($ug)*]($($arg: $at),*) { $($f: $F($($x: $xt),*) -> $r),+ } -> $ret = |$rdd, $env| {
+                    let $by = None::<$crate::Partitioning<$K>>;
+                    $body
+                };
+            )*
+        }
+
+        impl<$($g)*, P> $crate::Partitioned<$T, P> {
+            $(
+                $(#[$meta])*
+                ///
+                /// Spread by what [`Rdd::partitioned`](crate::Rdd::partitioned) got.
+                #[track_caller]
+                pub fn $name<$($ug)* $($F),+>(&self, $($arg: $at,)* $($f: $F),+) -> $ret
+                where
+                    P: firesteel_shuffle::Partitioner<$K> + firesteel_common::Env + Clone,
+                    $($F: Fn($($xt),*) -> $r + Copy + Send + Sync + 'static),+
+                {
+                    $(firesteel_closure::require_zero_sized!($F);)+
+                    self.with(()).$name($($arg,)* $(move |_: &(), $($x: $xt),*| $f($($x),*)),+)
+                }
+            )*
+        }
+
+        impl<$($g)*, P, E: firesteel_common::Env> $crate::PartitionedWith<$T, P, E> {
+            $(
+                $(#[$meta])*
+                ///
+                /// The closure's first argument is the environment. Spread by what
+                /// [`Rdd::partitioned`](crate::Rdd::partitioned) got.
+                #[track_caller]
+                pub fn $name<$($ug)* $($F),+>(&self, $($arg: $at,)* $($f: $F),+) -> $ret
+                where
+                    P: firesteel_shuffle::Partitioner<$K> + firesteel_common::Env + Clone,
+                    $($F: Fn(&E, $($xt),*) -> $r + Copy + Send + Sync + 'static),+
+                {
+                    $(firesteel_closure::require_zero_sized!($F);)+
+                    let ($rdd, $env) = (&self.rdd, &self.env);
+                    let $by = Some($crate::Partitioning::<$K>::of(self.by.clone()));
                     $body
                 }
             )*

@@ -4,27 +4,41 @@ use std::sync::Arc;
 
 use firesteel_common::{Data, Env, Key};
 
-use super::combine::{Agg, Gather};
+use super::{
+    Partitioning,
+    combine::{Agg, Gather},
+};
 use crate::Rdd;
 
-impl<K: Key, V: Data> Rdd<(K, V)> {
+shuffles! {
+    impl[K: Key, V: Data] (K, V);
+
     /// The values of each key as a Vec, in the order of the partitions they come from.
     ///
     /// All values of a key must fit into memory; where they are only combined, `reduce_by_key` moves less.
     #[doc(alias = "groupByKey")]
-    pub fn group_by_key(&self) -> Rdd<(K, Vec<V>)> {
-        self.grouped(None)
-    }
+    fn group_by_key[]() -> Rdd<(K, Vec<V>)>, by K = |rdd, by| rdd.grouped(by);
+}
 
-    /// As `group_by_key`, into `partitions` partitions.
-    pub fn group_by_key_n(&self, partitions: u32) -> Rdd<(K, Vec<V>)> {
-        self.grouped(Some(partitions))
+shuffles! {
+    impl[T: Key] T;
+
+    /// Each element once.
+    fn distinct[]() -> Rdd<T>, by T = |rdd, by| {
+        let agg = Agg::new(|_: &(), (): ()| (), |_: &(), (), ()| (), |_: &(), (), ()| ());
+        rdd.map(|x| (x, ())).combine("distinct", by, true, &Arc::new(()), agg).keys()
+    };
+}
+
+impl<K: Key, V: Data> Rdd<(K, V)> {
+    fn grouped(&self, by: Option<Partitioning<K>>) -> Rdd<(K, Vec<V>)> {
+        self.combine("group_by_key", by, false, &Arc::new(()), Gather::new())
     }
 
     fn aggregated<U: Data, E: Env>(
         &self,
         name: &'static str,
-        partitions: Option<u32>,
+        by: Option<Partitioning<K>>,
         env: &Arc<E>,
         zero: U,
         seq: impl Fn(&E, U, V) -> U + Copy + Send + Sync + 'static,
@@ -35,27 +49,11 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
             move |(env, _): &(Arc<E>, U), c: U, v: V| seq(env, c, v),
             move |(env, _): &(Arc<E>, U), a: U, b: U| comb(env, a, b),
         );
-        self.combine(name, partitions, true, &Arc::new((env.clone(), zero)), agg)
-    }
-
-    fn grouped(&self, partitions: Option<u32>) -> Rdd<(K, Vec<V>)> {
-        self.combine("group_by_key", partitions, false, &Arc::new(()), Gather::new())
+        self.combine(name, by, true, &Arc::new((env.clone(), zero)), agg)
     }
 }
 
-impl<T: Key> Rdd<T> {
-    /// Each element once.
-    pub fn distinct(&self) -> Rdd<T> {
-        self.map(|x| (x, ())).reduce_by_key(|(), ()| ()).keys()
-    }
-
-    /// As `distinct`, into `partitions` partitions.
-    pub fn distinct_n(&self, partitions: u32) -> Rdd<T> {
-        self.map(|x| (x, ())).reduce_by_key_n(partitions, |(), ()| ()).keys()
-    }
-}
-
-operators! {
+shuffles_with! {
     impl[K: Key, V: Data] (K, V);
 
     /// Combines the values of each key with `f`, on the map side first. `f` must be associative and commutative.
@@ -70,13 +68,8 @@ operators! {
     /// }
     /// ```
     #[doc(alias = "reduceByKey")]
-    fn reduce_by_key[]() { f: F(a: V, b: V) -> V } -> Rdd<(K, V)> = |rdd, env| {
-        rdd.combine("reduce_by_key", None, true, env, Agg::new(|_: &E, v: V| v, f, f))
-    };
-
-    /// As `reduce_by_key`, into `partitions` partitions.
-    fn reduce_by_key_n[](partitions: u32) { f: F(a: V, b: V) -> V } -> Rdd<(K, V)> = |rdd, env| {
-        rdd.combine("reduce_by_key", Some(partitions), true, env, Agg::new(|_: &E, v: V| v, f, f))
+    fn reduce_by_key[]() { f: F(a: V, b: V) -> V } -> Rdd<(K, V)>, by K = |rdd, by, env| {
+        rdd.combine("reduce_by_key", by, true, env, Agg::new(|_: &E, v: V| v, f, f))
     };
 
     /// Combines the values of each key into a `C`: `create` makes one of a key's first value in a partition,
@@ -84,16 +77,8 @@ operators! {
     #[doc(alias = "combineByKey")]
     fn combine_by_key[C: Data,]() {
         create: F(v: V) -> C, merge_value: G(c: C, v: V) -> C, merge_combiners: H(a: C, b: C) -> C
-    } -> Rdd<(K, C)> = |rdd, env| {
-        rdd.combine("combine_by_key", None, true, env, Agg::new(create, merge_value, merge_combiners))
-    };
-
-    /// As `combine_by_key`, into `partitions` partitions.
-    fn combine_by_key_n[C: Data,](partitions: u32) {
-        create: F(v: V) -> C, merge_value: G(c: C, v: V) -> C, merge_combiners: H(a: C, b: C) -> C
-    } -> Rdd<(K, C)> = |rdd, env| {
-        let agg = Agg::new(create, merge_value, merge_combiners);
-        rdd.combine("combine_by_key", Some(partitions), true, env, agg)
+    } -> Rdd<(K, C)>, by K = |rdd, by, env| {
+        rdd.combine("combine_by_key", by, true, env, Agg::new(create, merge_value, merge_combiners))
     };
 
     /// Folds the values of each key into a copy of `zero` with `seq`, and the partitions' results with `comb`. A key may
@@ -107,31 +92,21 @@ operators! {
     /// }
     /// ```
     #[doc(alias = "aggregateByKey")]
-    fn aggregate_by_key[U: Data,](zero: U) { seq: F(acc: U, v: V) -> U, comb: G(a: U, b: U) -> U } -> Rdd<(K, U)> =
-        |rdd, env| rdd.aggregated("aggregate_by_key", None, env, zero, seq, comb);
-
-    /// As `aggregate_by_key`, into `partitions` partitions.
-    fn aggregate_by_key_n[U: Data,](zero: U, partitions: u32) {
-        seq: F(acc: U, v: V) -> U, comb: G(a: U, b: U) -> U
-    } -> Rdd<(K, U)> = |rdd, env| rdd.aggregated("aggregate_by_key", Some(partitions), env, zero, seq, comb);
+    fn aggregate_by_key[U: Data,](zero: U) { seq: F(acc: U, v: V) -> U, comb: G(a: U, b: U) -> U } -> Rdd<(K, U)>, by K =
+        |rdd, by, env| rdd.aggregated("aggregate_by_key", by, env, zero, seq, comb);
 
     /// As `reduce_by_key`, beginning with copies of `zero`, which must change nothing.
     #[doc(alias = "foldByKey")]
-    fn fold_by_key[](zero: V) { f: F(a: V, b: V) -> V } -> Rdd<(K, V)> =
-        |rdd, env| rdd.aggregated("fold_by_key", None, env, zero, f, f);
+    fn fold_by_key[](zero: V) { f: F(a: V, b: V) -> V } -> Rdd<(K, V)>, by K =
+        |rdd, by, env| rdd.aggregated("fold_by_key", by, env, zero, f, f);
 }
 
-operators! {
+shuffles_with! {
     impl[T: Data] T;
 
     /// The elements of each key that `f` gives, as a Vec.
     #[doc(alias = "groupBy")]
-    fn group_by[K: Key,]() { f: F(x: &T) -> K } -> Rdd<(K, Vec<T>)> = |rdd, env| {
-        rdd.with_env(env).key_by(f).group_by_key()
-    };
-
-    /// As `group_by`, into `partitions` partitions.
-    fn group_by_n[K: Key,](partitions: u32) { f: F(x: &T) -> K } -> Rdd<(K, Vec<T>)> = |rdd, env| {
-        rdd.with_env(env).key_by(f).group_by_key_n(partitions)
+    fn group_by[K: Key,]() { f: F(x: &T) -> K } -> Rdd<(K, Vec<T>)>, by K = |rdd, by, env| {
+        rdd.with_env(env).key_by(f).grouped(by)
     };
 }

@@ -8,13 +8,12 @@ use firesteel_common::{
     codec::{self, CodecError},
     size::{CHUNK_BYTES, estimate},
 };
-use firesteel_shuffle::{Aggregation, Combine, HashPartitioner, group_pieces, size_of_code};
+use firesteel_shuffle::{Aggregation, Combine, Partitioner, group_pieces, size_of_code};
 use serde::Serialize;
 
 use super::{
-    ShuffleRead,
+    Partitioning, ShuffleRead,
     combine::Combined,
-    default_partitions,
     partition_by::{ReadRecords, write_pairs},
 };
 use crate::{
@@ -32,12 +31,11 @@ pub(super) enum Side<K: Data, V: Data> {
 }
 
 impl<K: Key, V: Data> Side<K, V> {
-    fn of(rdd: &Rdd<(K, V)>, partitions: u32) -> Self {
-        let partitioner = HashPartitioner::new(partitions);
-        if rdd.lies_by(&partitioner, partitions) {
+    fn of(rdd: &Rdd<(K, V)>, by: &Arc<Partitioning<K>>, key: Option<&PartitionerKey>) -> Self {
+        if key.is_some() && rdd.partitioner() == key {
             Side::Narrow(rdd.node().clone())
         } else {
-            let shuffle = write_pairs(rdd, partitions, partitioner);
+            let shuffle = write_pairs(rdd, by.clone());
             Side::Shuffled(ReadRecords { shuffle, records: PhantomData })
         }
     }
@@ -177,22 +175,15 @@ impl<K: Key, V: Data, W: Data> Body for CoGroup<K, V, W> {
     }
 }
 
-impl<K: Key, V: Data> Rdd<(K, V)> {
+shuffles! {
+    impl[K: Key, V: Data] (K, V);
+
     /// For each key of either RDD, its values in both. A side that lies by an equal partitioner is not moved.
     #[doc(alias = "groupWith")]
-    pub fn cogroup<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (Vec<V>, Vec<W>))> {
-        self.cogrouped(other, None)
-    }
-
-    /// As `cogroup`, into `partitions` partitions.
-    pub fn cogroup_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (Vec<V>, Vec<W>))> {
-        self.cogrouped(other, Some(partitions))
-    }
-
-    fn cogrouped<W: Data>(&self, other: &Rdd<(K, W)>, partitions: Option<u32>) -> Rdd<(K, (Vec<V>, Vec<W>))> {
-        let (left, right, partitions, key) = sides(self, other, partitions);
-        Rdd::from_body(self.scope(), partitions, "cogroup", key, CoGroup { left, right })
-    }
+    fn cogroup[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, (Vec<V>, Vec<W>))>, by K = |rdd, by| {
+        let (left, right, partitions, key) = sides(rdd, other, by);
+        Rdd::from_body(rdd.scope(), partitions, "cogroup", key, CoGroup { left, right })
+    };
 }
 
 /// What [`decode_sides`] needs beside the parents.
@@ -219,17 +210,17 @@ pub(super) fn decode_sides<K: Key, V: Data, W: Data>(
 pub(super) fn sides<K: Key, V: Data, W: Data>(
     left: &Rdd<(K, V)>,
     right: &Rdd<(K, W)>,
-    partitions: Option<u32>,
+    by: Option<Partitioning<K>>,
 ) -> (Side<K, V>, Side<K, W>, u32, Option<PartitionerKey>) {
-    let partitions = match (partitions, left.partitioner()) {
+    let by = match (by, left.partitioner()) {
         (None, Some(key)) if left.partitioner() == right.partitioner() => {
             // By whatever partitioner: the records of a key lie in partitions of the same number.
             let sides = (Side::Narrow(left.node().clone()), Side::Narrow(right.node().clone()));
             return (sides.0, sides.1, left.num_partitions(), Some(key.clone()));
         }
-        (None, _) => default_partitions(left.scope(), &[left.as_parent(), right.as_parent()]),
-        (Some(n), _) => n.max(1),
+        (None, _) => Partitioning::by_default(left.scope(), [left.as_parent(), right.as_parent()]),
+        (Some(by), _) => by,
     };
-    let key = PartitionerKey::of(&HashPartitioner::new(partitions), partitions);
-    (Side::of(left, partitions), Side::of(right, partitions), partitions, key)
+    let (partitions, key, by) = (by.partitions().max(1), by.key(), Arc::new(by));
+    (Side::of(left, &by, key.as_ref()), Side::of(right, &by, key.as_ref()), partitions, key)
 }

@@ -9,15 +9,14 @@ use firesteel_common::{
     codec::{self, CodecError},
 };
 use firesteel_shuffle::{
-    Aggregated, Aggregation, Combine, HashPartitioner, MapWriter, Partitioner, RecordReader, ShuffleBlocks,
-    group_pieces,
+    Aggregated, Aggregation, Combine, MapWriter, Partitioner, RecordReader, ShuffleBlocks, group_pieces,
 };
 
-use super::{ShuffleDep, ShuffleRead, default_partitions, partition_by::write_pairs};
+use super::{Partitioning, ShuffleDep, ShuffleRead, partition_by::write_pairs};
 use crate::{
     Rdd,
     chunk::{CHUNK, Chunk, ChunkStream, Stream},
-    node::{Body, Dep, PartitionerKey},
+    node::{Body, Dep},
     output::OutputOp,
     pipe::PipeOp,
     task::{TaskContext, TaskError, TaskOutput},
@@ -192,7 +191,7 @@ const PAUSE_ROWS: (u64, u64) = (4 << 20, 64 << 20);
 
 impl<A: Aggregator> OutputOp for WriteCombined<A> {
     type In = (A::K, A::V);
-    type Env = (ShuffleId, HashPartitioner, Arc<A::Env>);
+    type Env = (ShuffleId, Partitioning<A::K>, Arc<A::Env>);
 
     fn run(
         self,
@@ -201,7 +200,7 @@ impl<A: Aggregator> OutputOp for WriteCombined<A> {
         ctx: &Arc<TaskContext>,
     ) -> Result<TaskOutput, TaskError> {
         let (agg, (shuffle, partitioner, env)) = (self.0, &**env);
-        let reducers = Partitioner::<A::K>::partitions(partitioner);
+        let reducers = partitioner.partitions().max(1);
         let mut writer = ctx.map_writer(*shuffle, reducers);
         let limit = ctx.services.shuffle.config().write_buffer_bytes as u64;
         let mut table = Aggregation::bounded(ByValue(agg, env.clone()), &ctx.spills(), limit);
@@ -224,7 +223,7 @@ impl<A: Aggregator> OutputOp for WriteCombined<A> {
             table.insert_all(chunk)?;
             let full = table.is_full();
             if full {
-                records += write_table(&mut table, &mut writer, *partitioner)?;
+                records += write_table(&mut table, &mut writer, partitioner)?;
             }
             let rest = if rows < TRIAL_ROWS {
                 continue;
@@ -237,7 +236,7 @@ impl<A: Aggregator> OutputOp for WriteCombined<A> {
             };
             tried = true;
             if rest > WORTH {
-                write_table(&mut table, &mut writer, *partitioner)?;
+                write_table(&mut table, &mut writer, partitioner)?;
                 (pause, next_pause) = (next_pause, (2 * next_pause).min(PAUSE_ROWS.1));
                 tried = false;
             }
@@ -245,7 +244,7 @@ impl<A: Aggregator> OutputOp for WriteCombined<A> {
                 (rows, records) = (0, 0);
             }
         }
-        write_table(&mut table, &mut writer, *partitioner)?;
+        write_table(&mut table, &mut writer, partitioner)?;
         if table.was_short() {
             writer.not_comparable();
         }
@@ -258,7 +257,7 @@ impl<A: Aggregator> OutputOp for WriteCombined<A> {
 fn write_table<A: Aggregator>(
     table: &mut Aggregation<ByValue<A>>,
     writer: &mut MapWriter,
-    partitioner: HashPartitioner,
+    partitioner: &Partitioning<A::K>,
 ) -> Result<u64, TaskError> {
     let mut records = 0;
     table.drain(|hash, k, c| {
@@ -371,32 +370,31 @@ impl<A: Aggregator> PipeOp for CombineHere<A> {
 }
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
-    /// Combines the values of each key with `agg`; `map_side` says whether before the shuffle as well.
+    /// Combines the values of each key with `agg`, spread as `by` says; `map_side` says whether before the shuffle as well.
     pub(super) fn combine<A: Aggregator<K = K, V = V>>(
         &self,
         name: &'static str,
-        partitions: Option<u32>,
+        by: Option<Partitioning<K>>,
         map_side: bool,
         env: &Arc<A::Env>,
         agg: A,
     ) -> Rdd<(K, A::C)> {
-        if partitions.is_none() && self.partitioner().is_some() {
+        if by.is_none() && self.partitioner().is_some() {
             // Whatever the partitioner is, all records of a key lie together.
             return self.pipe(name, true, env, CombineHere(agg));
         }
-        let partitions = partitions.unwrap_or_else(|| default_partitions(self.scope(), &[self.as_parent()])).max(1);
-        let partitioner = HashPartitioner::new(partitions);
-        if self.lies_by(&partitioner, partitions) {
+        let by = by.unwrap_or_else(|| Partitioning::by_default(self.scope(), [self.as_parent()]));
+        let (partitions, key) = (by.partitions().max(1), by.key());
+        if key.is_some() && self.partitioner() == key.as_ref() {
             return self.pipe(name, true, env, CombineHere(agg));
         }
         let shuffle = if map_side {
-            let env = |id| (id, partitioner, env.clone());
+            let env = |id| (id, by, env.clone());
             ShuffleRead::of(ShuffleDep::new(self, partitions, env, WriteCombined(agg)))
         } else {
-            write_pairs(self, partitions, partitioner)
+            write_pairs(self, Arc::new(by))
         };
         let body = ReadCombined { shuffle, map_side, env: env.clone(), agg: Func::new(agg) };
-        let key = PartitionerKey::of(&partitioner, partitions);
         Rdd::from_body(self.scope(), partitions, name, key, body)
     }
 }

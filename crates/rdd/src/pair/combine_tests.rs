@@ -38,7 +38,7 @@ fn written(keys: impl Iterator<Item = u64> + 'static, bytes: usize) -> Vec<(u64,
         |_: &(), a: u64, b: u64| a + b,
         PhantomData::<fn(u64, u64, ()) -> u64>,
     );
-    let env = Arc::new((ShuffleId(0), HashPartitioner::new(3), Arc::new(())));
+    let env = Arc::new((ShuffleId(0), crate::Partitioning::hash(3), Arc::new(())));
     let input = FromIter::stream(keys.map(|k| (k, 1u64)), &ctx);
     let Ok(TaskOutput::Map(output)) = WriteCombined(agg).run(&env, input, &ctx) else { panic!("no map output") };
     let map = MapLocation {

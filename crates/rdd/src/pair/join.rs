@@ -6,7 +6,10 @@ use firesteel_closure::{AnyNode, DecodeError, Func};
 use firesteel_common::{Data, Key, RddId, TaskFailure, codec::CodecError};
 use firesteel_shuffle::{HashJoin, JoinShape, Rows, Spills};
 
-use super::cogroup::{Side, decode_sides, encode_sides, sides};
+use super::{
+    Partitioning,
+    cogroup::{Side, decode_sides, encode_sides, sides},
+};
 use crate::{
     Rdd,
     chunk::{CHUNK, Chunk, ChunkStream, Stream},
@@ -213,66 +216,43 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         &self,
         name: &'static str,
         other: &Rdd<(K, W)>,
-        partitions: Option<u32>,
+        by: Option<Partitioning<K>>,
     ) -> Rdd<T::Out> {
-        let (left, right, partitions, key) = sides(self, other, partitions);
+        let (left, right, partitions, key) = sides(self, other, by);
         let body: Join<T, K, V, W> = Join { left, right, kind: PhantomData };
         Rdd::from_body(self.scope(), partitions, name, key, body)
     }
+}
+
+shuffles! {
+    impl[K: Key, V: Data] (K, V);
 
     /// All pairs of values that the two RDDs have under the same key.
     ///
     /// The values of a key on one side (the right one, if it is not much larger than the left one) must fit into memory.
-    pub fn join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (V, W))> {
-        self.joined::<W, Inner>("join", other, None)
-    }
-
-    /// As `join`, into `partitions` partitions.
-    pub fn join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (V, W))> {
-        self.joined::<W, Inner>("join", other, Some(partitions))
-    }
+    fn join[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, (V, W))>, by K = |rdd, by| rdd.joined::<W, Inner>("join", other, by);
 
     /// As `join`, and `None` for the values of this RDD whose keys `other` lacks.
     #[doc(alias = "leftOuterJoin")]
-    pub fn left_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (V, Option<W>))> {
-        self.joined::<W, Left>("left_outer_join", other, None)
-    }
-
-    /// As `left_outer_join`, into `partitions` partitions.
-    pub fn left_outer_join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (V, Option<W>))> {
-        self.joined::<W, Left>("left_outer_join", other, Some(partitions))
-    }
+    fn left_outer_join[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, (V, Option<W>))>, by K = |rdd, by| {
+        rdd.joined::<W, Left>("left_outer_join", other, by)
+    };
 
     /// As `join`, and `None` for the values of `other` whose keys this RDD lacks.
     #[doc(alias = "rightOuterJoin")]
-    pub fn right_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (Option<V>, W))> {
-        self.joined::<W, Right>("right_outer_join", other, None)
-    }
-
-    /// As `right_outer_join`, into `partitions` partitions.
-    pub fn right_outer_join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (Option<V>, W))> {
-        self.joined::<W, Right>("right_outer_join", other, Some(partitions))
-    }
+    fn right_outer_join[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, (Option<V>, W))>, by K = |rdd, by| {
+        rdd.joined::<W, Right>("right_outer_join", other, by)
+    };
 
     /// As `join`, and `None` on either side for keys that the other lacks.
     #[doc(alias = "fullOuterJoin")]
-    pub fn full_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (Option<V>, Option<W>))> {
-        self.joined::<W, Full>("full_outer_join", other, None)
-    }
-
-    /// As `full_outer_join`, into `partitions` partitions.
-    pub fn full_outer_join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (Option<V>, Option<W>))> {
-        self.joined::<W, Full>("full_outer_join", other, Some(partitions))
-    }
+    fn full_outer_join[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, (Option<V>, Option<W>))>, by K = |rdd, by| {
+        rdd.joined::<W, Full>("full_outer_join", other, by)
+    };
 
     /// The pairs whose keys `other` lacks.
     #[doc(alias = "subtractByKey")]
-    pub fn subtract_by_key<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, V)> {
-        self.joined::<W, Lacking>("subtract_by_key", other, None)
-    }
-
-    /// As `subtract_by_key`, into `partitions` partitions.
-    pub fn subtract_by_key_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, V)> {
-        self.joined::<W, Lacking>("subtract_by_key", other, Some(partitions))
-    }
+    fn subtract_by_key[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, V)>, by K = |rdd, by| {
+        rdd.joined::<W, Lacking>("subtract_by_key", other, by)
+    };
 }

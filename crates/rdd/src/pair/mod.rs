@@ -8,23 +8,24 @@
 mod by_key;
 mod cogroup;
 mod combine;
+mod former;
 mod join;
 mod partition_by;
+mod partitioning;
 mod repartition;
 mod sort;
 
 use std::sync::Arc;
 
-use firesteel_common::{Data, ShuffleId, codec::CodecError};
-use firesteel_shuffle::HashPartitioner;
-use serde::{Serialize, de::DeserializeOwned};
+use firesteel_common::{ShuffleId, codec::CodecError};
+pub use partitioning::Partitioning;
 
 use crate::{
     Rdd,
     flat_drop::Parent,
-    node::{AnyRdd, AnyShuffle, Dep, EncodedOp, PartitionerKey, RddNode},
+    node::{AnyRdd, AnyShuffle, Dep, EncodedOp, RddNode},
     output::{OutputOp, encode_output},
-    runner::{Cleaner, Released, Scope},
+    runner::{Cleaner, Released},
 };
 
 /// The map side of a shuffle, on the driver.
@@ -93,70 +94,5 @@ impl ShuffleRead {
 
     fn deps(&self) -> Vec<Dep> {
         self.map_side.iter().cloned().map(Dep::Shuffle).collect()
-    }
-}
-
-/// How many partitions a shuffle has when the user names none; `parents` are the partitions of each, and whether they
-/// lie by hash. As Spark's `Partitioner.defaultPartitioner`: `spark.default.parallelism` where that is set, otherwise as
-/// many as the largest parent, unless the largest parent that lies by hash already has no less, or less by a factor
-/// below ten: then that one need not move.
-fn default_partitions(scope: &Scope, parents: &[(u32, bool)]) -> u32 {
-    let widest = parents.iter().map(|(n, _)| *n).max().unwrap_or(1);
-    let default = scope.configured_parallelism().unwrap_or(widest);
-    let by_hash = parents.iter().filter(|(_, by_hash)| *by_hash).map(|(n, _)| *n).max();
-    let stays = by_hash.filter(|n| default <= *n || u64::from(widest) < u64::from(*n) * 10);
-    stays.unwrap_or(default).max(1)
-}
-
-impl<K: Data, V: Data> Rdd<(K, V)> {
-    /// Whether the records lie where `partitioner` would put them.
-    fn lies_by<P: Serialize + DeserializeOwned>(&self, partitioner: &P, partitions: u32) -> bool {
-        let key = PartitionerKey::of(partitioner, partitions);
-        key.is_some() && self.partitioner() == key.as_ref()
-    }
-
-    /// What [`default_partitions`] asks of a parent.
-    fn as_parent(&self) -> (u32, bool) {
-        let n = self.num_partitions();
-        (n, self.lies_by(&HashPartitioner::new(n), n))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::{Weak, atomic::AtomicU32};
-
-    use super::*;
-    use crate::{
-        error::Result,
-        runner::{Job, JobHandle, JobRunner},
-    };
-
-    struct Nobody;
-
-    impl JobRunner for Nobody {
-        fn submit(&self, _: Job) -> Result<JobHandle> {
-            Err(crate::Error::Stopped)
-        }
-
-        fn unpersist(&self, _: firesteel_common::RddId) {}
-    }
-
-    #[test]
-    fn partitions_by_default_are_those_of_spark() {
-        let runner: Weak<dyn JobRunner> = Weak::<Nobody>::new();
-        let free = Scope::new(runner.clone(), None, Arc::new(AtomicU32::new(8)));
-        let set = Scope::new(runner, Some(20), Arc::new(AtomicU32::new(8)));
-        let cases: [(&[(u32, bool)], u32, u32); 6] = [
-            (&[(3, false), (7, false)], 7, 20),
-            (&[(3, true), (7, false)], 3, 3),
-            (&[(3, true), (5, true), (7, false)], 5, 5),
-            (&[(3, true), (30, false)], 30, 20),
-            (&[(25, true), (300, false)], 300, 25),
-            (&[(0, false)], 1, 20),
-        ];
-        for (parents, without, with) in cases {
-            assert_eq!((default_partitions(&free, parents), default_partitions(&set, parents)), (without, with));
-        }
     }
 }

@@ -9,11 +9,11 @@ use firesteel_common::{
 };
 use firesteel_shuffle::{Partitioner, RecordReader};
 
-use super::{ShuffleDep, ShuffleRead};
+use super::{Partitioning, ShuffleDep, ShuffleRead};
 use crate::{
     Rdd,
     chunk::{CHUNK, Chunk, ChunkStream, Stream},
-    node::{Body, Dep, PartitionerKey},
+    node::{Body, Dep},
     output::OutputOp,
     task::{TaskContext, TaskError, TaskOutput},
 };
@@ -31,7 +31,7 @@ impl<K, V, P> Copy for WritePairs<K, V, P> {}
 
 impl<K: Data, V: Data, P: Partitioner<K> + Env> OutputOp for WritePairs<K, V, P> {
     type In = (K, V);
-    type Env = (ShuffleId, P);
+    type Env = (ShuffleId, Arc<P>);
 
     fn run(
         self,
@@ -40,7 +40,7 @@ impl<K: Data, V: Data, P: Partitioner<K> + Env> OutputOp for WritePairs<K, V, P>
         ctx: &Arc<TaskContext>,
     ) -> Result<TaskOutput, TaskError> {
         let (shuffle, partitioner) = &**env;
-        let mut writer = ctx.map_writer(*shuffle, partitioner.partitions());
+        let mut writer = ctx.map_writer(*shuffle, partitioner.partitions().max(1));
         while let Some(chunk) = input.next_chunk()? {
             for record in chunk.as_slice() {
                 writer.write(partitioner.partition(&record.0), record)?;
@@ -50,12 +50,12 @@ impl<K: Data, V: Data, P: Partitioner<K> + Env> OutputOp for WritePairs<K, V, P>
     }
 }
 
-/// The map side that spreads `rdd` by `partitioner`, which has `partitions` partitions.
+/// The map side that spreads `rdd` by `partitioner`.
 pub(super) fn write_pairs<K: Data, V: Data, P: Partitioner<K> + Env>(
     rdd: &Rdd<(K, V)>,
-    partitions: u32,
-    partitioner: P,
+    partitioner: Arc<P>,
 ) -> ShuffleRead {
+    let partitions = partitioner.partitions().max(1);
     ShuffleRead::of(ShuffleDep::new(rdd, partitions, |id| (id, partitioner), WritePairs(PhantomData)))
 }
 
@@ -115,19 +115,19 @@ impl<K: Data, V: Data> Rdd<(K, V)> {
     ///             let share = rank / to.len() as f64;
     ///             to.into_iter().map(move |page| (page, share))
     ///         });
-    ///         ranks = shares.reduce_by_key_n(8, |a, b| a + b);
+    ///         ranks = shares.partitioned(8).reduce_by_key(|a, b| a + b);
     ///     }
     ///     ranks
     /// }
     /// ```
     #[doc(alias = "partitionBy")]
     pub fn partition_by<P: Partitioner<K> + Env>(&self, partitioner: P) -> Rdd<(K, V)> {
-        let partitions = partitioner.partitions().max(1);
-        if self.lies_by(&partitioner, partitions) {
+        let (partitions, partitioner) = (partitioner.partitions().max(1), Arc::new(partitioner));
+        let key = Partitioning::shared(&partitioner).key();
+        if key.is_some() && self.partitioner() == key.as_ref() {
             return self.clone();
         }
-        let key = PartitionerKey::of(&partitioner, partitions);
-        let shuffle = write_pairs(self, partitions, partitioner);
+        let shuffle = write_pairs(self, partitioner);
         Rdd::from_body(self.scope(), partitions, "partition_by", key, ReadRecords { shuffle, records: PhantomData })
     }
 }

@@ -4,18 +4,18 @@ use std::{marker::PhantomData, sync::Arc};
 
 use firesteel_closure::{AnyNode, DecodeError, Func};
 use firesteel_common::{
-    Data, RddId, ShuffleId,
+    Data, Env, RddId, ShuffleId,
     codec::{self, CodecError},
     hash::fixed_hash,
 };
 use firesteel_shuffle::{ExternalSorter, RangePartitioner, RecordReader, SortKey, Sorted};
 
-use super::{ShuffleRead, partition_by::write_pairs};
+use super::{Partitioning, ShuffleRead, partition_by::write_pairs};
 use crate::{
-    Rdd, Result,
+    Partitioned, PartitionedWith, Rdd, Result,
     actions::over,
     chunk::{CHUNK, Chunk, ChunkStream, Stream},
-    node::{Body, Dep, PartitionerKey},
+    node::{Body, Dep},
     task::{TaskContext, TaskError},
 };
 
@@ -99,21 +99,17 @@ impl<K: Data + SortKey, V: Data> Rdd<(K, V)> {
     #[doc(alias = "sortByKey")]
     #[track_caller]
     pub fn sort_by_key(&self, ascending: bool) -> Result<Rdd<(K, V)>> {
-        self.sort_by_key_n(ascending, self.num_partitions())
+        self.sorted(ascending, self.num_partitions())
     }
 
-    /// As `sort_by_key`, into at most `partitions` partitions: fewer when there are not as many different keys.
-    ///
-    /// # Errors
-    /// When the sampling job fails.
     #[track_caller]
-    pub fn sort_by_key_n(&self, ascending: bool, partitions: u32) -> Result<Rdd<(K, V)>> {
+    fn sorted(&self, ascending: bool, partitions: u32) -> Result<Rdd<(K, V)>> {
         let partitions = partitions.max(1);
         let samples = if partitions == 1 { Vec::new() } else { self.sample_keys(partitions)? };
-        let partitioner = RangePartitioner::from_weighted_sample(samples, partitions, ascending);
-        let partitions = firesteel_shuffle::Partitioner::<K>::partitions(&partitioner);
-        let key = PartitionerKey::of(&partitioner, partitions);
-        let shuffle = write_pairs(self, partitions, partitioner);
+        let partitioner = Arc::new(RangePartitioner::from_weighted_sample(samples, partitions, ascending));
+        let partitions = firesteel_shuffle::Partitioner::<K>::partitions(&*partitioner);
+        let key = Partitioning::<K>::shared(&partitioner).key();
+        let shuffle = write_pairs(self, partitioner);
         let body = ReadSorted { shuffle, ascending, records: PhantomData };
         Ok(Rdd::from_body(self.scope(), partitions, "sort_by_key", key, body))
     }
@@ -134,6 +130,17 @@ impl<K: Data + SortKey, V: Data> Rdd<(K, V)> {
     }
 }
 
+impl<K: Data + SortKey, V: Data> Partitioned<(K, V), u32> {
+    /// As [`Rdd::sort_by_key`], into at most so many partitions: fewer when there are not as many different keys.
+    ///
+    /// # Errors
+    /// When the sampling job fails.
+    #[track_caller]
+    pub fn sort_by_key(&self, ascending: bool) -> Result<Rdd<(K, V)>> {
+        self.rdd.sorted(ascending, self.by)
+    }
+}
+
 operators! {
     impl[T: Data] T;
 
@@ -145,4 +152,36 @@ operators! {
     fn sort_by[K: Data + SortKey,](ascending: bool) { f: F(x: &T) -> K } -> Result<Rdd<T>> = |rdd, env| {
         Ok(rdd.with_env(env).key_by(f).sort_by_key(ascending)?.values())
     };
+}
+
+impl<T: Data> Partitioned<T, u32> {
+    /// As [`Rdd::sort_by`], into at most so many partitions: fewer when there are not as many different keys.
+    ///
+    /// # Errors
+    /// When the sampling job fails.
+    #[track_caller]
+    pub fn sort_by<K, F>(&self, ascending: bool, f: F) -> Result<Rdd<T>>
+    where
+        K: Data + SortKey,
+        F: Fn(&T) -> K + Copy + Send + Sync + 'static,
+    {
+        firesteel_closure::require_zero_sized!(F);
+        Ok(self.rdd.key_by(f).sorted(ascending, self.by)?.values())
+    }
+}
+
+impl<T: Data, E: Env> PartitionedWith<T, u32, E> {
+    /// As [`With::sort_by`](crate::With::sort_by), into at most so many partitions.
+    ///
+    /// # Errors
+    /// When the sampling job fails.
+    #[track_caller]
+    pub fn sort_by<K, F>(&self, ascending: bool, f: F) -> Result<Rdd<T>>
+    where
+        K: Data + SortKey,
+        F: Fn(&E, &T) -> K + Copy + Send + Sync + 'static,
+    {
+        firesteel_closure::require_zero_sized!(F);
+        Ok(self.rdd.with_env(&self.env).key_by(f).sorted(ascending, self.by)?.values())
+    }
 }

@@ -72,7 +72,7 @@ fn watched(memory: u64, data: u64, work: works::Work) -> Outcome<(Outcome<()>, u
         .master(&format!("local-cluster[1,2,{memory}]"))
         .set("spark.executor.memory", format!("{memory}m"))
         .build()?;
-    let mut pids = sc.range_n(0..8u64, 8).map(|_| std::process::id()).collect()?;
+    let mut pids = sc.partitioned(8).range(0..8u64).map(|_| std::process::id()).collect()?;
     pids.dedup();
     let [pid] = pids[..] else { return Err(format!("one executor was expected, not {pids:?}").into()) };
     let watch = Watch::start(pid)?;

@@ -44,7 +44,8 @@ fn expect<T: PartialEq + std::fmt::Debug>(what: &str, is: T, should_be: T) -> Ou
 
 fn sort(sc: &Context, bytes: u64) -> Outcome<()> {
     let n = bytes / RECORD;
-    let sorted = sc.range_n(0..n, PARTITIONS).map(|i| (mix(i), text(i))).sort_by_key_n(true, PARTITIONS)?;
+    let sorted =
+        sc.partitioned(PARTITIONS).range(0..n).map(|i| (mix(i), text(i))).partitioned(PARTITIONS).sort_by_key(true)?;
     // Of each partition: the first and the last key, the number of records, all keys, and how many are wrong.
     let partitions = sorted
         .map_partitions(|records| {
@@ -72,10 +73,12 @@ fn group_by_key(sc: &Context, bytes: u64) -> Outcome<()> {
     const VALUES: u64 = 50;
     let groups = bytes / RECORD / VALUES;
     let sums = sc
-        .range_n(0..groups * VALUES, PARTITIONS)
+        .partitioned(PARTITIONS)
+        .range(0..groups * VALUES)
         .with(groups)
         .map(|groups, i| (i % groups, text(i)))
-        .group_by_key_n(PARTITIONS)
+        .partitioned(PARTITIONS)
+        .group_by_key()
         .with(groups)
         .aggregate(
             (0u64, 0u64),
@@ -95,9 +98,9 @@ fn group_by_key(sc: &Context, bytes: u64) -> Outcome<()> {
 fn join(sc: &Context, bytes: u64) -> Outcome<()> {
     const ROWS: u64 = 7;
     let keys = bytes / RECORD / (ROWS + 1);
-    let left = sc.range_n(0..keys * ROWS, PARTITIONS).with(keys).map(|keys, i| (i % keys, text(i)));
-    let right = sc.range_n(0..keys, PARTITIONS).map(|i| (i, text(i + 1)));
-    let sums = left.join_n(&right, PARTITIONS).with(keys).aggregate(
+    let left = sc.partitioned(PARTITIONS).range(0..keys * ROWS).with(keys).map(|keys, i| (i % keys, text(i)));
+    let right = sc.partitioned(PARTITIONS).range(0..keys).map(|i| (i, text(i + 1)));
+    let sums = left.partitioned(PARTITIONS).join(&right).with(keys).aggregate(
         (0u64, 0u64, 0u64),
         |keys, (count, numbers, wrong), (key, (left, right))| {
             let i = number_of(left);
@@ -115,10 +118,12 @@ fn reduce_by_key(sc: &Context, bytes: u64) -> Outcome<()> {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     let keys = bytes / RECORD / 2;
     let sums = sc
-        .range_n(0..2 * keys, PARTITIONS)
+        .partitioned(PARTITIONS)
+        .range(0..2 * keys)
         .with(keys)
         .map(|keys, i| ((i % keys).wrapping_mul(SPREAD), std::array::from_fn::<u64, 11, _>(|n| i + n as u64)))
-        .reduce_by_key_n(PARTITIONS, |a, b| std::array::from_fn(|n| a[n] + b[n]))
+        .partitioned(PARTITIONS)
+        .reduce_by_key(|a, b| std::array::from_fn(|n| a[n] + b[n]))
         .with(keys)
         .aggregate(
             (0u64, 0u64, 0u64),
@@ -140,7 +145,8 @@ static MADE: AtomicU64 = AtomicU64::new(0);
 fn cache(sc: &Context, bytes: u64) -> Outcome<()> {
     let n = bytes / RECORD;
     let records = sc
-        .range_n(0..n, 16)
+        .partitioned(16)
+        .range(0..n)
         .map(|i| {
             MADE.fetch_add(1, Ordering::Relaxed);
             (i, text(i))
@@ -157,7 +163,7 @@ fn cache(sc: &Context, bytes: u64) -> Outcome<()> {
         )?;
         expect("records, their numbers, and wrong ones", sums, (n, numbers, 0))?;
     }
-    let made = sc.range_n(0..1u64, 1).map(|_| MADE.load(Ordering::Relaxed)).collect()?;
+    let made = sc.partitioned(1).range(0..1u64).map(|_| MADE.load(Ordering::Relaxed)).collect()?;
     // What did not stay in memory was read again, not made again.
     expect("records made", made, vec![n])
 }

@@ -6,18 +6,18 @@ use firesteel::prelude::*;
 use firesteel_bench::{Outcome, Timed};
 
 pub fn empty_tasks(sc: &Context, n: u32) -> Outcome<String> {
-    Ok(sc.range_n(0..u64::from(n), n).map_partitions(|_| [0u64; 0]).count()?.to_string())
+    Ok(sc.partitioned(n).range(0..u64::from(n)).map_partitions(|_| [0u64; 0]).count()?.to_string())
 }
 
 /// The median time of `jobs` jobs of one task.
 pub fn one_stage(sc: &Context, jobs: u32) -> Outcome<Timed> {
-    median(jobs, || Ok(sc.range_n(0..1u64, 1).count()?))
+    median(jobs, || Ok(sc.partitioned(1).range(0..1u64).count()?))
 }
 
 /// The median time of `jobs` jobs with a shuffle from two tasks to two.
 pub fn two_stage(sc: &Context, jobs: u32) -> Outcome<Timed> {
-    let pairs = sc.range_n(0..2u64, 2).map(|x| (x, x));
-    median(jobs, || Ok(pairs.reduce_by_key_n(2, |a, b| a + b).count()?))
+    let pairs = sc.partitioned(2).range(0..2u64).map(|x| (x, x));
+    median(jobs, || Ok(pairs.partitioned(2).reduce_by_key(|a, b| a + b).count()?))
 }
 
 /// A task on each executor reads of a value that both get.
@@ -25,7 +25,8 @@ pub fn broadcast(sc: &Context, numbers: Vec<u64>) -> Outcome<Timed> {
     let start = Instant::now();
     let numbers = sc.broadcast(numbers)?;
     let there = sc
-        .range_n(0..2u64, 2)
+        .partitioned(2)
+        .range(0..2u64)
         .with(numbers.clone())
         .map(|numbers, _| {
             let there = numbers.value();

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 fn run(name: &str, args: &[String]) -> Outcome<()> {
     let sc = Context::builder().app_name("bench").build()?;
     // Lets both executors run tasks, so that what is measured is not their start.
-    sc.range_n(0..200u64, 200).count()?;
+    sc.partitioned(200).range(0..200u64).count()?;
     match name {
         "word-count" => {
             let file = argument(args, 0)?;
@@ -49,7 +49,7 @@ fn run(name: &str, args: &[String]) -> Outcome<()> {
             serve(|| timed(|| works::join(&sc, rows, small, n)))
         }
         "cached-sum" => {
-            let numbers = sc.range_n(0..number(args, 0)?, number(args, 1)?).cache();
+            let numbers = sc.partitioned(number(args, 1)?).range(0..number(args, 0)?).cache();
             numbers.count()?;
             serve(|| timed(|| works::sum(&numbers)))
         }
@@ -73,7 +73,7 @@ fn run(name: &str, args: &[String]) -> Outcome<()> {
             let numbers: Vec<u64> = (0..number::<u64>(args, 0)? << 17).map(mix).collect();
             serve(|| jobs::broadcast(&sc, numbers.clone()))
         }
-        "one" => serve(|| timed(|| Ok(sc.range_n(0..1u64, 1).count()?.to_string()))),
+        "one" => serve(|| timed(|| Ok(sc.partitioned(1).range(0..1u64).count()?.to_string()))),
         "idle" => serve(|| timed(|| Ok("idle".to_owned()))),
         other => Err(format!("no such work: {other}").into()),
     }

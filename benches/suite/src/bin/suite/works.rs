@@ -29,8 +29,14 @@ pub fn sort(sc: &Context, file: &str, out: &str) -> Outcome<String> {
 }
 
 pub fn pagerank(sc: &Context, edges: u64, bits: u32, iterations: u32, partitions: u32) -> Outcome<String> {
-    let links =
-        sc.range_n(0..edges, partitions).with(bits).map(|bits, i| edge(i, *bits)).group_by_key_n(partitions).cache();
+    let links = sc
+        .partitioned(partitions)
+        .range(0..edges)
+        .with(bits)
+        .map(|bits, i| edge(i, *bits))
+        .partitioned(partitions)
+        .group_by_key()
+        .cache();
     let mut ranks = links.map_values(|_| 1.0f64);
     for _ in 0..iterations {
         ranks = links
@@ -52,7 +58,7 @@ pub fn pagerank(sc: &Context, edges: u64, bits: u32, iterations: u32, partitions
 }
 
 pub fn points(sc: &Context, n: u64, partitions: u32) -> Outcome<Rdd<Point>> {
-    let points = sc.range_n(0..n, partitions).map(Point::new).cache();
+    let points = sc.partitioned(partitions).range(0..n).map(Point::new).cache();
     points.count()?;
     Ok(points)
 }
@@ -74,18 +80,20 @@ pub fn logistic(points: &Rdd<Point>, n: u64, iterations: u32) -> Outcome<String>
 
 pub fn reduce_by_key(sc: &Context, rows: u64, keys: u64, partitions: u32) -> Outcome<String> {
     let sums = sc
-        .range_n(0..rows, partitions)
+        .partitioned(partitions)
+        .range(0..rows)
         .with(keys)
         .map(|keys, i| (mix(i) % keys, i & 0xff))
-        .reduce_by_key_n(partitions, |a, b| a + b)
+        .partitioned(partitions)
+        .reduce_by_key(|a, b| a + b)
         .aggregate((0, 0, 0), |sums, (key, sum)| add(sums, (1, *sum, key.wrapping_mul(*sum))), add)?;
     Ok(text(sums))
 }
 
 pub fn join(sc: &Context, rows: u64, small: u64, partitions: u32) -> Outcome<String> {
-    let facts = sc.range_n(0..rows, partitions).with(2 * small).map(|keys, i| (mix(i) % keys, i));
-    let names = sc.range_n(0..small, partitions).map(|i| (i, mix(i) & 0xffff));
-    let sums = facts.join_n(&names, partitions).aggregate(
+    let facts = sc.partitioned(partitions).range(0..rows).with(2 * small).map(|keys, i| (mix(i) % keys, i));
+    let names = sc.partitioned(partitions).range(0..small).map(|i| (i, mix(i) & 0xffff));
+    let sums = facts.partitioned(partitions).join(&names).aggregate(
         (0, 0, 0),
         |sums, (key, (row, name))| add(sums, (1, *row, key.wrapping_mul(*name))),
         add,
@@ -98,6 +106,6 @@ pub fn sum(numbers: &Rdd<u64>) -> Outcome<String> {
 }
 
 pub fn map_filter_reduce(sc: &Context, n: u64, partitions: u32) -> Outcome<String> {
-    let sum = sc.range_n(0..n, partitions).map(|x| x * 3).filter(|x| x & 1 == 0).reduce(|a, b| a + b)?;
+    let sum = sc.partitioned(partitions).range(0..n).map(|x| x * 3).filter(|x| x & 1 == 0).reduce(|a, b| a + b)?;
     Ok(sum.to_string())
 }
