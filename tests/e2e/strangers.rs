@@ -177,15 +177,3 @@ pub async fn idle_at_control(addr: String, app_id: Option<String>, came: &Atomic
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
-
-/// Takes `share` of a processor, as attackers do whom nobody answers: in short pieces, with pauses between them.
-pub fn keep_busy(share: f64, stop: &AtomicBool) {
-    const PERIOD: Duration = Duration::from_millis(20);
-    while !stop.load(Ordering::Relaxed) {
-        let began = Instant::now();
-        while began.elapsed() < PERIOD.mul_f64(share.min(1.0)) {
-            std::hint::spin_loop();
-        }
-        std::thread::sleep(PERIOD.saturating_sub(began.elapsed()));
-    }
-}
