@@ -18,8 +18,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Large fields are slices of the received buffer, not copies.
         .bytes(".firesteel.executor.Payload.inline")
         .bytes(".firesteel.executor.StageData.lineage")
-        // It carries the application's key, which must not get into a log by a `{:?}`.
-        .skip_debug([".firesteel.deploy.ExecutorLaunch"])
+        // They carry an application's key, its token or a process's incarnation, which must not get into a log by a `{:?}`.
+        .skip_debug([
+            ".firesteel.deploy.ExecutorLaunch",
+            ".firesteel.deploy.RegisterApplication",
+            ".firesteel.deploy.RegisteredApplication",
+            ".firesteel.deploy.RegisterWorker",
+        ])
         .compile_fds(descriptors)?;
     Ok(())
 }

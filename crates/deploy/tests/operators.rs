@@ -231,3 +231,49 @@ fn a_wrapper_that_closes_descriptors_starts_the_program_with_its_settings() {
         assert!(!said.contains("hidden"), "{said}");
     }
 }
+
+/// One program's end: its status, and what it said.
+fn ended(program: &str, conf: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    // One that does not refuse would serve until somebody ends it.
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "60", program]).args(arguments).env("SPARK_CONF_DIR", conf);
+    for name in ["SPARK_DAEMON_JAVA_OPTS", "SPARK_MASTER_OPTS", "SPARK_WORKER_OPTS", "_SPARK_AUTH_SECRET"] {
+        command.env_remove(name);
+    }
+    let ran = command.output().unwrap();
+    (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+}
+
+#[test]
+fn no_program_starts_under_a_key_that_asks_for_protection_which_is_not_there() {
+    let master = (env!("CARGO_BIN_EXE_firesteel-master"), &["--host", "127.0.0.1", "--port", "0"][..]);
+    let worker = (env!("CARGO_BIN_EXE_firesteel-worker"), &["--host", "127.0.0.1", "spark://127.0.0.1:1"][..]);
+    let submit = (env!("CARGO_BIN_EXE_firesteel-submit"), &["--master", "local[1]", "/bin/true"][..]);
+    for (key, value) in [
+        ("spark.ssl.enabled", "true"),
+        ("spark.network.crypto.enabled", "true"),
+        ("spark.authenticate.enableSaslEncryption", "true"),
+        ("spark.io.encryption.enabled", "true"),
+        ("spark.acls.enable", "true"),
+        ("spark.authenticate.secret.driver.file", "/etc/hostname"),
+        ("spark.authenticate.secret.executor.file", "/etc/hostname"),
+        ("spark.deploy.recoveryMode", "FILESYSTEM"),
+        ("spark.redaction.regex", "(?i)salary"),
+        ("spark.redaction.string.regex", "salary=[0-9]+"),
+    ] {
+        let conf = tempfile::tempdir().unwrap();
+        fs::write(conf.path().join("spark-defaults.conf"), format!("{key} {value}\n")).unwrap();
+        for (program, arguments) in [master, worker, submit] {
+            let (status, said) = ended(program, conf.path(), arguments);
+            assert_eq!(status, Some(1), "{program} with {key}: {said}");
+            for part in [key, value, "spark-defaults.conf line 1", "Firesteel"] {
+                assert!(said.contains(part), "{program} says nothing of {part}: {said}");
+            }
+        }
+        // On the command line, too.
+        let none = tempfile::tempdir().unwrap();
+        let (program, arguments) = submit;
+        let (status, said) = ended(program, none.path(), &[&["--conf", &format!("{key}={value}")], arguments].concat());
+        assert!(status == Some(1) && said.contains(key), "{key}: {said}");
+    }
+}

@@ -18,9 +18,10 @@ use std::time::Duration;
 use firesteel_closure::binary::running_binary;
 use firesteel_closure::entry::take_descriptors;
 use firesteel_common::conf::{Conf, Source, keys};
-use firesteel_common::{ExecutorId, console, say};
+use firesteel_common::{ExecutorId, console, logging, say};
 use firesteel_os::memory_record::MemoryRecord;
 use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
+use firesteel_rpc::checked::decode;
 use firesteel_rpc::proto::deploy::{ExecutorLaunch, Parting};
 use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_driver, to_executor::Message};
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, bind::bind_one_of, bind::host_port, connect_driver};
@@ -29,7 +30,6 @@ use firesteel_storage::{
     BlockClient, BlockManager, BlockNetwork, BlockServer, BroadcastFetcher, ClientConfig, LocalDirs, MemoryConfig,
     MemoryManager, Retries, local_dirs::make_private,
 };
-use prost::Message as _;
 
 use crate::config::{ExecutorConfig, ExecutorSettings};
 use crate::driver_sink::{DriverSink, StreamEnd};
@@ -73,8 +73,7 @@ pub fn run() -> i32 {
 fn init_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("FIRESTEEL_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(console::stderr).with_ansi(false);
-    if let Err(error) = subscriber.try_init() {
+    if let Err(error) = logging::to_stderr(filter).try_init() {
         say!("firesteel executor: something else has set up logging already: {error}");
     }
 }
@@ -84,7 +83,7 @@ fn launch() -> Result<ExecutorLaunch, ExecutorError> {
     let (config, lifeline) = take_descriptors().ok_or(ExecutorError::NotLaunched)?;
     firesteel_os::lifeline::watch(lifeline).map_err(ExecutorError::io("watch the lifeline"))?;
     let bytes = firesteel_os::memfd::read_all(config).map_err(ExecutorError::io("read the launch message"))?;
-    ExecutorLaunch::decode(bytes.as_slice()).map_err(|e| ExecutorError::Launch { reason: e.to_string() })
+    decode(bytes.as_slice()).map_err(|e| ExecutorError::Launch { reason: e.to_string() })
 }
 
 fn serve(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {

@@ -22,11 +22,11 @@ use firesteel_closure::binary::{BuildHash, hash_file};
 use firesteel_closure::entry::MARKER;
 use firesteel_os::elf::{self, ElfError};
 use firesteel_os::host;
+use firesteel_rpc::checked::decode;
 use firesteel_rpc::proto::deploy::{ApplicationBinary, ExecutorLaunch};
 use firesteel_rpc::{Role, Secret};
 use firesteel_storage::abort::Abort;
 use firesteel_storage::{BlockClient, BlockError, BlockId};
-use prost::Message as _;
 
 /// Why a worker's host could not begin to run an application. It goes to the executor's standard error.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +135,7 @@ fn read_launch(marker: Option<&str>) -> Result<ExecutorLaunch, BootstrapError> {
     }
     let bytes = fs::read(format!("/proc/self/fd/{config}"))
         .map_err(|e| BootstrapError::Launch { reason: format!("descriptor {config}: {e}") })?;
-    ExecutorLaunch::decode(bytes.as_slice()).map_err(|e| BootstrapError::Launch { reason: e.to_string() })
+    decode(bytes.as_slice()).map_err(|e| BootstrapError::Launch { reason: e.to_string() })
 }
 
 /// The driver's own file, when this host has it: the descriptor that the driver holds open names the very inode. Whatever

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use firesteel_common::{BroadcastId, ExecutorId, ShuffleId, TaskFailure, TaskId};
 use firesteel_rdd::lineage::decode_stage;
 use firesteel_rdd::task::{KillFlag, StageTask, TaskError};
+use firesteel_rpc::checked::decode;
 use firesteel_rpc::proto::executor::{ExecutorFiles, Payload, ShuffleOutputs, StageData, payload::Place};
 use firesteel_shuffle::{MapLocation, ShuffleInput};
 use firesteel_storage::{Abort, BlockId, BlockManager, BroadcastMeta};
-use prost::Message;
 
 use crate::config::ExecutorConfig;
 
@@ -61,7 +61,7 @@ impl StageSlot {
         }
         let bytes = fetch(payload, config, true, kill)?;
         let data =
-            StageData::decode(bytes).map_err(|e| TaskError::failed(format!("cannot read the stage's data: {e}")))?;
+            decode::<StageData>(bytes).map_err(|e| TaskError::failed(format!("cannot read the stage's data: {e}")))?;
         let task = decode_stage(&data.lineage)
             .map_err(|e| TaskError::failed(format!("cannot decode the stage's lineage: {e}")))?;
         let files = data.files.into_iter().filter(|files| on_this_host(&files.boot_id));

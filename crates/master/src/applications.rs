@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firesteel_common::{AppId, Tick};
 use firesteel_rpc::Provenance;
+use firesteel_rpc::issuer::Token;
 use firesteel_rpc::proto::deploy::{
     ApplicationDescription, ApplicationFinished, ApplicationRemoved, ExecutorAdded, RegisterApplication,
     RegisterApplicationFailed, RegisteredApplication, from_master::Message,
@@ -47,7 +48,7 @@ impl Master {
                 let message = Message::RegisteredApplication(RegisteredApplication {
                     app_id: app_id.to_string(),
                     master_url: self.rules.url.clone(),
-                    token: self.applications.get(&app_id).map(|a| a.token.clone()).unwrap_or_default(),
+                    token: self.applications.get(&app_id).map(|a| a.token.0.clone()).unwrap_or_default(),
                 });
                 out.push(MasterEffect::Send { to: from, message });
                 self.tell_of_executors(&app_id, out);
@@ -98,7 +99,7 @@ impl Master {
     fn refusal_of_return(&self, app_id: &AppId, token: &[u8]) -> Option<String> {
         let known = self.applications.get(app_id).map(|a| &a.token);
         let admitted = match known.or_else(|| self.over.get(app_id).map(|over| &over.token)) {
-            Some(known) => self.issuer.same(known, token),
+            Some(known) => self.issuer.same(&known.0, token),
             None => match self.issuer.provenance(app_id, token) {
                 Provenance::Issued => true,
                 Provenance::Forged => false,
@@ -135,7 +136,7 @@ impl Master {
             app_id.clone(),
             ApplicationInfo {
                 description,
-                token,
+                token: Token(token),
                 incarnation,
                 connection: Some(from),
                 lost_at: None,
@@ -149,6 +150,8 @@ impl Master {
                 troubles: BTreeMap::new(),
                 executor_limit: None,
                 warned: false,
+                bounded: false,
+                lines: limits::Lines::default(),
             },
         );
     }

@@ -120,13 +120,10 @@ impl Master {
             worker.cores_used -= executor.cores;
             worker.memory_used_mb -= executor.memory_mb;
         }
-        if let Some(untold) = self.lines.admit(now) {
-            info!(app_id = %key.app_id, executor_id = key.executor_id, state = ?end.state, end.message, "executor ended");
-            if untold > 0 {
-                info!(executors = untold, "so many more ended and were not told of one by one");
-            }
-        }
         let Some(application) = self.applications.get_mut(&key.app_id) else { return };
+        if application.may_log(now, &key.app_id) {
+            info!(app_id = %key.app_id, executor_id = key.executor_id, state = ?end.state, end.message, "executor ended");
+        }
         application.executors.remove(&key.executor_id);
         match executor.decommissioned {
             true => application.decommissioned -= 1,
@@ -164,7 +161,9 @@ impl Master {
         if self.is_driver_of(from, &m.app_id)
             && let Some(application) = self.applications.get_mut(m.app_id.as_str())
         {
-            info!(app_id = m.app_id, total = m.total, "application asked for executors");
+            if application.may_log(now, &m.app_id) {
+                info!(app_id = m.app_id, total = m.total, "application asked for executors");
+            }
             application.executor_limit = Some(m.total);
             self.schedule(now, out);
         }
@@ -221,7 +220,7 @@ impl Master {
         let Some(application) = self.applications.get(app_id).filter(|a| a.connection.is_some()) else { return };
         let demand = self.demand_of(application);
         if demand.executors_left == Some(0) {
-            return;
+            return self.say_bound_of(app_id);
         }
         if demand.cores_left < demand.cores_per_executor.unwrap_or(1) {
             return;
@@ -275,6 +274,21 @@ impl Master {
         }
     }
 
+    /// Says once that an application gets no more executors although it wants them: it has as many as one may have.
+    pub(crate) fn say_bound_of(&mut self, app_id: &AppId) {
+        let most = limits::MOST_EXECUTORS_OF_APPLICATION;
+        let Some(application) = self.applications.get_mut(app_id) else { return };
+        let wanted = application.executor_limit;
+        if wanted.is_none_or(|wanted| wanted > most) && !std::mem::replace(&mut application.bounded, true) {
+            warn!(
+                %app_id,
+                ?wanted,
+                "this application has {most} executors and gets no more, whatever it asks for: give each more cores \
+                 (spark.executor.cores)"
+            );
+        }
+    }
+
     fn launch_executor(
         &mut self,
         now: Tick,
@@ -292,6 +306,11 @@ impl Master {
         application.executors.insert(executor_id);
         application.cores_granted += cores;
         worker.executors += 1;
+        let is_full = worker.executors == limits::MOST_EXECUTORS_OF_WORKER;
+        if is_full && worker.cores_used + cores < worker.cores && application.may_log(now, app_id) {
+            let (executors, idle) = (worker.executors, worker.cores - worker.cores_used - cores);
+            warn!(%worker_id, %app_id, executors, idle, "this worker takes no more executors, however many cores it has left");
+        }
         worker.cores_used += cores;
         worker.memory_used_mb += memory_mb;
         let executor = ExecutorInfo {

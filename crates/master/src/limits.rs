@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use firesteel_common::{Tick, names::Host};
+use firesteel_common::Tick;
+use firesteel_rpc::checked::Checked;
 use firesteel_rpc::proto::deploy::{ApplicationDescription, RegisterApplication, RegisterWorker};
+use firesteel_rpc::stream::QUEUE_MESSAGES;
 
 /// Cores of a worker, and of an executor.
 pub(crate) const MOST_CORES: u32 = 1 << 16;
@@ -18,17 +20,11 @@ pub(crate) const MOST_EXECUTORS_OF_WORKER: u32 = 512;
 /// Executors of an application.
 pub(crate) const MOST_EXECUTORS_OF_APPLICATION: u32 = 1 << 16;
 
-/// An executor's number, as a driver or worker may name it: so many are left above it that none runs out.
-pub(crate) const LAST_EXECUTOR_ID: u32 = i32::MAX as u32;
+// A driver that comes back is told of each, and that it is decommissioned, at once.
+const _: () = assert!(2 * (MOST_EXECUTORS_OF_APPLICATION as usize) < QUEUE_MESSAGES);
 
 /// Bytes of an application's name, and of its user's.
 const LONGEST_NAME: usize = 1024;
-
-/// Bytes of an address.
-const LONGEST_ADDRESS: usize = 300;
-
-/// Bytes of the word that tells processes apart, and of a token.
-const LONGEST_PROOF: usize = 64;
 
 /// Bytes of a text that a worker passes on from an executor.
 const LONGEST_TEXT: usize = 8 << 10;
@@ -40,74 +36,43 @@ const ROUND: Duration = Duration::from_millis(100);
 /// So many executors of one application in one round are told of one by one.
 pub(crate) const TOLD_ONE_BY_ONE: u32 = 20;
 
-/// So many ends of executors are told of within [`SPAN`].
+/// So many lines about the executors of one application are written within [`SPAN`].
 const LINES: u32 = 100;
 const SPAN: Duration = Duration::from_secs(10);
 
-/// Why a worker's figures cannot be.
+/// Why a worker's names or figures cannot be.
 pub(crate) fn refusal_of_worker(m: &RegisterWorker) -> Option<String> {
-    if let Err(bad) = Host::check(&m.host) {
+    if let Err(bad) = m.check() {
         return Some(bad.to_string());
     }
-    if m.port > u32::from(u16::MAX) {
-        return Some(format!("{} is no port", m.port));
-    }
-    if m.cores > MOST_CORES || m.memory_mb > MOST_MEMORY_MB {
+    (m.cores > MOST_CORES || m.memory_mb > MOST_MEMORY_MB).then(|| {
         let (cores, memory) = (m.cores, m.memory_mb);
-        return Some(format!(
+        format!(
             "a worker with {cores} cores and {memory} MiB is not believed: at most {MOST_CORES} cores and {MOST_MEMORY_MB} MiB \
              are taken; correct SPARK_WORKER_CORES or SPARK_WORKER_MEMORY"
-        ));
-    }
-    let beyond = m.executors.iter().find(|d| d.executor_id > LAST_EXECUTOR_ID);
-    beyond.map(|d| format!("{} is no executor's number", d.executor_id)).or_else(|| {
-        (m.incarnation.len() > LONGEST_PROOF).then(|| "what tells the worker's process apart is too long".to_owned())
+        )
     })
 }
 
-/// Why an application's figures or texts cannot be.
+/// Why an application's names, figures or texts cannot be.
 pub(crate) fn refusal_of_registration(m: &RegisterApplication) -> Option<String> {
-    if m.next_executor_id > LAST_EXECUTOR_ID {
-        return Some(format!("{} is no executor's number", m.next_executor_id));
-    }
-    if m.incarnation.len() > LONGEST_PROOF || m.token.len() > LONGEST_PROOF {
-        return Some("what tells the driver's process apart is too long".to_owned());
-    }
-    m.application.as_ref().and_then(refusal_of_description)
+    let keyed = m.application.as_ref().and_then(refusal_of_description);
+    keyed.or_else(|| m.check().err().map(|bad| bad.to_string()))
 }
 
+/// What a user has set by a key is refused by its name.
 fn refusal_of_description(d: &ApplicationDescription) -> Option<String> {
     for (key, text) in [("spark.app.name", &d.name), ("the user's name", &d.user)] {
         if text.len() > LONGEST_NAME {
             return Some(format!("{key} has {} bytes: at most {LONGEST_NAME} are taken", text.len()));
         }
     }
-    let block_address = d.binary.as_ref().map_or("", |binary| &binary.block_address);
-    for address in [d.driver_address.as_str(), block_address] {
-        if let Some(reason) = refusal_of_address(address) {
-            return Some(reason);
-        }
-    }
-    if d.binary.as_ref().is_some_and(|binary| !matches!(binary.build_hash.len(), 0 | 32) || binary.boot_id.len() > 64) {
-        return Some("what tells the application's executable apart is no hash".to_owned());
-    }
     let figure =
         |key: &str, is: u64, most: u64| (is > most).then(|| format!("{key} is {is}: at most {most} are taken"));
     figure("spark.executor.cores", d.cores_per_executor.unwrap_or(0).into(), MOST_CORES.into())
         .or_else(|| figure("spark.executor.memory in MiB", d.memory_per_executor_mb, MOST_MEMORY_MB))
         .or_else(|| figure("spark.blockManager.port", d.block_manager_port.into(), u16::MAX.into()))
-}
-
-/// `host:port`, or nothing at all.
-fn refusal_of_address(text: &str) -> Option<String> {
-    let good = match text.rsplit_once(':') {
-        _ if text.is_empty() => true,
-        _ if text.len() > LONGEST_ADDRESS => false,
-        Some((host, port)) => Host::check(host).is_ok() && port.parse::<u16>().is_ok(),
-        None => false,
-    };
-    let shown: String = text.chars().take(64).collect();
-    (!good).then(|| format!("{shown:?} is no address of the form host:port"))
+        .or_else(|| figure("spark.port.maxRetries", d.port_max_retries.into(), u16::MAX.into()))
 }
 
 /// The end of a text, no longer than may be passed on.
@@ -160,7 +125,7 @@ impl Pace {
     }
 }
 
-/// Which lines about ends of executors are written; the others are counted.
+/// Which lines about an application's executors are written; the others are counted.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Lines {
     began: Tick,
@@ -200,15 +165,5 @@ mod tests {
         let long = shortened("ä".repeat(LONGEST_TEXT));
         assert!(long.len() <= LONGEST_TEXT && long.chars().all(|c| c == 'ä'));
         assert_eq!(shortened("short".to_owned()), "short");
-    }
-
-    #[test]
-    fn addresses_are_host_and_port_or_nothing() {
-        for good in ["", "h:1", "10.0.0.1:65535", "[::1]:80", "driver0:4040"] {
-            assert_eq!(refusal_of_address(good), None, "{good}");
-        }
-        for bad in ["h", ":1", "h:", "h:65536", "h:-1", "h\n:1", "h/..:1", "http://h:1", &"h".repeat(400)] {
-            assert!(refusal_of_address(bad).is_some_and(|reason| !reason.contains('\n')), "{bad:?}");
-        }
     }
 }

@@ -20,7 +20,7 @@ use tracing::warn;
 
 use crate::config::MasterRules;
 use crate::event::{ConnectionId, MasterEffect, MasterEvent};
-use crate::limits::{Lines, Pace};
+use crate::limits::Pace;
 use crate::roles::role_of;
 use crate::state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo};
 use firesteel_common::ExecutorKey;
@@ -47,9 +47,8 @@ pub struct Master {
     /// Applications in the order of their registration: the first gets what it wants first.
     pub(crate) fifo: Vec<AppId>,
     pub(crate) parties: BTreeMap<ConnectionId, Party>,
-    /// How fast executors are launched, and how much is said of their ends.
+    /// How fast executors are launched.
     pub(crate) pace: Pace,
-    pub(crate) lines: Lines,
     pub(crate) registered_workers: u64,
     pub(crate) registered_applications: u64,
 }
@@ -69,7 +68,6 @@ impl Master {
             fifo: Vec::new(),
             parties: BTreeMap::new(),
             pace: Pace::default(),
-            lines: Lines::default(),
             registered_workers: 0,
             registered_applications: 0,
         }

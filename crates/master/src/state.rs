@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use firesteel_common::{Tick, WorkerId};
+use firesteel_rpc::issuer::Token;
 use firesteel_rpc::proto::deploy::{ApplicationDescription, ExecutorState};
 
 use crate::event::ConnectionId;
-use crate::limits::MOST_EXECUTORS_OF_WORKER;
+use crate::limits::{Lines, MOST_EXECUTORS_OF_WORKER};
 use crate::placement::WorkerOffer;
 
 /// What a worker is good for. Spark: `WorkerState`.
@@ -143,7 +144,7 @@ pub struct ApplicationInfo {
     /// What its driver said.
     pub description: ApplicationDescription,
     /// What a driver that comes back for it must show.
-    pub token: Vec<u8>,
+    pub token: Token,
     /// By what its driver's process is known.
     pub incarnation: Vec<u8>,
     /// The driver's stream; `None` between a stream that closed and the driver's return.
@@ -170,9 +171,22 @@ pub struct ApplicationInfo {
     pub executor_limit: Option<u32>,
     /// It was logged that no worker is large enough for it.
     pub warned: bool,
+    /// It was logged that it wants more executors than one may have.
+    pub bounded: bool,
+    /// What is logged of its executors.
+    pub(crate) lines: Lines,
 }
 
 impl ApplicationInfo {
+    /// Whether a line about its executors may be written; says before it how many were left out.
+    pub(crate) fn may_log(&mut self, now: Tick, app_id: &str) -> bool {
+        let admitted = self.lines.admit(now);
+        if let Some(lines @ 1..) = admitted {
+            tracing::info!(app_id, lines, "so many lines about the executors of this application were left out");
+        }
+        admitted.is_some()
+    }
+
     /// Cores that it may still get, `default_cores` being the master's answer for those who set no limit.
     pub fn cores_left(&self, default_cores: Option<u32>) -> u32 {
         self.cores_limit(default_cores).saturating_sub(self.cores_granted)
@@ -190,7 +204,7 @@ pub(crate) struct OverApplication {
     /// Executor ids below this one were given away: a driver that comes back under its old name gets none of them again.
     pub(crate) next_executor_id: u32,
     /// What a driver that comes back for it must show.
-    pub(crate) token: Vec<u8>,
+    pub(crate) token: Token,
     /// Why it may not come back; `None` when only its driver had not been heard of.
     pub(crate) failed: Option<String>,
 }

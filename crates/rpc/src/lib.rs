@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  proto       message types, generated from proto/*.proto           convert  to and from the types of `common`
+//!  checked     where messages are decoded: a rule for each field of each of them
 //!  secret      the cluster's secret and the keys derived from it
 //!  issuer      proof that an application's id was given by a master
 //!  handshake   sans-I/O machines; the first messages of every connection, control and block alike
@@ -13,9 +14,10 @@
 //! ```
 //!
 //! Callers: master, worker, executor and driver for control streams, `storage` for the handshake of block connections.
-//! This crate calls tonic for HTTP/2 and knows nothing of what the messages mean.
+//! This crate calls tonic for HTTP/2 and knows the form of what the messages hold, not what it means.
 
 pub mod bind;
+pub mod checked;
 pub mod convert;
 pub mod error;
 pub mod handshake;

@@ -18,6 +18,45 @@ pub mod deploy {
         }
     }
 
+    /// Leaves out the token and the incarnation.
+    impl std::fmt::Debug for RegisterApplication {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("RegisterApplication")
+                .field("protocol_version", &self.protocol_version)
+                .field("application", &self.application)
+                .field("app_id", &self.app_id)
+                .field("next_executor_id", &self.next_executor_id)
+                .field("executor_limit", &self.executor_limit)
+                .finish_non_exhaustive()
+        }
+    }
+
+    /// Leaves out the token.
+    impl std::fmt::Debug for RegisteredApplication {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("RegisteredApplication")
+                .field("app_id", &self.app_id)
+                .field("master_url", &self.master_url)
+                .finish_non_exhaustive()
+        }
+    }
+
+    /// Leaves out the incarnation.
+    impl std::fmt::Debug for RegisterWorker {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("RegisterWorker")
+                .field("protocol_version", &self.protocol_version)
+                .field("worker_id", &self.worker_id)
+                .field("host", &self.host)
+                .field("port", &self.port)
+                .field("cores", &self.cores)
+                .field("memory_mb", &self.memory_mb)
+                .field("executors", &self.executors)
+                .field("decommissioning", &self.decommissioning)
+                .finish_non_exhaustive()
+        }
+    }
+
     /// Leaves out the key.
     impl std::fmt::Debug for ExecutorLaunch {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -42,8 +42,12 @@ use crate::proto::deploy::{FromMaster, ToMaster};
 use crate::proto::executor::{ToDriver, ToExecutor};
 use crate::{Role, RpcError, Secret};
 
-/// Messages that may wait to be sent, and received ones that may wait to be taken.
-pub const QUEUE_MESSAGES: usize = 1024;
+/// Messages that may wait to be sent. What is told at once must fit: the most is what a driver that comes back hears of its
+/// executors, two messages each (`crates/master/src/limits.rs`); the bytes of what waits are bounded by themselves.
+pub const QUEUE_MESSAGES: usize = 1 << 18;
+
+/// Received messages that may wait to be taken; the peer waits with what would be more.
+const INBOX_MESSAGES: usize = 1024;
 
 /// Encoded bytes that may wait to be sent.
 pub const QUEUE_BYTES: usize = 256 << 20;

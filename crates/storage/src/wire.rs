@@ -13,6 +13,7 @@
 use std::io::{self, Read};
 
 use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
+use firesteel_rpc::checked::check_address;
 
 use crate::{BlockId, StorageLevel};
 
@@ -192,7 +193,9 @@ fn replicate(input: &mut impl Read) -> io::Result<Request> {
 fn address(input: &mut impl Read) -> io::Result<String> {
     let mut text = vec![0; usize::from(u16::from_le_bytes(bytes(input)?))];
     input.read_exact(&mut text)?;
-    String::from_utf8(text).map_err(|_| damaged("an address that is no text"))
+    let text = String::from_utf8(text).map_err(|_| damaged("an address that is no text"))?;
+    check_address(&text).map_err(|reason| damaged(&reason))?;
+    Ok(text)
 }
 
 fn damaged(message: &str) -> io::Error {
@@ -215,6 +218,8 @@ fn u32(input: &mut impl Read) -> io::Result<u32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -261,5 +266,29 @@ mod tests {
         let header = Header { status: Status::CheckedAfter, len: 1, crc32c: 0 };
         assert_eq!(Header::decode(header.encode()), Some(header));
         assert_eq!(Header::decode([4; HEADER_BYTES]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reading_of_a_request_panic_and_addresses_lead_to_a_host(
+            kind in prop_oneof![Just(REPLICATE), Just(ADOPT), any::<u8>()],
+            shuffle: u32,
+            task: u64,
+            address in prop_oneof!["[a-z]{1,4}:[0-9]{1,6}", "\\PC{0,20}", "[a-z/.:\n\x00]{0,12}"],
+            noise: Vec<u8>,
+        ) {
+            let mut adopt = Vec::new();
+            encode_adopt(ShuffleId(shuffle), TaskId(task), &address, &mut adopt);
+            let mut replicate = Vec::new();
+            let id = BlockId::Rdd { rdd: RddId(shuffle), partition: 0 };
+            encode_replicate(&id, StorageLevel::NONE, &address, &mut replicate);
+            for wire in [adopt, replicate, [vec![kind], noise].concat()] {
+                if let Ok(Some(Request::Adopt(_, _, from) | Request::Replicate(_, _, from))) = read_request(&mut &*wire) {
+                    let (host, port) = from.rsplit_once(':').unwrap();
+                    prop_assert!(!host.is_empty() && port.parse::<u16>().is_ok());
+                    prop_assert!(!from.contains(|c: char| c.is_control() || c == '/'));
+                }
+            }
+        }
     }
 }

@@ -18,7 +18,6 @@ use firesteel_rpc::proto::deploy::{
 };
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, connect_master};
 use firesteel_worker::{Cleanup, Launcher, Standing, WorkerConfig, WorkerError};
-use prost::Message as _;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -310,7 +309,7 @@ async fn an_open_executable_is_started_and_the_launch_message_carries_only_the_a
     let mut driver = cluster.driver().await;
     assert_eq!(driver.updated().await.exit_code, Some(0));
     let bytes = fs::read(cluster.work().join(&driver.app_id).join("0/launch")).unwrap();
-    let launch = ExecutorLaunch::decode(&bytes[..]).unwrap();
+    let launch: ExecutorLaunch = firesteel_rpc::checked::decode(&bytes[..]).unwrap();
     assert_eq!((launch.app_id.as_str(), launch.executor_id, launch.cores), (driver.app_id.as_str(), 0, 1));
     assert_eq!(launch.app_key, secret.app_key(&driver.app_id).as_bytes());
     assert_eq!((launch.driver_address.as_str(), launch.bind_host.as_str()), ("127.0.0.1:9", "127.0.0.1"));

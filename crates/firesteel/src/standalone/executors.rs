@@ -24,6 +24,7 @@ use firesteel_closure::binary::BuildHash;
 use firesteel_common::ExecutorId;
 use firesteel_rpc::{
     PROTOCOL_VERSION, Sender,
+    checked::Checked,
     proto::{
         deploy::{ExecutorAdded, ExecutorState, ExecutorUpdated, WorkerRemoved},
         executor::{RegisterExecutor, ToExecutor},
@@ -201,6 +202,7 @@ impl Executors {
                 register.protocol_version
             ));
         }
+        register.check().map_err(|bad| bad.to_string())?;
         self.build.check(&register.build_hash).map_err(|e| e.to_string())?;
         let id = register.executor_id;
         let mut grants = self.grants.subscribe();

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use firesteel_rpc::Secret;
 use firesteel_rpc::proto::deploy::{
-    ApplicationHeartbeat, ExecutorState, RequestExecutors, UnregisterApplication, from_master::Message as To, to_master,
+    ApplicationBinary, ApplicationHeartbeat, ExecutorState, RequestExecutors, UnregisterApplication,
+    from_master::Message as To, to_master,
 };
 
 use super::*;
@@ -334,6 +335,11 @@ fn names_addresses_and_figures_out_of_bounds_are_refused() {
         ApplicationDescription { memory_per_executor_mb: u64::MAX, ..good.clone() },
         ApplicationDescription { cores_per_executor: Some(u32::MAX), ..good.clone() },
         ApplicationDescription { block_manager_port: 70_000, ..good.clone() },
+        ApplicationDescription { port_max_retries: 70_000, ..good.clone() },
+        ApplicationDescription {
+            binary: Some(ApplicationBinary { build_hash: vec![1; 31], ..ApplicationBinary::default() }),
+            ..good.clone()
+        },
     ];
     let mut c = Cluster::default();
     for description in bad {
@@ -363,4 +369,27 @@ fn many_executors_are_launched_a_few_at_a_time_and_bounded_by_worker() {
     }
     assert_eq!(all, 4 * 512, "as many as the workers may have, and no more");
     assert!(c.master.workers().values().all(|w| w.executors == 512));
+}
+
+#[test]
+fn lines_about_one_application_leave_those_about_another_alone() {
+    let mut c = Cluster::default();
+    let loud = c.application(10, application(None, 512, None));
+    let quiet = c.application(11, application(None, 512, None));
+    let mut may_log = |id: &AppId| c.master.applications.get_mut(id).unwrap().may_log(Tick::ZERO, id);
+    let written = (0..10_000).filter(|_| may_log(&loud)).count();
+    assert!(written < 1000, "{written}");
+    assert!(!may_log(&loud) && may_log(&quiet));
+}
+
+#[test]
+fn an_application_that_wants_more_executors_than_one_may_have_is_told_of_once() {
+    let mut c = Cluster::default();
+    let id = c.application(10, application(None, 512, None));
+    for (limit, told) in [(Some(7), false), (Some(1 << 16), false), (Some(3_000_000), true), (None, true)] {
+        let application = c.master.applications.get_mut(&id).unwrap();
+        (application.executor_limit, application.bounded) = (limit, false);
+        c.master.say_bound_of(&id);
+        assert_eq!(c.master.applications[&id].bounded, told, "{limit:?}");
+    }
 }

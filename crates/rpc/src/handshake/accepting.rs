@@ -3,10 +3,9 @@
 
 use std::io::{self, Read, Write};
 
-use prost::Message;
-
 use super::blocking::framed;
 use super::{HandshakeError, Identity, MAX_HANDSHAKE_BYTES, ServerHandshake, ServerStep};
+use crate::checked::decode;
 use crate::proto::auth::Handshake;
 
 /// Bytes of the length before a message.
@@ -38,7 +37,7 @@ impl Accepting {
 
     fn step(&mut self, stream: &mut (impl Read + Write)) -> Result<Option<Identity>, HandshakeError> {
         while self.fill(stream)? {
-            let message = Handshake::decode(&self.got[LENGTH..]);
+            let message = decode::<Handshake>(&self.got[LENGTH..]);
             let message = message.map_err(|e| HandshakeError::Protocol(e.to_string()))?;
             self.got.clear();
             let (answer, identity) = match self.machine.receive(message)? {

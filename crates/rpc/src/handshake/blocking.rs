@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use prost::Message;
 
 use super::{ClientHandshake, ClientStep, HandshakeError, MAX_HANDSHAKE_BYTES};
+use crate::checked::decode;
 use crate::proto::auth::Handshake;
 use crate::{Role, Secret};
 
@@ -54,5 +55,5 @@ fn read(stream: &mut impl Read) -> Result<Handshake, HandshakeError> {
     }
     let mut frame = vec![0; length];
     stream.read_exact(&mut frame).map_err(ended)?;
-    Handshake::decode(frame.as_slice()).map_err(|e| HandshakeError::Protocol(e.to_string()))
+    decode(frame.as_slice()).map_err(|e| HandshakeError::Protocol(e.to_string()))
 }

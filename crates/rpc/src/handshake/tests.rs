@@ -290,7 +290,7 @@ mod over_tcp {
         // Loopback: what was written is there.
         let mut answer = [0; 1024];
         let n = std::io::Read::read(&mut client, &mut answer).unwrap();
-        let challenge = prost::Message::decode(&answer[4..n]).unwrap();
+        let challenge = crate::checked::decode(&answer[4..n]).unwrap();
         let Ok(ClientStep::Send(proof)) = machine.receive(challenge) else { panic!("no proof") };
         // What follows the last message is not the handshake's.
         client.write_all(&[blocking::framed(&proof), b"next".to_vec()].concat()).unwrap();

@@ -14,7 +14,7 @@ use super::duplex::{Duplex, Peer, Sender};
 use super::link::{Link, Phase};
 use super::outbound::Outbound;
 use super::pump::{next_step, pump};
-use super::{KEEP_ALIVE, QUEUE_MESSAGES, Service, WINDOW_BYTES, WireMessage};
+use super::{INBOX_MESSAGES, KEEP_ALIVE, QUEUE_MESSAGES, Service, WINDOW_BYTES, WireMessage};
 use crate::error::chain;
 use crate::handshake::{ClientHandshake, ClientStep, HandshakeError};
 use crate::{MAX_MESSAGE_BYTES, Role, RpcError, Secret};
@@ -78,7 +78,7 @@ async fn attempt<S: Service>(
         link.end(Phase::Closed, e.to_string());
         return Err(failed(e));
     }
-    let (decoded, rx) = mpsc::channel(QUEUE_MESSAGES);
+    let (decoded, rx) = mpsc::channel(INBOX_MESSAGES);
     tokio::spawn(async move {
         pump(inbound, decoded, link).await;
         // Only now: without a handle to it the connection would be closed.

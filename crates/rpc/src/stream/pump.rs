@@ -9,6 +9,7 @@ use tonic::Streaming;
 
 use super::link::{Link, Phase};
 use super::{DRAIN, WireMessage};
+use crate::checked::{BadField, Checked, decode};
 use crate::handshake::{HandshakeError, MAX_HANDSHAKE_BYTES};
 use crate::proto::auth::Handshake;
 
@@ -17,6 +18,12 @@ use crate::proto::auth::Handshake;
 struct HandshakeOnly {
     #[prost(message, optional, tag = "1")]
     handshake: Option<Handshake>,
+}
+
+impl Checked for HandshakeOnly {
+    fn check(&self) -> Result<(), BadField> {
+        self.handshake.as_ref().map_or(Ok(()), Checked::check)
+    }
 }
 
 /// Receives the peer's next step of the handshake, and nothing else.
@@ -29,7 +36,9 @@ pub(super) async fn next_step(inbound: &mut Streaming<Bytes>) -> Result<Handshak
     if frame.len() > MAX_HANDSHAKE_BYTES {
         return Err(HandshakeError::Protocol(format!("a first message of {} bytes", frame.len())));
     }
+    #[expect(clippy::disallowed_methods, reason = "of the envelope this field alone, which is checked below")]
     let envelope = HandshakeOnly::decode(frame).map_err(|e| HandshakeError::Protocol(e.to_string()))?;
+    envelope.check().map_err(|e| HandshakeError::Protocol(e.to_string()))?;
     envelope.handshake.ok_or_else(|| HandshakeError::Protocol("got a message before the handshake".to_owned()))
 }
 
@@ -62,7 +71,7 @@ pub(super) async fn pump<In: WireMessage>(mut inbound: Streaming<Bytes>, out: mp
             frame = inbound.message() => frame,
         };
         let message = match frame {
-            Ok(Some(frame)) => In::decode(frame),
+            Ok(Some(frame)) => decode::<In>(frame),
             Ok(None) => {
                 link.end(Phase::Draining, "the other side has ended the connection");
                 break;

@@ -21,7 +21,7 @@ use super::duplex::{Duplex, Peer, Sender};
 use super::link::{Link, Phase};
 use super::outbound::Outbound;
 use super::pump::{next_step, pump};
-use super::{DRAIN, HANDSHAKE, KEEP_ALIVE, QUEUE_MESSAGES, Service, WINDOW_BYTES, WireMessage};
+use super::{DRAIN, HANDSHAKE, INBOX_MESSAGES, KEEP_ALIVE, QUEUE_MESSAGES, Service, WINDOW_BYTES, WireMessage};
 use crate::error::chain;
 use crate::handshake::{Accepts, HandshakeError, Identity, ServerHandshake, ServerStep};
 use crate::{MAX_MESSAGE_BYTES, RpcError, Secret};
@@ -176,7 +176,7 @@ async fn run<S, F>(
     };
     let failure = match shaken {
         Ok(Ok(identity)) => {
-            let (decoded, rx) = mpsc::channel(QUEUE_MESSAGES);
+            let (decoded, rx) = mpsc::channel(INBOX_MESSAGES);
             let peer = Peer { role: identity.role, app_id: identity.app_id, addr: link.addr.clone() };
             (shared.on_peer)(Duplex { tx, rx, peer });
             let pumped = pump(inbound, decoded, link.clone());

@@ -3,11 +3,12 @@
 use prost::Message;
 
 use crate::Role;
+use crate::checked::Checked;
 use crate::proto::auth::Handshake;
 use crate::proto::{deploy, executor};
 
 /// A message of a stream: a oneof, of which the handshake is field 1.
-pub trait WireMessage: Message + Default + 'static {
+pub trait WireMessage: Message + Checked + Default + 'static {
     /// The message that carries a step of the handshake.
     fn from_handshake(handshake: Handshake) -> Self;
 }

@@ -54,14 +54,15 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LONG, future).await.expect("nothing happened in time")
 }
 
-fn beat(worker_id: &str) -> ToMaster {
-    let beat = deploy::WorkerHeartbeat { worker_id: worker_id.to_owned() };
-    ToMaster { message: Some(to_master::Message::Heartbeat(beat)) }
+fn news(text: &str) -> ToMaster {
+    let (app_id, message) = ("a".to_owned(), text.to_owned());
+    let news = deploy::ExecutorStateChanged { app_id, message, ..Default::default() };
+    ToMaster { message: Some(to_master::Message::ExecutorStateChanged(news)) }
 }
 
-fn finished(app_id: &str) -> FromMaster {
-    let finished = deploy::ApplicationFinished { app_id: app_id.to_owned() };
-    FromMaster { message: Some(from_master::Message::ApplicationFinished(finished)) }
+fn refused(reason: &str) -> FromMaster {
+    let refused = deploy::RegisterApplicationFailed { reason: reason.to_owned() };
+    FromMaster { message: Some(from_master::Message::RegisterApplicationFailed(refused)) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,12 +74,12 @@ async fn messages_pass_both_ways_in_order() {
     assert_eq!((master.peer.role, worker.peer.role), (Role::Worker, Role::Master));
     assert!(master.peer.addr.parse::<SocketAddr>().is_ok());
     for i in 0..500 {
-        worker.tx.send(beat(&i.to_string())).unwrap();
-        master.tx.send(finished(&i.to_string())).unwrap();
+        worker.tx.send(news(&i.to_string())).unwrap();
+        master.tx.send(refused(&i.to_string())).unwrap();
     }
     for i in 0..500 {
-        assert_eq!(within(master.rx.recv()).await.unwrap(), beat(&i.to_string()));
-        assert_eq!(within(worker.rx.recv()).await.unwrap(), finished(&i.to_string()));
+        assert_eq!(within(master.rx.recv()).await.unwrap(), news(&i.to_string()));
+        assert_eq!(within(worker.rx.recv()).await.unwrap(), refused(&i.to_string()));
     }
 }
 
@@ -86,18 +87,18 @@ async fn messages_pass_both_ways_in_order() {
 async fn each_side_learns_that_the_other_has_ended_and_gets_what_was_queued() {
     let mut served = served(None);
     let (worker, mut master) = connected(&mut served).await;
-    worker.tx.send(beat("last words")).unwrap();
+    worker.tx.send(news("last words")).unwrap();
     drop(worker);
-    assert_eq!(within(master.rx.recv()).await, Some(beat("last words")));
+    assert_eq!(within(master.rx.recv()).await, Some(news("last words")));
     assert_eq!(within(master.rx.recv()).await, None);
-    assert!(matches!(master.tx.send(finished("x")), Err(SendError::Closed { .. })));
+    assert!(matches!(master.tx.send(refused("x")), Err(SendError::Closed { .. })));
 
     let (mut worker, master) = connected(&mut served).await;
-    master.tx.send(finished("last words")).unwrap();
+    master.tx.send(refused("last words")).unwrap();
     drop(master);
-    assert_eq!(within(worker.rx.recv()).await, Some(finished("last words")));
+    assert_eq!(within(worker.rx.recv()).await, Some(refused("last words")));
     assert_eq!(within(worker.rx.recv()).await, None);
-    let e = worker.tx.send(beat("x")).unwrap_err();
+    let e = worker.tx.send(news("x")).unwrap_err();
     assert!(e.to_string().contains(&served.addr) && e.to_string().contains("ended"), "{e}");
 }
 
@@ -105,10 +106,10 @@ async fn each_side_learns_that_the_other_has_ended_and_gets_what_was_queued() {
 async fn closing_sends_what_is_queued_and_refuses_more() {
     let mut served = served(None);
     let (mut worker, master) = connected(&mut served).await;
-    master.tx.send(finished("a")).unwrap();
+    master.tx.send(refused("a")).unwrap();
     master.tx.close("no room");
-    assert!(master.tx.send(finished("b")).unwrap_err().to_string().contains("no room"));
-    assert_eq!(within(worker.rx.recv()).await, Some(finished("a")));
+    assert!(master.tx.send(refused("b")).unwrap_err().to_string().contains("no room"));
+    assert_eq!(within(worker.rx.recv()).await, Some(refused("a")));
     assert_eq!(within(worker.rx.recv()).await, None);
     within(worker.tx.closed()).await;
 }
@@ -145,24 +146,37 @@ async fn a_full_queue_closes_the_connection_instead_of_growing() {
     let mut sent = 0usize;
     let e = loop {
         // The worker takes nothing, so that its queue, the windows and at last this queue fill up.
-        match master.tx.send(finished(&"x".repeat(60_000))) {
+        match master.tx.send(refused(&"x".repeat(60_000))) {
             Ok(()) => sent += 1,
             Err(e) => break e,
         }
     };
     assert!(matches!(e, SendError::Full { .. }), "{e}");
-    assert!(sent >= QUEUE_MESSAGES, "{sent}");
-    assert!(matches!(master.tx.send(finished("x")), Err(SendError::Closed { .. })));
+    assert!(sent * 60_000 > QUEUE_BYTES / 2 && sent * 60_000 < 2 * QUEUE_BYTES, "{sent}");
+    assert!(matches!(master.tx.send(refused("x")), Err(SendError::Closed { .. })));
     while within(worker.rx.recv()).await.is_some() {}
+}
+
+#[tokio::test]
+async fn as_much_fits_into_the_queue_as_a_driver_with_all_executors_is_told_at_once() {
+    let mut served = served(None);
+    let (mut worker, master) = connected(&mut served).await;
+    let told = 2 << 16;
+    for i in 0..told {
+        master.tx.send(refused(&i.to_string())).unwrap();
+    }
+    for i in 0..told {
+        assert_eq!(within(worker.rx.recv()).await, Some(refused(&i.to_string())));
+    }
 }
 
 #[tokio::test]
 async fn too_large_a_message_is_refused_and_the_connection_stays() {
     let mut served = served(None);
     let (worker, mut master) = connected(&mut served).await;
-    let e = worker.tx.send(beat(&"x".repeat(MAX_MESSAGE_BYTES))).unwrap_err();
+    let e = worker.tx.send(news(&"x".repeat(MAX_MESSAGE_BYTES))).unwrap_err();
     assert!(matches!(e, SendError::TooLarge { limit: MAX_MESSAGE_BYTES, .. }), "{e}");
-    let largest = beat(&"x".repeat(MAX_MESSAGE_BYTES - 20));
+    let largest = news(&"x".repeat(MAX_MESSAGE_BYTES - 40));
     worker.tx.send(largest.clone()).unwrap();
     assert_eq!(within(master.rx.recv()).await, Some(largest));
 }
@@ -212,11 +226,11 @@ async fn raw(addr: &str, first: Vec<ToMaster>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn nothing_but_the_handshake_is_decoded_before_it_has_finished() {
+async fn nothing_but_the_handshake_is_decoded_before_it_has_refused() {
     let mut served = served(None);
-    let reasons = within(raw(&served.addr, vec![beat("w")])).await;
+    let reasons = within(raw(&served.addr, vec![news("w")])).await;
     assert!(matches!(&reasons[..], [reason] if reason.contains("before the handshake")), "{reasons:?}");
-    let reasons = within(raw(&served.addr, vec![beat(&"w".repeat(5_000))])).await;
+    let reasons = within(raw(&served.addr, vec![news(&"w".repeat(5_000))])).await;
     assert!(matches!(&reasons[..], [reason] if reason.contains("message of 5")), "{reasons:?}");
     assert!(served.peers.try_recv().is_err());
 }
@@ -352,12 +366,25 @@ async fn a_server_that_speaks_something_else_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_message_whose_field_breaks_its_rule_ends_the_connection_and_is_named() {
+    let mut served = served(None);
+    let (worker, mut master) = connected(&mut served).await;
+    worker.tx.send(news("first")).unwrap();
+    let evil = deploy::UnregisterApplication { app_id: "../../etc\nINFO fake".to_owned() };
+    worker.tx.send(ToMaster { message: Some(to_master::Message::UnregisterApplication(evil)) }).unwrap();
+    assert_eq!(within(master.rx.recv()).await, Some(news("first")));
+    assert_eq!(within(master.rx.recv()).await, None);
+    let reason = master.tx.close_reason().unwrap();
+    assert!(reason.contains("app_id of a UnregisterApplication") && !reason.contains('\n'), "{reason}");
+}
+
+#[tokio::test]
 async fn shutdown_sends_what_is_queued_closes_every_connection_and_returns() {
     let mut served = served(None);
     let (mut worker, master) = connected(&mut served).await;
-    master.tx.send(finished("bye")).unwrap();
+    master.tx.send(refused("bye")).unwrap();
     served.stop.take().unwrap().send(()).unwrap();
-    assert_eq!(within(worker.rx.recv()).await, Some(finished("bye")));
+    assert_eq!(within(worker.rx.recv()).await, Some(refused("bye")));
     assert_eq!(within(worker.rx.recv()).await, None);
     within(served.ended).await.unwrap().unwrap();
     assert!(master.tx.is_closed());

@@ -16,6 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::ExecutorId;
+use firesteel_rpc::checked::check_address;
 
 use super::{BroadcastMeta, PieceSet, held::has};
 use crate::{Abort, BlockClient, BlockError, BlockId, BlockManager};
@@ -222,6 +223,10 @@ impl BroadcastFetcher {
     /// Starts to fetch from peers that are new.
     fn meet(&self, shared: &Arc<Shared>, addresses: &str, abort: &Abort) {
         for address in addresses.lines() {
+            if let Err(reason) = check_address(address) {
+                tracing::warn!(reason, "the driver named a peer that cannot be");
+                continue;
+            }
             let mut state = shared.lock();
             if state.peers.contains_key(address) || state.peers.values().filter(|p| p.alive).count() >= MOST_PEERS {
                 continue;
