@@ -16,11 +16,12 @@ use std::{
 
 use firesteel::prelude::*;
 use firesteel_rpc::{
-    Role, Secret, connect_driver, connect_master,
+    Role, Secret,
+    checked::decode,
+    connect_driver, connect_master,
     handshake::blocking,
     proto::auth::{Handshake, handshake::Step},
 };
-use prost::Message as _;
 
 use crate::{
     cluster::{Cluster, executor_pids, wait_for},
@@ -81,7 +82,7 @@ fn tries_at_blocks(port: u16, app_id: &str) {
     replay.read_to_end(&mut answer).unwrap();
     assert!(String::from_utf8_lossy(&answer).contains("the secrets of the two sides differ"), "{answer:?}");
     // Whoever has proved nothing is given nothing to try guesses against.
-    let told = [&challenge[..], &answer[4..]].map(|bytes| Handshake::decode(bytes).unwrap().step.unwrap());
+    let told = [&challenge[..], &answer[4..]].map(|bytes| decode::<Handshake>(bytes).unwrap().step.unwrap());
     assert!(matches!(&told[0], Step::Challenge(_)), "{told:?}");
     assert!(matches!(&told[1], Step::Verdict(verdict) if verdict.mac.is_empty()), "{told:?}");
 }

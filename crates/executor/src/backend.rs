@@ -18,7 +18,7 @@ use std::time::Duration;
 use firesteel_closure::binary::running_binary;
 use firesteel_closure::entry::take_descriptors;
 use firesteel_common::conf::{Conf, Source, keys};
-use firesteel_common::{ExecutorId, console, logging, say};
+use firesteel_common::{ExecutorId, logging, say};
 use firesteel_os::memory_record::MemoryRecord;
 use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::checked::decode;

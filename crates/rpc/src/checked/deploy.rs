@@ -149,6 +149,7 @@ rules! {
         block_manager_port: port,
         port_max_retries: port,
         shuffle_service_address: or_none(address),
+        memory_record_path: or_none(path),
     }
 }
 

@@ -307,7 +307,7 @@ async fn what_a_newcomer_may_send_is_little_and_who_is_known_sends_what_it_likes
         let mut master = within(served.peers.recv()).await.unwrap();
         let mut arrived = 0;
         for _ in 0..10 {
-            let sent = worker.tx.send(beat(&"w".repeat(100_000)));
+            let sent = worker.tx.send(news(&"w".repeat(100_000)));
             if sent.is_err() || within(master.rx.recv()).await.is_none() {
                 break;
             }
