@@ -4,6 +4,8 @@ use std::path::Path;
 
 use firesteel_common::conf::{Conf, ConfValue, Environment, Key, Source, keys, submit};
 
+use firesteel_events::{Bus, Listener};
+
 use crate::{Context, Error, Result, master::Master};
 
 /// Sets up a [`Context`]. What is set here goes before what `firesteel-submit` hands over.
@@ -20,6 +22,7 @@ use crate::{Context, Error, Result, master::Master};
 #[derive(Default)]
 pub struct ContextBuilder {
     conf: Conf,
+    listeners: Vec<Box<dyn FnOnce(&Bus, usize) -> std::io::Result<()> + Send>>,
 }
 
 impl ContextBuilder {
@@ -38,6 +41,14 @@ impl ContextBuilder {
     /// Sets a configuration key.
     pub fn set(mut self, key: &str, value: impl std::fmt::Display) -> Self {
         self.conf.set(key, value);
+        self
+    }
+
+    /// Adds a listener that hears all from the application's start on: see [`Context::add_listener`]. Spark:
+    /// `spark.extraListeners`, which names classes.
+    #[doc(alias = "extraListeners")]
+    pub fn add_listener(mut self, listener: impl Listener) -> Self {
+        self.listeners.push(Box::new(move |bus, capacity| bus.add(listener, capacity).map(|_| ())));
         self
     }
 
@@ -65,7 +76,12 @@ impl ContextBuilder {
             self.conf.set_from(keys::APP_NAME.name(), name.into_owned(), Source::Driver);
         }
         let master = get(&self.conf, &keys::MASTER)?.unwrap_or_else(|| "local[*]".to_owned());
-        Context::start(self.conf, Master::parse(&master)?)
+        let capacity = get(&self.conf, &keys::EVENT_QUEUE_CAPACITY)? as usize;
+        let bus = Bus::entering(|| Box::new(crate::logging::on_this_thread()));
+        for add in self.listeners {
+            add(&bus, capacity).map_err(|e| Error::Start(format!("cannot start a listener's thread: {e}")))?;
+        }
+        Context::start(self.conf, Master::parse(&master)?, bus)
     }
 }
 

@@ -54,6 +54,7 @@ impl Lines {
     }
 
     /// Each line as a String.
+    #[track_caller]
     pub fn to_strings(&self) -> Rdd<String> {
         let op = EmitLines(|_: &(), line: &str, out: &mut Emitter<String>| out.emit(line.to_owned()), PhantomData);
         self.rdd.pipe("text_file", false, &Arc::new(()), op)

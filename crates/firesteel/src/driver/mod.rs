@@ -20,11 +20,13 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use firesteel_common::{BroadcastId, ExecutorId, JobId, RddId, ShuffleId, TaskId, Tick};
+use firesteel_common::{BroadcastId, CallSite, ExecutorId, JobId, RddId, ShuffleId, TaskId, Tick};
+use firesteel_events::{AppEvent, Bus};
 use firesteel_rdd::{
+    accumulator::Accumulators,
     broadcast::{BroadcastSettings, BroadcastSource, BroadcastValues},
     node::{AnyRdd, AnyShuffle, EncodedOp},
     runner::{ContextParts, Job, JobEvent},
@@ -94,6 +96,10 @@ pub enum Message {
     },
     /// Anything else that the schedulers should know.
     Event(DriverEvent),
+    /// The application has started: what listeners hear first.
+    Started(Vec<AppEvent>),
+    /// Shows the schedulers to somebody, with the wall clock at their `Tick::ZERO` in milliseconds since 1970.
+    Look(Box<dyn FnOnce(&DriverCore, u64) + Send>),
     /// Says which executors are connected.
     Executors {
         /// To whom.
@@ -167,6 +173,8 @@ pub type RequestExecutors = Box<dyn Fn(ExecutorRequest) + Send>;
 pub struct Driver {
     /// Where its messages go; an error means that it has ended.
     pub messages: mpsc::Sender<Message>,
+    /// The application's.
+    pub accumulators: Arc<Accumulators>,
     blocks: DriverBlocks,
     thread: Option<JoinHandle<()>>,
 }
@@ -180,14 +188,20 @@ impl Driver {
         blocks: DriverBlocks,
         fetch: FetchBlock,
         requests: Option<RequestExecutors>,
+        bus: Bus,
     ) -> std::io::Result<Driver> {
         let (messages, inbox) = mpsc::channel();
+        let accumulators = Arc::<Accumulators>::default();
         let fetcher = ResultFetcher::new(fetch, messages.clone());
         let state = EventLoop {
             proactive: config.proactive_replication,
             copying: BTreeMap::new(),
             core: DriverCore::new(config),
             origin: Instant::now(),
+            epoch: since_1970(),
+            bus,
+            accumulators: accumulators.clone(),
+            held_back: Some(Vec::new()),
             jobs: BTreeMap::new(),
             links: BTreeMap::new(),
             services: ShuffleServices::new(blocks.remove_shuffle.clone()),
@@ -200,7 +214,7 @@ impl Driver {
             told_to_leave: BTreeMap::new(),
         };
         let thread = thread::Builder::new().name("firesteel-driver".into()).spawn(move || state.run(inbox))?;
-        Ok(Driver { messages, blocks, thread: Some(thread) })
+        Ok(Driver { messages, accumulators, blocks, thread: Some(thread) })
     }
 
     /// What RDDs and broadcast variables use of the driver.
@@ -224,13 +238,18 @@ impl Driver {
     }
 }
 
+/// The wall clock, in milliseconds since 1970.
+pub fn since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
 /// A job that runs.
 struct RunningJob {
     root: Arc<dyn AnyRdd>,
     output: EncodedOp,
     shuffles: BTreeMap<ShuffleId, Arc<dyn AnyShuffle>>,
     events: mpsc::Sender<JobEvent>,
-    site: String,
+    site: CallSite,
 }
 
 struct EventLoop {
@@ -240,6 +259,12 @@ struct EventLoop {
     copying: BTreeMap<(RddId, u32), ExecutorId>,
     core: DriverCore,
     origin: Instant,
+    /// The wall clock at `origin`, in milliseconds since 1970.
+    epoch: u64,
+    bus: Bus,
+    accumulators: Arc<Accumulators>,
+    /// What happened before the application was said to have started.
+    held_back: Option<Vec<AppEvent>>,
     jobs: BTreeMap<JobId, RunningJob>,
     links: BTreeMap<ExecutorId, Box<dyn Link>>,
     stages: Stages,
@@ -298,7 +323,7 @@ impl EventLoop {
                     break;
                 }
             }
-            self.core.handle_all(self.now(), events, &mut effects);
+            self.handle(events, &mut effects);
             self.carry_out(&mut effects);
             if changed {
                 self.peers_changed();
@@ -316,6 +341,19 @@ impl EventLoop {
         }
     }
 
+    /// Has the schedulers handle events, and tells whoever listens what they say of it.
+    fn handle(&mut self, events: Vec<DriverEvent>, effects: &mut Vec<DriverEffect>) {
+        self.core.listen(self.bus.is_active(), self.epoch);
+        self.core.handle_all(self.now(), events, effects);
+        if self.core.is_listened_to() {
+            let news = self.core.take_news();
+            match &mut self.held_back {
+                Some(held) => held.extend(news),
+                None => news.into_iter().for_each(|event| self.bus.post(event)),
+            }
+        }
+    }
+
     fn now(&self) -> Tick {
         Tick::ZERO + Instant::now().saturating_duration_since(self.origin).max(Duration::from_nanos(1))
     }
@@ -327,7 +365,7 @@ impl EventLoop {
                 let (graph, shuffles) = graph::of(&job.root);
                 let Job { root, output, partitions, site, repeatable } = job;
                 self.jobs.insert(id, RunningJob { root, output, shuffles, events, site });
-                DriverEvent::SubmitJob { job: id, graph, partitions, properties, repeatable }
+                DriverEvent::SubmitJob { job: id, site, graph, partitions, properties, repeatable }
             }
             Message::Connected { executor, host, block_address, shuffle_service, files, cores, link } => {
                 tracing::info!(executor_id = executor.0, host, cores, "executor registered");
@@ -343,6 +381,11 @@ impl EventLoop {
                 self.copies_made(&updates);
                 return effects::events_of_status(executor, updates, events);
             }
+            Message::Started(first) => {
+                let held = self.held_back.take().unwrap_or_default();
+                return first.into_iter().chain(held).for_each(|event| self.bus.post(event));
+            }
+            Message::Look(look) => return look(&self.core, self.epoch),
             Message::Executors { reply } => {
                 // Whoever asked may have given up.
                 let _ = reply.send(self.links.keys().copied().collect());
@@ -387,7 +430,7 @@ impl EventLoop {
                 self.carry_out_one(effect);
             }
             match self.pending.pop_front() {
-                Some(event) => self.core.handle(self.now(), event, effects),
+                Some(event) => self.handle(vec![event], effects),
                 None => return,
             }
         }

@@ -12,15 +12,18 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     ///
     /// All values of a key must fit into memory; where they are only combined, `reduce_by_key` moves less.
     #[doc(alias = "groupByKey")]
+    #[track_caller]
     pub fn group_by_key(&self) -> Rdd<(K, Vec<V>)> {
         self.grouped(None)
     }
 
     /// As `group_by_key`, into `partitions` partitions.
+    #[track_caller]
     pub fn group_by_key_n(&self, partitions: u32) -> Rdd<(K, Vec<V>)> {
         self.grouped(Some(partitions))
     }
 
+    #[track_caller]
     fn aggregated<U: Data, E: Env>(
         &self,
         name: &'static str,
@@ -38,6 +41,7 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         self.combine(name, partitions, true, &Arc::new((env.clone(), zero)), agg)
     }
 
+    #[track_caller]
     fn grouped(&self, partitions: Option<u32>) -> Rdd<(K, Vec<V>)> {
         self.combine("group_by_key", partitions, false, &Arc::new(()), Gather::new())
     }
@@ -45,11 +49,13 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
 
 impl<T: Key> Rdd<T> {
     /// Each element once.
+    #[track_caller]
     pub fn distinct(&self) -> Rdd<T> {
         self.map(|x| (x, ())).reduce_by_key(|(), ()| ()).keys()
     }
 
     /// As `distinct`, into `partitions` partitions.
+    #[track_caller]
     pub fn distinct_n(&self, partitions: u32) -> Rdd<T> {
         self.map(|x| (x, ())).reduce_by_key_n(partitions, |(), ()| ()).keys()
     }

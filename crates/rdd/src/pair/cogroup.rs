@@ -180,15 +180,18 @@ impl<K: Key, V: Data, W: Data> Body for CoGroup<K, V, W> {
 impl<K: Key, V: Data> Rdd<(K, V)> {
     /// For each key of either RDD, its values in both. A side that lies by an equal partitioner is not moved.
     #[doc(alias = "groupWith")]
+    #[track_caller]
     pub fn cogroup<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (Vec<V>, Vec<W>))> {
         self.cogrouped(other, None)
     }
 
     /// As `cogroup`, into `partitions` partitions.
+    #[track_caller]
     pub fn cogroup_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (Vec<V>, Vec<W>))> {
         self.cogrouped(other, Some(partitions))
     }
 
+    #[track_caller]
     fn cogrouped<W: Data>(&self, other: &Rdd<(K, W)>, partitions: Option<u32>) -> Rdd<(K, (Vec<V>, Vec<W>))> {
         let (left, right, partitions, key) = sides(self, other, partitions);
         Rdd::from_body(self.scope(), partitions, "cogroup", key, CoGroup { left, right })

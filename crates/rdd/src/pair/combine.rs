@@ -372,6 +372,7 @@ impl<A: Aggregator> PipeOp for CombineHere<A> {
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
     /// Combines the values of each key with `agg`; `map_side` says whether before the shuffle as well.
+    #[track_caller]
     pub(super) fn combine<A: Aggregator<K = K, V = V>>(
         &self,
         name: &'static str,

@@ -209,6 +209,7 @@ impl<K: Key, V: Data, W: Data, T: Kind<K, V, W>> Body for Join<T, K, V, W> {
 }
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
+    #[track_caller]
     fn joined<W: Data, T: Kind<K, V, W>>(
         &self,
         name: &'static str,
@@ -223,55 +224,65 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     /// All pairs of values that the two RDDs have under the same key.
     ///
     /// The values of a key on one side (the right one, if it is not much larger than the left one) must fit into memory.
+    #[track_caller]
     pub fn join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (V, W))> {
         self.joined::<W, Inner>("join", other, None)
     }
 
     /// As `join`, into `partitions` partitions.
+    #[track_caller]
     pub fn join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (V, W))> {
         self.joined::<W, Inner>("join", other, Some(partitions))
     }
 
     /// As `join`, and `None` for the values of this RDD whose keys `other` lacks.
     #[doc(alias = "leftOuterJoin")]
+    #[track_caller]
     pub fn left_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (V, Option<W>))> {
         self.joined::<W, Left>("left_outer_join", other, None)
     }
 
     /// As `left_outer_join`, into `partitions` partitions.
+    #[track_caller]
     pub fn left_outer_join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (V, Option<W>))> {
         self.joined::<W, Left>("left_outer_join", other, Some(partitions))
     }
 
     /// As `join`, and `None` for the values of `other` whose keys this RDD lacks.
     #[doc(alias = "rightOuterJoin")]
+    #[track_caller]
     pub fn right_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (Option<V>, W))> {
         self.joined::<W, Right>("right_outer_join", other, None)
     }
 
     /// As `right_outer_join`, into `partitions` partitions.
+    #[track_caller]
     pub fn right_outer_join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (Option<V>, W))> {
         self.joined::<W, Right>("right_outer_join", other, Some(partitions))
     }
 
     /// As `join`, and `None` on either side for keys that the other lacks.
     #[doc(alias = "fullOuterJoin")]
+    #[track_caller]
     pub fn full_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (Option<V>, Option<W>))> {
         self.joined::<W, Full>("full_outer_join", other, None)
     }
 
     /// As `full_outer_join`, into `partitions` partitions.
+    #[track_caller]
     pub fn full_outer_join_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, (Option<V>, Option<W>))> {
         self.joined::<W, Full>("full_outer_join", other, Some(partitions))
     }
 
     /// The pairs whose keys `other` lacks.
     #[doc(alias = "subtractByKey")]
+    #[track_caller]
     pub fn subtract_by_key<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, V)> {
         self.joined::<W, Lacking>("subtract_by_key", other, None)
     }
 
     /// As `subtract_by_key`, into `partitions` partitions.
+    #[track_caller]
     pub fn subtract_by_key_n<W: Data>(&self, other: &Rdd<(K, W)>, partitions: u32) -> Rdd<(K, V)> {
         self.joined::<W, Lacking>("subtract_by_key", other, Some(partitions))
     }
