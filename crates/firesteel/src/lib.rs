@@ -27,6 +27,7 @@
 //!
 //! * [`Context`], [`ContextBuilder`]: what users start with. `master` parses `spark.master`.
 //! * `driver`: the event loop around the schedulers.
+//! * `progress`, `summary`: listeners of its own: bars on the console, a line in the log for each job.
 //! * `news`, `status`: what happens, for listeners ([`events`]), and how jobs stand ([`StatusTracker`]).
 //! * `local`, `standalone`: what gives the driver its executors.
 
@@ -40,11 +41,13 @@ mod local;
 mod logging;
 mod master;
 mod news;
+mod progress;
 mod properties;
 mod scheduling;
 mod scratch;
 mod standalone;
 mod status;
+mod summary;
 
 pub use builder::ContextBuilder;
 pub use context::Context;

@@ -12,6 +12,7 @@ mod copies;
 mod decommission;
 mod effects;
 mod graph;
+mod listening;
 mod results;
 mod services;
 mod stages;
@@ -20,7 +21,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use firesteel_common::{BroadcastId, CallSite, ExecutorId, JobId, RddId, ShuffleId, TaskId, Tick};
@@ -35,6 +36,7 @@ use firesteel_rpc::proto::executor as proto;
 use firesteel_scheduler::{DriverCore, DriverEffect, DriverEvent, JobProperties, SchedulerConfig};
 use firesteel_storage::BlockManager;
 
+pub use self::listening::since_1970;
 use self::{cleaner::EventLoopCleaner, results::ResultFetcher, services::ShuffleServices, stages::Stages};
 
 /// After so long without a job executors are told to drop what they hold for stages that ended. Otherwise they hear of it
@@ -238,11 +240,6 @@ impl Driver {
     }
 }
 
-/// The wall clock, in milliseconds since 1970.
-pub fn since_1970() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
-}
-
 /// A job that runs.
 struct RunningJob {
     root: Arc<dyn AnyRdd>,
@@ -341,19 +338,6 @@ impl EventLoop {
         }
     }
 
-    /// Has the schedulers handle events, and tells whoever listens what they say of it.
-    fn handle(&mut self, events: Vec<DriverEvent>, effects: &mut Vec<DriverEffect>) {
-        self.core.listen(self.bus.is_active(), self.epoch);
-        self.core.handle_all(self.now(), events, effects);
-        if self.core.is_listened_to() {
-            let news = self.core.take_news();
-            match &mut self.held_back {
-                Some(held) => held.extend(news),
-                None => news.into_iter().for_each(|event| self.bus.post(event)),
-            }
-        }
-    }
-
     fn now(&self) -> Tick {
         Tick::ZERO + Instant::now().saturating_duration_since(self.origin).max(Duration::from_nanos(1))
     }
@@ -381,10 +365,7 @@ impl EventLoop {
                 self.copies_made(&updates);
                 return effects::events_of_status(executor, updates, events);
             }
-            Message::Started(first) => {
-                let held = self.held_back.take().unwrap_or_default();
-                return first.into_iter().chain(held).for_each(|event| self.bus.post(event));
-            }
+            Message::Started(first) => return self.tell_started(first),
             Message::Look(look) => return look(&self.core, self.epoch),
             Message::Executors { reply } => {
                 // Whoever asked may have given up.
