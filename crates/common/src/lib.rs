@@ -5,6 +5,7 @@
 //! This crate calls nobody; every crate of the workspace calls it.
 
 mod bulk;
+pub mod call_site;
 pub mod codec;
 pub mod conf;
 pub mod console;
@@ -20,6 +21,7 @@ pub mod size;
 pub mod tick;
 
 /// A string of which up to 24 bytes lie in the value itself: short words cost no allocation.
+pub use call_site::CallSite;
 pub use compact_str::CompactString as Str;
 pub use data::{Data, Env, Key};
 pub use determinism::DeterministicLevel;

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use firesteel_common::{ExecutorId, RddId, StageAttempt, TaskFailure, TaskId};
+use firesteel_rdd::accumulator::TaskAccumulators;
 use firesteel_rdd::barrier::BarrierSync;
 use firesteel_rdd::task::{CacheUpdate, KillFlag, TaskContext, TaskError, TaskOutput};
 use firesteel_rdd::task_env::{self, TaskEnv};
 use firesteel_rpc::convert::failure_to_proto;
+use firesteel_rpc::metrics::metrics_to_proto;
 use firesteel_rpc::proto::executor::{
-    BlockPeer, BlockRef, BlockUpdate, CachedPlace, MapStatus, PartitionData, Payload, StatusUpdate, Success,
-    payload::Place, status_update::State, success::Output,
+    AccumulatorUpdate, BlockPeer, BlockRef, BlockUpdate, CachedPlace, MapStatus, PartitionData, Payload, StatusUpdate,
+    Success, payload::Place, status_update::State, success::Output,
 };
 use firesteel_storage::{BlockId, BlockWriter};
 
 use crate::config::ExecutorConfig;
+use crate::meter::Meter;
 use crate::panics::{self, BeforeAbort};
 use crate::stage::{StageSlot, fetch};
 
@@ -31,6 +34,10 @@ pub(crate) struct Attempt {
     pub inputs: Vec<PartitionData>,
     pub cached: Vec<CachedPlace>,
     pub peers: Vec<BlockPeer>,
+    /// When it came, where the driver wants to know what it costs.
+    pub arrived: Option<Instant>,
+    /// What it has added to accumulators.
+    pub accumulators: Arc<TaskAccumulators>,
     pub kill: Arc<KillFlag>,
     pub slot: Arc<StageSlot>,
     pub barrier: Option<Arc<BarrierSync>>,
@@ -46,32 +53,44 @@ impl Attempt {
     /// Runs it to its end, whatever that is.
     pub fn run(&self, config: &ExecutorConfig, before_abort: Option<BeforeAbort>) -> Ended {
         let began = Instant::now();
+        let mut meter = self.arrived.map(Meter::begin);
         let mut context = None;
-        let result = panics::catch(before_abort, || self.compute(config, &mut context))
-            .and_then(|result| result.map_err(TaskError::into_failure));
+        let result = panics::catch(before_abort, || {
+            let output = self.compute(config, &mut context, &mut meter)?;
+            Ok::<_, TaskError>((output, self.accumulators.take()?))
+        });
+        let result = result.and_then(|result| result.map_err(TaskError::into_failure));
+        meter.iter_mut().for_each(Meter::ran);
         // What a killed task failed of does not matter: it was told to.
         let result = result.map_err(|failure| match self.kill.check() {
             Err(killed) => killed.into_failure(),
             Ok(()) => failure,
         });
         let mut result_block = None;
-        let state = match result {
-            Ok(output) => self.success(output, config, &mut result_block),
-            Err(failure) => failed(failure),
+        let (state, accumulated) = match result {
+            Ok((output, accumulated)) => (self.success(output, config, &mut result_block), accumulated),
+            Err(failure) => (failed(failure), Vec::new()),
         };
-        let blocks = context.map(|c: Arc<TaskContext>| c.take_cache_updates()).unwrap_or_default();
+        let memory = context.as_ref().map(|c: &Arc<TaskContext>| &*c.memory);
+        let metrics = meter.map(|meter| metrics_to_proto(&meter.metrics(memory, result_bytes(&state))));
+        let accumulators = accumulated.into_iter().map(|(id, value)| AccumulatorUpdate { id, value }).collect();
+        let blocks = context.map(|c| c.take_cache_updates()).unwrap_or_default();
         let blocks = blocks.into_iter().map(block_update).collect();
         let run_nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        Ended { update: StatusUpdate { task_id: self.task.0, state: Some(state), blocks, run_nanos }, result_block }
+        let state = Some(state);
+        let update = StatusUpdate { task_id: self.task.0, state, blocks, run_nanos, metrics, accumulators };
+        Ended { update, result_block }
     }
 
     fn compute(
         &self,
         config: &ExecutorConfig,
         context: &mut Option<Arc<TaskContext>>,
+        meter: &mut Option<Meter>,
     ) -> Result<TaskOutput, TaskError> {
         self.kill.check()?;
-        let _entered = task_env::enter(TaskEnv { services: config.services.clone(), kill: self.kill.clone() });
+        let (services, kill, accumulators) = (config.services.clone(), self.kill.clone(), self.accumulators.clone());
+        let _entered = task_env::enter(TaskEnv { services, kill, accumulators });
         let stage = self.slot.get(config, &self.kill)?;
         let mut inputs = BTreeMap::new();
         for input in &self.inputs {
@@ -94,8 +113,10 @@ impl Attempt {
         let ctx = context.insert(Arc::new(
             ctx.with_cached(cached.collect(), peers.collect())
                 .in_barrier(self.barrier.clone())
-                .returning(config.settings.results),
+                .returning(config.settings.results)
+                .measured(self.arrived.is_some()),
         ));
+        meter.iter_mut().for_each(Meter::decoded);
         stage.task.run(self.partition, ctx)
     }
 
@@ -141,6 +162,17 @@ impl Attempt {
             }),
         };
         State::Success(Success { output: Some(output) })
+    }
+}
+
+/// The size of what a task made for its driver.
+fn result_bytes(state: &State) -> u64 {
+    let State::Success(Success { output: Some(output) }) = state else { return 0 };
+    match output {
+        Output::Result(Payload { place: Some(Place::Inline(bytes)) }) => bytes.len() as u64,
+        Output::Result(Payload { place: Some(Place::Block(block)) }) => block.size,
+        Output::Result(_) => 0,
+        Output::MapStatus(status) => status.sizes.len() as u64,
     }
 }
 

@@ -285,6 +285,6 @@ impl Mover<'_> {
                 (State::Moved(MapOutputMoved { shuffle_id, map_task_id, to_executor_id: to.0 }), Vec::new())
             }
         };
-        StatusUpdate { task_id: NO_TASK, state: Some(state), blocks, run_nanos: 0 }
+        StatusUpdate { task_id: NO_TASK, state: Some(state), blocks, ..StatusUpdate::default() }
     }
 }

@@ -73,8 +73,12 @@ impl DriverSink {
                 for task_id in tasks {
                     let message = format!("the news of the task take {bytes} bytes, a message may have {limit}");
                     let failure = TaskFailure::Exception { message, location: String::new(), panic: false };
-                    let update =
-                        StatusUpdate { task_id, state: Some(failed(failure)), blocks: Vec::new(), run_nanos: 0 };
+                    let update = StatusUpdate {
+                        task_id,
+                        state: Some(failed(failure)),
+                        blocks: Vec::new(),
+                        ..StatusUpdate::default()
+                    };
                     self.lost(self.send_message(Message::StatusUpdates(StatusUpdates { updates: vec![update] })));
                 }
             }

@@ -227,7 +227,12 @@ impl Inner {
             let failure = TaskError::failed(format!("cannot start a thread for the task: {e}")).into_failure();
             self.ended(
                 task,
-                StatusUpdate { task_id: task.0, state: Some(failed(failure)), blocks: Vec::new(), run_nanos: 0 },
+                StatusUpdate {
+                    task_id: task.0,
+                    state: Some(failed(failure)),
+                    blocks: Vec::new(),
+                    ..StatusUpdate::default()
+                },
             );
         }
     }
@@ -270,7 +275,7 @@ impl Inner {
                 task_id: task.0,
                 state: Some(failed(failure)),
                 blocks: Vec::new(),
-                run_nanos: 0,
+                ..StatusUpdate::default()
             }]);
             inner.status.flush(LAST_WORDS);
         })
@@ -304,7 +309,12 @@ impl Inner {
             let update = BlockUpdate { rdd_id: rdd.0, partition, stored, memory_bytes: 0, replicas };
             // News of a block alone, also when nobody took a copy: no task has this number.
             let state = Some(status_update::State::Running(Running {}));
-            inner.status.push(vec![StatusUpdate { task_id: u64::MAX, state, blocks: vec![update], run_nanos: 0 }]);
+            inner.status.push(vec![StatusUpdate {
+                task_id: u64::MAX,
+                state,
+                blocks: vec![update],
+                ..StatusUpdate::default()
+            }]);
         };
         if let Err(e) = self.threads.execute(replicate) {
             tracing::warn!(error = %e, "cannot start a thread to replicate a cached partition");
@@ -365,6 +375,8 @@ impl Table {
                     inputs: t.inputs,
                     cached: t.cached,
                     peers: t.peers,
+                    arrived: t.measure.then(Instant::now),
+                    accumulators: Arc::default(),
                     kill: Arc::new(KillFlag::default()),
                     slot,
                     barrier: barrier_of(t.task_id, t.barrier, sink),
@@ -400,7 +412,12 @@ impl Table {
                     todo.start.push(attempt.clone());
                     if waited {
                         let state = Some(status_update::State::Running(Running {}));
-                        todo.updates.push(StatusUpdate { task_id: task.0, state, blocks: Vec::new(), run_nanos: 0 });
+                        todo.updates.push(StatusUpdate {
+                            task_id: task.0,
+                            state,
+                            blocks: Vec::new(),
+                            ..StatusUpdate::default()
+                        });
                     }
                 }
                 Effect::Flag { task, reason } => {
@@ -412,12 +429,22 @@ impl Table {
                 Effect::NeverRan { task, reason } => {
                     self.attempts.remove(&task);
                     let state = Some(failed(TaskFailure::Killed { reason }));
-                    todo.updates.push(StatusUpdate { task_id: task.0, state, blocks: Vec::new(), run_nanos: 0 });
+                    todo.updates.push(StatusUpdate {
+                        task_id: task.0,
+                        state,
+                        blocks: Vec::new(),
+                        ..StatusUpdate::default()
+                    });
                 }
                 Effect::GiveBack { task } => {
                     self.attempts.remove(&task);
                     let state = Some(status_update::State::GivenBack(GivenBack {}));
-                    todo.updates.push(StatusUpdate { task_id: task.0, state, blocks: Vec::new(), run_nanos: 0 });
+                    todo.updates.push(StatusUpdate {
+                        task_id: task.0,
+                        state,
+                        blocks: Vec::new(),
+                        ..StatusUpdate::default()
+                    });
                 }
                 Effect::DropStage { stage } => {
                     todo.stages.extend(self.stages.remove(&stage));

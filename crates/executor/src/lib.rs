@@ -24,6 +24,7 @@ mod decommission;
 mod driver_sink;
 pub mod error;
 mod executor;
+mod meter;
 mod panics;
 mod pool;
 mod stage;

@@ -280,7 +280,7 @@ mod tests {
             task_id: u64::MAX,
             state: Some(Begun(Default::default())),
             blocks: vec![BlockUpdate { partition, ..Default::default() }],
-            run_nanos: 0,
+            ..StatusUpdate::default()
         };
         batcher.push((0..3).map(of_block).chain(update(u64::MAX)).collect());
         let told: Vec<u32> =

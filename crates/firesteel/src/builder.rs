@@ -1,10 +1,20 @@
 //! Starts a [`Context`]: gathers its configuration and the backend that `spark.master` names.
 
-use std::path::Path;
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+};
 
 use firesteel_common::conf::{Conf, ConfValue, Environment, Key, Source, keys, submit};
 
-use crate::{Context, Error, Result, master::Master};
+use firesteel_events::{Bus, Listener};
+
+use crate::{
+    Context, Error, Result,
+    master::Master,
+    progress::ConsoleProgress,
+    summary::{self, JobSummaries},
+};
 
 /// Sets up a [`Context`]. What is set here goes before what `firesteel-submit` hands over.
 ///
@@ -20,6 +30,7 @@ use crate::{Context, Error, Result, master::Master};
 #[derive(Default)]
 pub struct ContextBuilder {
     conf: Conf,
+    listeners: Vec<Box<dyn FnOnce(&Bus, usize) -> std::io::Result<()> + Send>>,
 }
 
 impl ContextBuilder {
@@ -39,6 +50,28 @@ impl ContextBuilder {
     pub fn set(mut self, key: &str, value: impl std::fmt::Display) -> Self {
         self.conf.set(key, value);
         self
+    }
+
+    /// Adds a listener that hears all from the application's start on: see [`Context::add_listener`]. Spark:
+    /// `spark.extraListeners`, which names classes.
+    #[doc(alias = "extraListeners")]
+    pub fn add_listener(mut self, listener: impl Listener) -> Self {
+        self.listeners.push(Box::new(move |bus, capacity| bus.add(listener, capacity).map(|_| ())));
+        self
+    }
+
+    /// Adds the library's own listeners, as far as anybody sees what they show.
+    fn add_own(&self, bus: &Bus, capacity: usize) -> Result<()> {
+        let failed = |e: io::Error| Error::Start(format!("cannot start a listener's thread: {e}"));
+        if get(&self.conf, &keys::SHOW_CONSOLE_PROGRESS)? && io::stderr().is_terminal() {
+            let progress = ConsoleProgress::on_stderr().map_err(failed)?;
+            bus.add(progress, capacity).map_err(failed)?;
+        }
+        let _logging = crate::logging::on_this_thread();
+        if tracing::enabled!(target: summary::TARGET, tracing::Level::INFO) {
+            bus.add(JobSummaries::default(), capacity).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Starts the Context.
@@ -65,7 +98,13 @@ impl ContextBuilder {
             self.conf.set_from(keys::APP_NAME.name(), name.into_owned(), Source::Driver);
         }
         let master = get(&self.conf, &keys::MASTER)?.unwrap_or_else(|| "local[*]".to_owned());
-        Context::start(self.conf, Master::parse(&master)?)
+        let capacity = get(&self.conf, &keys::EVENT_QUEUE_CAPACITY)? as usize;
+        let bus = Bus::entering(|| Box::new(crate::logging::on_this_thread()));
+        for add in std::mem::take(&mut self.listeners) {
+            add(&bus, capacity).map_err(|e| Error::Start(format!("cannot start a listener's thread: {e}")))?;
+        }
+        self.add_own(&bus, capacity)?;
+        Context::start(self.conf, Master::parse(&master)?, bus)
     }
 }
 

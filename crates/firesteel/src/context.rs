@@ -13,8 +13,10 @@ use firesteel_common::{
     Data, Env, ExecutorId, JobId, RddId,
     conf::{Conf, keys},
 };
+use firesteel_events::Bus;
 use firesteel_rdd::{
     Broadcast, Lines, Rdd,
+    accumulator::Accumulators,
     broadcast::BroadcastSettings,
     runner::{Job, JobHandle, JobRunner, Scope},
     sources::{self, RangeItem, SplitBounds},
@@ -27,6 +29,7 @@ use crate::{
     driver::{Driver, Message},
     local,
     master::Master,
+    news,
     partitioned::PartitionedContext,
     properties,
     scheduling::scheduler_config,
@@ -63,6 +66,8 @@ struct Inner {
     messages: Mutex<mpsc::Sender<Message>>,
     next_job: AtomicU32,
     stopped: AtomicBool,
+    bus: Bus,
+    accumulators: Arc<Accumulators>,
     /// The executor is on threads of this process.
     local: bool,
     running: Mutex<Option<Running>>,
@@ -80,7 +85,7 @@ impl Context {
         ContextBuilder::default()
     }
 
-    pub(crate) fn start(conf: Conf, master: Master) -> Result<Context> {
+    pub(crate) fn start(conf: Conf, master: Master, bus: Bus) -> Result<Context> {
         if let Err(error) = firesteel_os::descriptors::raise_limit() {
             tracing::warn!(%error, "cannot raise the limit of open files");
         }
@@ -93,8 +98,10 @@ impl Context {
         let cores = Arc::new(AtomicU32::new(1));
         let local = matches!(master, Master::Local { .. });
         let (driver, backend) = match master {
-            Master::Local { threads, .. } => local::start(&conf, config, threads, &cores)?,
-            Master::LocalCluster { .. } | Master::Standalone(_) => standalone::start(&conf, config, master, &cores)?,
+            Master::Local { threads, .. } => local::start(&conf, config, threads, &cores, &bus)?,
+            Master::LocalCluster { .. } | Master::Standalone(_) => {
+                standalone::start(&conf, config, master, &cores, &bus)?
+            }
         };
         let app_id = backend.app_id();
         let parts = driver.context_parts(BroadcastSettings {
@@ -102,7 +109,10 @@ impl Context {
             compress: get(&conf, &keys::BROADCAST_COMPRESS)?,
             checksum: get(&conf, &keys::BROADCAST_CHECKSUM)?,
         });
+        // The loop ends only when it is told to.
+        let _ = driver.messages.send(Message::Started(news::beginning(&conf, &app_id)?));
         let messages = Mutex::new(driver.messages.clone());
+        let accumulators = driver.accumulators.clone();
         let inner = Arc::new_cyclic(|weak: &std::sync::Weak<Inner>| Inner {
             serial: properties::next_serial(),
             conf,
@@ -112,6 +122,8 @@ impl Context {
             messages,
             next_job: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
+            bus,
+            accumulators,
             local,
             running: Mutex::new(Some(Running { driver, backend })),
         });
@@ -154,6 +166,7 @@ impl Context {
     }
 
     /// An RDD of `data`, in as many partitions as [`Context::default_parallelism`].
+    #[track_caller]
     pub fn parallelize<T: Data>(&self, data: impl IntoIterator<Item = T>) -> Rdd<T> {
         self.partitioned(self.default_parallelism()).parallelize(data)
     }
@@ -173,6 +186,7 @@ impl Context {
     /// # Errors
     /// When there are more elements than an RDD has partitions.
     #[doc(alias = "makeRDD")]
+    #[track_caller]
     pub fn make_rdd_with_preferences<T: Data>(
         &self,
         data: impl IntoIterator<Item = (T, Vec<String>)>,
@@ -181,6 +195,7 @@ impl Context {
     }
 
     /// An RDD of the integers of `range`, in as many partitions as [`Context::default_parallelism`].
+    #[track_caller]
     pub fn range<T: RangeItem>(&self, range: Range<T>) -> Rdd<T>
     where
         Range<T>: Iterator<Item = T>,
@@ -194,6 +209,7 @@ impl Context {
     /// # Errors
     /// When nothing matches.
     #[doc(alias = "textFile")]
+    #[track_caller]
     pub fn text_file(&self, path: &str) -> Result<Rdd<String>> {
         self.partitioned(self.default_parallelism().min(2)).text_file(path)
     }
@@ -212,6 +228,7 @@ impl Context {
     ///
     /// # Errors
     /// When nothing matches.
+    #[track_caller]
     pub fn text_lines(&self, path: &str) -> Result<Lines> {
         self.partitioned(self.default_parallelism().min(2)).text_lines(path)
     }
@@ -240,6 +257,7 @@ impl Context {
     }
 
     /// The partitions of all of `rdds`, in order.
+    #[track_caller]
     pub fn union<T: Data>(&self, rdds: &[Rdd<T>]) -> Rdd<T> {
         Rdd::union_of(&self.inner.scope, rdds)
     }
@@ -301,6 +319,18 @@ impl Context {
         self.inner.serial
     }
 
+    pub(crate) fn accumulators(&self) -> &Accumulators {
+        &self.inner.accumulators
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.inner.stopped.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.inner.bus
+    }
+
     /// Tells the driver's event loop something; a stopped Context has none.
     pub(crate) fn tell(&self, message: Message) -> Result<()> {
         self.inner.tell(message)
@@ -315,6 +345,7 @@ impl Inner {
         if let Some(mut running) = running {
             running.driver.stop();
             running.backend.stop();
+            news::end(&self.bus);
         }
     }
 

@@ -27,8 +27,11 @@
 //!
 //! * [`Context`], [`ContextBuilder`]: what users start with. `master` parses `spark.master`.
 //! * `driver`: the event loop around the schedulers.
+//! * `progress`, `summary`: listeners of its own: bars on the console, a line in the log for each job.
+//! * `news`, `status`: what happens, for listeners ([`events`]), and how jobs stand ([`StatusTracker`]).
 //! * `local`, `standalone`: what gives the driver its executors.
 
+mod accumulators;
 mod builder;
 mod context;
 mod driver;
@@ -37,30 +40,47 @@ mod jobs;
 mod local;
 mod logging;
 mod master;
+mod news;
 mod partitioned;
+mod progress;
 mod properties;
 mod scheduling;
 mod scratch;
 mod standalone;
+mod status;
+mod summary;
 
 pub use builder::ContextBuilder;
 pub use context::Context;
 pub use firesteel_common::{Data, Env, Key, MemSize, Str, TaskFailure, conf::Conf};
 pub use firesteel_derive::MemSize;
 pub use firesteel_rdd::{
-    BarrierError, BarrierTaskContext, BarrierTaskInfo, BarrierWith, Broadcast, Emitter, Error, JobFuture, Lazy, Lines,
-    LinesWith, PartitionIter, Partitioned, PartitionedWith, Partitioning, Rdd, RddBarrier, Result, StorageLevel,
-    TextRecord, With,
+    Accumulate, Accumulator, BarrierError, BarrierTaskContext, BarrierTaskInfo, BarrierWith, Broadcast, Collected,
+    DoubleSum, Emitter, Error, JobFuture, Lazy, Lines, LinesWith, LongSum, PartitionIter, Partitioned, PartitionedWith,
+    Partitioning, Rdd, RddBarrier, Result, StorageLevel, TextRecord, With,
 };
-pub use firesteel_scheduler::JobError;
+pub use firesteel_scheduler::{JobError, JobState};
 pub use firesteel_shuffle::{HashPartitioner, Partitioner, RangePartitioner, SortKey};
 pub use partitioned::PartitionedContext;
 pub use properties::LocalProperties;
+pub use status::{JobInfo, StageCounts, StatusTracker};
+
+/// What happens in an application, and who hears of it.
+pub mod events {
+    pub use firesteel_common::{
+        DeterministicLevel, ExecutorId, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId,
+    };
+    pub use firesteel_events::{
+        AccumulatorUpdate, AppEvent, InputMetrics, JobEnd, Listener, ListenerHandle, OutputMetrics, RddInfo,
+        ShuffleReadMetrics, ShuffleWriteMetrics, SpillMetrics, StageInfo, TaskEnd, TaskInfo, TaskKind, TaskLocality,
+        TaskMetrics,
+    };
+}
 
 /// What a program needs to write jobs.
 pub mod prelude {
     pub use crate::{
-        Broadcast, Context, Error, HashPartitioner, Lazy, Lines, PartitionIter, Partitioning, Rdd, Result,
+        Accumulator, Broadcast, Context, Error, HashPartitioner, Lazy, Lines, PartitionIter, Partitioning, Rdd, Result,
         StorageLevel, Str, TextRecord,
     };
 }

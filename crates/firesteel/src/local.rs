@@ -14,6 +14,7 @@ use firesteel_common::{
     ExecutorId,
     conf::{Conf, Environment, keys},
 };
+use firesteel_events::Bus;
 use firesteel_executor::{Executor, ExecutorConfig, ExecutorSettings, StatusSink};
 use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::{Role, proto::executor as proto};
@@ -84,6 +85,7 @@ pub fn start(
     config: SchedulerConfig,
     threads: u32,
     cores: &Arc<AtomicU32>,
+    bus: &Bus,
 ) -> Result<(Driver, Box<dyn Backend>)> {
     let task_cpus = config.task_cpus.max(1);
     let scratch: Vec<Arc<Scratch>> = Scratch::of_dirs(&local_dirs(conf)?)?.into_iter().map(Arc::new).collect();
@@ -110,7 +112,8 @@ pub fn start(
         remove_shuffle: Arc::new(|_, _| Ok(())),
         broadcasts,
     };
-    let driver = Driver::start(config, driver_blocks, fetch, None).map_err(|e| Error::Start(e.to_string()))?;
+    let driver =
+        Driver::start(config, driver_blocks, fetch, None, bus.clone()).map_err(|e| Error::Start(e.to_string()))?;
 
     let settings = ExecutorSettings::from_conf(conf).map_err(|e| Error::Start(e.to_string()))?;
     let executor_config = ExecutorConfig {

@@ -18,11 +18,13 @@ pub struct PartitionedContext<'a> {
 
 impl PartitionedContext<'_> {
     /// An RDD of `data`, in so many partitions (at least one).
+    #[track_caller]
     pub fn parallelize<T: Data>(&self, data: impl IntoIterator<Item = T>) -> Rdd<T> {
         sources::parallelize(self.sc.scope(), data.into_iter().collect(), self.partitions)
     }
 
     /// An RDD of the integers of `range`, in so many partitions (at least one).
+    #[track_caller]
     pub fn range<T: RangeItem>(&self, range: Range<T>) -> Rdd<T>
     where
         Range<T>: Iterator<Item = T>,
@@ -34,6 +36,7 @@ impl PartitionedContext<'_> {
     ///
     /// # Errors
     /// When nothing matches.
+    #[track_caller]
     pub fn text_file(&self, path: &str) -> Result<Rdd<String>> {
         sources::text_file(self.sc.scope(), path, self.partitions, self.sc.bounds())
     }
@@ -42,6 +45,7 @@ impl PartitionedContext<'_> {
     ///
     /// # Errors
     /// When nothing matches.
+    #[track_caller]
     pub fn text_lines(&self, path: &str) -> Result<Lines> {
         sources::text_lines(self.sc.scope(), path, self.partitions, self.sc.bounds())
     }
@@ -51,12 +55,14 @@ impl PartitionedContext<'_> {
 impl Context {
     #[doc(hidden)]
     #[deprecated(note = "write sc.partitioned(partitions).parallelize(data)")]
+    #[track_caller]
     pub fn parallelize_n<T: Data>(&self, data: impl IntoIterator<Item = T>, partitions: u32) -> Rdd<T> {
         self.partitioned(partitions).parallelize(data)
     }
 
     #[doc(hidden)]
     #[deprecated(note = "write sc.partitioned(partitions).range(range)")]
+    #[track_caller]
     pub fn range_n<T: RangeItem>(&self, range: Range<T>, partitions: u32) -> Rdd<T>
     where
         Range<T>: Iterator<Item = T>,
@@ -66,12 +72,14 @@ impl Context {
 
     #[doc(hidden)]
     #[deprecated(note = "write sc.partitioned(partitions).text_file(path)")]
+    #[track_caller]
     pub fn text_file_n(&self, path: &str, partitions: u32) -> Result<Rdd<String>> {
         self.partitioned(partitions).text_file(path)
     }
 
     #[doc(hidden)]
     #[deprecated(note = "write sc.partitioned(partitions).text_lines(path)")]
+    #[track_caller]
     pub fn text_lines_n(&self, path: &str, partitions: u32) -> Result<Lines> {
         self.partitioned(partitions).text_lines(path)
     }

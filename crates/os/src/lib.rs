@@ -11,6 +11,7 @@
 //!
 //! Callers: the worker (starts executors), the executor (lifeline, descriptors), the bootstrap (elf), `local-cluster`. Linux only.
 
+pub mod clock;
 pub mod descriptors;
 pub mod elf;
 pub mod host;

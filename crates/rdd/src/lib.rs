@@ -21,6 +21,7 @@
 #[macro_use]
 mod operators;
 
+pub mod accumulator;
 mod actions;
 pub mod barrier;
 pub mod broadcast;
@@ -43,6 +44,7 @@ pub mod sources;
 pub mod task;
 pub mod task_env;
 
+pub use accumulator::{Accumulate, Accumulator, Collected, DoubleSum, LongSum};
 pub use actions::{JobFuture, TextRecord};
 pub use barrier::{BarrierError, BarrierTaskContext, BarrierTaskInfo, BarrierWith, RddBarrier};
 pub use broadcast::Broadcast;

@@ -54,6 +54,7 @@ impl Lines {
     }
 
     /// Each line as a String.
+    #[track_caller]
     pub fn to_strings(&self) -> Rdd<String> {
         self.rdd.pipe("text_file", false, &Arc::new(()), Strings)
     }

@@ -7,6 +7,7 @@ use std::{
     any::{Any, type_name},
     marker::PhantomData,
     ops::Range,
+    panic::Location,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU16, Ordering},
@@ -76,6 +77,8 @@ pub struct Meta {
     pub partitions: u32,
     /// The operator's name, for stages and pages.
     pub name: &'static str,
+    /// Where the user called the operator; on the driver only.
+    pub location: Option<&'static Location<'static>>,
     /// How its records are spread, where that is known.
     pub partitioner: Option<PartitionerKey>,
     level: AtomicU16,
@@ -92,7 +95,13 @@ impl Meta {
     pub fn new(id: RddId, partitions: u32, name: &'static str, partitioner: Option<PartitionerKey>) -> Self {
         let (level, indeterminate, kept) = (AtomicU16::new(0), AtomicBool::new(false), AtomicBool::new(false));
         let barrier = AtomicBool::new(false);
-        Meta { id, partitions, name, partitioner, level, indeterminate, barrier, cleaner: None, kept }
+        Meta { id, partitions, name, location: None, partitioner, level, indeterminate, barrier, cleaner: None, kept }
+    }
+
+    /// The node of an operator that the user called there.
+    pub fn made_at(mut self, location: &'static Location<'static>) -> Self {
+        self.location = Some(location);
+        self
     }
 
     /// The driver's node: `cleaner` hears when it is dropped, if partitions of it may have been kept.

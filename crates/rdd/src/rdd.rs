@@ -6,7 +6,7 @@ use std::{
 };
 
 use firesteel_common::{
-    Data, Env,
+    CallSite, Data, Env,
     codec::{self, CodecError},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -79,7 +79,8 @@ impl<T: Data, E: Env> With<T, E> {
 }
 
 impl<T: Data> Rdd<T> {
-    /// A handle on a new node of `scope`.
+    /// A handle on a new node of `scope`, made where this function's caller is.
+    #[track_caller]
     pub fn from_body<B: Body<Item = T>>(
         scope: &Arc<Scope>,
         partitions: u32,
@@ -88,6 +89,7 @@ impl<T: Data> Rdd<T> {
         body: B,
     ) -> Self {
         let meta = Meta::new(scope.next_rdd(), partitions, name, partitioner).cleaned_by(scope.cleaner());
+        let meta = meta.made_at(Location::caller());
         Rdd { node: Parent::new(RddNode::new(meta, body)), scope: scope.clone() }
     }
 
@@ -138,6 +140,7 @@ impl<T: Data> Rdd<T> {
     }
 
     /// Keeps the partitions in the executors' memory once they were computed. Same as `persist(StorageLevel::MEMORY_ONLY)`.
+    #[track_caller]
     pub fn cache(&self) -> Self {
         self.persist(StorageLevel::MEMORY_ONLY)
     }
@@ -193,6 +196,7 @@ impl<T: Data> Rdd<T> {
     }
 
     /// A child with the same partitions; `keeps` says that records stay under their keys.
+    #[track_caller]
     pub(crate) fn pipe<O: PipeOp<In = T>>(
         &self,
         name: &'static str,
@@ -208,7 +212,7 @@ impl<T: Data> Rdd<T> {
     /// Starts a job over `partitions`.
     pub(crate) fn submit<O: OutputOp<In = T>>(
         &self,
-        site: String,
+        site: CallSite,
         partitions: Vec<u32>,
         env: &impl Serialize,
         op: O,
@@ -229,19 +233,19 @@ impl<T: Data> Rdd<T> {
         op: O,
         each: impl FnMut(usize, U),
     ) -> Result<()> {
-        self.run_at(site(action), partitions, env, op, codec::decode, each)
+        self.run_at(CallSite::here(action), partitions, env, op, codec::decode, each)
     }
 
     fn run_at<O: OutputOp<In = T>, U>(
         &self,
-        site: String,
+        site: CallSite,
         partitions: Vec<u32>,
         env: &impl Serialize,
         op: O,
         decode: Decode<U>,
         each: impl FnMut(usize, U),
     ) -> Result<()> {
-        let JobHandle { events, cancel } = self.submit(site.clone(), partitions, env, op)?;
+        let JobHandle { events, cancel } = self.submit(site, partitions, env, op)?;
         receive(&events, site, decode, each).inspect_err(|_| cancel("its results cannot be used"))
     }
 
@@ -267,8 +271,8 @@ impl<T: Data> Rdd<T> {
         decode: Decode<U>,
         finish: impl FnOnce(Vec<U>) -> R + Send + 'static,
     ) -> Result<JobFuture<R>> {
-        let (site, n) = (site(action), self.num_partitions());
-        let JobHandle { events, cancel } = self.submit(site.clone(), (0..n).collect(), env, op)?;
+        let (site, n) = (CallSite::here(action), self.num_partitions());
+        let JobHandle { events, cancel } = self.submit(site, (0..n).collect(), env, op)?;
         let cancel: Arc<dyn Fn(&str) + Send + Sync> = cancel.into();
         let give_up = cancel.clone();
         let wait = move || {
@@ -299,7 +303,7 @@ impl<T: Data> Rdd<T> {
         decode: Decode<U>,
     ) -> Result<Vec<U>> {
         // A closure has a place of its own: the user's must be asked for here.
-        let (site, n) = (site(action), self.num_partitions());
+        let (site, n) = (CallSite::here(action), self.num_partitions());
         gather(n, |each| self.run_at(site, (0..n).collect(), env, op, decode, each))
     }
 }
@@ -321,7 +325,7 @@ fn gather<U>(n: u32, run: impl FnOnce(&mut dyn FnMut(usize, U)) -> Result<()>) -
 /// Hands each decoded result of a job to `each` until the job ends.
 fn receive<U>(
     events: &mpsc::Receiver<JobEvent>,
-    site: String,
+    site: CallSite,
     decode: Decode<U>,
     mut each: impl FnMut(usize, U),
 ) -> Result<()> {
@@ -331,15 +335,8 @@ fn receive<U>(
             // Each comes again, and takes the place of the first.
             Ok(JobEvent::Discarded) => {}
             Ok(JobEvent::Succeeded) => return Ok(()),
-            Ok(JobEvent::Failed(reason)) => return Err(Error::Job { site, reason }),
+            Ok(JobEvent::Failed(reason)) => return Err(Error::Job { site: site.to_string(), reason }),
             Err(_) => return Err(Error::Stopped),
         }
     }
-}
-
-/// `action at file:line` of the user's call.
-#[track_caller]
-pub(crate) fn site(action: &str) -> String {
-    let at = Location::caller();
-    format!("{action} at {}:{}", at.file(), at.line())
 }

@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use firesteel_common::{BroadcastId, RddId, ShuffleId};
+use firesteel_common::{BroadcastId, CallSite, RddId, ShuffleId};
 
 use crate::{
     broadcast::BroadcastSource,
@@ -23,8 +23,8 @@ pub struct Job {
     pub output: EncodedOp,
     /// Which partitions, in the order in which their results are numbered.
     pub partitions: Vec<u32>,
-    /// The action and where it was called, as `collect at src/main.rs:12`.
-    pub site: String,
+    /// The action and where it was called.
+    pub site: CallSite,
     /// Nobody acts on a result before all are there, and one that comes again takes the place of the first: the results may
     /// be taken back. False for tasks with effects outside.
     pub repeatable: bool,

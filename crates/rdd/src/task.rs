@@ -218,6 +218,8 @@ pub struct TaskContext {
     pub barrier: Option<Arc<BarrierSync>>,
     /// How large its result may be.
     pub results: ResultBounds,
+    /// The driver wants to know what it costs: what is dear to count is counted, too.
+    pub measured: bool,
     updates: Mutex<Vec<CacheUpdate>>,
 }
 
@@ -251,6 +253,7 @@ impl TaskContext {
             peers: Vec::new(),
             barrier: None,
             results: ResultBounds { direct: 1 << 20, total: 0 },
+            measured: false,
             updates,
         }
     }
@@ -275,6 +278,12 @@ impl TaskContext {
     /// The context of a task whose result is bounded.
     pub fn returning(mut self, results: ResultBounds) -> Self {
         self.results = results;
+        self
+    }
+
+    /// The context of a task whose driver wants to know what it costs.
+    pub fn measured(mut self, measured: bool) -> Self {
+        self.measured = measured;
         self
     }
 

@@ -5,7 +5,10 @@ use std::{cell::RefCell, sync::Arc};
 
 use firesteel_storage::Abort;
 
-use crate::task::{KillFlag, TaskServices};
+use crate::{
+    accumulator::TaskAccumulators,
+    task::{KillFlag, TaskServices},
+};
 
 /// The task of this thread.
 #[derive(Clone)]
@@ -14,6 +17,8 @@ pub struct TaskEnv {
     pub services: Arc<TaskServices>,
     /// The request to end it.
     pub kill: Arc<KillFlag>,
+    /// What it has added to accumulators.
+    pub accumulators: Arc<TaskAccumulators>,
 }
 
 thread_local! {
@@ -39,6 +44,11 @@ impl Drop for Entered {
 /// The task of this thread, if it is one of a task.
 pub fn current() -> Option<TaskEnv> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// What `look` says of the task of this thread, if it is one of a task.
+pub fn with_current<R>(look: impl FnOnce(&TaskEnv) -> R) -> Option<R> {
+    CURRENT.try_with(|current| current.borrow().as_ref().map(look)).ok().flatten()
 }
 
 impl TaskEnv {

@@ -25,6 +25,7 @@ pub mod incarnation;
 pub mod issuer;
 pub mod master_client;
 pub mod master_url;
+pub mod metrics;
 pub mod proto;
 pub mod role;
 pub mod secret;

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, JobId, RddId, TaskId, Tick};
+use firesteel_common::{CallSite, ExecutorId, JobId, RddId, TaskId, Tick};
 use firesteel_scheduler::*;
 
 fn main() {
@@ -30,6 +30,7 @@ fn main() {
     let graph = JobGraph { nodes: vec![node], root: 0 };
     let begin = Instant::now();
     let submit = DriverEvent::SubmitJob {
+        site: CallSite::default(),
         job: JobId(0),
         graph,
         partitions: (0..tasks).collect(),
@@ -54,6 +55,7 @@ fn main() {
             outcome: TaskOutcome::Result(Bytes::new()),
             blocks: Vec::new(),
             ran: Duration::from_micros(20),
+            report: None,
         }];
         core.handle(Tick::ZERO, DriverEvent::TasksUpdated { executor, updates }, &mut out);
     }

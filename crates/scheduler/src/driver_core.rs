@@ -1,9 +1,13 @@
 //! DriverCore: the driver's schedulers together. The driver's shell and the simulation call it, one event at a time;
 //! it calls the parts, and the DAGScheduler's event families (`dag/`) are methods of it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use firesteel_common::{ExecutorId, Tick};
+use firesteel_common::{ExecutorId, TaskId, Tick};
+use firesteel_events::{AppEvent, TaskReport};
 
 use crate::{
     allocation::{ExecutorAllocation, ExecutorLoad, Load},
@@ -15,6 +19,8 @@ use crate::{
     error::JobError,
     event::DriverEvent,
     map_outputs::MapOutputTracker,
+    news::News,
+    status::Past,
     tasks::{TaskScheduler, executors::Executor, min_some},
 };
 
@@ -30,6 +36,12 @@ pub struct DriverCore {
     pub(crate) outputs: MapOutputTracker,
     pub(crate) blocks: BlockLocations,
     pub(crate) barriers: Barriers,
+    /// What executors said of tasks that are not over.
+    pub(crate) reports: BTreeMap<TaskId, Box<TaskReport>>,
+    /// Jobs and stages that are over.
+    pub(crate) past: Past,
+    /// What happens, for those who listen.
+    pub(crate) news: News,
     /// Outputs that were there when a task's success was counted for them; none ever is.
     pub(crate) doubles: u32,
     allocation: Option<ExecutorAllocation>,
@@ -44,6 +56,9 @@ impl DriverCore {
             outputs: MapOutputTracker::default(),
             blocks: BlockLocations::default(),
             barriers: Barriers::default(),
+            reports: BTreeMap::new(),
+            past: Past::default(),
+            news: News::default(),
             doubles: 0,
             allocation: config.allocation.clone().map(ExecutorAllocation::new),
             config,
@@ -62,6 +77,7 @@ impl DriverCore {
         events: impl IntoIterator<Item = DriverEvent>,
         out: &mut Vec<DriverEffect>,
     ) {
+        self.news.at(now);
         for event in events {
             self.take(now, event, out);
         }
@@ -71,8 +87,10 @@ impl DriverCore {
         self.resubmit_due(now, out);
         self.barriers.expire(now, self.config.barrier_sync_timeout, out);
         self.check_held(now, false, out);
-        self.tasks.expire_exclusion(now);
+        self.expire_exclusion(now);
+        let before = out.len();
         self.tasks.offer(now, out);
+        self.tell_launched(out.get(before..).unwrap_or_default());
         self.fail_unschedulable(now, out);
         self.fail_short_barriers(now, out);
         self.allocate(now, out);
@@ -108,8 +126,8 @@ impl DriverCore {
 
     fn take(&mut self, now: Tick, event: DriverEvent, out: &mut Vec<DriverEffect>) {
         match event {
-            DriverEvent::SubmitJob { job, graph, partitions, properties, repeatable } => {
-                self.submit_job(now, job, WantedJob { graph, partitions, properties, repeatable }, out);
+            DriverEvent::SubmitJob { job, site, graph, partitions, properties, repeatable } => {
+                self.submit_job(now, job, WantedJob { site, graph, partitions, properties, repeatable }, out);
             }
             DriverEvent::CancelJob { job, reason } => self.cancel_job(job, reason, out),
             DriverEvent::CancelJobs { which, reason } => self.cancel_jobs(&which, &reason, out),
@@ -141,8 +159,14 @@ impl DriverCore {
                 self.barrier_sync(now, executor, task, call, gathers, message, out);
             }
             DriverEvent::ResultFetched { task, result } => self.result_fetched(now, task, result, out),
-            DriverEvent::RddUnpersisted { rdd } => self.rdd_unpersisted(rdd, out),
-            DriverEvent::RddRemoved { rdd } => self.rdd_removed(rdd, out),
+            DriverEvent::RddUnpersisted { rdd } => {
+                self.news.say(|_| AppEvent::Unpersisted { rdd });
+                self.rdd_unpersisted(rdd, out);
+            }
+            DriverEvent::RddRemoved { rdd } => {
+                self.news.say(|_| AppEvent::Unpersisted { rdd });
+                self.rdd_removed(rdd, out);
+            }
             DriverEvent::ShuffleRemoved { shuffle } => self.shuffle_removed(shuffle, out),
             DriverEvent::ClusterFailed { message } => self.close(JobError::NoExecutors { message }, out),
             DriverEvent::Stop => self.close(JobError::Stopped, out),

@@ -6,6 +6,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId};
 
+use firesteel_events::AccumulatorUpdate;
+
 use crate::error::JobError;
 
 /// One thing to do.
@@ -108,6 +110,11 @@ pub enum DriverEffect {
         index: u32,
         /// The encoded result.
         bytes: Bytes,
+    },
+    /// Add what tasks made to their accumulators; comes before the `JobSucceeded` or `JobFailed` of the job.
+    Accumulate {
+        /// Each counts once.
+        updates: Vec<AccumulatorUpdate>,
     },
     /// The results that were handed over count no more: they were made from output that has been replaced by other output.
     /// All will come again. Only for a job that allows it.

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, JobId, RddId, ShuffleId, StageId, TaskFailure, TaskId};
+use firesteel_common::{CallSite, ExecutorId, JobId, RddId, ShuffleId, StageId, TaskFailure, TaskId};
+
+use firesteel_events::TaskReport;
 
 use crate::{graph::JobGraph, properties::JobProperties};
 
@@ -15,6 +17,8 @@ pub enum DriverEvent {
     SubmitJob {
         /// Names the job; never used before. Within a FIFO pool lower numbers get slots first.
         job: JobId,
+        /// The action, and where it was called.
+        site: CallSite,
         /// What it computes.
         graph: JobGraph,
         /// Partitions of the root to compute, in the order of the results.
@@ -184,6 +188,8 @@ pub struct TaskUpdate {
     pub blocks: Vec<BlockUpdate>,
     /// How long it ran, by its executor's clock; zero where that is not known.
     pub ran: Duration,
+    /// What else its executor says of its end; None where that is nothing.
+    pub report: Option<Box<TaskReport>>,
 }
 
 /// What became of a task.

@@ -1,7 +1,9 @@
 //! A job's lineage as the schedulers see it: pure data, without code. The driver library makes it from its RDDs;
 //! the DAGScheduler cuts it into stages at the shuffle dependencies.
 
-use firesteel_common::{DeterministicLevel, RddId, ShuffleId};
+use std::panic::Location;
+
+use firesteel_common::{CallSite, DeterministicLevel, RddId, ShuffleId};
 
 /// The RDDs that a job's result is computed from.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -19,6 +21,8 @@ pub struct GraphNode {
     pub rdd: RddId,
     /// The operator that made it, for errors.
     pub operator: &'static str,
+    /// Where the user called it; None where nobody knows.
+    pub location: Option<&'static Location<'static>>,
     /// How many partitions it has.
     pub partitions: u32,
     /// What it is computed from.
@@ -99,6 +103,11 @@ impl NarrowMap {
 }
 
 impl GraphNode {
+    /// The operator, and where it was called.
+    pub fn site(&self) -> CallSite {
+        CallSite { operator: self.operator, location: self.location }
+    }
+
     /// Whether computing a partition twice may give other records.
     pub fn is_indeterminate(&self) -> bool {
         self.level == DeterministicLevel::Indeterminate

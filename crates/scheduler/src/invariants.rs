@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use firesteel_common::{StageAttempt, TaskId};
+
 use crate::{
     dag::stage::StageState,
     driver_core::DriverCore,
@@ -31,9 +33,22 @@ impl DriverCore {
         self.check_barriers()?;
         self.check_stages()?;
         self.check_jobs()?;
+        self.check_news()?;
         let executors: BTreeSet<_> = self.tasks.executors.known.keys().copied().collect();
         self.outputs.check(&executors)?;
         self.blocks.check(&executors)
+    }
+
+    /// Whoever was said to have begun has not ended, unless that was said.
+    fn check_news(&self) -> Result<(), String> {
+        let running = |task: &TaskId| self.tasks.running.contains_key(task);
+        let stray = self.reports.keys().find(|task| !running(task));
+        hold!(stray.is_none(), "{stray:?} is over and what its executor said of it is kept");
+        let runs = |attempt: StageAttempt| {
+            let stage = self.dag.stages.get(&attempt.stage);
+            stage.and_then(|s| s.running_attempt()) == Some(attempt.attempt)
+        };
+        self.news.check(|task| running(&task), runs, |job| self.dag.jobs.contains_key(&job))
     }
 
     /// What is free is what is not taken; more tasks than slots have only executors that end them fast, or where they

@@ -6,10 +6,12 @@
 //!                 ├─ tasks/             TaskScheduler: slots, pools, retries, locality, speculation
 //!                 ├─ map_outputs        MapOutputTracker: where shuffle outputs lie
 //!                 ├─ block_locations    which executors hold which cached partitions
-//!                 └─ allocation         dynamic allocation: how many executors there shall be
+//!                 ├─ allocation         dynamic allocation: how many executors there shall be
+//!                 ├─ status             how jobs and stages stand, for those who ask
+//!                 └─ news               what happens, told to whoever listens
 //! ```
 //!
-//! [`event`] and [`effect`] are the whole interface; [`graph`] is what a job looks like here; [`DriverCore::check_invariants`]
+//! [`event`], [`effect`] and [`DriverCore::take_news`] are the whole interface; [`graph`] is what a job looks like here; [`DriverCore::check_invariants`]
 //! says what must hold between any two events.
 
 pub mod config;
@@ -27,6 +29,8 @@ mod dag;
 mod driver_core;
 mod invariants;
 mod map_outputs;
+mod news;
+mod status;
 mod tasks;
 
 pub use allocation::AllocationConfig;
@@ -38,3 +42,4 @@ pub use error::JobError;
 pub use event::{BlockUpdate, DriverEvent, JobSelection, MapOutput, TaskOutcome, TaskUpdate};
 pub use graph::{GraphDep, GraphNode, JobGraph, NarrowMap};
 pub use properties::JobProperties;
+pub use status::{JobState, JobStatus, StageStatus};

@@ -62,6 +62,11 @@ impl BlockBody {
         &self.bytes
     }
 
+    /// Bytes of a block that is not read yet.
+    pub fn len(&self) -> u64 {
+        self.rest.as_ref().map_or(self.bytes.len() as u64, |rest| rest.end - rest.next)
+    }
+
     /// Bytes of memory that it takes.
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()

@@ -5,7 +5,7 @@
 //! turn comes, so there is no thread to hop to and no second copy. One block at a time is in memory, and of a large one
 //! a window: it is read from its file here, or goes to one first.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use firesteel_common::{ShuffleId, TaskFailure, TaskId};
 use firesteel_storage::{Abort, BlockError, BlockId, BlockStream, Reservation, ScratchFile, TaskMemory};
@@ -195,6 +195,9 @@ impl ShuffleBlocks {
             decompressed.map_err(|message| self.fetch_failed(number, message))?;
         }
         self.records = found.records;
+        if let Some(memory) = &self.memory {
+            memory.counters().shuffle_records.add(u64::from(found.records));
+        }
         self.content = if found.is_raw() { Content::InBlock(found.stored) } else { Content::Decompressed };
         Ok(true)
     }
@@ -209,12 +212,26 @@ impl ShuffleBlocks {
         let number = self.next;
         self.next += 1;
         self.block.clear();
+        let remote = matches!(self.wanted[number].place, Place::Peer(_));
+        let waits = remote.then(Instant::now);
         self.take_block(number).map_err(|failed| match failed {
             Failed::There(BlockError::Aborted { reason }) => TaskFailure::Killed { reason },
             Failed::There(e) => self.fetch_failed(number, e.to_string()),
             Failed::Here(e) => e.into(),
         })?;
         if let Some(memory) = &mut self.memory {
+            let counters = memory.counters();
+            match waits {
+                Some(since) => {
+                    counters.fetch_wait.add_time(since.elapsed());
+                    counters.remote_blocks.add(1);
+                    counters.remote_bytes.add(self.block.len());
+                }
+                None => {
+                    counters.local_blocks.add(1);
+                    counters.local_bytes.add(self.block.len());
+                }
+            }
             memory.force((self.block.capacity() + self.frame.capacity()) as u64);
         }
         if self.block.is_at_end() {

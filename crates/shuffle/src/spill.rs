@@ -59,6 +59,7 @@ impl Spills {
         let file = self.manager.spill_file(self.task, |_| Ok(()))?;
         Ok(SpillFile {
             manager: self.manager.clone(),
+            memory: self.memory.clone(),
             task: self.task,
             files: vec![(0, file)],
             encoder: FrameEncoder::new(config.spill_compression),
@@ -103,6 +104,7 @@ struct SpilledFrame {
 /// A spill file that is being written.
 pub(crate) struct SpillFile {
     manager: Arc<ShuffleManager>,
+    memory: Arc<TaskMemory>,
     task: TaskId,
     /// Usually one; another where the disk was full. Each with the bytes in those before it.
     files: Vec<(u64, TempFile)>,
@@ -166,6 +168,7 @@ impl SpillFile {
     /// Appends a frame of encoded records to `partition`.
     pub fn append(&mut self, partition: u32, records: u32, raw: &[u8]) -> Result<(), ShuffleError> {
         let start = self.buffer.len();
+        self.memory.counters().spilled_memory.add(raw.len() as u64);
         self.largest = self.largest.max(raw.len());
         self.encoder.append(records, raw, &mut self.buffer).map_err(|_| ShuffleError::record_too_large(raw.len()))?;
         let frame = &self.buffer[start..];
@@ -185,6 +188,7 @@ impl SpillFile {
             }
         }
         self.written += self.buffer.len() as u64;
+        self.memory.counters().spilled_disk.add(self.buffer.len() as u64);
         self.buffer.clear();
         self.buffer.shrink_to(2 * self.buffer_bytes);
         Ok(())

@@ -13,6 +13,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use firesteel_common::{ShuffleId, TaskId, codec};
@@ -297,6 +298,9 @@ impl MapWriter {
         let encoder = &mut self.encoder;
         let appended = self.log.append(raw.len(), |segment| encoder.append(records, raw, segment));
         appended.map_err(|_| ShuffleError::record_too_large(raw.len()))?;
+        if let Some(memory) = &self.memory {
+            memory.counters().written_records.add(u64::from(records));
+        }
         self.frames.push(LoggedFrame { reduce, len: (self.log.end() - at) as u32, at });
         if self.log.len >= self.log_limit || !self.may_hold(0) { self.spill() } else { Ok(()) }
     }
@@ -320,9 +324,13 @@ impl MapWriter {
                 self.spills.push((self.log.start, file));
             }
         }
+        let spilled = self.log.len as u64;
         self.log.begin_anew();
         let held = self.held() as u64;
         if let Some(memory) = &mut self.memory {
+            // Frames are compressed before they wait here.
+            memory.counters().spilled_memory.add(spilled);
+            memory.counters().spilled_disk.add(spilled);
             memory.force(held);
         }
         Ok(())
@@ -343,7 +351,12 @@ impl MapWriter {
         self.frames.sort_by_key(|frame| frame.reduce);
 
         let (shuffle, map_task) = (self.shuffle, self.map_task);
+        let began = Instant::now();
         let blocks = self.manager.write_output(shuffle, map_task, |data, index| self.write_files(data, index))?;
+        if let Some(memory) = &self.memory {
+            memory.counters().write_time.add_time(began.elapsed());
+            memory.counters().written_bytes.add(blocks.iter().map(|(len, _)| len).sum());
+        }
         let sizes = blocks.iter().map(|(len, _)| size_to_code(*len)).collect();
         let checksum = self.comparable.then(|| self.sum.value());
         Ok(MapOutput { map_task, sizes, checksum })

@@ -88,4 +88,8 @@ counts! {
     differing: usize,
     /// Times that a job's results were taken back.
     discarded: usize,
+    /// Events that were told of applications.
+    heard: usize,
+    /// Tasks among them that ended with their executors.
+    heard_lost: usize,
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use firesteel_common::{ExecutorId, JobId, ShuffleId, StageAttempt, TaskFailure, TaskId};
+use firesteel_common::{CallSite, ExecutorId, JobId, ShuffleId, StageAttempt, TaskFailure, TaskId};
 use firesteel_rpc::{
     master_client::Event,
     proto::deploy::{UnregisterApplication, to_master},
@@ -49,7 +49,10 @@ impl Cluster {
             partitions.len()
         ));
         let properties = JobProperties { pool, group, ..JobProperties::default() };
-        self.driver_handle(d, DriverEvent::SubmitJob { job, graph, partitions, properties, repeatable });
+        self.driver_handle(
+            d,
+            DriverEvent::SubmitJob { site: CallSite::default(), job, graph, partitions, properties, repeatable },
+        );
     }
 
     pub(crate) fn driver_handle(&mut self, d: usize, event: DriverEvent) {
@@ -71,6 +74,7 @@ impl Cluster {
         };
         let changed = events.iter().any(changes_peers);
         self.drivers[d].core.handle_all(self.now, events, &mut out);
+        self.hear(d);
         for effect in out {
             self.driver_effect(d, effect);
         }
@@ -146,6 +150,8 @@ impl Cluster {
                     self.violated(format!("output {map} of {shuffle} ({operator}) cannot differ"));
                 }
             }
+            // Tasks here have no accumulators.
+            DriverEffect::Accumulate { .. } => {}
             DriverEffect::JobSucceeded { job } => self.job_over(d, job, Ok(())),
             DriverEffect::JobFailed { job, error } => self.job_over(d, job, Err(error)),
             DriverEffect::StageSkipped { stage, shuffle, .. } => {
@@ -258,6 +264,10 @@ impl Cluster {
                 self.check_editions(d, job);
             }
             Err(error) => self.note(format_args!("{job} FAILED: {error}")),
+        }
+        let told = self.drivers[d].heard.over.get(&job);
+        if told.is_some_and(|succeeded| *succeeded != end.is_ok()) || told.is_none() && end.is_ok() {
+            self.violated(format!("driver {d} tells another end of {job}: {end:?}"));
         }
         if self.drivers[d].over.insert(job, end).is_some() {
             self.violated(format!("{job} ended twice"));

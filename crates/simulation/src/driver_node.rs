@@ -21,6 +21,7 @@ use crate::{
     books::Books,
     cluster::{Action, Cluster},
     features::Features,
+    heard::Heard,
     leaving::Orders,
     model,
     network::{LinkId, Message, Node, Side},
@@ -66,6 +67,7 @@ pub(crate) struct DriverNode {
     /// The limit that its last registration named.
     registered_limit: Option<u32>,
     pub(crate) books: Books,
+    pub(crate) heard: Heard,
     /// Executors that its schedulers have had leave.
     pub(crate) decommissioned: BTreeSet<ExecutorId>,
     /// What executors were told last that leave.
@@ -93,6 +95,13 @@ pub(crate) struct DriverNode {
     /// Its process is gone without a word.
     pub(crate) crashed: bool,
     pub(crate) over_since: Option<Tick>,
+}
+
+/// Schedulers that tell what happens.
+fn listened_to(features: &Features) -> DriverCore {
+    let mut core = DriverCore::new(features.config.clone());
+    core.listen(true, 0);
+    core
 }
 
 impl DriverNode {
@@ -141,7 +150,7 @@ impl Cluster {
             app_id: String::new(),
             token: Vec::new(),
             next_executor_id: 0,
-            core: DriverCore::new(features.config.clone()),
+            core: listened_to(&features),
             program,
             executor_cores,
             cores_max,
@@ -149,6 +158,7 @@ impl Cluster {
             registered_limit: None,
             features,
             books,
+            heard: Heard::default(),
             decommissioned: BTreeSet::new(),
             told_to_leave: BTreeMap::new(),
             jobs_to_come,

@@ -266,7 +266,7 @@ impl Cluster {
         blocks: Vec<BlockUpdate>,
     ) {
         let Some(link) = self.executors.get(&id).and_then(|e| e.link) else { return };
-        let updates = vec![TaskUpdate { task, outcome, blocks, ran }];
+        let updates = vec![TaskUpdate { task, outcome, blocks, ran, report: None }];
         self.send(link, Side::Opener, Message::ToDriver(ToDriver::Updates(updates)));
     }
 

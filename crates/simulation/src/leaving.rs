@@ -260,7 +260,13 @@ impl Cluster {
                 let bytes = block.len() as u64;
                 node.store.cache.insert((rdd, partition), block);
                 let blocks = vec![BlockUpdate { rdd, partition, stored: true, bytes }];
-                let update = TaskUpdate { task: NO_TASK, outcome: TaskOutcome::Running, blocks, ran: Duration::ZERO };
+                let update = TaskUpdate {
+                    task: NO_TASK,
+                    outcome: TaskOutcome::Running,
+                    blocks,
+                    ran: Duration::ZERO,
+                    report: None,
+                };
                 self.say(to, ToDriver::Updates(vec![update]));
                 true
             }

@@ -30,6 +30,7 @@ mod editions;
 mod executor_node;
 mod faults;
 mod features;
+mod heard;
 mod leaving;
 mod master_node;
 pub mod model;

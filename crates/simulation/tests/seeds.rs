@@ -45,6 +45,8 @@ fn every_job_ends_rightly_whatever_fails() {
         ("executors that took too long to leave", counts.overdue),
         ("lost outputs that came out differently", counts.differing),
         ("results that were taken back", counts.discarded),
+        ("events that were told", counts.heard),
+        ("tasks told to be lost with their executors", counts.heard_lost),
     ];
     for (what, how_often) in rare {
         assert!(seeds < 500 || how_often >= 20, "there were {how_often} {what}: the test tests little");

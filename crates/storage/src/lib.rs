@@ -40,7 +40,8 @@ pub mod source;
 pub mod storage_level;
 pub mod storage_reservation;
 pub mod stream;
-pub mod task_memory;
+pub mod task_counters;
+mod task_memory;
 mod wire;
 
 pub use abort::Abort;
@@ -64,4 +65,5 @@ pub use source::{ApplicationSources, BlockData, BlockSource, NotAdopted, NotRemo
 pub use storage_level::StorageLevel;
 pub use storage_reservation::StorageReservation;
 pub use stream::{BlockStream, ScratchFile};
+pub use task_counters::{Counter, TaskCounters};
 pub use task_memory::TaskMemory;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, atomic::Ordering};
 
-use crate::{TaskMemory, task_memory::Consumer};
+use crate::{TaskCounters, TaskMemory, task_memory::Consumer};
 
 /// Memory of one consumer of a task; dropping it gives it back. Spark: `MemoryConsumer`.
 pub struct Reservation {
@@ -48,6 +48,11 @@ impl Reservation {
             self.task.force(&self.consumer, bytes - self.held);
         }
         self.holds(bytes);
+    }
+
+    /// What its task has read, written and held.
+    pub fn counters(&self) -> &TaskCounters {
+        self.task.counters()
     }
 
     /// Whether another consumer of the same task could not grow since this one last shrank. To be looked at once a chunk;

@@ -8,7 +8,7 @@ use std::sync::{
 
 use firesteel_common::TaskId;
 
-use crate::{Abort, MemoryManager, Reservation};
+use crate::{Abort, MemoryManager, Reservation, TaskCounters};
 
 /// What a consumer and its task share.
 #[derive(Default)]
@@ -33,11 +33,15 @@ pub struct TaskMemory {
     task: TaskId,
     abort: Abort,
     consumers: Mutex<Vec<Arc<Consumer>>>,
+    /// Bytes that it holds of the pool.
+    taken: AtomicU64,
+    counters: TaskCounters,
 }
 
 impl TaskMemory {
     pub(crate) fn new(manager: Arc<MemoryManager>, key: u64, task: TaskId, abort: Abort) -> Arc<TaskMemory> {
-        Arc::new(TaskMemory { manager, key, task, abort, consumers: Mutex::default() })
+        let (taken, counters) = (AtomicU64::new(0), TaskCounters::default());
+        Arc::new(TaskMemory { manager, key, task, abort, consumers: Mutex::default(), taken, counters })
     }
 
     /// An empty reservation for a consumer, which `name` names where memory is short.
@@ -50,6 +54,16 @@ impl TaskMemory {
     /// Bytes that all consumers of the task hold.
     pub fn held(&self) -> u64 {
         self.lock().iter().map(|c| c.held.load(Ordering::Relaxed)).sum()
+    }
+
+    /// What it has read, written and held.
+    pub fn counters(&self) -> &TaskCounters {
+        &self.counters
+    }
+
+    fn takes(&self, bytes: u64) {
+        let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
+        self.counters.peak_memory.reach(before + bytes);
     }
 
     /// Whose it is.
@@ -74,6 +88,7 @@ impl TaskMemory {
     /// `bytes` more for `consumer`. When they are not to be had, the largest other consumer is asked to spill.
     pub(crate) fn acquire(&self, consumer: &Arc<Consumer>, bytes: u64) -> bool {
         if self.manager.acquire_execution(self.key, bytes, &self.abort) {
+            self.takes(bytes);
             return true;
         }
         let consumers = self.lock();
@@ -87,10 +102,12 @@ impl TaskMemory {
     }
 
     pub(crate) fn force(&self, consumer: &Consumer, bytes: u64) {
+        self.takes(bytes);
         self.manager.force_execution(self.key, bytes, self.task, consumer.name());
     }
 
     pub(crate) fn release(&self, bytes: u64) {
+        self.taken.fetch_sub(bytes, Ordering::Relaxed);
         self.manager.release_execution(self.key, bytes);
     }
 

@@ -77,6 +77,10 @@ table! {
     PORT_MAX_RETRIES: u32 = "spark.port.maxRetries", Some("16"), spark("1.1.1")
     /// Bound on the sum of the encoded results of one job; 0 means no bound. A job that exceeds it fails.
     DRIVER_MAX_RESULT_SIZE: ByteSize = "spark.driver.maxResultSize", Some("1g"), spark("1.2.0"); unit(Unit::Bytes)
+    /// Whether standard error shows a bar for each stage that runs for more than half a second, where it is a terminal.
+    SHOW_CONSOLE_PROGRESS: bool = "spark.ui.showConsoleProgress", Some("false"), spark("1.2.1")
+    /// How many events wait at most for a listener that is slower than what happens; it loses what is beyond that.
+    EVENT_QUEUE_CAPACITY: u32 = "spark.scheduler.listenerbus.eventqueue.capacity", Some("10000"), spark("2.3.0"); at_least(1)
 
 [executors "Executors"]
     /// Memory of each executor. Cached partitions and what tasks collect are bounded by parts of it.

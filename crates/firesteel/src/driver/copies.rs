@@ -83,7 +83,7 @@ pub fn of(update: &mut proto::StatusUpdate) -> Vec<DriverEvent> {
         for replica in std::mem::take(&mut block.replicas) {
             let blocks = vec![BlockUpdate { rdd, partition, stored: true, bytes: 0 }];
             // Not of that executor: only the block counts.
-            let update = TaskUpdate { task, outcome: TaskOutcome::Running, blocks, ran: Duration::ZERO };
+            let update = TaskUpdate { task, outcome: TaskOutcome::Running, blocks, ran: Duration::ZERO, report: None };
             events.push(DriverEvent::TasksUpdated { executor: ExecutorId(replica), updates: vec![update] });
         }
     }

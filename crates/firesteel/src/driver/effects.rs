@@ -4,8 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firesteel_common::{BroadcastId, ExecutorId, JobId, RddId, ShuffleId, TaskFailure, TaskId};
+use firesteel_events::{AccumulatorUpdate, TaskReport};
 use firesteel_rdd::{node::EncodedOp, runner::JobEvent};
-use firesteel_rpc::{convert::failure_from_proto, proto::executor as proto};
+use firesteel_rpc::{
+    convert::failure_from_proto,
+    metrics::{accumulators_from_proto, metrics_from_proto},
+    proto::executor as proto,
+};
 use firesteel_scheduler::{BlockUpdate, DriverEffect, DriverEvent, MapOutput, StageKind, TaskOutcome, TaskUpdate};
 
 use super::{EventLoop, ExecutorRequest, copies, stages::users_code};
@@ -78,6 +83,7 @@ impl EventLoop {
                 operator,
                 "a lost partition was computed again and cannot be compared with the first one, as memory was short"
             ),
+            DriverEffect::Accumulate { updates } => self.accumulate(updates),
             DriverEffect::JobSucceeded { job } => self.end_job(job, JobEvent::Succeeded),
             DriverEffect::JobFailed { job, error } => self.end_job(job, JobEvent::Failed(Arc::new(error))),
             DriverEffect::StageSkipped { stage, shuffle, job } => {
@@ -118,6 +124,16 @@ impl EventLoop {
                 "the job has not accepted any resources; check that workers are registered and have enough cores and \
                  memory"
             ),
+        }
+    }
+
+    /// Adds what tasks added to their accumulators.
+    fn accumulate(&self, updates: Vec<AccumulatorUpdate>) {
+        for AccumulatorUpdate { id, value } in updates {
+            let merged = users_code("adding to an accumulator", || Ok(self.accumulators.merge(id, &value)?));
+            if let Err(error) = merged {
+                tracing::error!(accumulator = id, "what a task added is lost: {error}");
+            }
         }
     }
 
@@ -164,6 +180,7 @@ impl EventLoop {
             outcome: failed(e),
             blocks: Vec::new(),
             ran: Duration::ZERO,
+            report: None,
         };
         let event = DriverEvent::TasksUpdated { executor, updates: refused.into_iter().map(failed).collect() };
         self.pending.push_back(event);
@@ -216,7 +233,7 @@ impl EventLoop {
     fn end_job(&mut self, job: JobId, event: JobEvent) {
         self.tell(job, event);
         if let Some(ended) = self.jobs.remove(&job) {
-            tracing::debug!(job = job.0, site = ended.site, "job ended");
+            tracing::debug!(job = job.0, site = %ended.site, "job ended");
             // May be the last that holds values of the user's types.
             let dropped = users_code("dropping the lineage of a job", move || {
                 drop(ended);
@@ -284,7 +301,12 @@ fn update_of(executor: ExecutorId, update: proto::StatusUpdate) -> TaskUpdate {
         .into_iter()
         .map(|b| BlockUpdate { rdd: RddId(b.rdd_id), partition: b.partition, stored: b.stored, bytes: b.memory_bytes })
         .collect();
-    TaskUpdate { task: TaskId(update.task_id), outcome, blocks, ran: Duration::from_nanos(update.run_nanos) }
+    let ran = Duration::from_nanos(update.run_nanos);
+    let report = (update.metrics.is_some() || !update.accumulators.is_empty()).then(|| {
+        let metrics = update.metrics.as_ref().map(metrics_from_proto);
+        Box::new(TaskReport { metrics, accumulators: accumulators_from_proto(update.accumulators) })
+    });
+    TaskUpdate { task: TaskId(update.task_id), outcome, blocks, ran, report }
 }
 
 fn outcome_of(state: Option<proto::status_update::State>) -> Option<TaskOutcome> {

@@ -12,6 +12,7 @@ mod copies;
 mod decommission;
 mod effects;
 mod graph;
+mod listening;
 mod results;
 mod services;
 mod stages;
@@ -23,8 +24,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use firesteel_common::{BroadcastId, ExecutorId, JobId, RddId, ShuffleId, TaskId, Tick};
+use firesteel_common::{BroadcastId, CallSite, ExecutorId, JobId, RddId, ShuffleId, TaskId, Tick};
+use firesteel_events::{AppEvent, Bus};
 use firesteel_rdd::{
+    accumulator::Accumulators,
     broadcast::{BroadcastSettings, BroadcastSource, BroadcastValues},
     node::{AnyRdd, AnyShuffle, EncodedOp},
     runner::{ContextParts, Job, JobEvent},
@@ -33,6 +36,7 @@ use firesteel_rpc::proto::executor as proto;
 use firesteel_scheduler::{DriverCore, DriverEffect, DriverEvent, JobProperties, SchedulerConfig};
 use firesteel_storage::BlockManager;
 
+pub use self::listening::since_1970;
 use self::{cleaner::EventLoopCleaner, results::ResultFetcher, services::ShuffleServices, stages::Stages};
 
 /// After so long without a job executors are told to drop what they hold for stages that ended. Otherwise they hear of it
@@ -94,6 +98,10 @@ pub enum Message {
     },
     /// Anything else that the schedulers should know.
     Event(DriverEvent),
+    /// The application has started: what listeners hear first.
+    Started(Vec<AppEvent>),
+    /// Shows the schedulers to somebody, with the wall clock at their `Tick::ZERO` in milliseconds since 1970.
+    Look(Box<dyn FnOnce(&DriverCore, u64) + Send>),
     /// Says which executors are connected.
     Executors {
         /// To whom.
@@ -167,6 +175,8 @@ pub type RequestExecutors = Box<dyn Fn(ExecutorRequest) + Send>;
 pub struct Driver {
     /// Where its messages go; an error means that it has ended.
     pub messages: mpsc::Sender<Message>,
+    /// The application's.
+    pub accumulators: Arc<Accumulators>,
     blocks: DriverBlocks,
     thread: Option<JoinHandle<()>>,
 }
@@ -180,14 +190,20 @@ impl Driver {
         blocks: DriverBlocks,
         fetch: FetchBlock,
         requests: Option<RequestExecutors>,
+        bus: Bus,
     ) -> std::io::Result<Driver> {
         let (messages, inbox) = mpsc::channel();
+        let accumulators = Arc::<Accumulators>::default();
         let fetcher = ResultFetcher::new(fetch, messages.clone());
         let state = EventLoop {
             proactive: config.proactive_replication,
             copying: BTreeMap::new(),
             core: DriverCore::new(config),
             origin: Instant::now(),
+            epoch: since_1970(),
+            bus,
+            accumulators: accumulators.clone(),
+            held_back: Some(Vec::new()),
             jobs: BTreeMap::new(),
             links: BTreeMap::new(),
             services: ShuffleServices::new(blocks.remove_shuffle.clone()),
@@ -200,7 +216,7 @@ impl Driver {
             told_to_leave: BTreeMap::new(),
         };
         let thread = thread::Builder::new().name("firesteel-driver".into()).spawn(move || state.run(inbox))?;
-        Ok(Driver { messages, blocks, thread: Some(thread) })
+        Ok(Driver { messages, accumulators, blocks, thread: Some(thread) })
     }
 
     /// What RDDs and broadcast variables use of the driver.
@@ -230,7 +246,7 @@ struct RunningJob {
     output: EncodedOp,
     shuffles: BTreeMap<ShuffleId, Arc<dyn AnyShuffle>>,
     events: mpsc::Sender<JobEvent>,
-    site: String,
+    site: CallSite,
 }
 
 struct EventLoop {
@@ -240,6 +256,12 @@ struct EventLoop {
     copying: BTreeMap<(RddId, u32), ExecutorId>,
     core: DriverCore,
     origin: Instant,
+    /// The wall clock at `origin`, in milliseconds since 1970.
+    epoch: u64,
+    bus: Bus,
+    accumulators: Arc<Accumulators>,
+    /// What happened before the application was said to have started.
+    held_back: Option<Vec<AppEvent>>,
     jobs: BTreeMap<JobId, RunningJob>,
     links: BTreeMap<ExecutorId, Box<dyn Link>>,
     stages: Stages,
@@ -298,7 +320,7 @@ impl EventLoop {
                     break;
                 }
             }
-            self.core.handle_all(self.now(), events, &mut effects);
+            self.handle(events, &mut effects);
             self.carry_out(&mut effects);
             if changed {
                 self.peers_changed();
@@ -327,7 +349,7 @@ impl EventLoop {
                 let (graph, shuffles) = graph::of(&job.root);
                 let Job { root, output, partitions, site, repeatable } = job;
                 self.jobs.insert(id, RunningJob { root, output, shuffles, events, site });
-                DriverEvent::SubmitJob { job: id, graph, partitions, properties, repeatable }
+                DriverEvent::SubmitJob { job: id, site, graph, partitions, properties, repeatable }
             }
             Message::Connected { executor, host, block_address, shuffle_service, files, cores, link } => {
                 tracing::info!(executor_id = executor.0, host, cores, "executor registered");
@@ -343,6 +365,8 @@ impl EventLoop {
                 self.copies_made(&updates);
                 return effects::events_of_status(executor, updates, events);
             }
+            Message::Started(first) => return self.tell_started(first),
+            Message::Look(look) => return look(&self.core, self.epoch),
             Message::Executors { reply } => {
                 // Whoever asked may have given up.
                 let _ = reply.send(self.links.keys().copied().collect());
@@ -387,7 +411,7 @@ impl EventLoop {
                 self.carry_out_one(effect);
             }
             match self.pending.pop_front() {
-                Some(event) => self.core.handle(self.now(), event, effects),
+                Some(event) => self.handle(vec![event], effects),
                 None => return,
             }
         }

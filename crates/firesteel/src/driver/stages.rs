@@ -203,6 +203,7 @@ impl Stages {
             cached,
             peers,
             barrier: attempt.barrier.clone(),
+            measure: core.is_listened_to(),
         });
         Ok(())
     }

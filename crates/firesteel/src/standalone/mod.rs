@@ -32,6 +32,7 @@ use std::{
 
 use firesteel_closure::binary::{RunningBinary, running_binary};
 use firesteel_common::conf::Conf;
+use firesteel_events::Bus;
 use firesteel_rdd::broadcast::BroadcastValues;
 use firesteel_rpc::{
     MasterUrl, Role,
@@ -58,14 +59,15 @@ pub(crate) fn start(
     config: SchedulerConfig,
     master: Master,
     cores: &Arc<AtomicU32>,
+    bus: &Bus,
 ) -> Result<(Driver, Box<dyn Backend>)> {
     match master {
-        Master::Standalone(url) => connect(Settings::from_conf(conf, &url)?, config, url, None, cores),
+        Master::Standalone(url) => connect(Settings::from_conf(conf, &url)?, config, url, None, cores, bus),
         Master::LocalCluster { workers, cores: each, memory_mb } => {
             let cluster = LocalCluster::start(conf, workers, each, memory_mb)?;
             let url = cluster.url().clone();
             let settings = Settings::of_local_cluster(conf, &cluster)?;
-            connect(settings, config, url, Some(cluster), cores)
+            connect(settings, config, url, Some(cluster), cores, bus)
         }
         Master::Local { .. } => Err(Error::Start("local[N] needs no cluster".to_owned())),
     }
@@ -81,6 +83,7 @@ fn connect(
     url: MasterUrl,
     local: Option<LocalCluster>,
     cores: &Arc<AtomicU32>,
+    bus: &Bus,
 ) -> Result<(Driver, Box<dyn Backend>)> {
     let binary = running_binary().map_err(failed)?;
     let listen = |port| {
@@ -158,7 +161,7 @@ fn connect(
     });
     let broadcasts = BroadcastValues::in_process();
     let blocks = DriverBlocks { manager, address: Some(block_address), remove_shuffle, broadcasts };
-    let driver = Driver::start(config, blocks, fetch, Some(requests)).map_err(failed)?;
+    let driver = Driver::start(config, blocks, fetch, Some(requests), bus.clone()).map_err(failed)?;
     // The session waits for this; that it has ended meanwhile shows at the first job.
     let _ = wiring.send(driver.messages.clone());
     tracing::info!(app_id = cluster.app_id, "connected to the cluster");

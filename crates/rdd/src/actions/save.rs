@@ -12,6 +12,7 @@ use std::{
 };
 
 use firesteel_common::Data;
+use firesteel_storage::TaskCounters;
 
 use crate::{Rdd, Result, actions::over, chunk::Stream, error::Error, sources::local_path, task::TaskError};
 
@@ -202,7 +203,7 @@ impl<T: Data + TextRecord> Rdd<T> {
         fs::create_dir_all(&staging).map_err(|e| Error::io(&staging, e))?;
         let write = over(|staging: &PathBuf, input, ctx| {
             let path = staging.join(format!("part-{:05}-{}", ctx.partition, ctx.task.0));
-            write_lines(&path, input).inspect_err(|_| {
+            write_lines(&path, input, ctx.memory.counters()).inspect_err(|_| {
                 // The job's own clean-up removes what this cannot.
                 let _ = fs::remove_file(&path);
             })?;
@@ -236,20 +237,23 @@ fn remove_all(dir: &Path) -> io::Result<()> {
 /// Bytes of text that are gathered before they are written.
 const WRITTEN_AT_ONCE: usize = 128 << 10;
 
-fn write_lines<T: TextRecord>(path: &Path, mut input: Stream<T>) -> Result<(), TaskError> {
+fn write_lines<T: TextRecord>(path: &Path, mut input: Stream<T>, counters: &TaskCounters) -> Result<(), TaskError> {
     let fail = |e: io::Error| TaskError::failed(format!("{}: {e}", path.display()));
     let mut out = File::create_new(path).map_err(fail)?;
     let mut lines = String::with_capacity(WRITTEN_AT_ONCE + 1024);
     while let Some(chunk) = input.next_chunk()? {
+        counters.output_records.add(chunk.len() as u64);
         for x in chunk.as_slice() {
             x.write_text(&mut lines);
             lines.push('\n');
             if lines.len() >= WRITTEN_AT_ONCE {
                 out.write_all(lines.as_bytes()).map_err(fail)?;
+                counters.output_bytes.add(lines.len() as u64);
                 lines.clear();
             }
         }
     }
+    counters.output_bytes.add(lines.len() as u64);
     out.write_all(lines.as_bytes()).map_err(fail)
 }
 

@@ -179,11 +179,13 @@ operators! {
 
 impl<K: Data, V: Data> Rdd<(K, V)> {
     /// The keys, one for each pair.
+    #[track_caller]
     pub fn keys(&self) -> Rdd<K> {
         self.map(|(k, _)| k)
     }
 
     /// The values.
+    #[track_caller]
     pub fn values(&self) -> Rdd<V> {
         self.map(|(_, v)| v)
     }

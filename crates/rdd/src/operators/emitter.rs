@@ -24,6 +24,7 @@ impl<U> Emitter<U> {
     }
 
     /// An empty one; the results of one more element than what makes a chunk seldom make it grow.
+    #[track_caller]
     pub(crate) fn for_a_chunk(filling: &Filling) -> Self {
         Emitter(Vec::with_capacity(filling.room(room_of::<U>(CHUNK) + CHUNK / 8)))
     }

@@ -50,6 +50,7 @@ impl<T: Data + MemSize> Body for MemSized<T> {
 impl<T: Data + MemSize> Rdd<T> {
     /// The same elements, known by their exact size: where the result is persisted as values, its partitions count with
     /// what [`MemSize`] says instead of an estimate.
+    #[track_caller]
     pub fn mem_sized(&self) -> Rdd<T> {
         let body = MemSized { parent: self.node().clone() };
         Rdd::from_body(self.scope(), self.num_partitions(), "mem_sized", self.partitioner().cloned(), body)

@@ -74,6 +74,7 @@ macro_rules! shuffles {
         impl<$($g)*> $crate::Rdd<$T> {
             $(
                 $(#[$meta])*
+                #[track_caller]
                 pub fn $name<$($ug)*>(&self, $($arg: $at),*) -> $ret {
                     let ($rdd, $by) = (self, None::<$crate::Partitioning<$K>>);
                     $body
@@ -86,6 +87,7 @@ macro_rules! shuffles {
                 $(#[$meta])*
                 ///
                 /// Spread by what [`Rdd::partitioned`](crate::Rdd::partitioned) got.
+                #[track_caller]
                 pub fn $name<$($ug)*>(&self, $($arg: $at),*) -> $ret
                 where
                     P: firesteel_shuffle::Partitioner<$K> + firesteel_common::Env + Clone,

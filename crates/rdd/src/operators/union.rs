@@ -89,11 +89,13 @@ impl<T: Data> ChunkStream<T> for Concat<T> {
 
 impl<T: Data> Rdd<T> {
     /// The partitions of this RDD, then those of `other`. Duplicates stay.
+    #[track_caller]
     pub fn union(&self, other: &Rdd<T>) -> Rdd<T> {
         Rdd::union_of(self.scope(), &[self.clone(), other.clone()])
     }
 
     /// The partitions of all of `rdds`, in order. Spark: `SparkContext.union`.
+    #[track_caller]
     pub fn union_of(scope: &Arc<Scope>, rdds: &[Rdd<T>]) -> Rdd<T> {
         let mut start = 0;
         let parents = rdds
@@ -109,6 +111,7 @@ impl<T: Data> Rdd<T> {
 
     /// Puts neighbouring partitions together until there are at most `partitions`, without a shuffle. More partitions
     /// than there are need [`Rdd::repartition`]. `partitions` is taken as at least 1.
+    #[track_caller]
     pub fn coalesce(&self, partitions: u32) -> Rdd<T> {
         let (parents, children) = (self.num_partitions(), partitions.max(1).min(self.num_partitions()));
         let map = NarrowMap::Group { parents, children };

@@ -31,10 +31,12 @@ shuffles! {
 }
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
+    #[track_caller]
     fn grouped(&self, by: Option<Partitioning<K>>) -> Rdd<(K, Vec<V>)> {
         self.combine("group_by_key", by, false, &Arc::new(()), Gather::new())
     }
 
+    #[track_caller]
     fn aggregated<U: Data, E: Env>(
         &self,
         name: &'static str,

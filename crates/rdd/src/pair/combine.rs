@@ -371,6 +371,7 @@ impl<A: Aggregator> PipeOp for CombineHere<A> {
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
     /// Combines the values of each key with `agg`, spread as `by` says; `map_side` says whether before the shuffle as well.
+    #[track_caller]
     pub(super) fn combine<A: Aggregator<K = K, V = V>>(
         &self,
         name: &'static str,

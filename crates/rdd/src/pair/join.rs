@@ -212,6 +212,7 @@ impl<K: Key, V: Data, W: Data, T: Kind<K, V, W>> Body for Join<T, K, V, W> {
 }
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
+    #[track_caller]
     fn joined<W: Data, T: Kind<K, V, W>>(
         &self,
         name: &'static str,

@@ -84,10 +84,12 @@ struct ShuffleRead {
 }
 
 impl ShuffleRead {
+    #[track_caller]
     fn of<O: OutputOp>(dep: Arc<ShuffleDep<O>>) -> Self {
         ShuffleRead { id: dep.id, map_side: Some(dep) }
     }
 
+    #[track_caller]
     fn decoded(id: ShuffleId) -> Self {
         ShuffleRead { id, map_side: None }
     }

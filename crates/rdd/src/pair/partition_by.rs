@@ -121,6 +121,7 @@ impl<K: Data, V: Data> Rdd<(K, V)> {
     /// }
     /// ```
     #[doc(alias = "partitionBy")]
+    #[track_caller]
     pub fn partition_by<P: Partitioner<K> + Env>(&self, partitioner: P) -> Rdd<(K, V)> {
         let (partitions, partitioner) = (partitioner.partitions().max(1), Arc::new(partitioner));
         let key = Partitioning::shared(&partitioner).key();

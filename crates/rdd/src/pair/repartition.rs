@@ -58,6 +58,7 @@ impl<T: Data> Rdd<T> {
     /// Deals the elements out into `partitions` partitions (at least one) of nearly equal size, through a shuffle.
     ///
     /// Each partition's elements are dealt out in turn, by their position.
+    #[track_caller]
     pub fn repartition(&self, partitions: u32) -> Rdd<T> {
         let partitions = partitions.max(1);
         let dep = ShuffleDep::new(self, partitions, |id| (id, partitions), WriteDealt(PhantomData));

@@ -87,6 +87,7 @@ impl<S: Source> Body for SourceBody<S> {
     }
 }
 
+#[track_caller]
 fn rdd_of<S: Source>(scope: &Arc<Scope>, partitions: u32, name: &'static str, source: S) -> Rdd<S::Item> {
     Rdd::from_body(scope, partitions, name, None, SourceBody { source: Some(source), kind: PhantomData })
 }

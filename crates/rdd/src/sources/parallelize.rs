@@ -42,6 +42,7 @@ impl<T: Data> Source for Parallelize<T> {
 }
 
 /// An RDD of `data`, in `partitions` runs of nearly equal length (at least one).
+#[track_caller]
 pub fn parallelize<T: Data>(scope: &Arc<Scope>, data: Vec<T>, partitions: u32) -> Rdd<T> {
     let partitions = partitions.max(1);
     rdd_of(scope, partitions, "parallelize", Parallelize { data, partitions, hosts: Vec::new() })
@@ -51,6 +52,7 @@ pub fn parallelize<T: Data>(scope: &Arc<Scope>, data: Vec<T>, partitions: u32) -
 ///
 /// # Errors
 /// When there are more elements than an RDD has partitions.
+#[track_caller]
 pub fn parallelize_at<T: Data>(scope: &Arc<Scope>, data: Vec<(T, Vec<String>)>) -> Result<Rdd<T>> {
     let (data, hosts): (Vec<T>, Vec<Vec<String>>) = data.into_iter().unzip();
     let partitions = u32::try_from(data.len())

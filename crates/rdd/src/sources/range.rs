@@ -85,6 +85,7 @@ where
 }
 
 /// An RDD of the integers of `range`, in `partitions` runs of nearly equal length (at least one).
+#[track_caller]
 pub fn range<T: RangeItem>(scope: &Arc<Scope>, range: Range<T>, partitions: u32) -> Rdd<T>
 where
     Range<T>: Iterator<Item = T>,

@@ -112,7 +112,11 @@ impl Blocks {
                 if first && lines.starts_with(MARK) {
                     lines.drain(..MARK.len());
                 }
-                return Ok(Some(LineBlock::new(lines)));
+                let block = LineBlock::new(lines);
+                if self.ctx.measured {
+                    self.ctx.memory.counters().input_records.add(block.count() as u64);
+                }
+                return Ok(Some(block));
             }
         }
         Ok(None)
@@ -164,7 +168,9 @@ impl Blocks {
             match self.file.read(&mut self.buffer[self.filled..]) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 read => {
-                    self.filled += *read.as_ref().unwrap_or(&0);
+                    let bytes = *read.as_ref().unwrap_or(&0);
+                    self.ctx.memory.counters().input_bytes.add(bytes as u64);
+                    self.filled += bytes;
                     return read;
                 }
             }
@@ -219,6 +225,7 @@ fn after_line_end(bytes: &[u8], from: usize) -> Option<usize> {
 /// When a path matches nothing, a directory cannot be read or has directories in it, or a file is packed in another way;
 /// where its name does not say so, the job fails that would read it. The files must be readable on every worker under the
 /// same path.
+#[track_caller]
 pub fn text_lines(scope: &Arc<Scope>, path: &str, min_partitions: u32, bounds: SplitBounds) -> Result<Lines> {
     let splits = splits(path, min_partitions, bounds)?;
     let partitions = u32::try_from(splits.len())
@@ -230,6 +237,7 @@ pub fn text_lines(scope: &Arc<Scope>, path: &str, min_partitions: u32, bounds: S
 ///
 /// # Errors
 /// As [`text_lines`].
+#[track_caller]
 pub fn text_file(scope: &Arc<Scope>, path: &str, min_partitions: u32, bounds: SplitBounds) -> Result<Rdd<String>> {
     Ok(text_lines(scope, path, min_partitions, bounds)?.to_strings())
 }

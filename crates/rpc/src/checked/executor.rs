@@ -5,13 +5,13 @@ use super::{
     optional, or_none, path, rules, said, up_to,
 };
 use crate::proto::executor::{
-    BarrierAnswer, BarrierSync, BarrierTask, BlockPeer, BlockRef, BlockUpdate, BroadcastLost, BroadcastRef,
-    CachedPartitionDamaged, CachedPlace, DecommissionExecutor, ExceptionFailure, ExecutorFiles, ExecutorHeartbeat,
-    FetchFailed, GivenBack, KillTask, LaunchTasks, MapOutputMoved, MapStatus, PartitionData, Payload, RecallTasks,
-    RegisterExecutor, RegisterExecutorFailed, RegisteredExecutor, RemoveBroadcast, RemoveRdd, RemoveShuffle,
-    ReplicateBlock, ResultLost, Running, ShuffleOutputs, StageBinary, StageData, StageKey, StatusUpdate, StatusUpdates,
-    StopExecutor, Success, TaskDescription, TaskFailure, TaskKilled, ToDriver, ToExecutor, payload::Place,
-    status_update, success::Output, task_failure::Reason, to_driver, to_executor,
+    AccumulatorUpdate, BarrierAnswer, BarrierSync, BarrierTask, BlockPeer, BlockRef, BlockUpdate, BroadcastLost,
+    BroadcastRef, CachedPartitionDamaged, CachedPlace, DecommissionExecutor, ExceptionFailure, ExecutorFiles,
+    ExecutorHeartbeat, FetchFailed, GivenBack, KillTask, LaunchTasks, MapOutputMoved, MapStatus, PartitionData,
+    Payload, RecallTasks, RegisterExecutor, RegisterExecutorFailed, RegisteredExecutor, RemoveBroadcast, RemoveRdd,
+    RemoveShuffle, ReplicateBlock, ResultLost, Running, ShuffleOutputs, StageBinary, StageData, StageKey, StatusUpdate,
+    StatusUpdates, StopExecutor, Success, TaskDescription, TaskFailure, TaskKilled, TaskMetrics, ToDriver, ToExecutor,
+    payload::Place, status_update, success::Output, task_failure::Reason, to_driver, to_executor,
 };
 
 /// Bytes of the word that tells one start of a host from the next.
@@ -75,6 +75,7 @@ rules! {
         cached: each(nested),
         peers: each(nested),
         barrier: each(nested),
+        measure: number,
     }
     BarrierTask { host: or_none(host), address: or_none(address) }
     BarrierSync { task_id: number, call: number, gathers: number, message: said }
@@ -95,7 +96,14 @@ rules! {
     RecallTasks { task_ids: number }
 
     StatusUpdates { updates: each(nested) }
-    StatusUpdate { task_id: number, state: optional(nested), blocks: each(nested), run_nanos: number }
+    StatusUpdate {
+        task_id: number,
+        state: optional(nested),
+        blocks: each(nested),
+        run_nanos: number,
+        metrics: optional(nested),
+        accumulators: each(nested),
+    }
     Running {}
     GivenBack {}
     Success { output: optional(nested) }
@@ -109,6 +117,32 @@ rules! {
         executor_id: executor_id,
         block_address: or_none(address),
         message: said,
+    }
+    AccumulatorUpdate { id: number, value: said }
+    TaskMetrics {
+        queued_nanos: number,
+        deserialize_nanos: number,
+        deserialize_cpu_nanos: number,
+        run_nanos: number,
+        cpu_nanos: number,
+        result_serialization_nanos: number,
+        result_bytes: number,
+        peak_memory: number,
+        spilled_memory_bytes: number,
+        spilled_disk_bytes: number,
+        input_bytes: number,
+        input_records: number,
+        output_bytes: number,
+        output_records: number,
+        remote_blocks: number,
+        local_blocks: number,
+        remote_bytes: number,
+        local_bytes: number,
+        fetch_wait_nanos: number,
+        shuffle_records_read: number,
+        shuffle_bytes_written: number,
+        shuffle_records_written: number,
+        shuffle_write_nanos: number,
     }
     ExceptionFailure { message: said, location: said, panic: number }
     TaskKilled { reason: said }

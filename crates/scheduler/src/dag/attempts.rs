@@ -139,6 +139,7 @@ impl DriverCore {
         if barrier {
             self.barriers.open(attempt, tasks.len() as u32);
         }
+        self.tell_stage_submitted(attempt, tasks.len() as u32);
         self.tasks.submit(now, key, pool.as_deref(), tasks, barrier);
     }
 }

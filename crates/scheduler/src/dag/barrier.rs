@@ -11,7 +11,10 @@ use std::{
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, JobId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId, Tick};
 
-use super::submission::{Walker, WantedJob};
+use super::{
+    stage::HeldResult,
+    submission::{Walker, WantedJob},
+};
 use crate::{
     barrier::Arrival,
     driver_core::DriverCore,
@@ -186,7 +189,7 @@ impl DriverCore {
         if attempts >= self.config.max_stage_attempts {
             self.abort_stage(id, &JobError::BarrierFailed { stage: id, attempts, failure }, out);
         } else {
-            self.give_up_attempt(now, id, out);
+            self.give_up_attempt(now, id, &failure, out);
         }
     }
 
@@ -216,9 +219,9 @@ impl DriverCore {
 
     /// Keeps a result of a barrier stage until all are there, which are returned then: an attempt may fail after some of
     /// its tasks have succeeded.
-    pub(super) fn hold_result(&mut self, id: StageId, index: u32, bytes: Bytes) -> BTreeMap<u32, Bytes> {
+    pub(super) fn hold_result(&mut self, id: StageId, index: u32, result: HeldResult) -> BTreeMap<u32, HeldResult> {
         let Some(stage) = self.dag.stages.get_mut(&id) else { return BTreeMap::new() };
-        stage.held.insert(index, bytes);
+        stage.held.insert(index, result);
         if stage.held.len() < stage.graph.nodes[stage.node].partitions as usize {
             return BTreeMap::new();
         }

@@ -2,6 +2,7 @@
 
 use firesteel_common::{JobId, StageId};
 
+use super::completion::accumulate;
 use crate::{
     driver_core::DriverCore,
     effect::{DriverEffect, StageKind},
@@ -60,23 +61,29 @@ impl DriverCore {
     pub(crate) fn fail_job(&mut self, job: JobId, error: JobError, out: &mut Vec<DriverEffect>) {
         if self.dag.held.remove(&job).is_some() {
             out.push(DriverEffect::JobFailed { job, error });
-        } else if self.dag.jobs.contains_key(&job) {
+        } else if let Some(failed) = self.dag.jobs.get_mut(&job) {
+            // These tasks have succeeded, whatever became of the job.
+            accumulate(std::mem::take(&mut failed.accumulated), out);
             let reason = error.to_string();
             out.push(DriverEffect::JobFailed { job, error });
-            self.remove_job(job, &reason, out);
+            self.remove_job(job, Some(&reason), out);
+            self.tell_job_ended(job, Some(&reason));
         }
     }
 
-    /// Forgets a job and the stages that no other job needs; tasks that still run for them are killed.
-    pub(crate) fn remove_job(&mut self, id: JobId, reason: &str, out: &mut Vec<DriverEffect>) {
+    /// Forgets a job and the stages that no other job needs; tasks that still run for them are killed. `error` is None
+    /// where it has its results.
+    pub(crate) fn remove_job(&mut self, id: JobId, error: Option<&str>, out: &mut Vec<DriverEffect>) {
         let Some(job) = self.dag.jobs.remove(&id) else { return };
-        for stage_id in job.stages {
+        let reason = error.unwrap_or("the job has its results");
+        for &stage_id in &job.stages {
             let Some(stage) = self.dag.stages.get_mut(&stage_id) else { continue };
             stage.jobs.remove(&id);
             if !stage.jobs.is_empty() {
                 continue;
             }
-            self.end_attempt(stage_id, out);
+            let done = error.is_none() && stage_id == job.result_stage;
+            self.end_attempt(stage_id, (!done).then_some(&reason), out);
             let Some(stage) = self.dag.stages.remove(&stage_id) else { continue };
             self.tasks.cancel(stage.priority, stage_id, reason, out);
             self.note_leftover(&stage);
@@ -87,5 +94,6 @@ impl DriverCore {
                 }
             }
         }
+        self.remember_job(id, job, error.is_none());
     }
 }

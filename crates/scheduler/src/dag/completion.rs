@@ -1,9 +1,13 @@
 //! Task success: map outputs and results are recorded once each, and stages and jobs end.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, JobId, StageId, TaskFailure, TaskId, Tick};
 
-use super::stage::StageState;
+use firesteel_events::{AccumulatorUpdate, TaskEnd};
+
+use super::stage::{HeldResult, StageState};
 use crate::{
     driver_core::DriverCore,
     effect::{DriverEffect, MapLocation, StageKind},
@@ -23,7 +27,7 @@ impl DriverCore {
         &mut self,
         now: Tick,
         executor: ExecutorId,
-        update: TaskUpdate,
+        mut update: TaskUpdate,
         out: &mut Vec<DriverEffect>,
     ) {
         if !update.blocks.is_empty() {
@@ -36,16 +40,27 @@ impl DriverCore {
             return;
         }
         self.tasks.executors.ran(executor, update.ran);
+        if update.outcome != TaskOutcome::GivenBack {
+            self.tell_task_began(task, update.ran);
+        }
+        if let Some(report) = update.report.take() {
+            self.reports.insert(task, report);
+        }
         match update.outcome {
             TaskOutcome::Running => self.tasks.begun(now, task),
-            TaskOutcome::GivenBack => self.tasks.give_back(task),
+            TaskOutcome::GivenBack => {
+                self.tell_given_back(task);
+                self.tasks.give_back(task);
+            }
             TaskOutcome::Result(bytes) => self.task_succeeded(now, task, Output::Result(bytes), out),
             TaskOutcome::MapOutput(output) => self.task_succeeded(now, task, Output::Map(output), out),
             TaskOutcome::ResultInBlock { .. } if !self.tasks.is_wanted(task) => {
                 self.tasks.end(task);
+                self.tell_task_ended(task, unwanted());
             }
             TaskOutcome::ResultInBlock { block_id, size } => {
                 self.tasks.await_result(task);
+                self.tell_getting_result(task);
                 let index = self.tasks.index_of(task).unwrap_or(u32::MAX);
                 if self.account_result(running.set.1.stage, index, size, out) {
                     let known = self.tasks.executors.known.get(&executor);
@@ -53,6 +68,7 @@ impl DriverCore {
                     out.push(DriverEffect::FetchResult { executor, block_address, task, block_id, size });
                 } else {
                     self.tasks.end(task);
+                    self.tell_task_ended(task, unwanted());
                 }
             }
             TaskOutcome::Failed(failure) => self.task_failed(now, task, failure, out),
@@ -79,6 +95,7 @@ impl DriverCore {
         if !self.tasks.executors.known.contains_key(&executor) {
             return;
         }
+        self.tell_blocks(executor, updates);
         let none = Generations::new();
         let set = self.tasks.find(executor, task).map(|r| r.set);
         let is_copy = set.is_none();
@@ -114,7 +131,9 @@ impl DriverCore {
     }
 
     fn task_succeeded(&mut self, now: Tick, task: TaskId, output: Output, out: &mut Vec<DriverEffect>) {
-        let Some(ended) = self.tasks.end(task).filter(|e| e.wanted) else { return };
+        let ended = self.tasks.end(task).filter(|e| e.wanted);
+        let accumulated = self.tell_task_ended(task, ended.map_or_else(unwanted, |_| TaskEnd::Success));
+        let Some(ended) = ended else { return };
         let attempt = ended.set.1;
         let Some(stage) = self.dag.stages.get(&attempt.stage) else { return };
         let (id, kind, current) = (stage.id, stage.kind, stage.running_attempt() == Some(attempt.attempt));
@@ -127,7 +146,7 @@ impl DriverCore {
                 // What it read has been replaced by something else meanwhile: its output fits nothing.
                 self.discount_result(&ended);
                 if current {
-                    self.give_up_attempt(now, id, out);
+                    self.give_up_attempt(now, id, &"what it reads has been replaced", out);
                 }
                 return;
             }
@@ -145,18 +164,20 @@ impl DriverCore {
                 self.doubles += u32::from(self.outputs.has(shuffle, ended.index));
                 let registered = self.outputs.register(shuffle, ended.index, location, output.checksum, &reads);
                 self.compare(shuffle, ended.index, registered, out);
+                accumulate(accumulated, out);
             }
             (StageKind::Result { job }, Output::Result(bytes)) => {
                 if !self.account_result(id, ended.index, bytes.len() as u64, out) {
                     return;
                 }
+                let result = HeldResult { bytes, accumulated };
                 if barrier {
-                    let results = self.hold_result(id, ended.index, bytes);
+                    let results = self.hold_result(id, ended.index, result);
                     if !results.is_empty() {
                         self.set_succeeded(now, ended.set, out);
                     }
-                    for (index, bytes) in results {
-                        if !self.take_result(job, index, bytes, &reads, out) {
+                    for (index, result) in results {
+                        if !self.take_result(job, index, result, &reads, out) {
                             return;
                         }
                     }
@@ -164,7 +185,7 @@ impl DriverCore {
                     if self.dag.jobs.get(&job).is_some_and(|j| j.remaining == 1) {
                         self.set_succeeded(now, ended.set, out);
                     }
-                    if !self.take_result(job, ended.index, bytes, &reads, out) {
+                    if !self.take_result(job, ended.index, result, &reads, out) {
                         return;
                     }
                 }
@@ -189,7 +210,7 @@ impl DriverCore {
         &mut self,
         id: JobId,
         index: u32,
-        bytes: Bytes,
+        result: HeldResult,
         reads: &Generations,
         out: &mut Vec<DriverEffect>,
     ) -> bool {
@@ -201,12 +222,20 @@ impl DriverCore {
         }
         job.remaining -= 1;
         job.computed_from.extend(reads.iter().map(|(s, g)| (*s, *g)));
+        let HeldResult { bytes, accumulated } = result;
+        if job.repeatable {
+            job.accumulated.extend(accumulated);
+        } else {
+            accumulate(accumulated, out);
+        }
         out.push(DriverEffect::JobResult { job: id, index, bytes });
         if job.remaining > 0 {
             return true;
         }
+        accumulate(std::mem::take(&mut job.accumulated), out);
         out.push(DriverEffect::JobSucceeded { job: id });
-        self.remove_job(id, "the job has its results", out);
+        self.remove_job(id, None, out);
+        self.tell_job_ended(id, None);
         false
     }
 
@@ -224,14 +253,14 @@ impl DriverCore {
             let next = self.stage_complete(id, out);
             self.submit_stages(now, next, out);
         } else {
-            self.end_attempt(id, out);
+            self.end_attempt(id, Some(&"output of it was lost"), out);
             self.submit_stages(now, vec![id], out);
         }
     }
 
     /// The stage's output is all there. Returns the stages that waited for it.
     pub(crate) fn stage_complete(&mut self, id: StageId, out: &mut Vec<DriverEffect>) -> Vec<StageId> {
-        self.end_attempt(id, out);
+        self.end_attempt(id, None, out);
         if let Some(stage) = self.dag.stages.get_mut(&id) {
             stage.failed_attempts = 0;
         }
@@ -246,18 +275,32 @@ impl DriverCore {
         children
     }
 
-    /// Ends the running attempt, if there is one, and leaves the stage idle.
-    pub(crate) fn end_attempt(&mut self, id: StageId, out: &mut Vec<DriverEffect>) {
+    /// Ends the running attempt, if there is one, and leaves the stage idle. `failure` says why it was given up, if it was.
+    pub(crate) fn end_attempt(&mut self, id: StageId, failure: Option<&dyn Display>, out: &mut Vec<DriverEffect>) {
         let Some(stage) = self.dag.stages.get(&id) else { return };
         if let Some(attempt) = stage.running_attempt() {
-            let (key, ended) = (stage.key(attempt), stage.attempt_id(attempt));
-            if stage.barrier {
+            let (key, ended, barrier) = (stage.key(attempt), stage.attempt_id(attempt), stage.barrier);
+            self.remember_attempt(id, key);
+            if barrier {
                 self.end_barrier(key, out);
             } else {
                 self.tasks.retire(key);
             }
             out.push(DriverEffect::StageEnded { attempt: ended });
+            self.tell_stage_completed(ended, failure);
         }
         self.set_state(id, StageState::Idle);
+    }
+}
+
+/// The end of a task that made what nobody wants any more.
+fn unwanted() -> TaskEnd {
+    TaskEnd::Failed(TaskFailure::Killed { reason: "it finished, and nobody wanted its output any more".to_owned() })
+}
+
+/// Has updates added to their accumulators.
+pub(super) fn accumulate(updates: Vec<AccumulatorUpdate>, out: &mut Vec<DriverEffect>) {
+    if !updates.is_empty() {
+        out.push(DriverEffect::Accumulate { updates });
     }
 }

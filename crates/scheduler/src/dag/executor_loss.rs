@@ -3,6 +3,8 @@
 
 use firesteel_common::{ExecutorId, ShuffleId, TaskFailure, Tick};
 
+use firesteel_events::AppEvent;
+
 use crate::{
     driver_core::{DriverCore, RETIREMENT},
     effect::DriverEffect,
@@ -23,10 +25,17 @@ impl DriverCore {
             let needed = self.config.task_cpus;
             let reason = format!("it has {cores} cores, fewer than a task takes ({needed}, spark.task.cpus)");
             out.push(DriverEffect::ExecutorRefused { executor, reason });
-        } else if let Err(reason) = self.tasks.executors.add(executor, host, block_address, slots) {
-            out.push(DriverEffect::ExecutorRefused { executor, reason });
-        } else if let Some(service) = shuffle_service {
-            self.outputs.add_service(executor, service);
+        } else {
+            match self.tasks.executors.add(executor, host, block_address, slots) {
+                Err(reason) => out.push(DriverEffect::ExecutorRefused { executor, reason }),
+                Ok(new) => {
+                    shuffle_service.inspect(|service| self.outputs.add_service(executor, service));
+                    if new {
+                        let added = |time| AppEvent::ExecutorAdded { executor, time, host: host.to_owned(), slots };
+                        self.news.say(added);
+                    }
+                }
+            }
         }
         self.tasks.apply_health();
     }
@@ -55,6 +64,7 @@ impl DriverCore {
             return;
         };
         self.tasks.forget_health(executor);
+        self.news.say(|time| AppEvent::ExecutorRemoved { executor, time, reason: message.to_owned() });
         if by_application {
             self.tasks.launch_one_by_one(&tasks);
         }

@@ -1,6 +1,10 @@
 //! Tasks that fail: retries up to the limit, fetch failures, and the resubmission of stages that could not fetch.
 
+use std::fmt::Display;
+
 use firesteel_common::{ExecutorId, RddId, StageId, TaskFailure, TaskId, Tick};
+
+use firesteel_events::TaskEnd;
 
 use super::stage::StageState;
 use crate::{
@@ -15,7 +19,16 @@ impl DriverCore {
         if let TaskFailure::CachedPartitionDamaged { rdd, partition, address, .. } = &failure {
             self.forget_damaged(*rdd, *partition, address);
         }
-        let Some(ended) = self.tasks.end(task).filter(|e| e.wanted) else { return };
+        let ended = self.tasks.end(task).filter(|e| e.wanted);
+        if self.news.is_on() {
+            self.tell_task_ended(task, TaskEnd::Failed(failure.clone()));
+        } else {
+            self.reports.remove(&task);
+        }
+        let Some(ended) = ended else { return };
+        if !matches!(failure, TaskFailure::Killed { .. }) {
+            self.tasks.note_failed(&ended);
+        }
         if let TaskFailure::FetchFailed { .. } = failure {
             self.fetch_failed(now, ended, task, failure, out);
         } else {
@@ -117,13 +130,13 @@ impl DriverCore {
             let attempts = stage.failed_attempts;
             self.abort_stage(id, &JobError::FetchFailedTooOften { stage: id, attempts, failure }, out);
         } else {
-            self.give_up_attempt(now, id, out);
+            self.give_up_attempt(now, id, &failure, out);
         }
     }
 
     /// Ends the running attempt; the stage is submitted again a little later, so that more losses are known then.
-    pub(crate) fn give_up_attempt(&mut self, now: Tick, id: StageId, out: &mut Vec<DriverEffect>) {
-        self.end_attempt(id, out);
+    pub(crate) fn give_up_attempt(&mut self, now: Tick, id: StageId, why: &dyn Display, out: &mut Vec<DriverEffect>) {
+        self.end_attempt(id, Some(why), out);
         self.set_state(id, StageState::Failed { resubmit_at: now + self.config.resubmit_delay });
     }
 

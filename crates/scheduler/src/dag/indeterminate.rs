@@ -154,6 +154,7 @@ impl DriverCore {
         job.remaining = job.finished.len() as u32;
         job.results.clear_all();
         job.computed_from.clear();
+        job.accumulated.clear();
         out.push(DriverEffect::ResultsDiscarded { job: id });
         true
     }
@@ -171,8 +172,9 @@ impl DriverCore {
         let Some(stage) = self.dag.stages.get(&id) else { return };
         if stage.running_attempt().is_some() {
             let priority = stage.priority;
-            self.give_up_attempt(now, id, out);
-            self.tasks.cancel(priority, id, "the stage is rolled back, as what it reads is computed again", out);
+            let why = "the stage is rolled back, as what it reads is computed again";
+            self.give_up_attempt(now, id, &why, out);
+            self.tasks.cancel(priority, id, why, out);
         }
     }
 

@@ -34,7 +34,9 @@ mod unschedulable;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use firesteel_common::{JobId, ShuffleId, StageAttempt, StageId, Tick};
+use firesteel_common::{CallSite, JobId, ShuffleId, StageAttempt, StageId, Tick};
+
+use firesteel_events::AccumulatorUpdate;
 
 use self::{
     barrier::HeldJob,
@@ -47,6 +49,8 @@ use crate::{error::JobError, map_outputs::Generations, properties::JobProperties
 /// A job that runs.
 #[derive(Debug)]
 pub(crate) struct Job {
+    /// The action, and where it was called.
+    pub(crate) site: CallSite,
     pub(crate) result_stage: StageId,
     /// Partitions of the root, in the order of the results.
     pub(crate) partitions: Vec<u32>,
@@ -56,6 +60,8 @@ pub(crate) struct Job {
     pub(crate) results: ResultSizes,
     /// Results may be taken back.
     pub(crate) repeatable: bool,
+    /// What its result tasks added to accumulators, while it may be taken back.
+    pub(crate) accumulated: Vec<AccumulatorUpdate>,
     /// What the finished partitions were computed from, as far as it is indeterminate.
     pub(crate) computed_from: Generations,
     pub(crate) stages: BTreeSet<StageId>,

@@ -8,6 +8,8 @@ use std::{
 use bytes::Bytes;
 use firesteel_common::{JobId, RddId, ShuffleId, StageAttempt, StageId, Tick};
 
+use firesteel_events::AccumulatorUpdate;
+
 use crate::{effect::StageKind, graph::JobGraph, map_outputs::Generations, tasks::SetKey};
 
 /// What a stage is doing.
@@ -27,6 +29,13 @@ pub(crate) enum StageState {
         /// When.
         resubmit_at: Tick,
     },
+}
+
+/// What a result task made.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldResult {
+    pub(crate) bytes: Bytes,
+    pub(crate) accumulated: Vec<AccumulatorUpdate>,
 }
 
 /// What was true when an attempt started.
@@ -67,7 +76,7 @@ pub(crate) struct Stage {
     /// Its tasks wait for one another: all run at once, or none.
     pub(crate) barrier: bool,
     /// Results of a barrier stage's attempt that runs.
-    pub(crate) held: BTreeMap<u32, Bytes>,
+    pub(crate) held: BTreeMap<u32, HeldResult>,
     /// Some node has preferred hosts or is cached.
     pub(crate) has_places: bool,
 }

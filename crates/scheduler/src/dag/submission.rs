@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use firesteel_common::{JobId, ShuffleId, StageId, Tick};
+use firesteel_common::{CallSite, JobId, ShuffleId, StageId, Tick};
 
 use super::{
     Job,
@@ -20,6 +20,7 @@ use crate::{
 /// A job that is valid and not planned yet.
 #[derive(Debug)]
 pub(crate) struct WantedJob {
+    pub(crate) site: CallSite,
     pub(crate) graph: JobGraph,
     pub(crate) partitions: Vec<u32>,
     pub(crate) properties: JobProperties,
@@ -30,16 +31,16 @@ pub(crate) struct WantedJob {
 type ShuffleEdge = (ShuffleId, usize, u32);
 
 /// Finds the nodes of one stage after another without visiting a node of the same stage twice.
-pub(super) struct Walker<'a> {
+pub(crate) struct Walker<'a> {
     graph: &'a JobGraph,
     seen: Vec<u32>,
     round: u32,
 }
 
 /// What lies between a stage's RDD and the shuffles that it reads.
-pub(super) struct StageNodes {
+pub(crate) struct StageNodes {
     pub(super) shuffles: Vec<ShuffleEdge>,
-    pub(super) nodes: Vec<usize>,
+    pub(crate) nodes: Vec<usize>,
     pub(super) barrier: bool,
     cached: Vec<usize>,
     indeterminate: bool,
@@ -47,11 +48,11 @@ pub(super) struct StageNodes {
 }
 
 impl<'a> Walker<'a> {
-    pub(super) fn new(graph: &'a JobGraph) -> Self {
+    pub(crate) fn new(graph: &'a JobGraph) -> Self {
         Walker { graph, seen: vec![0; graph.nodes.len()], round: 0 }
     }
 
-    pub(super) fn stage(&mut self, from: usize) -> StageNodes {
+    pub(crate) fn stage(&mut self, from: usize) -> StageNodes {
         self.round += 1;
         let mut found = StageNodes {
             shuffles: Vec::new(),
@@ -96,6 +97,7 @@ impl DriverCore {
             return;
         }
         if wanted.partitions.is_empty() {
+            self.tell_empty_job(job, wanted.site, &wanted.properties.local);
             out.push(DriverEffect::JobSucceeded { job });
             return;
         }
@@ -112,24 +114,27 @@ impl DriverCore {
         out: &mut Vec<DriverEffect>,
     ) {
         let admitted = self.admit_barrier(now, job, wanted, failed_checks, out);
-        let Some(WantedJob { graph, partitions, properties, repeatable }) = admitted else { return };
+        let Some(WantedJob { site, graph, partitions, properties, repeatable }) = admitted else { return };
         let graph = Arc::new(graph);
         let (result_stage, stages) = self.cut_stages(job, &graph, out);
         let count = partitions.len();
         self.dag.jobs.insert(
             job,
             Job {
+                site,
                 result_stage,
                 partitions,
                 finished: vec![false; count],
                 remaining: count as u32,
                 results: ResultSizes::new(count),
                 repeatable,
+                accumulated: Vec::new(),
                 computed_from: Default::default(),
                 stages,
                 properties,
             },
         );
+        self.tell_job_started(job);
         self.submit_stages(now, vec![result_stage], out);
     }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use firesteel_common::{ExecutorId, Tick};
 
+use firesteel_events::AppEvent;
+
 use crate::{driver_core::DriverCore, effect::DriverEffect, error::JobError, tasks::SetKey};
 
 impl DriverCore {
@@ -24,6 +26,9 @@ impl DriverCore {
 
     /// Executors that get no tasks any more; where that is asked for they end, and others take their place.
     fn excluded(&mut self, now: Tick, executors: Vec<ExecutorId>, out: &mut Vec<DriverEffect>) {
+        for &executor in &executors {
+            self.news.say(|time| AppEvent::ExecutorExcluded { executor, time });
+        }
         if executors.is_empty() || !self.config.exclusion.as_ref().is_some_and(|c| c.kill) {
             return;
         }
@@ -33,6 +38,13 @@ impl DriverCore {
         }
         let executors = executors.into_iter().map(|e| (e, reason.to_owned())).collect();
         out.push(DriverEffect::RetireExecutors { executors });
+    }
+
+    /// Gives executors a chance again that were avoided for long enough.
+    pub(crate) fn expire_exclusion(&mut self, now: Tick) {
+        for executor in self.tasks.expire_exclusion(now) {
+            self.news.say(|time| AppEvent::ExecutorUnexcluded { executor, time });
+        }
     }
 
     /// Fails the jobs whose tasks are excluded from every executor that is there.

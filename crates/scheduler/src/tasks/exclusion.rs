@@ -145,12 +145,12 @@ impl Health {
         self.executors.contains_key(&executor) || self.excluded_hosts.contains_key(host)
     }
 
-    /// Forgets what is long ago. Says whether somebody may come back.
-    pub(crate) fn expire(&mut self, now: Tick) -> bool {
-        let before = self.executors.len() + self.excluded_hosts.len();
-        self.executors.retain(|_, until| *until > now);
+    /// Forgets what is long ago. Says whether somebody may come back, and which executors that were excluded themselves.
+    pub(crate) fn expire(&mut self, now: Tick) -> (bool, Vec<ExecutorId>) {
+        let hosts = self.excluded_hosts.len();
+        let back: Vec<ExecutorId> = self.executors.extract_if(.., |_, until| *until <= now).map(|(id, _)| id).collect();
         self.excluded_hosts.retain(|_, until| *until > now);
-        before != self.executors.len() + self.excluded_hosts.len()
+        (!back.is_empty() || hosts != self.excluded_hosts.len(), back)
     }
 
     pub(crate) fn next_expiry(&self) -> Option<Tick> {
@@ -195,11 +195,14 @@ impl TaskScheduler {
         }
     }
 
-    /// Gives those a chance again that were avoided for long enough.
-    pub(crate) fn expire_exclusion(&mut self, now: Tick) {
-        if self.health.as_mut().is_some_and(|health| health.expire(now)) {
+    /// Gives those a chance again that were avoided for long enough, and returns the executors among them.
+    pub(crate) fn expire_exclusion(&mut self, now: Tick) -> Vec<ExecutorId> {
+        let Some(health) = &mut self.health else { return Vec::new() };
+        let (changed, back) = health.expire(now);
+        if changed {
             self.apply_health();
         }
+        back
     }
 
     /// Sets with a waiting task that has been excluded for `patience` from every executor that is there, and the task's

@@ -32,7 +32,7 @@ use self::{
     exclusion::{Health, SetExclusion},
     executors::Executors,
     pools::{PoolId, Pools},
-    task_set::{LocalityWaits, NewTask, TaskSetManager, TaskState},
+    task_set::{Locality, LocalityWaits, NewTask, TaskSetManager, TaskState},
 };
 use crate::{
     config::{SchedulerConfig, SpeculationConfig},
@@ -55,6 +55,10 @@ pub(crate) struct RunningTask {
     pub(crate) has_slot: bool,
     /// Its executor said that it has begun; it does not say so of those that found a free slot.
     pub(crate) begun: bool,
+    /// It was launched although no slot was free.
+    pub(crate) ahead: bool,
+    /// How far from its data.
+    pub(crate) locality: Locality,
     /// It was called back, and comes unless it has begun before.
     pub(crate) recalled: bool,
 }
@@ -207,6 +211,13 @@ impl TaskScheduler {
     pub(crate) fn note_success(&mut self, now: Tick, ended: &EndedTask) {
         if let (Some(_), Some(set)) = (&self.speculation, self.sets.get_mut(&ended.set)) {
             set.took.add(now.since(ended.since));
+        }
+    }
+
+    /// The attempt counts as failed, whatever becomes of its task.
+    pub(crate) fn note_failed(&mut self, ended: &EndedTask) {
+        if let Some(set) = self.sets.get_mut(&ended.set) {
+            set.failed += 1;
         }
     }
 

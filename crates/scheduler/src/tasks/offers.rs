@@ -23,6 +23,14 @@ struct Visit {
     farthest: Option<Locality>,
 }
 
+/// A task that was chosen for a slot, or ahead of one.
+struct Launch {
+    position: u32,
+    place: Place,
+    level: Locality,
+    ahead: bool,
+}
+
 /// Tasks to launch, by executor.
 type Launches = BTreeMap<ExecutorId, Vec<TaskSpec>>;
 
@@ -99,7 +107,7 @@ impl TaskScheduler {
             if level != Locality::NoPreference {
                 visit.farthest = visit.farthest.max(Some(level));
             }
-            self.launch(now, key, &mut set, position, place.executor, launches);
+            self.launch(now, key, &mut set, Launch { position, place, level, ahead }, launches);
             most -= 1;
         }
         // A copy is late already: it takes any slot, but none that it would have to wait for.
@@ -108,7 +116,8 @@ impl TaskScheduler {
                 break;
             };
             set.slow.remove(&position);
-            self.launch(now, key, &mut set, position, place.executor, launches);
+            let launch = Launch { position, place, level: Locality::Any, ahead: false };
+            self.launch(now, key, &mut set, launch, launches);
             most -= 1;
         }
         self.sets.insert(key, set);
@@ -130,7 +139,7 @@ impl TaskScheduler {
                 continue;
             };
             places.insert(position, place.executor);
-            self.launch(now, key, set, position, place.executor, launches);
+            self.launch(now, key, set, Launch { position, place, level: at, ahead: false }, launches);
         }
         self.barriers.push((set.attempt, places.into_values().collect()));
     }
@@ -163,15 +172,8 @@ impl TaskScheduler {
         None
     }
 
-    fn launch(
-        &mut self,
-        now: Tick,
-        key: SetKey,
-        set: &mut TaskSetManager,
-        position: u32,
-        executor: ExecutorId,
-        launches: &mut Launches,
-    ) {
+    fn launch(&mut self, now: Tick, key: SetKey, set: &mut TaskSetManager, launch: Launch, launches: &mut Launches) {
+        let Launch { position, place: Place { executor, .. }, level: locality, ahead } = launch;
         let task = TaskId(self.next_task);
         self.next_task += 1;
         let t = &set.tasks[position as usize];
@@ -193,6 +195,8 @@ impl TaskScheduler {
             since: now,
             has_slot: true,
             begun: false,
+            ahead,
+            locality,
             recalled: false,
         };
         self.running.insert(task, running);

@@ -110,6 +110,9 @@ pub(crate) struct TaskSetManager {
     pub(crate) waiting: u32,
     pub(crate) running: u32,
     pub(crate) over: u32,
+    /// Attempts that failed.
+    pub(crate) failed: u32,
+    pub(crate) submitted: Tick,
     /// Launches nothing more; its running tasks may still succeed.
     pub(crate) zombie: bool,
     /// All of its tasks are launched at once, and never a copy of one.
@@ -147,6 +150,8 @@ impl TaskSetManager {
             waiting: tasks.len() as u32,
             running: 0,
             over: 0,
+            failed: 0,
+            submitted: now,
             zombie: false,
             barrier: false,
             one_by_one: false,

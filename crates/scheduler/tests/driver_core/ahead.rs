@@ -25,7 +25,7 @@ fn end_after(d: &mut Driver, executor: u32, n: usize, each: Duration, ran: Durat
     d.now = d.now + each * n as u32;
     let tasks: Vec<TaskId> = at(d, executor).into_iter().take(n).collect();
     assert_eq!(tasks.len(), n);
-    let update = |task: &TaskId| TaskUpdate { task: *task, outcome: d.good(*task), blocks: vec![], ran };
+    let update = |task: &TaskId| TaskUpdate { task: *task, outcome: d.good(*task), blocks: vec![], ran, report: None };
     let updates = tasks.iter().map(update).collect();
     tasks.iter().for_each(|task| _ = d.running.remove(task));
     d.handle(DriverEvent::TasksUpdated { executor: ExecutorId(executor), updates });
@@ -58,6 +58,7 @@ fn give_back(d: &mut Driver, executor: u32, tasks: &[TaskId]) {
         outcome: TaskOutcome::GivenBack,
         blocks: vec![],
         ran: Duration::ZERO,
+        report: None,
     };
     tasks.iter().for_each(|task| _ = d.running.remove(task));
     let updates = tasks.iter().map(back).collect();
@@ -312,7 +313,7 @@ fn several_events_are_answered_by_one_offer() {
         executor: ExecutorId(executor),
         updates: at(d, executor)
             .into_iter()
-            .map(|task| TaskUpdate { task, outcome: d.good(task), blocks: vec![], ran: SHORT })
+            .map(|task| TaskUpdate { task, outcome: d.good(task), blocks: vec![], ran: SHORT, report: None })
             .collect(),
     };
     let events = [update(&d, 1), update(&d, 2)];

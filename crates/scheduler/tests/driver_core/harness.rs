@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, JobId, RddId, ShuffleId, StageAttempt, TaskFailure, TaskId, Tick};
+use firesteel_common::{CallSite, ExecutorId, JobId, RddId, ShuffleId, StageAttempt, TaskFailure, TaskId, Tick};
 use firesteel_scheduler::*;
 
 pub struct Driver {
@@ -137,14 +137,28 @@ impl Driver {
 
     pub fn submit_some(&mut self, job: u32, graph: JobGraph, partitions: Vec<u32>, properties: JobProperties) {
         let repeatable = false;
-        self.handle(DriverEvent::SubmitJob { job: JobId(job), graph, partitions, properties, repeatable });
+        self.handle(DriverEvent::SubmitJob {
+            site: CallSite::default(),
+            job: JobId(job),
+            graph,
+            partitions,
+            properties,
+            repeatable,
+        });
     }
 
     /// Submits all partitions of the graph's root; results may be taken back.
     pub fn submit_repeatable(&mut self, job: u32, graph: JobGraph) {
         let partitions = (0..graph.nodes[graph.root].partitions).collect();
         let properties = JobProperties::default();
-        self.handle(DriverEvent::SubmitJob { job: JobId(job), graph, partitions, properties, repeatable: true });
+        self.handle(DriverEvent::SubmitJob {
+            site: CallSite::default(),
+            job: JobId(job),
+            graph,
+            partitions,
+            properties,
+            repeatable: true,
+        });
     }
 
     /// Submits to a pool.
@@ -163,7 +177,7 @@ impl Driver {
 
     pub fn report(&mut self, executor: u32, task: TaskId, outcome: TaskOutcome, blocks: Vec<BlockUpdate>) {
         let ran = self.ran(executor, task);
-        let updates = vec![TaskUpdate { task, outcome, blocks, ran }];
+        let updates = vec![TaskUpdate { task, outcome, blocks, ran, report: None }];
         self.handle(DriverEvent::TasksUpdated { executor: ExecutorId(executor), updates });
     }
 

@@ -1,6 +1,6 @@
 //! Jobs, stages cut at shuffles, and outputs that are used again.
 
-use firesteel_common::{JobId, RddId, ShuffleId};
+use firesteel_common::{CallSite, JobId, RddId, ShuffleId};
 use firesteel_scheduler::*;
 
 use crate::harness::*;
@@ -16,6 +16,7 @@ fn a_job_without_partitions_succeeds_at_once() {
 fn a_job_runs_only_the_partitions_that_were_asked_for_and_numbers_results_by_their_place() {
     let mut d = Driver::with_executors(&[4]);
     d.handle(DriverEvent::SubmitJob {
+        site: CallSite::default(),
         job: JobId(0),
         graph: one_stage(10),
         partitions: vec![7, 2],
@@ -173,6 +174,7 @@ fn a_graph_that_is_none_is_an_error_and_no_panic() {
     d.submit(0, graph(vec![node(0, 2, vec![narrow(0)])]));
     assert!(matches!(d.error(0), JobError::InvalidGraph { .. }));
     d.handle(DriverEvent::SubmitJob {
+        site: CallSite::default(),
         job: JobId(1),
         graph: one_stage(2),
         partitions: vec![2],

@@ -13,6 +13,7 @@ mod harness;
 mod indeterminate;
 mod jobs;
 mod locality;
+mod news;
 mod pools;
 mod random;
 mod release;

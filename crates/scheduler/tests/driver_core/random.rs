@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, JobId, RddId, ShuffleId, TaskFailure, TaskId};
+use firesteel_common::{CallSite, ExecutorId, JobId, RddId, ShuffleId, TaskFailure, TaskId};
 use firesteel_scheduler::*;
 
 use self::model::{Record, Rng, World};
@@ -196,7 +196,14 @@ impl Chaos {
         let pool = [None, Some("a"), Some("b"), Some("c")][job.0 as usize % 4].map(str::to_owned);
         let properties = JobProperties { pool, ..JobProperties::default() };
         let repeatable = self.rng.chance(50);
-        self.d.handle(DriverEvent::SubmitJob { job, graph, partitions, properties, repeatable });
+        self.d.handle(DriverEvent::SubmitJob {
+            site: CallSite::default(),
+            job,
+            graph,
+            partitions,
+            properties,
+            repeatable,
+        });
     }
 
     /// Tasks that have a slot: of each executor the first ones.

@@ -1,0 +1,227 @@
+//! Accumulators: values that tasks add to and the driver reads.
+//!
+//! ```text
+//!  task: Accumulator::add ─▶ TaskAccumulators of the task ──encoded, with its success──▶ DriverCore counts it once
+//!  driver: Accumulator::value ◀── Accumulators::merge ◀──DriverEffect::Accumulate───────────────┘
+//! ```
+//!
+//! * `kinds`: [`LongSum`], [`DoubleSum`], [`Collected`].
+//! * `local`: what the tasks of an executor have added so far.
+
+mod kinds;
+mod local;
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    fmt,
+    marker::PhantomData,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use firesteel_common::codec::{self, CodecError};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+
+use crate::{
+    error::{Error, Result},
+    task_env,
+};
+
+pub use kinds::{Collected, DoubleSum, LongSum};
+pub use local::TaskAccumulators;
+
+/// A kind of accumulator: how what is added becomes a value. Its `Default` is the zero with which each task begins.
+/// Merging must not depend on the order in which tasks end.
+///
+/// ```
+/// use firesteel_rdd::Accumulate;
+/// use serde::{Deserialize, Serialize};
+///
+/// /// The longest word.
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Longest(usize);
+///
+/// impl Accumulate for Longest {
+///     type In = String;
+///     type Out = usize;
+///
+///     fn add(&mut self, word: String) {
+///         self.0 = self.0.max(word.len());
+///     }
+///
+///     fn merge(&mut self, other: Longest) {
+///         self.0 = self.0.max(other.0);
+///     }
+///
+///     fn value(&self) -> usize {
+///         self.0
+///     }
+/// }
+/// ```
+#[doc(alias = "AccumulatorV2")]
+pub trait Accumulate: Default + Serialize + DeserializeOwned + Send + 'static {
+    /// What is added.
+    type In;
+    /// What the driver reads.
+    type Out;
+
+    /// Adds something.
+    fn add(&mut self, x: Self::In);
+
+    /// Adds all that was added to `other`.
+    fn merge(&mut self, other: Self);
+
+    /// What it amounts to.
+    fn value(&self) -> Self::Out;
+}
+
+/// A value that tasks add to and the driver reads: `rdd.with(counter.clone()).map(|counter, x| { counter.add(1); x })`.
+///
+/// As Spark's: what a result task added counts exactly once, when its result does, however often it is tried again, also
+/// beside a copy of it. What the tasks of a stage before a shuffle added counts for each output that is taken, so once more
+/// when a lost output is computed again. What failed and killed tasks added never counts. The results of an action that
+/// returns them together may be taken back while it runs: what such tasks added counts when the action returns. The
+/// operators after which no action comes are not computed, and add nothing.
+#[doc(alias = "LongAccumulator")]
+pub struct Accumulator<A: Accumulate> {
+    id: u64,
+    /// On the driver only.
+    registered: Option<Arc<Registered<A>>>,
+    kind: PhantomData<fn(A) -> A>,
+}
+
+struct Registered<A> {
+    name: Option<String>,
+    value: Mutex<A>,
+}
+
+impl<A> Registered<A> {
+    fn value(&self) -> MutexGuard<'_, A> {
+        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A registered accumulator of any kind.
+trait AnyAccumulator: Any + Send + Sync {
+    fn merge(&self, bytes: &[u8]) -> Result<(), CodecError>;
+}
+
+impl<A: Accumulate> AnyAccumulator for Registered<A> {
+    fn merge(&self, bytes: &[u8]) -> Result<(), CodecError> {
+        let other: A = codec::decode(bytes)?;
+        self.value().merge(other);
+        Ok(())
+    }
+}
+
+/// The accumulators of one Context. One whose last handle was dropped is forgotten.
+#[derive(Default)]
+pub struct Accumulators(Mutex<BTreeMap<u64, Weak<dyn AnyAccumulator>>>);
+
+impl Accumulators {
+    /// A new accumulator of kind `A` at zero.
+    pub fn register<A: Accumulate>(&self, name: Option<&str>) -> Accumulator<A> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let registered = Arc::new(Registered { name: name.map(str::to_owned), value: Mutex::new(A::default()) });
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, known| known.strong_count() > 0);
+        let weak: Weak<Registered<A>> = Arc::downgrade(&registered);
+        all.insert(id, weak);
+        Accumulator { id, registered: Some(registered), kind: PhantomData }
+    }
+
+    /// Adds what a task added. Does nothing when nobody can read it any more.
+    ///
+    /// # Errors
+    /// When the bytes are none of this kind.
+    pub fn merge(&self, id: u64, bytes: &[u8]) -> Result<(), CodecError> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).and_then(Weak::upgrade);
+        known.map_or(Ok(()), |accumulator| accumulator.merge(bytes))
+    }
+}
+
+impl<A: Accumulate> Accumulator<A> {
+    /// Adds something: in a task to what the task hands over with its success, on the driver to the value itself.
+    ///
+    /// # Panics
+    /// On a thread of an executor that is none of a task's: nobody could count it.
+    #[track_caller]
+    #[expect(clippy::panic, reason = "what the caller documents")]
+    pub fn add(&self, x: A::In) {
+        if let Some(registered) = &self.registered {
+            return registered.value().add(x);
+        }
+        let mut x = Some(x);
+        let added = task_env::with_current(|env| {
+            if let Some(x) = x.take() {
+                env.accumulators.add::<A>(self.id, x);
+            }
+        });
+        if added.is_none() {
+            panic!("accumulator {} is added to on a thread that runs no task", self.id);
+        }
+    }
+
+    /// What it amounts to so far; all that counts of an action once that has returned.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] in a task: the value is on the driver only.
+    pub fn value(&self) -> Result<A::Out> {
+        self.look(A::value)
+    }
+
+    /// Sets it back to zero.
+    ///
+    /// # Errors
+    /// As [`Accumulator::value`].
+    pub fn reset(&self) -> Result<()> {
+        self.look_mut(|value| *value = A::default())
+    }
+
+    /// The name that it was given.
+    pub fn name(&self) -> Option<&str> {
+        self.registered.as_ref()?.name.as_deref()
+    }
+
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&A) -> R) -> Result<R> {
+        self.look_mut(|value| look(value))
+    }
+
+    fn look_mut<R>(&self, look: impl FnOnce(&mut A) -> R) -> Result<R> {
+        match &self.registered {
+            Some(registered) => Ok(look(&mut registered.value())),
+            None => Err(Error::InvalidArgument(format!(
+                "the value of accumulator {} is on the driver only: tasks add to it, the program reads it after the action",
+                self.id
+            ))),
+        }
+    }
+}
+
+impl<A: Accumulate> Clone for Accumulator<A> {
+    fn clone(&self) -> Self {
+        Accumulator { id: self.id, registered: self.registered.clone(), kind: PhantomData }
+    }
+}
+
+impl<A: Accumulate> fmt::Debug for Accumulator<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accumulator").field("id", &self.id).field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+impl<A: Accumulate> Serialize for Accumulator<A> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.id.serialize(serializer)
+    }
+}
+
+impl<'de, A: Accumulate> Deserialize<'de> for Accumulator<A> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Accumulator { id: u64::deserialize(deserializer)?, registered: None, kind: PhantomData })
+    }
+}
