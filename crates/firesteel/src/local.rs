@@ -17,7 +17,7 @@ use firesteel_common::{
 use firesteel_events::Bus;
 use firesteel_executor::{Executor, ExecutorConfig, ExecutorSettings, StatusSink};
 use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
-use firesteel_rpc::{Role, proto::executor as proto};
+use firesteel_rpc::{Role, checked::IN_PROCESS, proto::executor as proto};
 use firesteel_scheduler::SchedulerConfig;
 use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockId, BlockManager, LocalDirs, MemoryConfig, MemoryManager};
@@ -120,7 +120,7 @@ pub fn start(
         executor: EXECUTOR,
         cores: threads / task_cpus,
         settings: ExecutorSettings { heartbeat: None, ..settings },
-        block_address: "in-process".to_owned(),
+        block_address: IN_PROCESS.to_owned(),
         client,
         services: services.clone(),
     };
@@ -129,7 +129,7 @@ pub fn start(
     let connected = Message::Connected {
         executor: EXECUTOR,
         host: "localhost".to_owned(),
-        block_address: "in-process".to_owned(),
+        block_address: IN_PROCESS.to_owned(),
         shuffle_service: None,
         files: proto::ExecutorFiles::default(),
         cores: threads,
