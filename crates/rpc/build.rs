@@ -18,6 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Large fields are slices of the received buffer, not copies.
         .bytes(".firesteel.executor.Payload.inline")
         .bytes(".firesteel.executor.StageData.lineage")
+        // Most updates have none, and each is moved often.
+        .boxed(".firesteel.executor.StatusUpdate.report")
         // It carries the application's key, which must not get into a log by a `{:?}`.
         .skip_debug([".firesteel.deploy.ExecutorLaunch"])
         .compile_fds(descriptors)?;
