@@ -25,6 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ".firesteel.deploy.RegisteredApplication",
             ".firesteel.deploy.RegisterWorker",
         ])
+        // Most updates have none, and each is moved often.
+        .boxed(".firesteel.executor.StatusUpdate.report")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use firesteel_common::{ExecutorId, RddId, StageAttempt, TaskFailure, TaskId};
-use firesteel_rdd::accumulator::TaskAccumulators;
 use firesteel_rdd::barrier::BarrierSync;
 use firesteel_rdd::task::{CacheUpdate, KillFlag, TaskContext, TaskError, TaskOutput};
 use firesteel_rdd::task_env::{self, TaskEnv};
@@ -13,7 +12,7 @@ use firesteel_rpc::convert::failure_to_proto;
 use firesteel_rpc::metrics::metrics_to_proto;
 use firesteel_rpc::proto::executor::{
     AccumulatorUpdate, BlockPeer, BlockRef, BlockUpdate, CachedPlace, MapStatus, PartitionData, Payload, StatusUpdate,
-    Success, payload::Place, status_update::State, success::Output,
+    Success, TaskReport, payload::Place, status_update::State, success::Output,
 };
 use firesteel_storage::{BlockId, BlockWriter};
 
@@ -24,6 +23,9 @@ use crate::stage::{StageSlot, fetch};
 
 /// Longest failure message that travels; a longer one is cut, so that an update always fits a message.
 const LONGEST_MESSAGE: usize = 64 << 10;
+
+/// What a task added to accumulators, encoded.
+type Accumulated = Vec<(u64, Vec<u8>)>;
 
 /// A task as the driver sent it.
 pub(crate) struct Attempt {
@@ -36,8 +38,6 @@ pub(crate) struct Attempt {
     pub peers: Vec<BlockPeer>,
     /// When it came, where the driver wants to know what it costs.
     pub arrived: Option<Instant>,
-    /// What it has added to accumulators.
-    pub accumulators: Arc<TaskAccumulators>,
     pub kill: Arc<KillFlag>,
     pub slot: Arc<StageSlot>,
     pub barrier: Option<Arc<BarrierSync>>,
@@ -55,10 +55,7 @@ impl Attempt {
         let began = Instant::now();
         let mut meter = self.arrived.map(Meter::begin);
         let mut context = None;
-        let result = panics::catch(before_abort, || {
-            let output = self.compute(config, &mut context, &mut meter)?;
-            Ok::<_, TaskError>((output, self.accumulators.take()?))
-        });
+        let result = panics::catch(before_abort, || self.compute(config, &mut context, &mut meter));
         let result = result.and_then(|result| result.map_err(TaskError::into_failure));
         meter.iter_mut().for_each(Meter::ran);
         // What a killed task failed of does not matter: it was told to.
@@ -74,11 +71,14 @@ impl Attempt {
         let memory = context.as_ref().map(|c: &Arc<TaskContext>| &*c.memory);
         let metrics = meter.map(|meter| metrics_to_proto(&meter.metrics(memory, result_bytes(&state))));
         let accumulators = accumulated.into_iter().map(|(id, value)| AccumulatorUpdate { id, value }).collect();
+        let report = TaskReport { metrics, accumulators };
+        let says_something = report.metrics.is_some() || !report.accumulators.is_empty();
+        let report = says_something.then(|| Box::new(report));
         let blocks = context.map(|c| c.take_cache_updates()).unwrap_or_default();
         let blocks = blocks.into_iter().map(block_update).collect();
         let run_nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let state = Some(state);
-        let update = StatusUpdate { task_id: self.task.0, state, blocks, run_nanos, metrics, accumulators };
+        let update = StatusUpdate { task_id: self.task.0, state, blocks, run_nanos, report };
         Ended { update, result_block }
     }
 
@@ -87,10 +87,9 @@ impl Attempt {
         config: &ExecutorConfig,
         context: &mut Option<Arc<TaskContext>>,
         meter: &mut Option<Meter>,
-    ) -> Result<TaskOutput, TaskError> {
+    ) -> Result<(TaskOutput, Accumulated), TaskError> {
         self.kill.check()?;
-        let (services, kill, accumulators) = (config.services.clone(), self.kill.clone(), self.accumulators.clone());
-        let _entered = task_env::enter(TaskEnv { services, kill, accumulators });
+        let _entered = task_env::enter(TaskEnv { services: config.services.clone(), kill: self.kill.clone() });
         let stage = self.slot.get(config, &self.kill)?;
         let mut inputs = BTreeMap::new();
         for input in &self.inputs {
@@ -117,7 +116,8 @@ impl Attempt {
                 .measured(self.arrived.is_some()),
         ));
         meter.iter_mut().for_each(Meter::decoded);
-        stage.task.run(self.partition, ctx)
+        let output = stage.task.run(self.partition, ctx)?;
+        Ok((output, task_env::take_accumulated()?))
     }
 
     /// A large result that is one value, put where its bytes need not be in memory.

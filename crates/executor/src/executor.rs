@@ -376,7 +376,6 @@ impl Table {
                     cached: t.cached,
                     peers: t.peers,
                     arrived: t.measure.then(Instant::now),
-                    accumulators: Arc::default(),
                     kill: Arc::new(KillFlag::default()),
                     slot,
                     barrier: barrier_of(t.task_id, t.barrier, sink),

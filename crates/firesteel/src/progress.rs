@@ -33,19 +33,24 @@ impl ConsoleProgress {
     pub fn on_stderr() -> std::io::Result<ConsoleProgress> {
         let (events, inbox) = mpsc::channel();
         let mut bars = Bars::new(ProgressDrawTarget::stderr());
+        // By the time and not with an event: between the end of a task and the start of the next one nothing is to be seen.
         let draw = move || {
+            let mut due = Instant::now();
             loop {
                 let next = if bars.stages.is_empty() {
                     inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected)
                 } else {
-                    inbox.recv_timeout(INTERVAL)
+                    inbox.recv_timeout(due.saturating_duration_since(Instant::now()))
                 };
                 match next {
                     Ok(event) => bars.take(Instant::now(), &event),
-                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    Err(mpsc::RecvTimeoutError::Timeout) => {
+                        let now = Instant::now();
+                        bars.draw(now);
+                        due = now + INTERVAL;
+                    }
                     Err(mpsc::RecvTimeoutError::Disconnected) => return,
                 }
-                bars.draw(Instant::now());
             }
         };
         thread::Builder::new().name("firesteel-progress".into()).spawn(draw)?;
@@ -79,7 +84,6 @@ struct Bars {
     all: MultiProgress,
     style: ProgressStyle,
     stages: BTreeMap<StageId, RunningStage>,
-    drawn: Option<Instant>,
 }
 
 impl Bars {
@@ -88,7 +92,7 @@ impl Bars {
         // The template is right: a test draws it.
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let all = MultiProgress::with_draw_target(target);
-        Bars { all, style: style.progress_chars("=> "), stages: BTreeMap::new(), drawn: None }
+        Bars { all, style: style.progress_chars("=> "), stages: BTreeMap::new() }
     }
 
     fn wants(event: &AppEvent) -> bool {
@@ -122,10 +126,6 @@ impl Bars {
     }
 
     fn draw(&mut self, now: Instant) {
-        if self.drawn.is_some_and(|drawn| now - drawn < INTERVAL) {
-            return;
-        }
-        self.drawn = Some(now);
         for (id, stage) in &mut self.stages {
             if now - stage.since < FIRST_DELAY {
                 continue;

@@ -3,10 +3,11 @@
 
 use std::{cell::RefCell, sync::Arc};
 
+use firesteel_common::codec::CodecError;
 use firesteel_storage::Abort;
 
 use crate::{
-    accumulator::TaskAccumulators,
+    accumulator::{Accumulate, TaskAccumulators},
     task::{KillFlag, TaskServices},
 };
 
@@ -17,20 +18,20 @@ pub struct TaskEnv {
     pub services: Arc<TaskServices>,
     /// The request to end it.
     pub kill: Arc<KillFlag>,
-    /// What it has added to accumulators.
-    pub accumulators: Arc<TaskAccumulators>,
 }
 
 thread_local! {
+    /// What the task has added to accumulators.
+    static ACCUMULATED: RefCell<TaskAccumulators> = const { RefCell::new(TaskAccumulators::none()) };
     static CURRENT: RefCell<Option<TaskEnv>> = const { RefCell::new(None) };
 }
 
 /// The thread is a task's until this is dropped.
-pub struct Entered(Option<TaskEnv>);
+pub struct Entered(Option<TaskEnv>, TaskAccumulators);
 
 /// Makes this thread one of a task.
 pub fn enter(env: TaskEnv) -> Entered {
-    Entered(CURRENT.with(|current| current.replace(Some(env))))
+    Entered(CURRENT.with(|current| current.replace(Some(env))), ACCUMULATED.take())
 }
 
 impl Drop for Entered {
@@ -38,6 +39,8 @@ impl Drop for Entered {
         let before = self.0.take();
         // A thread that ends has nothing to restore.
         let _ = CURRENT.try_with(|current| current.replace(before));
+        let accumulated = std::mem::take(&mut self.1);
+        let _ = ACCUMULATED.try_with(|current| current.replace(accumulated));
     }
 }
 
@@ -46,9 +49,26 @@ pub fn current() -> Option<TaskEnv> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
-/// What `look` says of the task of this thread, if it is one of a task.
-pub fn with_current<R>(look: impl FnOnce(&TaskEnv) -> R) -> Option<R> {
-    CURRENT.try_with(|current| current.borrow().as_ref().map(look)).ok().flatten()
+/// Adds to the local value of an accumulator of the task of this thread. False when it is none of a task's.
+///
+/// # Panics
+/// When called from within another `add`.
+#[expect(clippy::panic, reason = "what the caller documents")]
+pub(crate) fn add_to<A: Accumulate>(id: u64, x: A::In) -> bool {
+    let in_task = CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false);
+    in_task
+        && ACCUMULATED.with(|accumulated| match accumulated.try_borrow_mut() {
+            Ok(mut accumulated) => accumulated.add::<A>(id, x),
+            Err(_) => panic!("an accumulator is added to while another one adds"),
+        })
+}
+
+/// What the task of this thread has added to accumulators, encoded; it has added nothing then.
+///
+/// # Errors
+/// When a value cannot be encoded.
+pub fn take_accumulated() -> Result<Vec<(u64, Vec<u8>)>, CodecError> {
+    ACCUMULATED.take().encode()
 }
 
 impl TaskEnv {

@@ -130,6 +130,10 @@ fn optional<T>(rule: impl Fn(&T) -> Verdict) -> impl Fn(&Option<T>) -> Verdict {
     move |value| value.as_ref().map_or(Ok(()), &rule)
 }
 
+fn optional_box<T>(rule: impl Fn(&T) -> Verdict) -> impl Fn(&Option<Box<T>>) -> Verdict {
+    move |value| value.as_deref().map_or(Ok(()), &rule)
+}
+
 fn or_none<T: AsRef<str>>(rule: impl Fn(&T) -> Verdict) -> impl Fn(&T) -> Verdict {
     move |text| if text.as_ref().is_empty() { Ok(()) } else { rule(text) }
 }

@@ -302,9 +302,9 @@ fn update_of(executor: ExecutorId, update: proto::StatusUpdate) -> TaskUpdate {
         .map(|b| BlockUpdate { rdd: RddId(b.rdd_id), partition: b.partition, stored: b.stored, bytes: b.memory_bytes })
         .collect();
     let ran = Duration::from_nanos(update.run_nanos);
-    let report = (update.metrics.is_some() || !update.accumulators.is_empty()).then(|| {
-        let metrics = update.metrics.as_ref().map(metrics_from_proto);
-        Box::new(TaskReport { metrics, accumulators: accumulators_from_proto(update.accumulators) })
+    let report = update.report.map(|report| {
+        let metrics = report.metrics.as_ref().map(metrics_from_proto);
+        Box::new(TaskReport { metrics, accumulators: accumulators_from_proto(report.accumulators) })
     });
     TaskUpdate { task: TaskId(update.task_id), outcome, blocks, ran, report }
 }

@@ -1,10 +1,6 @@
 //! What one task attempt has added to accumulators.
 
-use std::{
-    any::Any,
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::{any::Any, collections::BTreeMap};
 
 use firesteel_common::codec::{self, CodecError};
 
@@ -12,32 +8,30 @@ use super::Accumulate;
 
 /// A local value of some kind, and how it is encoded.
 struct Local {
-    value: Box<dyn Any + Send>,
+    value: Box<dyn Any>,
     encode: fn(&dyn Any) -> Result<Vec<u8>, CodecError>,
 }
 
-/// What one task attempt has added to accumulators. Begins empty.
+/// What one task attempt has added to accumulators, on its thread.
 #[derive(Default)]
-pub struct TaskAccumulators(Mutex<BTreeMap<u64, Local>>);
+pub(crate) struct TaskAccumulators(BTreeMap<u64, Local>);
 
 impl TaskAccumulators {
-    /// Adds to the local value of accumulator `id`.
-    pub(crate) fn add<A: Accumulate>(&self, id: u64, x: A::In) {
-        let mut locals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let local = locals.entry(id).or_insert_with(|| Local { value: Box::new(A::default()), encode: encode::<A> });
-        // An id is never used for two kinds.
-        if let Some(value) = local.value.downcast_mut::<A>() {
-            value.add(x);
-        }
+    /// Nothing so far.
+    pub const fn none() -> TaskAccumulators {
+        TaskAccumulators(BTreeMap::new())
+    }
+
+    /// Adds to the local value of accumulator `id`; false when that has another kind, which none has.
+    pub fn add<A: Accumulate>(&mut self, id: u64, x: A::In) -> bool {
+        let new = || Local { value: Box::new(A::default()), encode: encode::<A> };
+        let local = self.0.entry(id).or_insert_with(new);
+        local.value.downcast_mut::<A>().map(|value| value.add(x)).is_some()
     }
 
     /// The encoded local values, by accumulator.
-    ///
-    /// # Errors
-    /// When a value cannot be encoded.
-    pub fn take(&self) -> Result<Vec<(u64, Vec<u8>)>, CodecError> {
-        let locals = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        locals.into_iter().map(|(id, local)| Ok((id, (local.encode)(&*local.value)?))).collect()
+    pub fn encode(self) -> Result<Vec<(u64, Vec<u8>)>, CodecError> {
+        self.0.into_iter().map(|(id, local)| Ok((id, (local.encode)(&*local.value)?))).collect()
     }
 }
 

@@ -31,7 +31,7 @@ use crate::{
 };
 
 pub use kinds::{Collected, DoubleSum, LongSum};
-pub use local::TaskAccumulators;
+pub(crate) use local::TaskAccumulators;
 
 /// A kind of accumulator: how what is added becomes a value. Its `Default` is the zero with which each task begins.
 /// Merging must not depend on the order in which tasks end.
@@ -148,20 +148,15 @@ impl<A: Accumulate> Accumulator<A> {
     /// Adds something: in a task to what the task hands over with its success, on the driver to the value itself.
     ///
     /// # Panics
-    /// On a thread of an executor that is none of a task's: nobody could count it.
+    /// On a thread of an executor that is none of a task's: nobody could count it. When called from within the `add` of
+    /// another accumulator's kind.
     #[track_caller]
     #[expect(clippy::panic, reason = "what the caller documents")]
     pub fn add(&self, x: A::In) {
         if let Some(registered) = &self.registered {
             return registered.value().add(x);
         }
-        let mut x = Some(x);
-        let added = task_env::with_current(|env| {
-            if let Some(x) = x.take() {
-                env.accumulators.add::<A>(self.id, x);
-            }
-        });
-        if added.is_none() {
+        if !task_env::add_to::<A>(self.id, x) {
             panic!("accumulator {} is added to on a thread that runs no task", self.id);
         }
     }

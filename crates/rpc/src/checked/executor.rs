@@ -2,7 +2,7 @@
 
 use super::{
     BadField, Checked, LAST_PID, address, at_most, block_id, each, executor_id, host, nested, none_or, number,
-    optional, or_none, path, rules, said, up_to,
+    optional, optional_box, or_none, path, rules, said, up_to,
 };
 use crate::proto::executor::{
     AccumulatorUpdate, BarrierAnswer, BarrierSync, BarrierTask, BlockPeer, BlockRef, BlockUpdate, BroadcastLost,
@@ -10,8 +10,8 @@ use crate::proto::executor::{
     ExecutorHeartbeat, FetchFailed, GivenBack, KillTask, LaunchTasks, MapOutputMoved, MapStatus, PartitionData,
     Payload, RecallTasks, RegisterExecutor, RegisterExecutorFailed, RegisteredExecutor, RemoveBroadcast, RemoveRdd,
     RemoveShuffle, ReplicateBlock, ResultLost, Running, ShuffleOutputs, StageBinary, StageData, StageKey, StatusUpdate,
-    StatusUpdates, StopExecutor, Success, TaskDescription, TaskFailure, TaskKilled, TaskMetrics, ToDriver, ToExecutor,
-    payload::Place, status_update, success::Output, task_failure::Reason, to_driver, to_executor,
+    StatusUpdates, StopExecutor, Success, TaskDescription, TaskFailure, TaskKilled, TaskMetrics, TaskReport, ToDriver,
+    ToExecutor, payload::Place, status_update, success::Output, task_failure::Reason, to_driver, to_executor,
 };
 
 /// Bytes of the word that tells one start of a host from the next.
@@ -101,9 +101,9 @@ rules! {
         state: optional(nested),
         blocks: each(nested),
         run_nanos: number,
-        metrics: optional(nested),
-        accumulators: each(nested),
+        report: optional_box(nested),
     }
+    TaskReport { metrics: optional(nested), accumulators: each(nested) }
     Running {}
     GivenBack {}
     Success { output: optional(nested) }
