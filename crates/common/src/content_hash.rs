@@ -57,21 +57,31 @@ impl ContentHasher {
         if bytes.is_empty() {
             return self.mix(EMPTY);
         }
-        let mut state = self.0 ^ (bytes.len() as u64).wrapping_mul(LENGTH);
         let (chunks, rest) = bytes.as_chunks::<16>();
-        let mut take = |low: u64, high: u64| state = fold(state ^ low, high ^ MULTIPLIER);
+        let word = |at: usize, n: usize| rest[at..at + n].iter().rev().fold(0, |w, b| w << 8 | u64::from(*b));
+        let last = match rest.len() {
+            0 => None,
+            n @ 1..=3 => Some((word(0, n), 0)),
+            n @ 4..=7 => Some((word(0, 4), word(n - 4, 4))),
+            n => Some((word(0, 8), word(n - 8, 8))),
+        };
+        let mut key = self.0 ^ (bytes.len() as u64).wrapping_mul(LENGTH);
+        if let (true, Some((low, high))) = (chunks.is_empty(), last) {
+            self.0 = fold(key ^ low, high ^ MULTIPLIER);
+            return;
+        }
+        // Each place has a key of its own and no product waits for the one before.
+        let mut sum = 0u64;
+        let mut take = |(low, high): (u64, u64)| {
+            sum = sum.wrapping_add(fold(low ^ key, high ^ key.rotate_left(32) ^ MULTIPLIER));
+            key = key.wrapping_add(LENGTH);
+        };
         for chunk in chunks {
             let both = u128::from_le_bytes(*chunk);
-            take(both as u64, (both >> 64) as u64);
+            take((both as u64, (both >> 64) as u64));
         }
-        let word = |at: usize, n: usize| rest[at..at + n].iter().rev().fold(0, |w, b| w << 8 | u64::from(*b));
-        match rest.len() {
-            0 => {}
-            n @ 1..=3 => take(word(0, n), 0),
-            n @ 4..=7 => take(word(0, 4), word(n - 4, 4)),
-            n => take(word(0, 8), word(n - 8, 8)),
-        }
-        self.0 = state;
+        last.into_iter().for_each(&mut take);
+        self.0 = fold(sum ^ key, MULTIPLIER);
     }
 }
 

@@ -52,7 +52,6 @@ pub(crate) struct Ended {
 impl Attempt {
     /// Runs it to its end, whatever that is.
     pub fn run(&self, config: &ExecutorConfig, before_abort: Option<BeforeAbort>) -> Ended {
-        let began = Instant::now();
         let mut meter = self.arrived.map(Meter::begin);
         let mut context = None;
         let result = panics::catch(before_abort, || self.compute(config, &mut context, &mut meter));
@@ -76,9 +75,9 @@ impl Attempt {
         let report = says_something.then(|| Box::new(report));
         let blocks = context.map(|c| c.take_cache_updates()).unwrap_or_default();
         let blocks = blocks.into_iter().map(block_update).collect();
-        let run_nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let state = Some(state);
-        let update = StatusUpdate { task_id: self.task.0, state, blocks, run_nanos, report };
+        // How long it ran is known to whose thread it had.
+        let update = StatusUpdate { task_id: self.task.0, state, blocks, report, ..StatusUpdate::default() };
         Ended { update, result_block }
     }
 

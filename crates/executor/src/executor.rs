@@ -163,7 +163,11 @@ impl Inner {
     }
 
     fn now(&self) -> Tick {
-        Tick::ZERO + self.origin.elapsed()
+        self.tick(Instant::now())
+    }
+
+    fn tick(&self, now: Instant) -> Tick {
+        Tick::ZERO + (now - self.origin)
     }
 
     /// Lets a task go on that waits for the others of its stage.
@@ -240,16 +244,21 @@ impl Inner {
     /// On a task thread: this task, and then those that waited for its slot.
     fn run(self: Arc<Self>, attempt: Arc<Attempt>) {
         let mut next = Some(attempt);
+        // The end of one task is the start of the next: a clock costs as much as much of a small task.
+        let mut began = Instant::now();
         while let Some(attempt) = next.take() {
             let before_abort = cfg!(panic = "abort").then(|| self.last_words(attempt.task));
-            let ended = attempt.run(&self.config, before_abort);
+            let mut ended = attempt.run(&self.config, before_abort);
+            let now = Instant::now();
+            ended.update.run_nanos = u64::try_from((now - began).as_nanos()).unwrap_or(u64::MAX);
+            began = now;
             let _reporting = self.departure.reporting();
             let mut table = self.lock();
             if let Some(block) = ended.result_block {
                 table.results.entry(attempt.stage).or_default().push(block);
             }
             // The slot is free before the driver hears of it, so that what it sends next does not wait.
-            let mut todo = table.handle(self.now(), Event::Finished { task: attempt.task });
+            let mut todo = table.handle(self.tick(now), Event::Finished { task: attempt.task });
             drop(table);
             drop_users(attempt);
             todo.updates.insert(0, ended.update);

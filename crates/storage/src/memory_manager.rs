@@ -17,7 +17,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -72,7 +72,6 @@ struct State {
     storage: u64,
     /// Bytes of each task that has asked for some.
     execution: BTreeMap<u64, u64>,
-    next_key: u64,
 }
 
 impl State {
@@ -89,6 +88,7 @@ pub struct MemoryManager {
     freed: Condvar,
     evictor: Mutex<Option<Weak<dyn Evictor>>>,
     forced: AtomicBool,
+    next_key: AtomicU64,
     /// The accounts that are open, to name who holds what.
     tasks: Mutex<BTreeMap<u64, Weak<TaskMemory>>>,
 }
@@ -104,6 +104,7 @@ impl MemoryManager {
             freed: Condvar::new(),
             evictor: Mutex::new(None),
             forced: AtomicBool::new(false),
+            next_key: AtomicU64::new(1),
             tasks: Mutex::default(),
         })
     }
@@ -115,14 +116,13 @@ impl MemoryManager {
 
     /// The account of one task attempt, which `abort` ends when it waits.
     pub fn for_task(self: &Arc<Self>, task: TaskId, abort: Abort) -> Arc<TaskMemory> {
-        let key = {
-            let mut state = self.lock();
-            state.next_key += 1;
-            state.next_key
-        };
-        let memory = TaskMemory::new(self.clone(), key, task, abort);
-        self.open_accounts().insert(key, Arc::downgrade(&memory));
-        memory
+        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        TaskMemory::new(self.clone(), key, task, abort)
+    }
+
+    /// An account from which something is taken for the first time; many tasks take nothing.
+    pub(crate) fn opened(&self, key: u64, account: Weak<TaskMemory>) {
+        self.open_accounts().insert(key, account);
     }
 
     /// Who holds how much, for an error or a warning to say.

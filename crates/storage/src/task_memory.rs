@@ -33,6 +33,8 @@ pub struct TaskMemory {
     task: TaskId,
     abort: Abort,
     consumers: Mutex<Vec<Arc<Consumer>>>,
+    /// Whether the manager knows of it: since its first consumer.
+    open: AtomicBool,
     /// Bytes that it holds of the pool.
     taken: AtomicU64,
     counters: TaskCounters,
@@ -40,14 +42,17 @@ pub struct TaskMemory {
 
 impl TaskMemory {
     pub(crate) fn new(manager: Arc<MemoryManager>, key: u64, task: TaskId, abort: Abort) -> Arc<TaskMemory> {
-        let (taken, counters) = (AtomicU64::new(0), TaskCounters::default());
-        Arc::new(TaskMemory { manager, key, task, abort, consumers: Mutex::default(), taken, counters })
+        let (open, taken, counters) = (AtomicBool::new(false), AtomicU64::new(0), TaskCounters::default());
+        Arc::new(TaskMemory { manager, key, task, abort, consumers: Mutex::default(), open, taken, counters })
     }
 
     /// An empty reservation for a consumer, which `name` names where memory is short.
     pub fn reserve(self: &Arc<Self>, name: &'static str) -> Reservation {
         let consumer = Arc::new(Consumer { name: Mutex::new(name), ..Consumer::default() });
         self.lock().push(consumer.clone());
+        if !self.open.swap(true, Ordering::AcqRel) {
+            self.manager.opened(self.key, Arc::downgrade(self));
+        }
         Reservation::new(self.clone(), consumer)
     }
 
@@ -122,6 +127,8 @@ impl TaskMemory {
 
 impl Drop for TaskMemory {
     fn drop(&mut self) {
-        self.manager.end_task(self.key);
+        if *self.open.get_mut() {
+            self.manager.end_task(self.key);
+        }
     }
 }
