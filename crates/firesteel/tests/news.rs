@@ -63,7 +63,7 @@ fn two_stages(sc: &Context) -> (u32, u32) {
     let dir = tempfile::tempdir().unwrap();
     let mark: PathBuf = dir.path().join("failed");
     sc.set_job_description("a test");
-    let map_line = line!() + 1;
+    let map_line = line!() + 2;
     let pairs =
         sc.partitioned(2).range(0..100u64).with(mark).try_map(|mark, x| match std::fs::File::create_new(mark) {
             Ok(_) => Err("the first one fails".to_owned()),

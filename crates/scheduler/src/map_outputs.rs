@@ -278,6 +278,19 @@ impl MapOutputTracker {
         }
     }
 
+    /// Drops all outputs of a shuffle, in whose place the same ones are to be made; when they are others, whoever has read
+    /// the first ones must not be mixed with them. Of an indeterminate shuffle others are expected.
+    pub(crate) fn unregister_all(&mut self, shuffle: ShuffleId) {
+        let Some(s) = self.shuffles.get_mut(&shuffle) else { return };
+        if s.indeterminate {
+            return self.renew(shuffle);
+        }
+        s.outputs.fill(None);
+        s.available = 0;
+        s.snapshot = None;
+        self.epoch += 1;
+    }
+
     /// What is missing of an indeterminate shuffle is about to be computed again: who has read it cannot go on with it.
     pub(crate) fn replace_missing(&mut self, shuffle: ShuffleId) {
         if let Some(s) = self.shuffles.get_mut(&shuffle) {

@@ -137,6 +137,20 @@ fn a_lost_output_that_comes_out_with_other_rows_is_found_out() {
 }
 
 #[test]
+fn outputs_that_are_all_made_again_are_compared_with_the_first_ones() {
+    let mut t = tracker(false);
+    t.unregister_all(S);
+    assert!(!t.is_available(S) && t.missing(S).contains(&0));
+    assert_eq!(t.register(S, 0, at(1, 20), Some(7), &Generations::new()), Registered::Fits, "the same rows");
+    t.unregister_all(S);
+    assert_eq!(t.register(S, 0, at(1, 21), Some(8), &Generations::new()), Registered::Differs);
+    let mut t = tracker(true);
+    t.unregister_all(S);
+    assert_eq!(t.register(S, 0, at(1, 20), Some(8), &Generations::new()), Registered::Fits, "others are expected");
+    assert_eq!(t.generations([S]), Generations::from([(S, 1)]));
+}
+
+#[test]
 fn all_that_was_computed_from_an_output_is_of_its_first_edition_when_a_second_is_found() {
     let (a, b, c, other) = (ShuffleId(5), ShuffleId(6), ShuffleId(7), ShuffleId(8));
     let mut t = MapOutputTracker::default();

@@ -122,7 +122,8 @@ async fn after_a_loss_the_application_comes_back_under_its_id_and_no_executor_id
     let mut peer = master.peer().await;
     registration(&mut peer).await;
     accept(&peer);
-    let added = ExecutorAdded { executor_id: 4, ..ExecutorAdded::default() };
+    let (worker_id, host) = ("worker-1".to_owned(), "h".to_owned());
+    let added = ExecutorAdded { executor_id: 4, worker_id, host, ..ExecutorAdded::default() };
     send(&peer, from_master::Message::ExecutorAdded(added));
     assert!(matches!(news.recv().await, Some(News::Registered { .. })));
     assert!(matches!(news.recv().await, Some(News::Added(_))));

@@ -213,7 +213,7 @@ impl DriverCore {
         if let StageKind::ShuffleMap { shuffle, .. } = stage.kind
             && self.missing_outputs(stage).len() < tasks
         {
-            self.outputs.renew(shuffle);
+            self.outputs.unregister_all(shuffle);
         }
     }
 
