@@ -178,7 +178,8 @@ fn names_at_the_blocks(port: u16, app_id: &str) {
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).unwrap();
             let said = String::from_utf8_lossy(&answer);
-            assert!(said.len() > 20, "an error in words, or a status that says done: {said:?}");
+            // A status that says done would be a few bytes.
+            assert!(said.is_empty() || said.len() > 20, "an error in words, or the end of the connection: {said:?}");
         }
     }
 }

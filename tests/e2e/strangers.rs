@@ -167,7 +167,7 @@ pub async fn idle_at_control(addr: String, app_id: Option<String>, came: &Atomic
                     idle.extend(stream.map(|duplex| (Some(duplex), None)));
                 }
                 None => {
-                    let stream = connect_master(&addr, Role::Client, "../x\nINFO", None, patience).await;
+                    let stream = connect_master(&addr, Role::Client, "", None, patience).await;
                     came.fetch_add(stream.is_ok().into(), Ordering::Relaxed);
                     idle.extend(stream.map(|duplex| (None, Some(duplex))));
                 }

@@ -173,7 +173,7 @@ impl ExecutorRunner {
             tail(&stderr, STDERR_TAIL_BYTES).unwrap_or_else(|e| format!("cannot read {}: {e}", stderr.display()))
         };
         let mut message = format!("the executor's process ended with {end}");
-        let record = memory_record::read(&dirs.memory);
+        let record = dirs.memory.as_deref().and_then(memory_record::read);
         // Where it says why, a backtrace may follow that is longer than the part which is passed on.
         let last_words = tail(&stderr, 16 * STDERR_TAIL_BYTES).unwrap_or_default();
         if !killed && let Some(why) = lack_of_memory(end, &last_words, starved_before, starved()) {
@@ -216,7 +216,7 @@ impl ExecutorRunner {
             bind_host: self.site.bind_host.clone(),
             binary_cache_bytes: self.site.binary_cache_bytes,
             registered_path: text(&dirs.registered)?,
-            memory_record_path: text(&dirs.memory)?,
+            memory_record_path: dirs.memory.as_deref().map(text).transpose()?.unwrap_or_default(),
             block_manager_port: application.block_manager_port,
             port_max_retries: application.port_max_retries,
             shuffle_service_address: service,

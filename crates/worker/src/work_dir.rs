@@ -58,8 +58,8 @@ pub(crate) struct ExecutorDirs {
     pub(crate) blocks: Vec<PathBuf>,
     /// The FIFO over which it says that its driver has accepted it.
     pub(crate) registered: PathBuf,
-    /// Where it notes who holds its memory.
-    pub(crate) memory: PathBuf,
+    /// Where it notes who holds its memory; none when that cannot be made.
+    pub(crate) memory: Option<PathBuf>,
 }
 
 impl WorkDir {
@@ -114,7 +114,15 @@ impl WorkDir {
         dirs.blocks = usable(dirs.blocks, |dir| make(dir, private_dir(dir)).map(|()| dir.to_owned()))?;
         let fifo = nix::unistd::mkfifo(&dirs.registered, Mode::S_IRUSR | Mode::S_IWUSR).map_err(io::Error::from);
         make(&dirs.registered, fifo)?;
-        make(&dirs.memory, memory_record::create(&dirs.memory))?;
+        // What it would say of a lack of memory is not worth failing for, on a disk that is full.
+        dirs.memory = dirs.memory.filter(|path| {
+            let made = memory_record::create(path);
+            made.inspect_err(|e| {
+                tracing::warn!(path = %path.display(), error = %e, "nobody will know who held the memory of this executor");
+                _ = fs::remove_file(path);
+            })
+            .is_ok()
+        });
         Ok(dirs)
     }
 
@@ -138,7 +146,7 @@ impl WorkDir {
             work: self.root.join(key.app_id.as_str()).join(&id),
             blocks: self.blocks.iter().map(|(dir, _)| dir.join(key.app_id.as_str()).join(&id)).collect(),
             registered: self.root.join(".run").join(format!("{}.{id}", key.app_id)),
-            memory: self.root.join(".run").join(format!("{}.{id}.memory", key.app_id)),
+            memory: Some(self.root.join(".run").join(format!("{}.{id}.memory", key.app_id))),
         }
     }
 
@@ -147,7 +155,9 @@ impl WorkDir {
     pub(crate) fn remove_executor(&self, key: &ExecutorKey, map_outputs_stay: bool) {
         let dirs = self.executor_dirs(key);
         warn_if_failed(&dirs.registered, fs::remove_file(&dirs.registered));
-        warn_if_failed(&dirs.memory, fs::remove_file(&dirs.memory));
+        if let Some(memory) = &dirs.memory {
+            warn_if_failed(memory, fs::remove_file(memory));
+        }
         if !self.cleanup.after_executor_exit {
             return;
         }

@@ -52,6 +52,7 @@ impl Cluster {
         let memory_record = dir.path().join("memory");
         firesteel_os::memory_record::create(&memory_record).unwrap();
         let launch = ExecutorLaunch {
+            worker_id: "worker-1".to_owned(),
             app_id: "app-1".to_owned(),
             executor_id: 4,
             host: "127.0.0.1".to_owned(),
