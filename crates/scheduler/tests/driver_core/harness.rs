@@ -136,29 +136,25 @@ impl Driver {
     }
 
     pub fn submit_some(&mut self, job: u32, graph: JobGraph, partitions: Vec<u32>, properties: JobProperties) {
-        let repeatable = false;
-        self.handle(DriverEvent::SubmitJob {
-            site: CallSite::default(),
-            job: JobId(job),
-            graph,
-            partitions,
-            properties,
-            repeatable,
-        });
+        self.submit_job(job, graph, partitions, properties, false);
     }
 
     /// Submits all partitions of the graph's root; results may be taken back.
     pub fn submit_repeatable(&mut self, job: u32, graph: JobGraph) {
         let partitions = (0..graph.nodes[graph.root].partitions).collect();
-        let properties = JobProperties::default();
-        self.handle(DriverEvent::SubmitJob {
-            site: CallSite::default(),
-            job: JobId(job),
-            graph,
-            partitions,
-            properties,
-            repeatable: true,
-        });
+        self.submit_job(job, graph, partitions, JobProperties::default(), true);
+    }
+
+    fn submit_job(
+        &mut self,
+        job: u32,
+        graph: JobGraph,
+        partitions: Vec<u32>,
+        properties: JobProperties,
+        repeatable: bool,
+    ) {
+        let (job, site) = (JobId(job), CallSite::default());
+        self.handle(DriverEvent::SubmitJob { site, job, graph, partitions, properties, repeatable });
     }
 
     /// Submits to a pool.
