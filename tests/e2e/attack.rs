@@ -16,9 +16,8 @@ use std::{
 
 use firesteel::prelude::*;
 use firesteel_rpc::{
-    Role, Secret,
+    Role, Secret, Security, Transport,
     checked::decode,
-    connect_driver, connect_master,
     handshake::blocking,
     proto::auth::{Handshake, handshake::Step},
 };
@@ -59,18 +58,17 @@ impl Write for Recording {
 
 /// Who may not come in at a port of blocks does not, whatever it shows.
 fn tries_at_blocks(port: u16, app_id: &str) {
-    let secret = Secret::from_bytes(SECRET);
-    let key = secret.app_key(app_id);
-    let other = secret.app_key("app-other");
-    let guess = Secret::from_bytes("guess");
-    for wrong in [None, Some(&guess), Some(&other), Some(&secret)] {
+    let cluster = Security::from(Secret::from_bytes(SECRET));
+    let application = cluster.of_application(app_id);
+    let guess = Security::from(Secret::from_bytes("guess"));
+    for wrong in [&Security::none(), &guess, &cluster.of_application("app-other"), &cluster] {
         let open = |app_id: &str| blocking::open(&mut connect(port).unwrap(), BLOCKS, Role::Executor, app_id, wrong);
         assert!(open(app_id).is_err(), "a stranger came in at port {port}");
         assert!(open("../../etc\nINFO all is well").is_err());
     }
     // The right key opens; what was said then opens no other connection.
     let mut recording = Recording { stream: connect(port).unwrap(), sent: Vec::new() };
-    blocking::open(&mut recording, BLOCKS, Role::Executor, app_id, Some(&key)).unwrap();
+    blocking::open(&mut recording, BLOCKS, Role::Executor, app_id, &application).unwrap();
     let mut replay = connect(port).unwrap();
     replay.write_all(&recording.sent[0]).unwrap();
     let mut length = [0; 4];
@@ -88,17 +86,18 @@ fn tries_at_blocks(port: u16, app_id: &str) {
 }
 
 async fn tries_at_control(master: &str, driver: &str, app_id: &str) {
-    let patience = Duration::from_secs(20);
-    let (secret, guess) = (Secret::from_bytes(SECRET), Secret::from_bytes("guess"));
-    for wrong in [None, Some(&guess), Some(&secret.app_key(app_id))] {
+    let showing = |secret: &str| Transport::new(Secret::from_bytes(secret)).connecting_within(Duration::from_secs(20));
+    let (cluster, guess) = (showing(SECRET), showing("guess"));
+    let other = cluster.of_application("app-other");
+    for wrong in [&Transport::default(), &guess, &cluster.of_application(app_id)] {
         for role in [Role::Worker, Role::Driver, Role::Client] {
-            assert!(connect_master(master, role, "../x\nINFO", wrong, patience).await.is_err());
+            assert!(wrong.connect_master(master, role, "../x\nINFO").await.is_err());
         }
     }
-    for wrong in [None, Some(&guess), Some(&secret), Some(&secret.app_key("app-other"))] {
-        assert!(connect_driver(driver, app_id, wrong, patience).await.is_err());
+    for wrong in [&Transport::default(), &guess, &cluster, &other] {
+        assert!(wrong.connect_driver(driver, app_id).await.is_err());
     }
-    assert!(connect_driver(driver, "app-other", Some(&secret.app_key("app-other")), patience).await.is_err());
+    assert!(other.connect_driver(driver, "app-other").await.is_err());
 }
 
 /// A cluster of two workers with shuffle services, a driver and two executors, and where they listen.

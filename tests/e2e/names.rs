@@ -9,7 +9,7 @@ use std::{
 };
 
 use firesteel_rpc::{
-    Duplex, PROTOCOL_VERSION, Role, Secret, bind, connect_driver, connect_master,
+    Duplex, PROTOCOL_VERSION, Role, Secret, Transport,
     handshake::blocking,
     proto::{
         deploy::{
@@ -19,7 +19,6 @@ use firesteel_rpc::{
         },
         executor::{RegisterExecutor, StatusUpdates, ToDriver, to_driver, to_executor},
     },
-    serve_master,
 };
 
 use crate::{
@@ -32,8 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Names that lead elsewhere, or that are lines of their own.
 const BAD: [&str; 6] = ["../../evil", "app-1/../..", "/tmp/evil", "..", "a\nINFO all is well", "a\0b"];
 
-fn secret() -> Secret {
-    Secret::from_bytes(SECRET)
+fn transport() -> Transport {
+    Transport::new(Secret::from_bytes(SECRET)).connecting_within(PATIENCE)
 }
 
 /// What a master answers first to one message on a new stream; `None` when it closes the stream instead.
@@ -43,7 +42,7 @@ async fn answer(master: &str, role: Role, message: To) -> Option<From> {
 
 /// The same to several messages on one stream, to each its answer.
 async fn answers(master: &str, role: Role, messages: Vec<To>) -> Vec<Option<From>> {
-    let mut stream = connect_master(master, role, "", Some(&secret()), PATIENCE).await.unwrap();
+    let mut stream = transport().connect_master(master, role, "").await.unwrap();
     let mut answers = Vec::new();
     for message in messages {
         // Fails where the stream has been closed, as its answer says.
@@ -139,9 +138,9 @@ async fn roles_and_places_at_the_master(master: &str, place: u16, app_id: &str) 
 
 /// A process that has the application's key says at its driver's port what no executor of it would.
 async fn names_at_the_driver(addr: &str, app_id: &str) {
-    let key = secret().app_key(app_id);
+    let transport = transport().of_application(app_id);
     let first = |message| async {
-        let mut stream = connect_driver(addr, app_id, Some(&key), PATIENCE).await.unwrap();
+        let mut stream = transport.connect_driver(addr, app_id).await.unwrap();
         stream.tx.send(ToDriver { message: Some(message) }).unwrap();
         stream.rx.recv().await.and_then(|answer| answer.message)
     };
@@ -164,7 +163,7 @@ async fn names_at_the_driver(addr: &str, app_id: &str) {
 
 /// Asks an executor to fetch a map output, and a kept partition, from an address that is none.
 fn names_at_the_blocks(port: u16, app_id: &str) {
-    let key = secret().app_key(app_id);
+    let transport = transport().of_application(app_id);
     for bad in BAD {
         let from = [&(bad.len() as u16).to_le_bytes()[..], bad.as_bytes()].concat();
         let adopt = [&[130][..], &1u32.to_le_bytes(), &1u64.to_le_bytes(), &from].concat();
@@ -172,7 +171,7 @@ fn names_at_the_blocks(port: u16, app_id: &str) {
             [&[129][..], &0u16.to_le_bytes(), &from, &[1], &1u32.to_le_bytes(), &1u32.to_le_bytes()].concat();
         for request in [adopt, replicate] {
             let mut stream = connect(port).unwrap();
-            blocking::open(&mut stream, BLOCKS, Role::Executor, app_id, Some(&key)).unwrap();
+            blocking::open(&mut stream, BLOCKS, Role::Executor, app_id, transport.security()).unwrap();
             stream.write_all(&request).unwrap();
             stream.shutdown(std::net::Shutdown::Write).unwrap();
             let mut answer = Vec::new();
@@ -202,10 +201,7 @@ fn a_peer_with_the_secret_reaches_nothing_outside_and_displaces_nobody() {
         roles_and_places_at_the_master(master, place, app_id).await;
         for port in driver {
             // Its block port does not speak this protocol.
-            if connect_driver(&format!("127.0.0.1:{port}"), app_id, Some(&secret().app_key(app_id)), PATIENCE)
-                .await
-                .is_ok()
-            {
+            if transport().of_application(app_id).connect_driver(&format!("127.0.0.1:{port}"), app_id).await.is_ok() {
                 names_at_the_driver(&format!("127.0.0.1:{port}"), app_id).await;
             }
         }
@@ -273,13 +269,13 @@ fn a_worker_takes_no_order_that_names_what_is_outside() {
     fs::write(dir.path().join("spark-defaults.conf"), format!("spark.authenticate.secret {SECRET}\n")).unwrap();
     fs::create_dir(dir.path().join("keep")).unwrap();
     fs::write(dir.path().join("keep/file"), "kept").unwrap();
-    let listener = bind("127.0.0.1", 0, None, false).unwrap();
+    let listener = transport().bind("127.0.0.1", 0).unwrap();
     let url = format!("spark://{}", listener.local_addr().unwrap());
     let left = Arc::new(Mutex::new(orders()));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let orders = left.clone();
     let on_peer = move |worker| _ = tokio::spawn(order(worker, orders.clone()));
-    runtime.spawn(serve_master(listener, Some(secret()), on_peer, std::future::pending()));
+    runtime.spawn(async move { transport().serve_master(listener, on_peer, std::future::pending()).await });
     let work = dir.path().join("work");
     let args = ["--host", "127.0.0.1", "--port", "0", "--cores", "1", "--memory", "1g"];
     let args: Vec<&str> = args.into_iter().chain(["--work-dir", work.to_str().unwrap(), &url]).collect();

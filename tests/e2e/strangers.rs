@@ -10,7 +10,7 @@ use std::{
 };
 
 use firesteel::prelude::*;
-use firesteel_rpc::{Role, connect_driver, connect_master, handshake::blocking};
+use firesteel_rpc::{Role, Security, Transport, handshake::blocking};
 
 /// The service of block ports.
 pub const BLOCKS: &str = "firesteel.blocks";
@@ -144,7 +144,7 @@ pub fn idle_at_blocks(port: u16, app_id: &str, stop: &AtomicBool) {
         for _ in 0..10 {
             let Ok(mut stream) = connect(port) else { continue };
             // A server that is under attack may close it before.
-            if blocking::open(&mut stream, BLOCKS, Role::Executor, app_id, None).is_ok() {
+            if blocking::open(&mut stream, BLOCKS, Role::Executor, app_id, &Security::none()).is_ok() {
                 idle.push_back(stream);
             }
         }
@@ -156,18 +156,18 @@ pub fn idle_at_blocks(port: u16, app_id: &str, stop: &AtomicBool) {
 /// The same at a port of control streams, under a name with a path and a line of its own.
 pub async fn idle_at_control(addr: String, app_id: Option<String>, came: &AtomicU64, stop: &AtomicBool) {
     let mut idle = VecDeque::new();
-    let patience = Duration::from_secs(20);
+    let transport = Transport::default().connecting_within(Duration::from_secs(20));
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..10 {
             // A server that is under attack may close it before.
             match &app_id {
                 Some(app_id) => {
-                    let stream = connect_driver(&addr, app_id, None, patience).await;
+                    let stream = transport.connect_driver(&addr, app_id).await;
                     came.fetch_add(stream.is_ok().into(), Ordering::Relaxed);
                     idle.extend(stream.map(|duplex| (Some(duplex), None)));
                 }
                 None => {
-                    let stream = connect_master(&addr, Role::Client, "", None, patience).await;
+                    let stream = transport.connect_master(&addr, Role::Client, "").await;
                     came.fetch_add(stream.is_ok().into(), Ordering::Relaxed);
                     idle.extend(stream.map(|duplex| (None, Some(duplex))));
                 }

@@ -3,11 +3,11 @@
 use clap::Parser;
 use firesteel_common::conf::{Conf, ConfError, Environment, keys};
 use firesteel_master::{MasterConfig, MasterRules};
-use firesteel_rpc::bind::host_port;
+use firesteel_rpc::{Security, Transport, bind::host_port};
 
+use crate::DeployError;
 use crate::arguments::DaemonArguments;
 use crate::daemon::{self, ReadyFile};
-use crate::{DeployError, settings};
 
 /// Spark's port of a master.
 const PORT: u16 = 7077;
@@ -37,8 +37,8 @@ impl MasterCommand {
             Some(port) => port,
             None => environment.parsed("SPARK_MASTER_PORT")?.unwrap_or(PORT),
         };
-        let (secret, open) = settings::secret(&conf)?;
-        let listener = firesteel_rpc::bind(host, port, secret.as_ref(), open)?;
+        let transport = Transport::new(Security::from_conf(&conf)?);
+        let listener = transport.bind(host, port)?;
         let address = listener.local_addr().map_err(DeployError::system("ask for the address that the master has"))?;
         // What is told to others must be reachable from their host.
         let name = match host {
@@ -48,7 +48,7 @@ impl MasterCommand {
             name => name.to_owned(),
         };
         let url = format!("spark://{}", host_port(&name, address.port()));
-        let config = MasterConfig { rules: rules(&conf, url.clone())?, secret };
+        let config = MasterConfig { rules: rules(&conf, url.clone())?, transport };
         let ready = ReadyFile::new(self.daemon.ready_file);
         daemon::run(|shutdown| async move {
             ready.write(&url)?;

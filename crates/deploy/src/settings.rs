@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use firesteel_common::conf::{Authentication, Conf, ConfError, Environment};
-use firesteel_rpc::Secret;
+use firesteel_common::conf::{Conf, ConfError, Environment};
 
 /// The properties file to read: the one that was named, else `spark-defaults.conf` of the configuration directory when it
 /// is there.
@@ -38,15 +37,6 @@ pub fn daemon(options: &'static str, named: Option<&Path>, environment: &Environ
         tracing::warn!("{warning}");
     }
     Ok(conf)
-}
-
-/// The cluster's secret, and whether a daemon may listen everywhere without one.
-pub fn secret(conf: &Conf) -> Result<(Option<Secret>, bool), ConfError> {
-    let Authentication { secret, allow_unauthenticated, warnings } = Authentication::from_conf(conf)?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok((secret.map(Secret::from_bytes), allow_unauthenticated))
 }
 
 #[cfg(test)]

@@ -7,13 +7,13 @@ use std::time::Duration;
 use clap::{Parser, value_parser};
 use firesteel_common::conf::{ByteSize, Conf, ConfError, Environment, environment, keys};
 use firesteel_os::host;
-use firesteel_rpc::MasterUrl;
 use firesteel_rpc::master_client::MasterClientConfig;
+use firesteel_rpc::{MasterUrl, Security, Transport};
 use firesteel_worker::{Cleanup, Launcher, ShuffleServiceConfig, Standing, WorkerConfig};
 
+use crate::DeployError;
 use crate::arguments::DaemonArguments;
 use crate::daemon::{self, PowerSignal, ReadyFile};
-use crate::{DeployError, settings};
 
 /// Left for the rest of the host when a worker is not told its memory.
 const LEFT_TO_HOST: u64 = 1 << 30;
@@ -59,9 +59,9 @@ impl WorkerCommand {
             Some(port) => port,
             None => environment.parsed("SPARK_WORKER_PORT")?.unwrap_or(0),
         };
-        let (secret, open) = settings::secret(&conf)?;
-        let host = self.host(environment, secret.is_some() || open);
-        let listener = firesteel_rpc::bind(&host, port, secret.as_ref(), open)?;
+        let transport = Transport::new(Security::from_conf(&conf)?);
+        let host = self.host(environment, transport.security().admits_other_hosts());
+        let listener = transport.bind(&host, port)?;
         let (told, standing) = tokio::sync::watch::channel(Standing::default());
         let (decommission, decommissioned) = tokio::sync::watch::channel(false);
         let may_leave = conf.get(&keys::DECOMMISSION_ENABLED)?;
@@ -76,7 +76,7 @@ impl WorkerCommand {
             binary_cache_bytes: conf.get(&keys::BINARY_CACHE_SIZE)?.bytes(),
             master: self.master,
             host,
-            secret,
+            transport,
             patience: patience(&conf)?,
             standing: Some(told),
             decommission: Some(decommissioned),

@@ -24,7 +24,7 @@ use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::checked::decode;
 use firesteel_rpc::proto::deploy::{ExecutorLaunch, Parting};
 use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_driver, to_executor::Message};
-use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, bind::bind_one_of, bind::host_port, connect_driver};
+use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Security, Transport, bind::host_port};
 use firesteel_shuffle::{ShuffleConfig, ShuffleError, ShuffleManager};
 use firesteel_storage::{
     BlockClient, BlockManager, BlockNetwork, BlockServer, BroadcastFetcher, ClientConfig, LocalDirs, MemoryConfig,
@@ -194,15 +194,14 @@ fn tell_worker(fifo: &str, byte: u8) {
 
 /// Everything from the bound port to the driver's answer.
 async fn register(launch: ExecutorLaunch) -> Result<Registered, ExecutorError> {
-    let key = Secret::from_field(&launch.app_key);
-    // Who may listen where was decided by the worker, which has bound such an address itself.
+    let transport = Transport::new(Security::handed_down(&launch.app_key));
     let port = u16::try_from(launch.block_manager_port).unwrap_or_default();
-    let listener = bind_one_of(&launch.bind_host, port, launch.port_max_retries, key.as_ref(), true)?;
+    let listener = transport.bind_one_of(&launch.bind_host, port, launch.port_max_retries)?;
     let port = listener.local_addr().map_err(ExecutorError::io("find the block server's port"))?.port();
     let block_address = host_port(&launch.host, port);
     let binary = running_binary()?;
     let driver = launch.driver_address.clone();
-    let mut stream = connect_driver(&driver, &launch.app_id, key.as_ref(), REGISTRATION).await?;
+    let mut stream = transport.clone().connecting_within(REGISTRATION).connect_driver(&driver, &launch.app_id).await?;
     let closed = |reason: String| ExecutorError::Closed { driver: driver.clone(), reason };
     let register = RegisterExecutor {
         protocol_version: PROTOCOL_VERSION,
@@ -230,8 +229,8 @@ async fn register(launch: ExecutorLaunch) -> Result<Registered, ExecutorError> {
     };
     let end = StreamEnd::default();
     let sink = Arc::new(DriverSink::new(stream.tx.clone(), launch.executor_id, end.clone()));
-    let config = configure(&launch, conf, key.clone(), block_address)?;
-    let blocks = BlockServer::start(listener, config.services.blocks.clone(), key, launch.app_id)
+    let config = configure(&launch, conf, &transport, block_address)?;
+    let blocks = BlockServer::start(listener, config.services.blocks.clone(), transport, launch.app_id)
         .map_err(ExecutorError::io("start the block server"))?;
     Ok(Registered { executor: Executor::new(config, sink), stream, end, _blocks: blocks })
 }
@@ -248,14 +247,15 @@ pub(crate) fn boot_id() -> String {
 fn configure(
     launch: &ExecutorLaunch,
     conf: BTreeMap<String, String>,
-    key: Option<Secret>,
+    transport: &Transport,
     block_address: String,
 ) -> Result<ExecutorConfig, ExecutorError> {
     let conf = Conf::from_pairs(conf, Source::Driver);
     let executor = ExecutorId(launch.executor_id);
     // Who fetches a broadcast value has other peers to ask.
-    let impatient = BlockClient::new(key.clone(), launch.app_id.as_str(), Role::Executor);
-    let client = BlockClient::with_config(key, launch.app_id.as_str(), Role::Executor, client_config(&conf)?);
+    let impatient = BlockClient::new(transport.clone(), launch.app_id.as_str(), Role::Executor);
+    let patient = transport.clone().answered_within(conf.get(&keys::NETWORK_TIMEOUT)?);
+    let client = BlockClient::with_config(patient, launch.app_id.as_str(), Role::Executor, client_config(&conf)?);
     let (fraction, storage) = (conf.get(&keys::MEMORY_FRACTION)?, conf.get(&keys::MEMORY_STORAGE_FRACTION)?);
     let memory = MemoryConfig::of_process(launch.memory_mb << 20, fraction, storage);
     let shuffle = shuffle_config(launch, &conf)?.reading(&conf, memory.total_bytes, launch.cores)?;
@@ -279,8 +279,7 @@ fn configure(
 
 fn client_config(conf: &Conf) -> Result<ClientConfig, ExecutorError> {
     let (max, wait) = (conf.get(&keys::SHUFFLE_IO_MAX_RETRIES)?, conf.get(&keys::SHUFFLE_IO_RETRY_WAIT)?);
-    let network_timeout = conf.get(&keys::NETWORK_TIMEOUT)?;
-    Ok(ClientConfig { network_timeout, retries: Retries { max, wait }, ..ClientConfig::default() })
+    Ok(ClientConfig { retries: Retries { max, wait }, ..ClientConfig::default() })
 }
 
 fn shuffle_config(launch: &ExecutorLaunch, conf: &Conf) -> Result<ShuffleConfig, ExecutorError> {

@@ -24,7 +24,7 @@ use firesteel_os::elf::{self, ElfError};
 use firesteel_os::host;
 use firesteel_rpc::checked::decode;
 use firesteel_rpc::proto::deploy::{ApplicationBinary, ExecutorLaunch};
-use firesteel_rpc::{Role, Secret};
+use firesteel_rpc::{Role, Security, Transport};
 use firesteel_storage::abort::Abort;
 use firesteel_storage::{BlockClient, BlockError, BlockId};
 
@@ -207,7 +207,8 @@ fn fetch(
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &part)(e)),
         _ => {}
     }
-    let client = BlockClient::new(Secret::from_field(&launch.app_key), launch.app_id.clone(), Role::Executor);
+    let transport = Transport::new(Security::handed_down(&launch.app_key));
+    let client = BlockClient::new(transport, launch.app_id.clone(), Role::Executor);
     client
         .fetch_to_file(address, BlockId::Binary(expected.0), &part, binary.size, &Abort::never())
         .map_err(|source| BootstrapError::Fetch { address: address.clone(), source })?;

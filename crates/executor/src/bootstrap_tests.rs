@@ -47,7 +47,7 @@ impl BlockSource for Bytes {
 fn serve(bytes: Vec<u8>) -> (BlockServer, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    (BlockServer::start(listener, Arc::new(Bytes(bytes)), None, "app-1").unwrap(), address)
+    (BlockServer::start(listener, Arc::new(Bytes(bytes)), Transport::default(), "app-1").unwrap(), address)
 }
 
 #[test]

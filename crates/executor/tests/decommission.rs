@@ -10,10 +10,10 @@ use std::time::Duration;
 use firesteel_common::{ExecutorId, ShuffleId, TaskId};
 use firesteel_executor::Executor;
 use firesteel_rdd::task::TaskOutput;
-use firesteel_rpc::Role;
 use firesteel_rpc::proto::executor::{
     BlockPeer, DecommissionExecutor, MapOutputMoved, status_update::State, to_executor::Message,
 };
+use firesteel_rpc::{Role, Transport};
 use firesteel_shuffle::{MapWriter, ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockServer};
 use support::{End, Rig, kind, launch, result, rig_at, stage_ended};
@@ -27,7 +27,7 @@ fn served(cores: u32) -> (Rig, BlockServer) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let rig = rig_at(cores, &listener.local_addr().unwrap().to_string());
     rig.services.blocks.set_shuffle_source(rig.services.shuffle.clone());
-    let server = BlockServer::start(listener, rig.services.blocks.clone(), None, "app").unwrap();
+    let server = BlockServer::start(listener, rig.services.blocks.clone(), Transport::default(), "app").unwrap();
     (rig, server)
 }
 
@@ -41,10 +41,10 @@ struct Peer {
 fn peer() -> Peer {
     let dir = tempfile::tempdir().unwrap();
     let config = ShuffleConfig::new(vec![dir.path().to_owned()], ExecutorId(9));
-    let client = BlockClient::new(None, "app", Role::Executor);
+    let client = BlockClient::new(Transport::default(), "app", Role::Executor);
     let shuffle = Arc::new(ShuffleManager::new(config, client).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = BlockServer::start(listener, shuffle.clone(), None, "app").unwrap();
+    let server = BlockServer::start(listener, shuffle.clone(), Transport::default(), "app").unwrap();
     Peer { shuffle, server, _dir: dir }
 }
 

@@ -218,7 +218,13 @@ fn what_the_driver_keeps_is_fetched_from_its_block_server() {
     let data_id = BlockId::PartitionData { rdd: RddId(5), partition: 2 };
     driver.put_bytes(stage_id, stage_data("reads")).unwrap();
     driver.put_bytes(data_id, Bytes::from_static(b"words")).unwrap();
-    let server = BlockServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), driver, None, "app").unwrap();
+    let server = BlockServer::start(
+        TcpListener::bind("127.0.0.1:0").unwrap(),
+        driver,
+        firesteel_rpc::Transport::default(),
+        "app",
+    )
+    .unwrap();
     let block = |id: BlockId| {
         let address = server.local_addr().to_string();
         Payload { place: Some(Place::Block(BlockRef { block_id: id.to_string(), size: 0, address })) }

@@ -17,7 +17,7 @@ use firesteel_common::{
 use firesteel_events::Bus;
 use firesteel_executor::{Executor, ExecutorConfig, ExecutorSettings, StatusSink};
 use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
-use firesteel_rpc::{Role, checked::IN_PROCESS, proto::executor as proto};
+use firesteel_rpc::{Role, Transport, checked::IN_PROCESS, proto::executor as proto};
 use firesteel_scheduler::SchedulerConfig;
 use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockId, BlockManager, LocalDirs, MemoryConfig, MemoryManager};
@@ -94,7 +94,7 @@ pub fn start(
     let pool_bytes = memory.total_bytes;
     let dirs = Arc::new(Scratch::local_dirs(&scratch));
     let blocks = Arc::new(BlockManager::within(MemoryManager::new(memory), dirs.clone()));
-    let client = BlockClient::new(None, "local", Role::Executor);
+    let client = BlockClient::new(Transport::default(), "local", Role::Executor);
     let shuffle = shuffle_config(conf, dirs.dirs().to_vec())?.reading(conf, pool_bytes, threads);
     let shuffle = shuffle.map_err(|e| Error::Start(e.to_string()))?;
     let shuffle = Arc::new(ShuffleManager::within(dirs.clone(), shuffle, client.clone()));

@@ -12,7 +12,7 @@ use std::{
 
 use firesteel::prelude::*;
 use firesteel_master::MasterConfig;
-use firesteel_rpc::{Secret, master_client::MasterClientConfig};
+use firesteel_rpc::{Secret, Transport, master_client::MasterClientConfig};
 use firesteel_worker::{Cleanup, Launcher, WorkerConfig};
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
@@ -38,7 +38,7 @@ fn listen() -> TcpListener {
 }
 
 fn master(runtime: &Runtime, listener: TcpListener, secret: Option<&str>) -> Daemon {
-    let config = MasterConfig { secret: secret.map(Secret::from_bytes), ..MasterConfig::default() };
+    let config = MasterConfig { transport: Transport::new(secret.map(Secret::from_bytes)), ..MasterConfig::default() };
     let (stop, stopped) = oneshot::channel::<()>();
     let work = async { firesteel_master::run(listener, config, async { _ = stopped.await }).await.unwrap() };
     Daemon { stop, task: runtime.spawn(work) }
@@ -54,7 +54,7 @@ fn worker(runtime: &Runtime, addr: SocketAddr, work_dir: &Path, secret: Option<&
         memory_mb: 1024,
         work_dir: work_dir.to_owned(),
         local_dirs: Vec::new(),
-        secret: secret.map(Secret::from_bytes),
+        transport: Transport::new(secret.map(Secret::from_bytes)),
         launcher: Launcher::Executable(Arc::new(executable)),
         shuffle_service: None,
         cleanup: Cleanup::default(),

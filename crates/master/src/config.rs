@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use firesteel_rpc::Secret;
+use firesteel_rpc::Transport;
 
 /// The rules of the state machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,6 +45,6 @@ impl Default for MasterRules {
 pub struct MasterConfig {
     /// The rules of the state machine.
     pub rules: MasterRules,
-    /// The cluster's shared secret; `None` accepts everybody, so bind to loopback then.
-    pub secret: Option<Secret>,
+    /// How peers are let in, and what they must prove.
+    pub transport: Transport,
 }

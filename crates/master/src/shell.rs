@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use firesteel_common::Tick;
 use firesteel_rpc::proto::deploy::{FromMaster, ToMaster};
-use firesteel_rpc::{Duplex, Issuer, RpcError, SendError, Sender, serve_master};
+use firesteel_rpc::{Duplex, Issuer, RpcError, SendError, Sender};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -40,14 +40,15 @@ pub async fn run(
     if config.rules.url.is_empty() {
         config.rules.url = format!("spark://{addr}");
     }
-    info!(url = config.rules.url, %addr, authenticated = config.secret.is_some(), "master started");
+    let security = config.transport.security();
+    info!(url = config.rules.url, %addr, authenticated = security.is_authenticated(), "master started");
     let (newcomer, newcomers) = mpsc::unbounded_channel();
     let on_peer = move |peer: Peer| {
         // Fails only while the master shuts down; dropping the peer then closes its stream.
         let _ = newcomer.send(peer);
     };
-    let issuer = Issuer::random(config.secret.clone()).map_err(|e| RpcError::Random { reason: e.to_string() })?;
-    let served = serve_master(listener, config.secret.clone(), on_peer, shutdown);
+    let issuer = Issuer::random(security.clone()).map_err(|e| RpcError::Random { reason: e.to_string() })?;
+    let served = config.transport.serve_master(listener, on_peer, shutdown);
     let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
     let shell = Shell {
         master: Master::new(config.rules, epoch_ms, issuer),

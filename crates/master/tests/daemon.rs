@@ -10,7 +10,7 @@ use firesteel_rpc::proto::deploy::{
     ApplicationDescription, FromMaster, RegisterApplication, RegisterWorker, ToMaster, UnregisterApplication,
     from_master::Message as From, to_master::Message as To,
 };
-use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, RpcError, Secret, connect_master};
+use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, RpcError, Secret, Transport};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -27,7 +27,7 @@ impl Daemon {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel();
-        let config = MasterConfig { rules, secret };
+        let config = MasterConfig { rules, transport: Transport::new(secret) };
         let done = tokio::spawn(run(listener, config, async move {
             let _ = stopped.await;
         }));
@@ -35,7 +35,7 @@ impl Daemon {
     }
 
     async fn peer(&self, role: Role, secret: Option<&Secret>) -> Peer {
-        Peer(connect_master(&self.addr, role, "", secret, LONG).await.unwrap())
+        Peer(Transport::new(secret.cloned()).connect_master(&self.addr, role, "").await.unwrap())
     }
 }
 
@@ -140,6 +140,6 @@ async fn shutdown_closes_every_stream_and_ends() {
 async fn a_peer_with_another_secret_does_not_come_in() {
     let daemon = Daemon::start(MasterRules::default(), Some(Secret::from_bytes("right")));
     let wrong = Secret::from_bytes("wrong");
-    let refused = connect_master(&daemon.addr, Role::Worker, "", Some(&wrong), LONG).await;
+    let refused = Transport::new(wrong).connect_master(&daemon.addr, Role::Worker, "").await;
     assert!(refused.unwrap_err().to_string().contains(&daemon.addr));
 }

@@ -11,7 +11,7 @@
 
 use hmac::Mac;
 
-use crate::Secret;
+use crate::{Secret, Security};
 use firesteel_common::AppId;
 
 const SALT_BYTES: usize = 16;
@@ -43,21 +43,21 @@ impl std::fmt::Debug for Token {
 /// Makes and checks tokens.
 #[derive(Clone)]
 pub struct Issuer {
-    cluster: Option<Secret>,
+    cluster: Security,
     own: Secret,
 }
 
 impl Issuer {
-    /// `own` is 32 random bytes that nobody else has; `cluster` the cluster's secret, if it has one.
-    pub fn new(cluster: Option<Secret>, own: [u8; 32]) -> Issuer {
-        Issuer { cluster, own: Secret::from_bytes(own) }
+    /// `own` is 32 random bytes that nobody else has; `cluster` what the masters of the cluster have in common.
+    pub fn new(cluster: impl Into<Security>, own: [u8; 32]) -> Issuer {
+        Issuer { cluster: cluster.into(), own: Secret::from_bytes(own) }
     }
 
     /// An issuer with a random key of its own.
     ///
     /// # Errors
     /// When this host has no random numbers to give.
-    pub fn random(cluster: Option<Secret>) -> Result<Issuer, getrandom::Error> {
+    pub fn random(cluster: impl Into<Security>) -> Result<Issuer, getrandom::Error> {
         let mut own = [0; 32];
         getrandom::fill(&mut own)?;
         Ok(Issuer::new(cluster, own))
@@ -79,8 +79,8 @@ impl Issuer {
         };
         match &self.cluster {
             _ if proved => Provenance::Issued,
-            Some(_) => Provenance::Forged,
-            None => Provenance::Unknown,
+            cluster if cluster.is_authenticated() => Provenance::Forged,
+            _ => Provenance::Unknown,
         }
     }
 
@@ -91,14 +91,14 @@ impl Issuer {
     }
 
     fn mac(&self, app_id: &AppId, salt: &[u8]) -> impl Mac {
-        let key = self.cluster.as_ref().unwrap_or(&self.own);
+        let key = self.cluster.secret().unwrap_or(&self.own);
         key.mac(&[b"firesteel application token", app_id.as_bytes(), salt])
     }
 }
 
 impl PartialEq for Issuer {
     fn eq(&self, other: &Issuer) -> bool {
-        let bytes = |secret: &Option<Secret>| secret.as_ref().map(|s| s.as_bytes().to_vec());
+        let bytes = |cluster: &Security| cluster.secret().map(|s| s.as_bytes().to_vec());
         bytes(&self.cluster) == bytes(&other.cluster) && self.own.as_bytes() == other.own.as_bytes()
     }
 }

@@ -3,13 +3,14 @@
 //! ```text
 //!  proto       message types, generated from proto/*.proto           convert  to and from the types of `common`
 //!  checked     where messages are decoded: a rule for each field of each of them
-//!  secret      the cluster's secret and the keys derived from it
+//!  security    what peers must prove               secret  the cluster's secret and the keys derived from it
+//!  transport   how to bind, connect and accept     bind, dial, stream  its parts
 //!  issuer      proof that an application's id was given by a master
 //!  handshake   sans-I/O machines; the first messages of every connection, control and block alike
 //!  strangers   how many connections may wait for their handshake, and how long      sparse_log  what is told of them
 //!  stream      one generic client and server for all services: Duplex { tx, rx, peer }
 //!  incarnation by what a process that comes back is known
-//!  bind        which address a listener may have without a secret
+//!  bind        which address a listener may have without a secret      dial  connections for blocks
 //!  master_url, master_client   how workers and drivers find, lose and find again the leading master
 //! ```
 //!
@@ -19,6 +20,7 @@
 pub mod bind;
 pub mod checked;
 pub mod convert;
+pub mod dial;
 pub mod error;
 pub mod handshake;
 pub mod incarnation;
@@ -29,20 +31,24 @@ pub mod metrics;
 pub mod proto;
 pub mod role;
 pub mod secret;
+pub mod security;
 pub mod sparse_log;
 pub mod strangers;
 pub mod stream;
+pub mod transport;
 
-pub use bind::bind;
+pub use dial::DialError;
 pub use error::{RpcError, SendError};
 pub use issuer::{Issuer, Provenance};
 pub use master_client::MasterClient;
 pub use master_url::MasterUrl;
 pub use role::Role;
 pub use secret::Secret;
+pub use security::Security;
 pub use sparse_log::SparseLog;
 pub use strangers::{StrangerLimits, Strangers};
-pub use stream::{Duplex, Peer, Sender, connect_driver, connect_master, serve_driver, serve_master};
+pub use stream::{Duplex, Peer, Sender};
+pub use transport::Transport;
 
 /// The version of everything that goes over the wire; both sides of a connection must have the same.
 pub const PROTOCOL_VERSION: u32 = 2;

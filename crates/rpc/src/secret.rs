@@ -16,11 +16,6 @@ impl Secret {
         Secret(bytes.into().into())
     }
 
-    /// The secret in a field that is empty when there is none.
-    pub fn from_field(bytes: &[u8]) -> Option<Secret> {
-        (!bytes.is_empty()).then(|| Secret::from_bytes(bytes))
-    }
-
     /// The key of one application: an executor holds this one only, and so cannot speak for another application.
     pub fn app_key(&self, app_id: &str) -> Secret {
         Secret(self.mac(&[b"firesteel application key", app_id.as_bytes()]).finalize().into_bytes().to_vec().into())

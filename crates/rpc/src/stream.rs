@@ -40,7 +40,7 @@ pub use service::{Deploy, Driver, Service, WireMessage};
 
 use crate::proto::deploy::{FromMaster, ToMaster};
 use crate::proto::executor::{ToDriver, ToExecutor};
-use crate::{Role, RpcError, Secret};
+use crate::{Role, RpcError, Transport};
 
 /// Messages that may wait to be sent. What is told at once must fit: the most is what a driver that comes back hears of its
 /// executors, two messages each (`crates/master/src/limits.rs`); the bytes of what waits are bounded by themselves.
@@ -64,46 +64,42 @@ const HANDSHAKE: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 1
 /// HTTP/2 flow control: what may be under way on one stream. A large message must not wait for the round trip.
 const WINDOW_BYTES: u32 = 2 << 20;
 
-/// Connects to a master: `role` is worker, driver or client, `secret` the cluster's.
-pub async fn connect_master(
-    addr: &str,
-    role: Role,
-    app_id: &str,
-    secret: Option<&Secret>,
-    timeout: Duration,
-) -> Result<Duplex<FromMaster, ToMaster>, RpcError> {
-    connect::<Deploy>(addr, role, app_id, secret, timeout).await
-}
+impl Transport {
+    /// Connects to a master: `role` is worker, driver or client.
+    pub async fn connect_master(
+        &self,
+        addr: &str,
+        role: Role,
+        app_id: &str,
+    ) -> Result<Duplex<FromMaster, ToMaster>, RpcError> {
+        connect::<Deploy>(self, addr, role, app_id).await
+    }
 
-/// Serves a master's port until `shutdown` completes; then what is queued is sent and every connection closed.
-/// `on_peer` is called once for each peer that has passed the handshake and must not block.
-pub async fn serve_master(
-    listener: TcpListener,
-    secret: Option<Secret>,
-    on_peer: impl Fn(Duplex<ToMaster, FromMaster>) + Send + Sync + 'static,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), RpcError> {
-    serve::<Deploy>(listener, None, secret, on_peer, shutdown).await
-}
+    /// Serves a master's port until `shutdown` completes; then what is queued is sent and every connection closed.
+    /// `on_peer` is called once for each peer that has passed the handshake and must not block.
+    pub async fn serve_master(
+        &self,
+        listener: TcpListener,
+        on_peer: impl Fn(Duplex<ToMaster, FromMaster>) + Send + Sync + 'static,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), RpcError> {
+        serve::<Deploy>(self, listener, None, on_peer, shutdown).await
+    }
 
-/// Connects an executor to its driver: `key` is the application's, see [`Secret::app_key`].
-pub async fn connect_driver(
-    addr: &str,
-    app_id: &str,
-    key: Option<&Secret>,
-    timeout: Duration,
-) -> Result<Duplex<ToExecutor, ToDriver>, RpcError> {
-    connect::<Driver>(addr, Role::Executor, app_id, key, timeout).await
-}
+    /// Connects an executor to its driver; this transport is the application's ([`Transport::of_application`]).
+    pub async fn connect_driver(&self, addr: &str, app_id: &str) -> Result<Duplex<ToExecutor, ToDriver>, RpcError> {
+        connect::<Driver>(self, addr, Role::Executor, app_id).await
+    }
 
-/// Serves a driver's port to executors of the application `app_id` alone, until `shutdown` completes; otherwise as
-/// [`serve_master`].
-pub async fn serve_driver(
-    listener: TcpListener,
-    app_id: &str,
-    key: Option<Secret>,
-    on_peer: impl Fn(Duplex<ToDriver, ToExecutor>) + Send + Sync + 'static,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), RpcError> {
-    serve::<Driver>(listener, Some(app_id.to_owned()), key, on_peer, shutdown).await
+    /// Serves a driver's port to executors of the application `app_id` alone, whose transport this is, until `shutdown`
+    /// completes; otherwise as [`Transport::serve_master`].
+    pub async fn serve_driver(
+        &self,
+        listener: TcpListener,
+        app_id: &str,
+        on_peer: impl Fn(Duplex<ToDriver, ToExecutor>) + Send + Sync + 'static,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), RpcError> {
+        serve::<Driver>(self, listener, Some(app_id.to_owned()), on_peer, shutdown).await
+    }
 }

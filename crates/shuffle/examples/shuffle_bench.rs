@@ -12,7 +12,7 @@ use std::{
 };
 
 use firesteel_common::{ExecutorId, ShuffleId, TaskId, hash::fixed_hash};
-use firesteel_rpc::Role;
+use firesteel_rpc::{Role, Transport};
 use firesteel_shuffle::{
     Abort, CombineTable, Compression, HashPartitioner, MapLocation, MapWriter, Partitioner, RecordReader,
     ShuffleConfig, ShuffleInput, ShuffleManager,
@@ -105,7 +105,9 @@ where
 fn remote(data: &[(u64, u64)]) {
     let dir = tempfile::tempdir().unwrap();
     let there = manager(&dir, 1, Compression::None);
-    let server = BlockServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), there.clone(), None, "app").unwrap();
+    let server =
+        BlockServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), there.clone(), Transport::default(), "app")
+            .unwrap();
     let address = server.local_addr().to_string();
     let map = |task, count| {
         let mut writer = MapWriter::new(&there, ShuffleId(0), TaskId(task), 1);
@@ -147,7 +149,7 @@ fn remote(data: &[(u64, u64)]) {
 
 fn manager(dir: &tempfile::TempDir, executor: u32, compression: Compression) -> Arc<ShuffleManager> {
     let config = ShuffleConfig { compression, ..ShuffleConfig::new(vec![dir.path().to_owned()], ExecutorId(executor)) };
-    Arc::new(ShuffleManager::new(config, BlockClient::new(None, "app", Role::Executor)).unwrap())
+    Arc::new(ShuffleManager::new(config, BlockClient::new(Transport::default(), "app", Role::Executor)).unwrap())
 }
 
 fn input(map_task: TaskId, executor: u32, address: &str, sizes: Vec<u8>) -> Arc<ShuffleInput> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use firesteel_common::{ExecutorId, TaskId};
-use firesteel_rpc::Role;
+use firesteel_rpc::{Role, Transport};
 use firesteel_storage::{Abort, BlockClient, MemoryConfig, MemoryManager};
 
 use crate::{ShuffleConfig, ShuffleManager, Spills};
@@ -12,7 +12,8 @@ use crate::{ShuffleConfig, ShuffleManager, Spills};
 pub(crate) fn spills(bytes: u64) -> (Spills, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let config = ShuffleConfig::new(vec![dir.path().to_owned()], ExecutorId(0));
-    let manager = Arc::new(ShuffleManager::new(config, BlockClient::new(None, "app", Role::Executor)).unwrap());
+    let manager =
+        Arc::new(ShuffleManager::new(config, BlockClient::new(Transport::default(), "app", Role::Executor)).unwrap());
     let memory = MemoryManager::new(MemoryConfig { total_bytes: bytes, storage_fraction: 0.0 });
     let mut spills = Spills::new(&manager, &memory.for_task(TaskId(1), Abort::never()), TaskId(1));
     // Small enough that the memory decides.

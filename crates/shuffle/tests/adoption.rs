@@ -7,7 +7,7 @@ use std::{fs, process::Command, sync::Arc};
 
 use common::{Executor, SHUFFLE, executor, input};
 use firesteel_common::{ExecutorId, TaskId};
-use firesteel_rpc::{Role, Secret};
+use firesteel_rpc::{Role, Secret, Transport};
 use firesteel_shuffle::{Abort, MapLocation};
 use firesteel_storage::{BlockClient, BlockError, BlockId};
 
@@ -21,7 +21,13 @@ fn output(from: &Executor) -> MapLocation {
 }
 
 fn ask(to: &Executor, from: &str) -> Result<(), BlockError> {
-    BlockClient::new(None, "app", Role::Executor).adopt(&to.address, SHUFFLE, TaskId(7), from, &Abort::never())
+    BlockClient::new(Transport::default(), "app", Role::Executor).adopt(
+        &to.address,
+        SHUFFLE,
+        TaskId(7),
+        from,
+        &Abort::never(),
+    )
 }
 
 fn all(reader: &Executor, location: &MapLocation) -> Vec<Vec<String>> {
@@ -90,10 +96,10 @@ fn what_cannot_be_written_is_an_error_that_names_the_place() {
 #[test]
 fn only_executors_of_the_application_are_heard() {
     let to = executor(2);
-    let stranger = BlockClient::new(None, "other", Role::Executor);
+    let stranger = BlockClient::new(Transport::default(), "other", Role::Executor);
     let refused = stranger.adopt(&to.address, SHUFFLE, TaskId(7), "127.0.0.1:1", &Abort::never()).unwrap_err();
     assert!(matches!(refused, BlockError::Handshake { .. }), "{refused}");
-    let thief = BlockClient::new(Some(Secret::from_bytes("guess")), "app", Role::Executor);
+    let thief = BlockClient::new(Transport::new(Secret::from_bytes("guess")), "app", Role::Executor);
     let refused = thief.adopt(&to.address, SHUFFLE, TaskId(7), "127.0.0.1:1", &Abort::never()).unwrap_err();
     assert!(matches!(refused, BlockError::Handshake { .. }), "{refused}");
     let whole = BlockId::ShuffleData { shuffle: SHUFFLE, map_task: TaskId(7) };

@@ -7,7 +7,7 @@ use std::{net::TcpListener, sync::Arc};
 
 use common::{SHUFFLE, executor_with};
 use firesteel_common::TaskId;
-use firesteel_rpc::{Role, Secret};
+use firesteel_rpc::{Role, Secret, Transport};
 use firesteel_shuffle::{Abort, ApplicationShuffles, ReadBounds, ServedOutputs, ShuffleConfig};
 use firesteel_storage::{ApplicationSources, BlockClient, BlockError, BlockId, BlockServer, BlockSource};
 
@@ -36,24 +36,24 @@ fn outputs_of_executors_that_are_gone_are_served_to_their_application_alone_unti
     }
     let served =
         Arc::new(ApplicationShuffles::new(locals.to_vec(), Arc::new(ServedOutputs::new(ReadBounds::default()))));
-    let secret = Secret::from_bytes("s");
+    let cluster = Transport::new(Secret::from_bytes("s"));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = BlockServer::of_applications(listener, Arc::new(One(served)), Some(secret.clone())).unwrap();
+    let server = BlockServer::of_applications(listener, Arc::new(One(served)), cluster.clone()).unwrap();
     let address = server.local_addr().to_string();
-    let client = |app: &str, key: Secret| BlockClient::new(Some(key), app, Role::Executor);
-    let driver = |app: &str| BlockClient::new(Some(secret.app_key(app)), app, Role::Driver);
+    let client = |app: &str, shown: Transport| BlockClient::new(shown, app, Role::Executor);
+    let driver = |app: &str| BlockClient::new(cluster.of_application(app), app, Role::Driver);
     let block = |task| BlockId::Shuffle { shuffle: SHUFFLE, map_task: TaskId(task), reduce: 1 };
 
-    let ours = client("app-1", secret.app_key("app-1"));
+    let ours = client("app-1", cluster.of_application("app-1"));
     let never = Abort::never();
     let (first, second) = (ours.fetch_one(&address, block(1), &never), ours.fetch_one(&address, block(2), &never));
     assert_eq!(first.unwrap(), second.unwrap());
     let unknown = ours.fetch_one(&address, block(3), &never).unwrap_err();
     assert!(matches!(unknown, BlockError::Remote { .. }), "{unknown}");
 
-    let other = client("app-2", secret.app_key("app-2")).fetch_one(&address, block(1), &never).unwrap_err();
+    let other = client("app-2", cluster.of_application("app-2")).fetch_one(&address, block(1), &never).unwrap_err();
     assert!(matches!(other, BlockError::Remote { .. }), "{other}");
-    let thief = client("app-1", secret.app_key("app-2")).fetch_one(&address, block(1), &never).unwrap_err();
+    let thief = client("app-1", cluster.of_application("app-2")).fetch_one(&address, block(1), &never).unwrap_err();
     assert!(matches!(thief, BlockError::Handshake { .. }), "{thief}");
     let other = driver("app-2").remove_shuffle(&address, SHUFFLE, &never).unwrap_err();
     assert!(matches!(other, BlockError::NotRemoved { .. }), "{other}");

@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::RddId;
-use firesteel_rpc::Role;
+use firesteel_rpc::{Role, Transport};
 use firesteel_storage::{
     Abort, BlockBuffer, BlockClient, BlockData, BlockError, BlockId, BlockServer, BlockSource, BlockStream,
 };
@@ -50,9 +50,11 @@ fn main() {
 fn measure(block: usize, total: usize, from_file: bool, rounds: usize) {
     let blocks = total.div_ceil(block);
     let source = Arc::new(One::new(block, from_file));
-    let server = BlockServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), source.clone(), None, "app").unwrap();
+    let server =
+        BlockServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), source.clone(), Transport::default(), "app")
+            .unwrap();
     let address = server.local_addr().to_string();
-    let client = BlockClient::new(None, "app", Role::Executor);
+    let client = BlockClient::new(Transport::default(), "app", Role::Executor);
     let ways: [(&str, &dyn Fn()); 6] = [
         ("plain connection", &|| plain(&source, PIECE, blocks, from_file)),
         ("plain, into memory for a block", &|| plain(&source, block, blocks, from_file)),

@@ -11,23 +11,20 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{ShuffleId, TaskId};
-use firesteel_rpc::{Role, Secret};
+use firesteel_rpc::{Role, Transport};
 
 use crate::{
     Abort, BlockError, BlockId, BlockStream, StorageLevel,
-    connection::{Connection, Target},
+    connection::{Connection, Target, not_connected},
+    wire,
 };
 
 /// Requests that [`BlockClient::fetch`] has under way at once; their answers wait in the system's buffers.
 const PIPELINED: usize = 64;
 
-/// Bounds of a [`BlockClient`].
+/// Bounds of a [`BlockClient`], beside those of its [`Transport`].
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// For a connection to be made and accepted.
-    pub connect_timeout: Duration,
-    /// For which a peer that owes an answer may send nothing (`spark.network.timeout`).
-    pub network_timeout: Duration,
     /// Idle connections that are kept for each address.
     pub idle_connections: usize,
     /// After failures that may pass.
@@ -50,12 +47,7 @@ impl Retries {
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        ClientConfig {
-            connect_timeout: Duration::from_secs(10),
-            network_timeout: Duration::from_secs(120),
-            idle_connections: 4,
-            retries: Retries::NONE,
-        }
+        ClientConfig { idle_connections: 4, retries: Retries::NONE }
     }
 }
 
@@ -66,7 +58,7 @@ pub struct BlockClient {
 }
 
 struct Inner {
-    key: Option<Secret>,
+    transport: Transport,
     app_id: String,
     role: Role,
     config: ClientConfig,
@@ -74,19 +66,21 @@ struct Inner {
 }
 
 impl BlockClient {
-    /// A client that shows `key` to the servers of application `app_id`.
-    pub fn new(key: Option<Secret>, app_id: impl Into<String>, role: Role) -> BlockClient {
-        Self::with_config(key, app_id, role, ClientConfig::default())
+    /// A client of the servers of application `app_id`, whose transport this is.
+    pub fn new(transport: Transport, app_id: impl Into<String>, role: Role) -> BlockClient {
+        Self::with_config(transport, app_id, role, ClientConfig::default())
     }
 
     /// As [`BlockClient::new`], with bounds of one's own.
     pub fn with_config(
-        key: Option<Secret>,
+        transport: Transport,
         app_id: impl Into<String>,
         role: Role,
         config: ClientConfig,
     ) -> BlockClient {
-        BlockClient { inner: Arc::new(Inner { key, app_id: app_id.into(), role, config, idle: Mutex::default() }) }
+        BlockClient {
+            inner: Arc::new(Inner { transport, app_id: app_id.into(), role, config, idle: Mutex::default() }),
+        }
     }
 
     /// A pipelined stream of blocks from one server; it connects at its first request.
@@ -194,8 +188,11 @@ impl BlockClient {
 
     /// A new connection, past its handshake.
     pub(crate) fn connect_new(&self, address: &str) -> Result<Connection, BlockError> {
-        let Inner { key, app_id, role, config, .. } = &*self.inner;
-        Connection::open(address, key.as_ref(), app_id, *role, config)
+        let Inner { transport, app_id, role, .. } = &*self.inner;
+        match transport.dial(address, wire::SERVICE, *role, app_id) {
+            Ok(stream) => Connection::new(address, stream, transport.network_timeout()),
+            Err(error) => Err(not_connected(address, &error)),
+        }
     }
 
     /// One block over a new connection, after it had arrived corrupt; a second corrupt copy is an error.

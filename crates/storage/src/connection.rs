@@ -3,27 +3,19 @@
 use std::{
     fs::File,
     io::{self, Write},
-    net::{TcpStream, ToSocketAddrs},
+    net::TcpStream,
     path::Path,
-    thread,
     time::{Duration, Instant},
 };
 
 use firesteel_common::{ShuffleId, TaskId};
-use firesteel_rpc::{
-    Role, Secret,
-    handshake::{HandshakeError, blocking},
-};
+use firesteel_rpc::{DialError, handshake::HandshakeError};
 
 use crate::{
-    Abort, BlockBuffer, BlockError, BlockId, ClientConfig, ScratchFile, StorageLevel,
+    Abort, BlockBuffer, BlockError, BlockId, ScratchFile, StorageLevel,
     input::Input,
     wire::{self, HEADER_BYTES, Header, Status},
 };
-
-/// How long to wait before each further attempt, after a connection that stood has ended before its handshake did: where
-/// many come at once, the server closes the oldest.
-const CROWDED: [Duration; 3] = [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(250)];
 
 /// How often a wait for the peer looks whether it shall go on.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
@@ -66,39 +58,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects and shakes hands.
-    pub fn open(
-        address: &str,
-        key: Option<&Secret>,
-        app_id: &str,
-        role: Role,
-        config: &ClientConfig,
-    ) -> Result<Connection, BlockError> {
-        let failed = |e: io::Error| {
-            let (address, message) = (address.to_owned(), e.to_string());
-            BlockError::Connect { address, message, refused: e.kind() == io::ErrorKind::ConnectionRefused }
-        };
-        let (since, mut waits) = (Instant::now(), CROWDED.iter());
-        let stream = loop {
-            let mut stream = connect(address, config.connect_timeout).map_err(failed)?;
-            stream.set_nodelay(true).map_err(failed)?;
-            stream.set_read_timeout(Some(config.connect_timeout)).map_err(failed)?;
-            stream.set_write_timeout(Some(config.network_timeout)).map_err(failed)?;
-            match (blocking::open(&mut stream, wire::SERVICE, role, app_id, key), waits.next()) {
-                (Ok(()), _) => break stream,
-                (Err(HandshakeError::Ended(_)), Some(wait)) if since.elapsed() + *wait < config.connect_timeout => {
-                    thread::sleep(*wait);
-                }
-                (Err(HandshakeError::Ended(message)), _) => {
-                    return Err(BlockError::Connect { address: address.to_owned(), message, refused: false });
-                }
-                (Err(e), _) => {
-                    return Err(BlockError::Handshake { address: address.to_owned(), message: e.to_string() });
-                }
-            }
-        };
-        stream.set_read_timeout(Some(LOOK_AROUND)).map_err(failed)?;
-        Ok(Connection { address: address.to_owned(), input: Input::new(stream), timeout: config.network_timeout })
+    /// Of a stream past its handshake, whose peer may owe an answer for so long.
+    pub fn new(address: &str, stream: TcpStream, timeout: Duration) -> Result<Connection, BlockError> {
+        stream.set_read_timeout(Some(LOOK_AROUND)).map_err(|e| not_connected(address, &e.into()))?;
+        Ok(Connection { address: address.to_owned(), input: Input::new(stream), timeout })
     }
 
     /// Whether an idle connection may still be used: the peer has neither closed it nor sent what nobody asked for.
@@ -320,13 +283,16 @@ impl Connection {
     }
 }
 
-fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
-    let mut last = None;
-    for candidate in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&candidate, timeout) {
-            Ok(stream) => return Ok(stream),
-            Err(e) => last = Some(e),
+/// The error for a connection that could not be had.
+pub(crate) fn not_connected(address: &str, error: &DialError) -> BlockError {
+    let (address, message) = (address.to_owned(), error.to_string());
+    match error {
+        DialError::Connect(e) => {
+            BlockError::Connect { address, message, refused: e.kind() == io::ErrorKind::ConnectionRefused }
         }
+        DialError::Handshake(HandshakeError::Ended(reason)) => {
+            BlockError::Connect { address, message: reason.clone(), refused: false }
+        }
+        DialError::Handshake(_) => BlockError::Handshake { address, message },
     }
-    Err(last.unwrap_or_else(|| io::Error::other("the name has no address")))
 }

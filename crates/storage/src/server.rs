@@ -18,7 +18,7 @@ use std::{
 };
 
 use firesteel_rpc::{
-    Role, Secret, SparseLog, StrangerLimits,
+    Role, SparseLog, StrangerLimits, Transport,
     handshake::{Accepts, Identity, ServerHandshake},
 };
 
@@ -39,10 +39,10 @@ pub struct BlockServer {
 
 /// Who is let in, and what it finds.
 enum Guests {
-    /// Processes of one application that hold its key.
-    Of { app_id: String, key: Option<Secret>, source: Arc<dyn BlockSource> },
-    /// Processes of all applications, each with its key, which is derived from the secret.
-    OfAll { secret: Option<Secret>, sources: Arc<dyn ApplicationSources> },
+    /// Processes of one application, whose transport this is.
+    Of { app_id: String, transport: Transport, source: Arc<dyn BlockSource> },
+    /// Processes of all applications, each with its key, which is derived from the cluster's secret.
+    OfAll { transport: Transport, sources: Arc<dyn ApplicationSources> },
 }
 
 /// What the acceptor and the connections of one server share.
@@ -91,25 +91,30 @@ impl Quiet {
 }
 
 impl BlockServer {
-    /// Serves on `listener` whoever holds `key` and belongs to application `app_id`.
+    /// Serves on `listener` the processes of application `app_id`, whose transport this is.
     pub fn start(
         listener: TcpListener,
         source: Arc<dyn BlockSource>,
-        key: Option<Secret>,
+        transport: Transport,
         app_id: impl Into<String>,
     ) -> io::Result<BlockServer> {
-        let guests = Guests::Of { app_id: app_id.into(), key, source };
+        let guests = Guests::Of { app_id: app_id.into(), transport, source };
         Self::serve(listener, guests, StrangerLimits::of_this_process(), most_connections())
     }
 
     /// Serves on `listener` the processes of every application of which `sources` has something: each must hold the key
-    /// that is derived from `secret` for its application.
+    /// that is derived from the cluster's secret, if `transport` asks for one, for its application.
     pub fn of_applications(
         listener: TcpListener,
         sources: Arc<dyn ApplicationSources>,
-        secret: Option<Secret>,
+        transport: Transport,
     ) -> io::Result<BlockServer> {
-        Self::serve(listener, Guests::OfAll { secret, sources }, StrangerLimits::of_this_process(), most_connections())
+        Self::serve(
+            listener,
+            Guests::OfAll { transport, sources },
+            StrangerLimits::of_this_process(),
+            most_connections(),
+        )
     }
 
     fn serve(
@@ -177,8 +182,8 @@ impl Shared {
         let roles = &[Role::Executor, Role::Driver];
         let accepts = |app_id| Accepts { service: wire::SERVICE, roles, app_id };
         match &self.guests {
-            Guests::Of { app_id, key, .. } => ServerHandshake::new(accepts(Some(app_id.clone())), key.as_ref()),
-            Guests::OfAll { secret, .. } => ServerHandshake::of_any_application(accepts(None), secret.as_ref()),
+            Guests::Of { app_id, transport, .. } => transport.handshake(accepts(Some(app_id.clone()))),
+            Guests::OfAll { transport, .. } => transport.handshake_of_any_application(accepts(None)),
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::TaskId;
-use firesteel_rpc::handshake::blocking;
+use firesteel_rpc::{Secret, Security, handshake::blocking};
 
 use super::*;
 use crate::{Abort, BlockClient};
@@ -27,7 +27,8 @@ fn server(key: Option<&Secret>, most: usize, patience: Duration) -> BlockServer 
 }
 
 fn server_of(key: Option<&Secret>, limits: StrangerLimits, connections: usize) -> BlockServer {
-    let guests = Guests::Of { app_id: "app".to_owned(), key: key.cloned(), source: Arc::new(One) };
+    let guests =
+        Guests::Of { app_id: "app".to_owned(), transport: Transport::new(key.cloned()), source: Arc::new(One) };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     BlockServer::serve(listener, guests, limits, connections).unwrap()
 }
@@ -35,7 +36,7 @@ fn server_of(key: Option<&Secret>, limits: StrangerLimits, connections: usize) -
 const LONG: Duration = Duration::from_secs(60);
 
 fn fetched(server: &BlockServer, key: Option<&Secret>) -> Bytes {
-    let client = BlockClient::new(key.cloned(), "app", Role::Executor);
+    let client = BlockClient::new(Transport::new(key.cloned()), "app", Role::Executor);
     client.fetch_one(&server.local_addr().to_string(), BLOCK, &Abort::never()).unwrap()
 }
 
@@ -138,7 +139,7 @@ fn the_quietest_connection_makes_room_for_one_that_asks() {
 /// A connection that is through its handshake.
 fn opened(server: &BlockServer) -> TcpStream {
     let mut guest = TcpStream::connect(server.local_addr()).unwrap();
-    blocking::open(&mut guest, wire::SERVICE, Role::Executor, "app", None).unwrap();
+    blocking::open(&mut guest, wire::SERVICE, Role::Executor, "app", &Security::none()).unwrap();
     guest
 }
 
@@ -156,7 +157,7 @@ fn ask(guest: &mut TcpStream) {
 fn what_only_a_driver_or_an_executor_may_ask_for_is_refused_to_others() {
     let server = server(None, 50, LONG);
     let address = server.local_addr().to_string();
-    let client = |role| BlockClient::new(None, "app", role);
+    let client = |role| BlockClient::new(Transport::default(), "app", role);
     let remove = |role| {
         client(role).remove_shuffle(&address, firesteel_common::ShuffleId(1), &Abort::never()).unwrap_err().to_string()
     };

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{BroadcastId, ExecutorId};
-use firesteel_rpc::Role;
+use firesteel_rpc::{Role, Transport};
 use firesteel_storage::{Abort, BlockClient, BlockError, BlockManager, BlockServer, BroadcastFetcher, BroadcastMeta};
 
 const PIECE: usize = 64 << 10;
@@ -24,7 +24,7 @@ impl Process {
     fn start() -> Process {
         let blocks = Arc::new(BlockManager::new(1 << 30));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = BlockServer::start(listener, blocks.clone(), None, "app").unwrap();
+        let server = BlockServer::start(listener, blocks.clone(), Transport::default(), "app").unwrap();
         Process { blocks, server }
     }
 
@@ -33,7 +33,7 @@ impl Process {
     }
 
     fn fetcher(&self, executor: u32) -> BroadcastFetcher {
-        let client = BlockClient::new(None, "app", Role::Executor);
+        let client = BlockClient::new(Transport::default(), "app", Role::Executor);
         BroadcastFetcher::new(client, self.blocks.clone(), ExecutorId(executor))
     }
 

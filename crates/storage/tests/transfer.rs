@@ -16,8 +16,8 @@ use std::{
 use bytes::Bytes;
 use firesteel_common::{RddId, TaskId};
 use firesteel_rpc::{
-    Role, Secret,
-    handshake::{Accepting, Accepts, ServerHandshake},
+    Role, Secret, Transport,
+    handshake::{Accepting, Accepts},
 };
 use firesteel_storage::{
     Abort, BlockBuffer, BlockClient, BlockError, BlockId, BlockManager, BlockServer, ClientConfig, Retries, ScratchFile,
@@ -25,18 +25,18 @@ use firesteel_storage::{
 
 const APP: &str = "app-1";
 
-fn secret(text: &str) -> Option<Secret> {
-    Some(Secret::from_bytes(text).app_key(APP))
+fn secret(text: &str) -> Transport {
+    Transport::new(Secret::from_bytes(text)).of_application(APP)
 }
 
-fn serve(blocks: &Arc<BlockManager>, key: Option<Secret>) -> (BlockServer, String) {
-    let server = BlockServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), blocks.clone(), key, APP).unwrap();
+fn serve(blocks: &Arc<BlockManager>, transport: Transport) -> (BlockServer, String) {
+    let server = BlockServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), blocks.clone(), transport, APP).unwrap();
     let address = server.local_addr().to_string();
     (server, address)
 }
 
-fn client(key: Option<Secret>) -> BlockClient {
-    BlockClient::new(key, APP, Role::Executor)
+fn client(transport: Transport) -> BlockClient {
+    BlockClient::new(transport, APP, Role::Executor)
 }
 
 fn result(n: u64) -> BlockId {
@@ -80,10 +80,10 @@ fn two_block_managers_fetch_from_each_other() {
 
 #[test]
 fn a_missing_block_is_named_and_does_not_disturb_the_others() {
-    let (_server, address) = serve(&manager(), None);
+    let (_server, address) = serve(&manager(), Transport::default());
     let ids = [result(1), BlockId::Rdd { rdd: RddId(3), partition: 4 }, result(2)];
     let mut got = Vec::new();
-    client(None).fetch(&address, &ids, &Abort::never(), &mut |_, block| got.push(block));
+    client(Transport::default()).fetch(&address, &ids, &Abort::never(), &mut |_, block| got.push(block));
     assert!(got[0].is_ok() && got[2].is_ok());
     let text = got[1].as_ref().unwrap_err().to_string();
     assert!(text.contains("rdd_3_4") && text.contains(&address), "{text}");
@@ -92,8 +92,8 @@ fn a_missing_block_is_named_and_does_not_disturb_the_others() {
 #[test]
 fn a_wrong_key_is_refused_and_a_right_one_is_not() {
     let (_server, address) = serve(&manager(), secret("right"));
-    for (key, app) in [(secret("wrong"), APP), (None, APP), (secret("right"), "app-2")] {
-        let client = BlockClient::new(key, app, Role::Executor);
+    for (shown, app) in [(secret("wrong"), APP), (Transport::default(), APP), (secret("right"), "app-2")] {
+        let client = BlockClient::new(shown, app, Role::Executor);
         let e = client.fetch_one(&address, result(1), &Abort::never()).unwrap_err();
         assert!(matches!(e, BlockError::Handshake { .. }), "{e}");
         assert!(e.to_string().contains(&address), "{e}");
@@ -104,7 +104,7 @@ fn a_wrong_key_is_refused_and_a_right_one_is_not() {
 #[test]
 fn nobody_listening_is_an_error_that_names_the_address() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let e = client(None).fetch_one(&address, result(1), &Abort::never()).unwrap_err();
+    let e = client(Transport::default()).fetch_one(&address, result(1), &Abort::never()).unwrap_err();
     assert!(matches!(e, BlockError::Connect { .. }) && e.to_string().contains(&address), "{e}");
 }
 
@@ -122,8 +122,8 @@ fn serve_file(bytes: &[u8], claimed: u64) -> (tempfile::TempDir, PathBuf, Arc<Bl
 fn a_file_is_copied_whole_and_within_the_limit_only() {
     let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
     let (dir, _, blocks, id) = serve_file(&bytes, bytes.len() as u64);
-    let (_server, address) = serve(&blocks, None);
-    let (client, never) = (client(None), Abort::never());
+    let (_server, address) = serve(&blocks, Transport::default());
+    let (client, never) = (client(Transport::default()), Abort::never());
     let copy = dir.path().join("copy");
     assert_eq!(client.fetch_to_file(&address, id, &copy, 3_000_000, &never).unwrap(), 3_000_000);
     assert_eq!(std::fs::read(&copy).unwrap(), bytes);
@@ -142,21 +142,21 @@ fn a_file_is_copied_whole_and_within_the_limit_only() {
 #[test]
 fn a_file_that_was_cut_off_is_named() {
     let (_dir, path, blocks, id) = serve_file(&[1; 100], 200);
-    let (_server, address) = serve(&blocks, None);
-    let e = client(None).fetch_one(&address, id, &Abort::never()).unwrap_err();
+    let (_server, address) = serve(&blocks, Transport::default());
+    let e = client(Transport::default()).fetch_one(&address, id, &Abort::never()).unwrap_err();
     assert!(e.to_string().contains(path.to_str().unwrap()), "{e}");
 }
 
 #[test]
 fn a_server_that_came_back_is_reached_over_a_new_connection() {
     let blocks = manager();
-    let (server, address) = serve(&blocks, None);
-    let client = client(None);
+    let (server, address) = serve(&blocks, Transport::default());
+    let client = client(Transport::default());
     assert!(client.fetch_one(&address, result(5), &Abort::never()).is_ok());
     // Ends with an idle connection open.
     drop(server);
     let listener = TcpListener::bind(&address).unwrap();
-    let _server = BlockServer::start(listener, blocks, None, APP).unwrap();
+    let _server = BlockServer::start(listener, blocks, Transport::default(), APP).unwrap();
     assert_eq!(client.fetch_one(&address, result(5), &Abort::never()).unwrap(), content(5));
 }
 
@@ -172,7 +172,7 @@ fn peer(behave: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> (String, A
             let number = counter.fetch_add(1, Ordering::SeqCst);
             thread::spawn(move || {
                 let accepts = Accepts { service: "firesteel.blocks", roles: &[Role::Executor], app_id: None };
-                Accepting::new(ServerHandshake::new(accepts, None)).advance(&mut stream).unwrap().unwrap();
+                Accepting::new(Transport::default().handshake(accepts)).advance(&mut stream).unwrap().unwrap();
                 behave(number, stream);
             });
         }
@@ -206,7 +206,7 @@ fn a_peer_that_dies_within_a_block_is_found_at_once_and_tried_once_more() {
         stream.write_all(&out).unwrap();
     });
     let start = Instant::now();
-    let e = client(None).fetch_one(&address, result(1), &Abort::never()).unwrap_err();
+    let e = client(Transport::default()).fetch_one(&address, result(1), &Abort::never()).unwrap_err();
     assert!(matches!(e, BlockError::Lost { .. }) && e.to_string().contains(&address), "{e}");
     assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(connections.load(Ordering::SeqCst), 2);
@@ -219,7 +219,7 @@ fn a_block_that_comes_corrupt_is_fetched_once_more() {
         answer(&mut stream, b"block", if number == 0 { !right } else { right });
         wait_for_close(stream);
     });
-    assert_eq!(client(None).fetch_one(&address, result(1), &Abort::never()).unwrap(), "block");
+    assert_eq!(client(Transport::default()).fetch_one(&address, result(1), &Abort::never()).unwrap(), "block");
     assert_eq!(connections.load(Ordering::SeqCst), 2);
 }
 
@@ -229,7 +229,7 @@ fn a_block_that_stays_corrupt_is_an_error() {
         answer(&mut stream, b"block", 1);
         wait_for_close(stream);
     });
-    let e = client(None).fetch_one(&address, result(9), &Abort::never()).unwrap_err();
+    let e = client(Transport::default()).fetch_one(&address, result(9), &Abort::never()).unwrap_err();
     assert!(matches!(e, BlockError::Corrupt { .. }) && e.to_string().contains("taskresult_9"), "{e}");
     assert_eq!(connections.load(Ordering::SeqCst), 2);
 }
@@ -237,8 +237,8 @@ fn a_block_that_stays_corrupt_is_an_error() {
 #[test]
 fn a_peer_that_hangs_is_an_error_after_the_network_timeout() {
     let (address, _) = peer(|_, stream| wait_for_close(stream));
-    let config = ClientConfig { network_timeout: Duration::from_millis(150), ..ClientConfig::default() };
-    let client = BlockClient::with_config(None, APP, Role::Executor, config);
+    let impatient = Transport::default().answered_within(Duration::from_millis(150));
+    let client = BlockClient::new(impatient, APP, Role::Executor);
     let e = client.fetch_one(&address, result(1), &Abort::never()).unwrap_err();
     assert!(matches!(e, BlockError::Silent { .. }), "{e}");
 }
@@ -248,7 +248,7 @@ fn a_wait_for_a_peer_ends_when_the_task_is_killed() {
     let (address, _) = peer(|_, stream| wait_for_close(stream));
     let asked = AtomicUsize::new(0);
     let abort = Abort::new(move || (asked.fetch_add(1, Ordering::SeqCst) >= 2).then(|| "job cancelled".to_owned()));
-    let e = client(None).fetch_one(&address, result(1), &abort).unwrap_err();
+    let e = client(Transport::default()).fetch_one(&address, result(1), &abort).unwrap_err();
     assert!(matches!(&e, BlockError::Aborted { reason } if reason == "job cancelled"), "{e}");
 }
 
@@ -258,7 +258,7 @@ fn a_peer_that_speaks_something_else_is_an_error() {
         stream.write_all(&[9; 100]).unwrap();
         wait_for_close(stream);
     });
-    let e = client(None).fetch_one(&address, result(1), &Abort::never()).unwrap_err();
+    let e = client(Transport::default()).fetch_one(&address, result(1), &Abort::never()).unwrap_err();
     assert!(matches!(e, BlockError::Protocol { .. }), "{e}");
 }
 
@@ -274,7 +274,7 @@ fn answers_at(nth: usize) -> (String, Arc<AtomicUsize>) {
 
 fn patient(max: u32, wait: Duration) -> BlockClient {
     let config = ClientConfig { retries: Retries { max, wait }, ..ClientConfig::default() };
-    BlockClient::with_config(None, APP, Role::Executor, config)
+    BlockClient::with_config(Transport::default(), APP, Role::Executor, config)
 }
 
 #[test]
@@ -309,9 +309,9 @@ fn where_nobody_listens_there_is_no_waiting() {
 
 #[test]
 fn a_large_block_goes_to_a_file_and_small_ones_to_memory() {
-    let (_server, address) = serve(&manager(), None);
+    let (_server, address) = serve(&manager(), Transport::default());
     let dir = tempfile::tempdir().unwrap();
-    let mut stream = client(None).open(&address, Abort::never());
+    let mut stream = client(Transport::default()).open(&address, Abort::never());
     (1..100).for_each(|n| stream.request(result(n)));
     let (mut memory, mut files) = (BlockBuffer::new(), 0);
     for n in 1..100u64 {
@@ -350,7 +350,7 @@ fn a_large_block_that_comes_corrupt_is_fetched_once_more_into_a_new_file() {
         let path = dir.path().join(made.to_string());
         Ok(ScratchFile { file: std::fs::File::create_new(&path).unwrap(), path })
     };
-    let mut stream = client(None).open(&address, Abort::never());
+    let mut stream = client(Transport::default()).open(&address, Abort::never());
     stream.request(result(1));
     let file = stream.next_or_file(&mut BlockBuffer::new(), 10, &mut make).unwrap().unwrap();
     assert_eq!(std::fs::read(file.path).unwrap(), payload);
@@ -367,19 +367,20 @@ fn blocks_of_all_sizes_follow_each_other_from_memory_and_from_files() {
         let bytes: Vec<u8> = (0..size as u64).map(|i| (i * (n + 3) / 7) as u8).collect();
         blocks.put_bytes(result(n), Bytes::from(bytes.clone())).unwrap();
         let (dir, _, in_file, id) = serve_file(&bytes, size as u64);
-        files.push((dir, serve(&in_file, None), id));
+        files.push((dir, serve(&in_file, Transport::default()), id));
         expected.push(bytes);
     }
-    let (_server, address) = serve(&blocks, None);
+    let (_server, address) = serve(&blocks, Transport::default());
     let ids: Vec<BlockId> = (0..3).flat_map(|_| (0..sizes.len() as u64).map(result)).collect();
     let mut came = 0;
-    client(None).fetch(&address, &ids, &Abort::never(), &mut |at, bytes| {
+    client(Transport::default()).fetch(&address, &ids, &Abort::never(), &mut |at, bytes| {
         assert!(bytes.unwrap() == expected[at % sizes.len()], "block {at}");
         came += 1;
     });
     assert_eq!(came, ids.len());
     for ((_dir, (_server, address), id), expected) in files.iter().zip(&expected) {
-        client(None).fetch(address, &[*id; 3], &Abort::never(), &mut |_, bytes| assert!(bytes.unwrap() == *expected));
+        client(Transport::default())
+            .fetch(address, &[*id; 3], &Abort::never(), &mut |_, bytes| assert!(bytes.unwrap() == *expected));
     }
 }
 
@@ -397,6 +398,6 @@ fn a_block_that_does_not_fit_the_checksum_after_it_is_fetched_once_more() {
         stream.write_all(&text).unwrap();
         wait_for_close(stream);
     });
-    assert!(client(None).fetch_one(&address, result(1), &Abort::never()).unwrap() == payload);
+    assert!(client(Transport::default()).fetch_one(&address, result(1), &Abort::never()).unwrap() == payload);
     assert_eq!(connections.load(Ordering::SeqCst), 2);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use firesteel_common::conf::{Conf, ConfError, keys};
 use firesteel_rpc::master_client::MasterClientConfig;
-use firesteel_rpc::{MasterUrl, Secret};
+use firesteel_rpc::{MasterUrl, Transport};
 use firesteel_shuffle::ReadBounds;
 use tokio::sync::watch;
 
@@ -122,8 +122,8 @@ pub struct WorkerConfig {
     pub work_dir: PathBuf,
     /// Where executors keep shuffle and spill files, each in a directory of its own; none: within `work_dir`.
     pub local_dirs: Vec<PathBuf>,
-    /// The cluster's shared secret.
-    pub secret: Option<Secret>,
+    /// How it connects and lets others in, and what they must prove.
+    pub transport: Transport,
     /// How executors are started.
     pub launcher: Launcher,
     /// The shuffle service; none: map outputs end with their executor.

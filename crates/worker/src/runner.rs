@@ -18,7 +18,7 @@ use std::time::Duration;
 use firesteel_os::memfd::memfd;
 use firesteel_os::memory_record;
 use firesteel_os::{Lifeline, ProcessEnd, STDERR_TAIL_BYTES, host, spawn, tail, terminate_group};
-use firesteel_rpc::Secret;
+use firesteel_rpc::Security;
 use firesteel_rpc::proto::deploy::{ExecutorLaunch, LaunchExecutor, Parting};
 use prost::Message;
 use tokio::io::AsyncReadExt;
@@ -53,7 +53,7 @@ pub(crate) struct Site {
     pub(crate) worker_id: String,
     pub(crate) host: String,
     pub(crate) bind_host: String,
-    pub(crate) secret: Option<Secret>,
+    pub(crate) security: Security,
     pub(crate) launcher: Launcher,
     pub(crate) binary_cache_bytes: u64,
     /// Serves map outputs of executors, also after their end.
@@ -209,7 +209,7 @@ impl ExecutorRunner {
             cores: self.launch.cores,
             memory_mb: self.launch.memory_mb,
             driver_address: application.driver_address.clone(),
-            app_key: self.site.secret.as_ref().map(|s| s.app_key(&app_id).as_bytes().to_vec()).unwrap_or_default(),
+            app_key: self.site.security.application_key(&app_id),
             local_dirs: dirs.blocks.iter().map(|dir| text(dir)).collect::<Result<_, _>>()?,
             binary: application.binary.clone(),
             binary_cache_dir: text(&self.site.dirs.binaries())?,

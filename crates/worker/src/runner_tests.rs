@@ -52,7 +52,7 @@ async fn an_end_is_reported_before_a_file_of_the_executor_is_deleted() {
         worker_id: "worker".to_owned(),
         host: "127.0.0.1".to_owned(),
         bind_host: "127.0.0.1".to_owned(),
-        secret: None,
+        security: Security::none(),
         launcher: Launcher::Bootstrap(script(dir.path(), &make)),
         binary_cache_bytes: 1,
         shuffle_service: None,

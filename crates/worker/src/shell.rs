@@ -18,7 +18,7 @@ use firesteel_common::hash::fixed_hash;
 use firesteel_common::tick::utc_digits;
 use firesteel_rpc::master_client::Attempt;
 use firesteel_rpc::proto::deploy::{FromMaster, LaunchExecutor, ToMaster};
-use firesteel_rpc::{Duplex, Role, SendError, Sender, connect_master};
+use firesteel_rpc::{Duplex, Role, SendError, Sender};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -67,7 +67,7 @@ pub async fn run(
     let ip = place.ip().to_string();
     let shuffle_service = config
         .shuffle_service
-        .map(|service| ShuffleService::start(&ip, &config.host, service, dirs.block_roots(), config.secret.clone()));
+        .map(|service| ShuffleService::start(&ip, &config.host, service, dirs.block_roots(), &config.transport));
     let shuffle_service = shuffle_service.transpose()?;
     let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let worker_id = format!("worker-{}-{}-{}", utc_digits(began), config.host, place.port());
@@ -88,7 +88,7 @@ pub async fn run(
             worker_id,
             host: config.host.clone(),
             bind_host: ip,
-            secret: config.secret.clone(),
+            security: config.transport.security().clone(),
             launcher: config.launcher.clone(),
             binary_cache_bytes: config.binary_cache_bytes,
             shuffle_service,
@@ -263,10 +263,10 @@ impl Shell {
     }
 
     fn connect(&self, attempt: Attempt, address: String) {
-        let (secret, timeout) = (self.config.secret.clone(), self.config.patience.connect_timeout);
+        let transport = self.config.transport.clone().connecting_within(self.config.patience.connect_timeout);
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
-            let input = match connect_master(&address, Role::Worker, "", secret.as_ref(), timeout).await {
+            let input = match transport.connect_master(&address, Role::Worker, "").await {
                 Ok(stream) => Input::Stream(attempt, stream),
                 Err(e) => {
                     warn!(error = %e, "no connection to the master");

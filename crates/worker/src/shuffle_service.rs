@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use firesteel_common::AppId;
-use firesteel_rpc::Secret;
+use firesteel_rpc::Transport;
 use firesteel_rpc::bind::host_port;
 use firesteel_shuffle::{ApplicationShuffles, ServedOutputs};
 use firesteel_storage::{ApplicationSources, BlockServer, BlockSource};
@@ -40,14 +40,13 @@ impl ShuffleService {
         host: &str,
         ShuffleServiceConfig { port, bounds }: ShuffleServiceConfig,
         roots: Vec<PathBuf>,
-        secret: Option<Secret>,
+        transport: &Transport,
     ) -> Result<ShuffleService, WorkerError> {
-        // Who may listen where was decided when the worker's own listener was bound.
-        let listener = firesteel_rpc::bind(ip, port, secret.as_ref(), true);
+        let listener = transport.bind(ip, port);
         let listener: TcpListener = listener.map_err(|e| WorkerError::ShuffleService { reason: e.to_string() })?;
         let applications =
             Arc::new(Applications { roots, known: Mutex::default(), served: Arc::new(ServedOutputs::new(bounds)) });
-        let server = BlockServer::of_applications(listener, applications.clone(), secret)
+        let server = BlockServer::of_applications(listener, applications.clone(), transport.clone())
             .map_err(|e| WorkerError::ShuffleService { reason: e.to_string() })?;
         let address = host_port(host, server.local_addr().port());
         tracing::info!(address, "shuffle service started");

@@ -16,7 +16,7 @@ use firesteel_rpc::proto::deploy::{
     ApplicationDescription, ExecutorLaunch, ExecutorState, ExecutorUpdated, FromMaster, KillExecutors,
     RegisterApplication, ToMaster, UnregisterApplication, from_master::Message as From, to_master::Message as To,
 };
-use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, connect_master};
+use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, Transport};
 use firesteel_worker::{Cleanup, Launcher, Standing, WorkerConfig, WorkerError};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -50,7 +50,7 @@ impl Cluster {
     async fn with(dir: TempDir, launcher: Launcher, secret: Option<Secret>) -> Cluster {
         let (master, stop_master) = start_master(secret.clone());
         let mut config = config(dir.path(), &master, launcher);
-        config.secret = secret.clone();
+        config.transport = Transport::new(secret.clone());
         let (stop_worker, stopped) = oneshot::channel::<()>();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let worker = tokio::spawn(firesteel_worker::run(listener, config, async move {
@@ -67,7 +67,7 @@ impl Cluster {
     }
 
     async fn driver(&self) -> Driver {
-        let stream = connect_master(&self.master, Role::Driver, "", self.secret.as_ref(), LONG).await.unwrap();
+        let stream = Transport::new(self.secret.clone()).connect_master(&self.master, Role::Driver, "").await.unwrap();
         let mut driver = Driver { stream, app_id: String::new() };
         driver.say(To::RegisterApplication(RegisterApplication {
             protocol_version: PROTOCOL_VERSION,
@@ -104,7 +104,7 @@ fn start_master(secret: Option<Secret>) -> (String, oneshot::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = oneshot::channel::<()>();
-    let config = MasterConfig { rules: MasterRules::default(), secret };
+    let config = MasterConfig { rules: MasterRules::default(), transport: Transport::new(secret) };
     tokio::spawn(firesteel_master::run(listener, config, async move {
         let _ = stopped.await;
     }));
@@ -120,7 +120,7 @@ fn config(dir: &Path, master: &str, launcher: Launcher) -> WorkerConfig {
         memory_mb: 64,
         work_dir: dir.join("work"),
         local_dirs: vec![dir.join("local")],
-        secret: None,
+        transport: Transport::default(),
         launcher,
         shuffle_service: None,
         cleanup: Cleanup::default(),

@@ -9,7 +9,6 @@
 //! a map ([`environment`]). Daemons and the driver library make their own config structs from a Conf; the binaries of
 //! crate `deploy` call [`Conf::check`] once and print its warnings.
 
-pub mod authentication;
 pub mod environment;
 mod error;
 mod foreign;
@@ -26,7 +25,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-pub use authentication::Authentication;
 pub use environment::Environment;
 pub use error::ConfError;
 pub use key::{ConfValue, Key};

@@ -11,7 +11,7 @@ use firesteel_rpc::proto::deploy::ExecutorLaunch;
 use firesteel_rpc::proto::executor::{
     RegisterExecutor, RegisteredExecutor, StatusUpdate, ToDriver, ToExecutor, to_driver, to_executor::Message,
 };
-use firesteel_rpc::{Duplex, Secret, serve_driver};
+use firesteel_rpc::{Duplex, Secret, Transport};
 use prost::Message as _;
 use tokio::sync::mpsc;
 
@@ -39,11 +39,12 @@ impl Cluster {
 
     /// The same, with a place for what tasks print.
     pub fn printing_to(stdout: Stdio, driver_key: Option<Secret>, executor_key: Option<Secret>) -> Cluster {
-        let listener = firesteel_rpc::bind("127.0.0.1", 0, driver_key.as_ref(), false).unwrap();
+        let listener = Transport::default().bind("127.0.0.1", 0).unwrap();
         let driver_address = listener.local_addr().unwrap().to_string();
         let (tx, peers) = mpsc::unbounded_channel();
         let on_peer = move |peer| drop(tx.send(peer));
-        tokio::spawn(serve_driver(listener, "app-1", driver_key, on_peer, std::future::pending()));
+        let transport = Transport::new(driver_key);
+        tokio::spawn(async move { transport.serve_driver(listener, "app-1", on_peer, std::future::pending()).await });
         let dir = tempfile::tempdir().unwrap();
         let registered_fifo = dir.path().join("registered");
         assert!(Command::new("mkfifo").arg(&registered_fifo).status().unwrap().success());

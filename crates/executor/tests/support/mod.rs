@@ -14,11 +14,11 @@ use firesteel_common::ExecutorId;
 use firesteel_executor::{DecommissionSettings, Executor, ExecutorConfig, ExecutorSettings, StatusSink};
 use firesteel_rdd::broadcast::BroadcastValues;
 use firesteel_rdd::task::{ResultBounds, StageTask, StageTaskNode, TaskContext, TaskError, TaskOutput, TaskServices};
-use firesteel_rpc::Role;
 use firesteel_rpc::proto::executor::{
     LaunchTasks, Payload, StageBinary, StageData, StageKey, StatusUpdate, Success, TaskDescription, payload::Place,
     status_update::State, success::Output, task_failure::Reason, to_executor::Message,
 };
+use firesteel_rpc::{Role, Transport};
 use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockManager, MemoryConfig, MemoryManager};
 use prost::Message as _;
@@ -172,7 +172,7 @@ pub fn rig(cores: u32) -> Rig {
 /// An executor whose blocks others find at `block_address`.
 pub fn rig_at(cores: u32, block_address: &str) -> Rig {
     let dir = tempfile::tempdir().unwrap();
-    let client = BlockClient::new(None, "app", Role::Executor);
+    let client = BlockClient::new(Transport::default(), "app", Role::Executor);
     let memory = MemoryConfig { total_bytes: 64 << 20, storage_fraction: 0.5 };
     let shuffle = ShuffleConfig::new(vec![dir.path().to_owned()], ExecutorId(3));
     let services = Arc::new(TaskServices {

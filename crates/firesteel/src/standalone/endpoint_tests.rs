@@ -7,14 +7,13 @@ use std::sync::{
 
 use firesteel_closure::binary::BuildHash;
 use firesteel_rpc::{
-    MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Secret, connect_driver,
+    MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Secret, Transport,
     proto::{
         deploy::{ExecutorAdded, ExecutorState, ExecutorUpdated, WorkerRemoved},
         executor::{
             ExecutorHeartbeat, PartitionData, Payload, StatusUpdate, StatusUpdates, TaskDescription, payload::Place,
         },
     },
-    serve_driver,
 };
 use tokio::sync::mpsc as async_mpsc;
 
@@ -25,7 +24,7 @@ const BUILD: BuildHash = BuildHash([7; 32]);
 
 struct Driver {
     addr: String,
-    key: Secret,
+    transport: Transport,
     executors: Arc<Executors>,
     messages: mpsc::Receiver<Message>,
     kills: async_mpsc::UnboundedReceiver<u32>,
@@ -35,8 +34,8 @@ struct Driver {
 type Client = Duplex<ToExecutor, ToDriver>;
 
 fn driver(network_timeout: Duration) -> Driver {
-    let key = Secret::from_bytes("key");
-    let listener = firesteel_rpc::bind("127.0.0.1", 0, Some(&key), false).unwrap();
+    let transport = Transport::new(Secret::from_bytes("key"));
+    let listener = transport.bind("127.0.0.1", 0).unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     let (sender, messages) = mpsc::channel();
     let (kill, kills) = async_mpsc::unbounded_channel();
@@ -46,8 +45,9 @@ fn driver(network_timeout: Duration) -> Driver {
     let terms = Arc::new(Terms { conf, network_timeout });
     let shared = executors.clone();
     let on_peer = move |duplex| _ = tokio::spawn(attend(shared.clone(), terms.clone(), duplex));
-    tokio::spawn(serve_driver(listener, APP, Some(key.clone()), on_peer, std::future::pending()));
-    Driver { addr, key, executors, messages, kills, cores }
+    let served = transport.clone();
+    tokio::spawn(async move { served.serve_driver(listener, APP, on_peer, std::future::pending()).await });
+    Driver { addr, transport, executors, messages, kills, cores }
 }
 
 impl Driver {
@@ -56,7 +56,7 @@ impl Driver {
     }
 
     async fn connect(&self) -> Client {
-        connect_driver(&self.addr, APP, Some(&self.key), Duration::from_secs(10)).await.unwrap()
+        self.transport.connect_driver(&self.addr, APP).await.unwrap()
     }
 
     async fn register(&self, executor_id: u32) -> (Client, to_executor::Message) {

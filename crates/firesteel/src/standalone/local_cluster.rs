@@ -14,7 +14,7 @@ use std::{
 use firesteel_closure::binary::running_binary;
 use firesteel_common::conf::{Conf, keys};
 use firesteel_master::{MasterConfig, MasterRules};
-use firesteel_rpc::{MasterUrl, RpcError, Secret, bind, master_client::MasterClientConfig};
+use firesteel_rpc::{MasterUrl, RpcError, Secret, Transport, master_client::MasterClientConfig};
 use firesteel_worker::{Cleanup, Launcher, ShuffleServiceConfig, Standing, WorkerConfig, WorkerError};
 use tokio::{sync::watch, task::JoinSet};
 
@@ -32,7 +32,7 @@ const SHUTDOWN: Duration = Duration::from_millis(500);
 /// The cluster; see the module.
 pub(super) struct LocalCluster {
     url: MasterUrl,
-    secret: Secret,
+    transport: Transport,
     workers: u32,
     cores: u32,
     memory_mb: u64,
@@ -47,8 +47,8 @@ impl LocalCluster {
     pub fn start(conf: &Conf, workers: u32, cores: u32, memory_mb: u64) -> Result<LocalCluster> {
         let scratch = Scratch::of_dirs(&local_dirs(conf)?)?;
         let root = scratch.first().ok_or_else(|| failed("spark.local.dir names no directory"))?;
-        let secret = fresh_secret()?;
-        let listen = || bind(HOST, 0, Some(&secret), false).map_err(failed);
+        let transport = Transport::new(fresh_secret()?);
+        let listen = || transport.bind(HOST, 0).map_err(failed);
         let listener = listen()?;
         let port = listener.local_addr().map_err(failed)?.port();
         let url = MasterUrl { hosts: vec![(HOST.to_owned(), port)] };
@@ -71,7 +71,7 @@ impl LocalCluster {
                 memory_mb,
                 work_dir: root.path().join(format!("worker-{number}")),
                 local_dirs: scratch.iter().map(|dir| dir.path().to_owned()).collect(),
-                secret: Some(secret.clone()),
+                transport: transport.clone(),
                 launcher: launcher.clone(),
                 // They share a host, so each takes a port of its own.
                 shuffle_service: service.map(|service| ShuffleServiceConfig { port: 0, ..service }),
@@ -87,7 +87,7 @@ impl LocalCluster {
         let (fail, failure) = watch::channel(None);
         let (started, has_started) = mpsc::channel();
         let (done, ended) = mpsc::channel();
-        let master = MasterConfig { rules, secret: Some(secret.clone()) };
+        let master = MasterConfig { rules, transport: transport.clone() };
         let work = move || {
             run(listener, master, members, &started, &fail, stopping);
             // Nobody waits any more when this fails.
@@ -96,7 +96,7 @@ impl LocalCluster {
         let thread = std::thread::Builder::new().name("firesteel-cluster".into()).spawn(work).map_err(failed)?;
         // From here on an early return ends what runs.
         let thread = Some((ended, thread));
-        let cluster = LocalCluster { url, secret, workers, cores, memory_mb, failure, stop, thread, scratch };
+        let cluster = LocalCluster { url, transport, workers, cores, memory_mb, failure, stop, thread, scratch };
         match has_started.recv() {
             Ok(Ok(())) => Ok(cluster),
             Ok(Err(reason)) => Err(Error::Start(reason)),
@@ -108,8 +108,8 @@ impl LocalCluster {
         &self.url
     }
 
-    pub fn secret(&self) -> &Secret {
-        &self.secret
+    pub fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// Cores of all workers.

@@ -11,7 +11,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use firesteel_common::{Tick, hash::fixed_hash};
 use firesteel_rpc::{
-    Duplex, MasterClient, MasterUrl, PROTOCOL_VERSION, Role, RpcError, Secret, Sender, connect_master,
+    Duplex, MasterClient, MasterUrl, PROTOCOL_VERSION, Role, RpcError, Sender, Transport,
     master_client::{Attempt, Effect, Event, MasterClientConfig},
     proto::deploy::{
         ApplicationDescription, ApplicationHeartbeat, ExecutorAdded, ExecutorUpdated, FromMaster, KillExecutors,
@@ -57,7 +57,7 @@ enum Input {
 /// The link; see the module.
 pub(super) struct MasterLink {
     url: MasterUrl,
-    secret: Option<Secret>,
+    transport: Transport,
     application: ApplicationDescription,
     /// By what masters know this driver when it comes back.
     incarnation: Vec<u8>,
@@ -85,7 +85,7 @@ impl MasterLink {
     pub fn start(
         url: MasterUrl,
         patience: MasterClientConfig,
-        secret: Option<Secret>,
+        transport: Transport,
         application: ApplicationDescription,
         beat: Duration,
     ) -> Self {
@@ -93,7 +93,7 @@ impl MasterLink {
         let mut link = MasterLink {
             search: MasterClient::new(&url, patience, seed(&application)),
             url,
-            secret,
+            transport,
             application,
             incarnation: Vec::new(),
             app_id: None,
@@ -288,11 +288,11 @@ impl MasterLink {
     }
 
     fn connect(&self, tag: Tag, address: String) {
-        let (secret, inbox) = (self.secret.clone(), self.inbox.clone());
+        let inbox = self.inbox.clone();
         let app_id = self.app_id.clone().unwrap_or_default();
-        let timeout = MasterClientConfig::default().connect_timeout;
+        let transport = self.transport.clone().connecting_within(MasterClientConfig::default().connect_timeout);
         tokio::spawn(async move {
-            let input = match connect_master(&address, Role::Driver, &app_id, secret.as_ref(), timeout).await {
+            let input = match transport.connect_master(&address, Role::Driver, &app_id).await {
                 Ok(stream) => Input::Connected(tag, stream),
                 Err(error) => Input::ConnectFailed(tag, error),
             };

@@ -2,10 +2,7 @@
 
 use std::net::TcpListener;
 
-use firesteel_rpc::{
-    proto::deploy::{MasterInStandby, RegisteredApplication},
-    serve_master,
-};
+use firesteel_rpc::proto::deploy::{MasterInStandby, RegisteredApplication};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
@@ -27,7 +24,8 @@ fn serve(listener: TcpListener) -> Master {
     let (stop, stopped) = oneshot::channel::<()>();
     let on_peer = move |peer| _ = sender.send(peer);
     let shutdown = async { _ = stopped.await };
-    let server = tokio::spawn(async move { serve_master(listener, None, on_peer, shutdown).await.unwrap() });
+    let server =
+        tokio::spawn(async move { Transport::default().serve_master(listener, on_peer, shutdown).await.unwrap() });
     Master { peers, stop, server }
 }
 
@@ -63,7 +61,7 @@ fn link(listeners: &[&TcpListener], rounds: u32) -> MasterLink {
     let backoff = Duration::from_millis(20);
     let patience = MasterClientConfig { rounds, backoff, ..MasterClientConfig::default() };
     let beat = Duration::from_millis(30);
-    MasterLink::start(MasterUrl { hosts }, patience, None, ApplicationDescription::default(), beat)
+    MasterLink::start(MasterUrl { hosts }, patience, Transport::default(), ApplicationDescription::default(), beat)
 }
 
 /// Lets the link work and gives its news as they come.

@@ -34,12 +34,9 @@ use firesteel_closure::binary::{RunningBinary, running_binary};
 use firesteel_common::conf::Conf;
 use firesteel_events::Bus;
 use firesteel_rdd::broadcast::BroadcastValues;
-use firesteel_rpc::{
-    MasterUrl, Role,
-    bind::{bind_one_of, host_port},
-};
+use firesteel_rpc::{MasterUrl, Role, bind::host_port};
 use firesteel_scheduler::SchedulerConfig;
-use firesteel_storage::{Abort, BlockClient, BlockId, BlockManager, BlockServer, ClientConfig};
+use firesteel_storage::{Abort, BlockClient, BlockId, BlockManager, BlockServer};
 use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 
 use self::{local_cluster::LocalCluster, session::Session, settings::Settings};
@@ -86,10 +83,7 @@ fn connect(
     bus: &Bus,
 ) -> Result<(Driver, Box<dyn Backend>)> {
     let binary = running_binary().map_err(failed)?;
-    let listen = |port| {
-        let Settings { bind_address, port_retries, secret, allow_unauthenticated, .. } = &settings;
-        bind_one_of(bind_address, port, *port_retries, secret.as_ref(), *allow_unauthenticated)
-    };
+    let listen = |port| settings.transport.bind_one_of(&settings.bind_address, port, settings.port_retries);
     let listener = listen(settings.port).map_err(failed)?;
     let block_listener = listen(settings.block_port).map_err(failed)?;
     let address = |listener: &std::net::TcpListener| {
@@ -108,7 +102,7 @@ fn connect(
     let session = Session {
         url,
         application,
-        secret: settings.secret.clone(),
+        transport: settings.transport.clone(),
         beat: settings.beat,
         network_timeout,
         conf: settings.executor_conf.clone(),
@@ -145,14 +139,13 @@ fn connect(
         Ok(Err(reason)) => return Err(Error::Start(reason)),
         Err(_) => return Err(failed("the thread that talks to the master ended unexpectedly")),
     };
-    let key = settings.secret.map(|secret| secret.app_key(&cluster.app_id));
+    let transport = settings.transport.of_application(&cluster.app_id);
     // The driver holds what the user put into RDDs anyhow: no limit.
     let manager = Arc::new(BlockManager::new(u64::MAX));
     serve_binary(&manager, binary)?;
-    let server = BlockServer::start(block_listener, manager.clone(), key.clone(), cluster.app_id.as_str());
+    let server = BlockServer::start(block_listener, manager.clone(), transport.clone(), cluster.app_id.as_str());
     cluster.blocks = Some(server.map_err(failed)?);
-    let client_config = ClientConfig { network_timeout, ..ClientConfig::default() };
-    let client = BlockClient::with_config(key, cluster.app_id.as_str(), Role::Driver, client_config);
+    let client = BlockClient::new(transport, cluster.app_id.as_str(), Role::Driver);
     let fetch = fetcher(client.clone(), cluster.fetching.clone());
     let remove_shuffle = remover(client, cluster.fetching.clone());
     let requests: RequestExecutors = Box::new(move |request| {

@@ -15,7 +15,7 @@ use std::{
 
 use firesteel_closure::binary::BuildHash;
 use firesteel_rpc::{
-    MasterUrl, RpcError, Secret, master_client::MasterClientConfig, proto::deploy::ApplicationDescription, serve_driver,
+    MasterUrl, RpcError, Transport, master_client::MasterClientConfig, proto::deploy::ApplicationDescription,
 };
 use firesteel_scheduler::DriverEvent;
 use tokio::{
@@ -46,7 +46,7 @@ const SHUTDOWN: Duration = Duration::from_millis(500);
 pub(super) struct Session {
     pub url: MasterUrl,
     pub application: ApplicationDescription,
-    pub secret: Option<Secret>,
+    pub transport: Transport,
     /// Between two heartbeats to the master.
     pub beat: Duration,
     pub network_timeout: Duration,
@@ -96,7 +96,7 @@ impl Session {
     async fn live(mut self, started: Started, wired: Wired) {
         let application = std::mem::take(&mut self.application);
         let patience = MasterClientConfig { rounds: ROUNDS_AT_START, ..MasterClientConfig::default() };
-        let mut link = MasterLink::start(self.url.clone(), patience, self.secret.clone(), application, self.beat);
+        let mut link = MasterLink::start(self.url.clone(), patience, self.transport.clone(), application, self.beat);
         link.limit_executors(self.executor_limit);
         let app_id = tokio::select! {
             app_id = registered(&mut link) => app_id,
@@ -117,13 +117,13 @@ impl Session {
         let (kill, mut kills) = async_mpsc::unbounded_channel();
         let executors = Arc::new(Executors::new(messages.clone(), kill, self.build, self.cores, self.floor));
         let terms = Arc::new(Terms { conf: self.conf, network_timeout: self.network_timeout });
-        let key = self.secret.map(|secret| secret.app_key(app_id));
+        let transport = self.transport.of_application(app_id);
         let (close, closing) = watch::channel(false);
         let mut server = tokio::spawn({
             let (app_id, executors) = (app_id.to_owned(), executors.clone());
             async move {
                 let on_peer = move |duplex| _ = tokio::spawn(attend(executors.clone(), terms.clone(), duplex));
-                serve_driver(self.listener, &app_id, key, on_peer, turned(closing)).await
+                transport.serve_driver(self.listener, &app_id, on_peer, turned(closing)).await
             }
         });
         let mut failed = false;

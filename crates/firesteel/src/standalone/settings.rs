@@ -8,10 +8,10 @@ use std::{
 };
 
 use firesteel_closure::binary::RunningBinary;
-use firesteel_common::conf::{Authentication, ByteSize, Conf, Environment, keys, redact};
+use firesteel_common::conf::{ByteSize, Conf, Environment, keys, redact};
 use firesteel_os::host;
 use firesteel_rpc::{
-    MasterUrl, Secret,
+    MasterUrl, Security, Transport,
     proto::deploy::{ApplicationBinary, ApplicationDescription},
 };
 
@@ -23,8 +23,7 @@ const BEAT: Duration = Duration::from_secs(5);
 
 /// The settings of one application.
 pub(super) struct Settings {
-    pub secret: Option<Secret>,
-    pub allow_unauthenticated: bool,
+    pub transport: Transport,
     /// Under which executors reach the driver.
     pub host: String,
     pub bind_address: String,
@@ -50,34 +49,23 @@ pub(super) struct Settings {
 impl Settings {
     /// Of an application on the cluster `url`.
     pub fn from_conf(conf: &Conf, url: &MasterUrl) -> Result<Settings> {
-        let Authentication { secret, allow_unauthenticated, warnings } =
-            Authentication::from_conf(conf).map_err(failed)?;
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
-        let open = secret.is_some() || allow_unauthenticated;
+        let security = Security::from_conf(conf).map_err(failed)?;
         let host = match get(conf, &keys::DRIVER_HOST)? {
             Some(host) => host,
-            None => default_host(&Environment::of_process(), url, open),
+            None => default_host(&Environment::of_process(), url, security.admits_other_hosts()),
         };
         let memory = get(conf, &keys::EXECUTOR_MEMORY)?;
-        Settings::new(conf, host, memory, secret.map(Secret::from_bytes), allow_unauthenticated)
+        Settings::new(conf, host, memory, Transport::new(security))
     }
 
     /// Of an application that brings its cluster along.
     pub fn of_local_cluster(conf: &Conf, cluster: &LocalCluster) -> Result<Settings> {
         let memory = executor_memory(conf, cluster.memory_mb())?;
         check_cores(conf, cluster.worker_cores())?;
-        Settings::new(conf, "127.0.0.1".to_owned(), memory, Some(cluster.secret().clone()), false)
+        Settings::new(conf, "127.0.0.1".to_owned(), memory, cluster.transport().clone())
     }
 
-    fn new(
-        conf: &Conf,
-        host: String,
-        memory: ByteSize,
-        secret: Option<Secret>,
-        allow_unauthenticated: bool,
-    ) -> Result<Settings> {
+    fn new(conf: &Conf, host: String, memory: ByteSize, transport: Transport) -> Result<Settings> {
         let (cores_max, executor_cores) = (get(conf, &keys::CORES_MAX)?, get(conf, &keys::EXECUTOR_CORES)?);
         let network_timeout = get(conf, &keys::NETWORK_TIMEOUT)?;
         let heartbeat = get(conf, &keys::EXECUTOR_HEARTBEAT_INTERVAL)?;
@@ -89,8 +77,7 @@ impl Settings {
         }
         let block_manager_port = get(conf, &keys::BLOCK_MANAGER_PORT)?;
         Ok(Settings {
-            secret,
-            allow_unauthenticated,
+            transport: transport.answered_within(network_timeout),
             bind_address: get(conf, &keys::DRIVER_BIND_ADDRESS)?.unwrap_or_else(|| host.clone()),
             host,
             port: get(conf, &keys::DRIVER_PORT)?,

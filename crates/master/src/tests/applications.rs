@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use firesteel_rpc::Secret;
 use firesteel_rpc::proto::deploy::{
     ApplicationBinary, ApplicationHeartbeat, ExecutorState, RequestExecutors, UnregisterApplication,
     from_master::Message as To, to_master,
 };
+use firesteel_rpc::{Secret, Security};
 
 use super::*;
 
@@ -277,7 +277,7 @@ fn nobody_takes_over_an_application_with_its_id_and_address_alone() {
     let to_master::Message::RegisterApplication(m) = register_application(description.clone(), &app) else {
         panic!("another message")
     };
-    for token in [Vec::new(), vec![0; 48], Issuer::new(None, [1; 32]).token(&app)] {
+    for token in [Vec::new(), vec![0; 48], Issuer::new(Security::none(), [1; 32]).token(&app)] {
         c.say(11, to_master::Message::RegisterApplication(RegisterApplication { token, ..m.clone() }));
         assert!(says!(c.heard(11), To::RegisterApplicationFailed(_)));
         assert_eq!(c.master.applications()[&app].connection, Some(ConnectionId(10)));

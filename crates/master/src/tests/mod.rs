@@ -14,7 +14,7 @@ use firesteel_rpc::proto::deploy::{
     ApplicationDescription, ExecutorDescription, ExecutorState, ExecutorStateChanged, LaunchExecutor,
     RegisterApplication, RegisterWorker, WorkerDecommissioning, WorkerHeartbeat, from_master, to_master,
 };
-use firesteel_rpc::{Issuer, PROTOCOL_VERSION, Role};
+use firesteel_rpc::{Issuer, PROTOCOL_VERSION, Role, Security};
 
 use crate::roles::role_of;
 use crate::{ConnectionId, Master, MasterEffect, MasterEvent, MasterRules};
@@ -129,7 +129,7 @@ fn register_worker(
 }
 
 fn issuer() -> Issuer {
-    Issuer::new(None, [7; 32])
+    Issuer::new(Security::none(), [7; 32])
 }
 
 /// With an id, that of a driver which comes back and shows its token.

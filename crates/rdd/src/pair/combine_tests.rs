@@ -17,7 +17,10 @@ use crate::{
 /// The context of a task whose map side may hold `bytes`.
 fn context(dir: &std::path::Path, bytes: usize) -> Arc<TaskContext> {
     let config = ShuffleConfig { write_buffer_bytes: bytes, ..ShuffleConfig::new(vec![dir.to_owned()], ExecutorId(0)) };
-    let shuffle = Arc::new(ShuffleManager::new(config, BlockClient::new(None, "test", Role::Executor)).unwrap());
+    let shuffle = Arc::new(
+        ShuffleManager::new(config, BlockClient::new(firesteel_rpc::Transport::default(), "test", Role::Executor))
+            .unwrap(),
+    );
     let services = Arc::new(TaskServices {
         blocks: Arc::new(BlockManager::new(0)),
         shuffle,

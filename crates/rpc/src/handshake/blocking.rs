@@ -10,7 +10,7 @@ use prost::Message;
 use super::{ClientHandshake, ClientStep, HandshakeError, MAX_HANDSHAKE_BYTES};
 use crate::checked::decode;
 use crate::proto::auth::Handshake;
-use crate::{Role, Secret};
+use crate::{Role, Security};
 
 /// Opens: after `Ok` the stream carries what the two sides agreed on, starting with the next byte.
 pub fn open(
@@ -18,9 +18,9 @@ pub fn open(
     service: &'static str,
     role: Role,
     app_id: &str,
-    key: Option<&Secret>,
+    security: &Security,
 ) -> Result<(), HandshakeError> {
-    let (mut machine, hello) = ClientHandshake::new(service, role, app_id, key)?;
+    let (mut machine, hello) = ClientHandshake::new(service, role, app_id, security)?;
     write(stream, &hello)?;
     while let ClientStep::Send(message) = machine.receive(read(stream)?)? {
         write(stream, &message)?;

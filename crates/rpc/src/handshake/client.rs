@@ -3,7 +3,7 @@
 use super::transcript::{Label, Transcript, check_nonce, check_terms, nonce};
 use super::{HandshakeError, step, unexpected};
 use crate::proto::auth::{Handshake, Hello, Proof, Verdict, handshake::Step};
-use crate::{PROTOCOL_VERSION, Role, Secret};
+use crate::{PROTOCOL_VERSION, Role, Security};
 
 /// What to do after a message was handed in.
 #[derive(Clone, PartialEq, Debug)]
@@ -16,7 +16,7 @@ pub enum ClientStep {
 
 /// The opener's machine: send what [`ClientHandshake::new`] gives, then hand in every message that arrives.
 pub struct ClientHandshake {
-    key: Option<Secret>,
+    security: Security,
     transcript: Transcript,
     proved: bool,
 }
@@ -28,7 +28,7 @@ impl ClientHandshake {
         service: &'static str,
         role: Role,
         app_id: &str,
-        key: Option<&Secret>,
+        security: &Security,
     ) -> Result<(Self, Handshake), HandshakeError> {
         let transcript = Transcript {
             service,
@@ -42,24 +42,24 @@ impl ClientHandshake {
             role: transcript.role.clone(),
             app_id: transcript.app_id.clone(),
             nonce: transcript.client_nonce.clone(),
-            authenticated: key.is_some(),
+            authenticated: security.is_authenticated(),
         }));
-        Ok((Self { key: key.cloned(), transcript, proved: false }, hello))
+        Ok((Self { security: security.clone(), transcript, proved: false }, hello))
     }
 
     /// Takes the accepter's next message. After an error the connection must be closed.
     pub fn receive(&mut self, message: Handshake) -> Result<ClientStep, HandshakeError> {
         match message.step {
             Some(Step::Challenge(challenge)) if !self.proved => {
-                check_terms(challenge.protocol_version, challenge.authenticated, self.key.as_ref())?;
+                check_terms(challenge.protocol_version, challenge.authenticated, &self.security)?;
                 check_nonce(&challenge.nonce)?;
                 self.transcript.server_nonce = challenge.nonce;
                 self.proved = true;
-                let mac = self.transcript.prove(Label::Client, self.key.as_ref());
+                let mac = self.transcript.prove(Label::Client, &self.security);
                 Ok(ClientStep::Send(step(Step::Proof(Proof { mac }))))
             }
             Some(Step::Verdict(Verdict { accepted: true, mac, .. })) if self.proved => {
-                self.transcript.verify(Label::Server, self.key.as_ref(), &mac)?;
+                self.transcript.verify(Label::Server, &self.security, &mac)?;
                 Ok(ClientStep::Finished)
             }
             other => Err(unexpected(if self.proved { "a Verdict" } else { "a Challenge" }, Handshake { step: other })),

@@ -3,7 +3,7 @@
 use super::transcript::{Label, Transcript, check_nonce, check_terms, nonce};
 use super::{HandshakeError, shortened, step, unexpected};
 use crate::proto::auth::{Challenge, Handshake, Hello, Verdict, handshake::Step};
-use crate::{PROTOCOL_VERSION, Role, Secret};
+use crate::{PROTOCOL_VERSION, Role, Security};
 
 /// Who may come in.
 #[derive(Clone, Debug)]
@@ -42,8 +42,8 @@ pub enum ServerStep {
 /// The accepter's machine: hand in every message that arrives. After an error, send its
 /// [`refusal`](HandshakeError::refusal) and close.
 pub struct ServerHandshake {
-    key: Option<Secret>,
-    /// `key` is the cluster's secret: the peer must show the key of the application that it names.
+    security: Security,
+    /// `security` is the cluster's: the peer must show the key of the application that it names.
     by_application: bool,
     accepts: Accepts,
     challenged: Option<(Transcript, Identity)>,
@@ -51,14 +51,14 @@ pub struct ServerHandshake {
 
 impl ServerHandshake {
     /// A machine for one connection.
-    pub fn new(accepts: Accepts, key: Option<&Secret>) -> Self {
-        Self { key: key.cloned(), by_application: false, accepts, challenged: None }
+    pub fn new(accepts: Accepts, security: &Security) -> Self {
+        Self { security: security.clone(), by_application: false, accepts, challenged: None }
     }
 
     /// A machine for a connection that may be of any application: the peer must show the key that is derived from
-    /// `secret` for the one that it names.
-    pub fn of_any_application(accepts: Accepts, secret: Option<&Secret>) -> Self {
-        Self { by_application: true, ..Self::new(accepts, secret) }
+    /// the secret of `security` for the one that it names.
+    pub fn of_any_application(accepts: Accepts, security: &Security) -> Self {
+        Self { by_application: true, ..Self::new(accepts, security) }
     }
 
     /// Takes the opener's next message.
@@ -66,9 +66,9 @@ impl ServerHandshake {
         match (message.step, self.challenged.take()) {
             (Some(Step::Hello(hello)), None) => self.challenge(hello),
             (Some(Step::Proof(proof)), Some((transcript, identity))) => {
-                transcript.verify(Label::Client, self.key.as_ref(), &proof.mac)?;
+                transcript.verify(Label::Client, &self.security, &proof.mac)?;
                 // Only now: before it, this side's proof would be something to try guesses against.
-                let mac = transcript.prove(Label::Server, self.key.as_ref());
+                let mac = transcript.prove(Label::Server, &self.security);
                 let verdict = step(Step::Verdict(Verdict { accepted: true, reason: String::new(), mac }));
                 Ok(ServerStep::Finished { verdict, identity })
             }
@@ -78,11 +78,11 @@ impl ServerHandshake {
     }
 
     fn challenge(&mut self, hello: Hello) -> Result<ServerStep, HandshakeError> {
-        check_terms(hello.protocol_version, hello.authenticated, self.key.as_ref())?;
+        check_terms(hello.protocol_version, hello.authenticated, &self.security)?;
         check_nonce(&hello.nonce)?;
         let role = self.allowed(&hello)?;
         if std::mem::take(&mut self.by_application) {
-            self.key = self.key.take().map(|secret| secret.app_key(&hello.app_id));
+            self.security = self.security.of_application(&hello.app_id);
         }
         let transcript = Transcript {
             service: self.accepts.service,
@@ -94,7 +94,7 @@ impl ServerHandshake {
         let challenge = step(Step::Challenge(Challenge {
             protocol_version: PROTOCOL_VERSION,
             nonce: transcript.server_nonce.clone(),
-            authenticated: self.key.is_some(),
+            authenticated: self.security.is_authenticated(),
         }));
         self.challenged = Some((transcript, Identity { role, app_id: hello.app_id }));
         Ok(ServerStep::Send(challenge))

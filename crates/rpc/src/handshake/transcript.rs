@@ -1,7 +1,7 @@
 //! What both proofs are computed over.
 
 use super::HandshakeError;
-use crate::{PROTOCOL_VERSION, Secret};
+use crate::{PROTOCOL_VERSION, Security};
 
 /// Bytes of a nonce.
 pub(super) const NONCE_BYTES: usize = 32;
@@ -40,25 +40,14 @@ impl Transcript {
     }
 
     /// The proof; empty without a key.
-    pub fn prove(&self, label: Label, key: Option<&Secret>) -> Vec<u8> {
-        use hmac::Mac;
-        let version = PROTOCOL_VERSION.to_le_bytes();
-        match key {
-            Some(key) => key.mac(&self.parts(label, &version)).finalize().into_bytes().to_vec(),
-            None => Vec::new(),
-        }
+    pub fn prove(&self, label: Label, security: &Security) -> Vec<u8> {
+        security.prove(&self.parts(label, &PROTOCOL_VERSION.to_le_bytes()))
     }
 
     /// Checks a proof in constant time. Without a key any proof passes, as there is nothing to prove.
-    pub fn verify(&self, label: Label, key: Option<&Secret>, proof: &[u8]) -> Result<(), HandshakeError> {
-        use hmac::Mac;
-        let version = PROTOCOL_VERSION.to_le_bytes();
-        match key {
-            Some(key) => {
-                key.mac(&self.parts(label, &version)).verify_slice(proof).map_err(|_| HandshakeError::WrongSecret)
-            }
-            None => Ok(()),
-        }
+    pub fn verify(&self, label: Label, security: &Security, proof: &[u8]) -> Result<(), HandshakeError> {
+        let proved = security.verify(&self.parts(label, &PROTOCOL_VERSION.to_le_bytes()), proof);
+        proved.then_some(()).ok_or(HandshakeError::WrongSecret)
     }
 }
 
@@ -79,11 +68,11 @@ pub(super) fn check_nonce(nonce: &[u8]) -> Result<(), HandshakeError> {
 }
 
 /// Both sides must have the same version, and both or none a key.
-pub(super) fn check_terms(version: u32, authenticated: bool, key: Option<&Secret>) -> Result<(), HandshakeError> {
+pub(super) fn check_terms(version: u32, authenticated: bool, security: &Security) -> Result<(), HandshakeError> {
     if version != PROTOCOL_VERSION {
         return Err(HandshakeError::Version { ours: PROTOCOL_VERSION, theirs: version });
     }
-    match (authenticated, key.is_some()) {
+    match (authenticated, security.is_authenticated()) {
         (true, false) => Err(HandshakeError::ThisHasNoSecret),
         (false, true) => Err(HandshakeError::OtherHasNoSecret),
         _ => Ok(()),

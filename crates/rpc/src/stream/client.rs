@@ -17,25 +17,24 @@ use super::pump::{next_step, pump};
 use super::{INBOX_MESSAGES, KEEP_ALIVE, QUEUE_MESSAGES, Service, WINDOW_BYTES, WireMessage};
 use crate::error::chain;
 use crate::handshake::{ClientHandshake, ClientStep, HandshakeError};
-use crate::{MAX_MESSAGE_BYTES, Role, RpcError, Secret};
+use crate::{MAX_MESSAGE_BYTES, Role, RpcError, Transport};
 
 /// How long to wait before each further attempt, after a connection that stood has ended before its handshake did: where
 /// many come at once, the accepter closes the oldest.
 const CROWDED: [Duration; 4] =
     [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(250), Duration::from_millis(1000)];
 
-/// Connects to the service `S` at `addr` (`host:port`) and passes the handshake, all within `timeout`.
+/// Connects to the service `S` at `addr` (`host:port`) and passes the handshake, all within the time for a connection.
 pub async fn connect<S: Service>(
+    transport: &Transport,
     addr: &str,
     role: Role,
     app_id: &str,
-    key: Option<&Secret>,
-    timeout: Duration,
 ) -> Result<Duplex<S::ToClient, S::ToServer>, RpcError> {
     let attempts = async {
         let mut waits = CROWDED.iter();
         loop {
-            match (attempt::<S>(addr, role, app_id, key, timeout).await, waits.next()) {
+            match (attempt::<S>(transport, addr, role, app_id).await, waits.next()) {
                 (Err(RpcError::Handshake { source: HandshakeError::Ended(_), .. }), Some(wait)) => {
                     tokio::time::sleep(*wait).await;
                 }
@@ -43,6 +42,7 @@ pub async fn connect<S: Service>(
             }
         }
     };
+    let timeout = transport.connect_timeout();
     match tokio::time::timeout(timeout, attempts).await {
         Ok(result) => result,
         Err(_) => Err(RpcError::Timeout { addr: addr.to_owned(), after: timeout }),
@@ -50,18 +50,17 @@ pub async fn connect<S: Service>(
 }
 
 async fn attempt<S: Service>(
+    transport: &Transport,
     addr: &str,
     role: Role,
     app_id: &str,
-    key: Option<&Secret>,
-    timeout: Duration,
 ) -> Result<Duplex<S::ToClient, S::ToServer>, RpcError> {
-    let channel = channel(addr, timeout).await?;
+    let channel = channel(addr, transport.connect_timeout()).await?;
     let link = Arc::new(Link::new(addr.to_owned()));
     let (queue, queued) = mpsc::channel(QUEUE_MESSAGES);
     let tx = Sender::<S::ToServer>::new(queue, link.clone());
     let failed = |source: HandshakeError| RpcError::Handshake { addr: addr.to_owned(), source };
-    let (machine, hello) = ClientHandshake::new(S::NAME, role, app_id, key).map_err(failed)?;
+    let (machine, hello) = ClientHandshake::new(S::NAME, role, app_id, transport.security()).map_err(failed)?;
     let sent = |e: crate::SendError| failed(HandshakeError::Ended(e.to_string()));
     tx.send(S::ToServer::from_handshake(hello)).map_err(sent)?;
 

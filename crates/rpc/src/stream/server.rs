@@ -24,7 +24,7 @@ use super::pump::{next_step, pump};
 use super::{DRAIN, HANDSHAKE, INBOX_MESSAGES, KEEP_ALIVE, QUEUE_MESSAGES, Service, WINDOW_BYTES, WireMessage};
 use crate::error::chain;
 use crate::handshake::{Accepts, HandshakeError, Identity, ServerHandshake, ServerStep};
-use crate::{MAX_MESSAGE_BYTES, RpcError, Secret};
+use crate::{MAX_MESSAGE_BYTES, RpcError, Transport};
 
 /// Streams of one HTTP/2 connection at a time: one is what our clients open.
 const STREAMS_PER_CONNECTION: u32 = 1;
@@ -36,9 +36,9 @@ const HEADER_BYTES: u32 = 8 << 10;
 /// With `app_id`, only peers of that application come in. `on_peer` is called, on a task of the runtime, once for
 /// each peer that has passed the handshake; it must not block.
 pub async fn serve<S: Service>(
+    transport: &Transport,
     listener: TcpListener,
     app_id: Option<String>,
-    key: Option<Secret>,
     on_peer: impl Fn(Duplex<S::ToServer, S::ToClient>) + Send + Sync + 'static,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RpcError> {
@@ -49,7 +49,8 @@ pub async fn serve<S: Service>(
     let stopping = watch::Sender::new(false);
     let accepts = Accepts { service: S::NAME, roles: S::CLIENTS, app_id };
     let door = Arc::new(Door::new(S::NAME));
-    let shared = Arc::new(Shared { accepts, key, on_peer, door: door.clone(), stopping: stopping.subscribe() });
+    let transport = transport.clone();
+    let shared = Arc::new(Shared { accepts, transport, on_peer, door: door.clone(), stopping: stopping.subscribe() });
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
@@ -78,7 +79,7 @@ pub async fn serve<S: Service>(
 
 struct Shared<F> {
     accepts: Accepts,
-    key: Option<Secret>,
+    transport: Transport,
     on_peer: F,
     door: Arc<Door>,
     stopping: watch::Receiver<bool>,
@@ -169,7 +170,7 @@ async fn run<S, F>(
     F: Fn(Duplex<S::ToServer, S::ToClient>) + Send + Sync + 'static,
 {
     let mut stopping = shared.stopping.clone();
-    let machine = ServerHandshake::new(shared.accepts.clone(), shared.key.as_ref());
+    let machine = shared.transport.handshake(shared.accepts.clone());
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(badge.patience(), shake(machine, &mut inbound, &tx, badge)) => shaken,
         _ = stopping.wait_for(|stop| *stop) => Ok(Err(HandshakeError::Ended("the server is shutting down".to_owned()))),

@@ -10,7 +10,7 @@ use super::codec::FrameCodec;
 use super::*;
 use crate::proto::auth::handshake::Step;
 use crate::proto::deploy::{self, from_master, to_master};
-use crate::{MAX_MESSAGE_BYTES, SendError};
+use crate::{MAX_MESSAGE_BYTES, Secret, SendError};
 
 type MasterSide = Duplex<ToMaster, FromMaster>;
 type WorkerSide = Duplex<FromMaster, ToMaster>;
@@ -25,13 +25,25 @@ struct Served {
     ended: tokio::task::JoinHandle<Result<(), RpcError>>,
 }
 
+fn transport(secret: Option<&Secret>) -> Transport {
+    Transport::new(secret.cloned()).connecting_within(LONG)
+}
+
+async fn connect_master(
+    addr: &str,
+    role: Role,
+    secret: Option<&Secret>,
+) -> Result<Duplex<FromMaster, ToMaster>, RpcError> {
+    transport(secret).connect_master(addr, role, "").await
+}
+
 /// One that knows everybody who is let in.
 fn served(secret: Option<Secret>) -> Served {
     serving(secret, true)
 }
 
 fn serving(secret: Option<Secret>, knows: bool) -> Served {
-    let listener = crate::bind("127.0.0.1", 0, None, false).unwrap();
+    let listener = Transport::default().bind("127.0.0.1", 0).unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     let (on_peer, peers) = tokio::sync::mpsc::unbounded_channel();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -39,14 +51,16 @@ fn serving(secret: Option<Secret>, knows: bool) -> Served {
         duplex.tx.set_known(knows);
         on_peer.send(duplex).unwrap();
     };
-    let ended = tokio::spawn(serve_master(listener, secret, on_peer, async move {
-        let _ = stopped.await;
-    }));
+    let transport = transport(secret.as_ref());
+    let ended = tokio::spawn(async move {
+        let stopped = async move { _ = stopped.await };
+        transport.serve_master(listener, on_peer, stopped).await
+    });
     Served { addr, peers, stop: Some(stop), ended }
 }
 
 async fn connected(served: &mut Served) -> (WorkerSide, MasterSide) {
-    let worker = connect_master(&served.addr, Role::Worker, "", None, LONG).await.unwrap();
+    let worker = connect_master(&served.addr, Role::Worker, None).await.unwrap();
     (worker, within(served.peers.recv()).await.unwrap())
 }
 
@@ -69,7 +83,7 @@ fn refused(reason: &str) -> FromMaster {
 async fn messages_pass_both_ways_in_order() {
     let secret = Some(Secret::from_bytes("k"));
     let mut served = served(secret.clone());
-    let mut worker = connect_master(&served.addr, Role::Worker, "", secret.as_ref(), LONG).await.unwrap();
+    let mut worker = connect_master(&served.addr, Role::Worker, secret.as_ref()).await.unwrap();
     let mut master = within(served.peers.recv()).await.unwrap();
     assert_eq!((master.peer.role, worker.peer.role), (Role::Worker, Role::Master));
     assert!(master.peer.addr.parse::<SocketAddr>().is_ok());
@@ -130,7 +144,7 @@ async fn a_peer_whose_process_is_gone_is_noticed() {
     let addr = served.addr.clone();
     // A runtime of its own: shutting it down drops the sockets at once, as the end of a process does.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let worker = runtime.spawn(async move { connect_master(&addr, Role::Worker, "", None, LONG).await.unwrap() });
+    let worker = runtime.spawn(async move { connect_master(&addr, Role::Worker, None).await.unwrap() });
     let mut worker = worker.await.unwrap();
     let mut master = within(served.peers.recv()).await.unwrap();
     runtime.shutdown_background();
@@ -185,22 +199,24 @@ async fn too_large_a_message_is_refused_and_the_connection_stays() {
 async fn the_wrong_secret_role_or_application_does_not_come_in_and_is_told_so() {
     let mut served = served(Some(Secret::from_bytes("right")));
     let wrong = Secret::from_bytes("wrong");
-    let e = connect_master(&served.addr, Role::Worker, "", Some(&wrong), LONG).await.unwrap_err();
+    let e = connect_master(&served.addr, Role::Worker, Some(&wrong)).await.unwrap_err();
     assert!(e.is_permanent() && e.to_string().contains(&served.addr) && e.to_string().contains("differ"), "{e}");
-    let e = connect_master(&served.addr, Role::Worker, "", None, LONG).await.unwrap_err();
+    let e = connect_master(&served.addr, Role::Worker, None).await.unwrap_err();
     assert!(e.to_string().contains("asks for a secret"), "{e}");
     let right = Secret::from_bytes("right");
-    let e = connect_master(&served.addr, Role::Executor, "", Some(&right), LONG).await.unwrap_err();
+    let e = connect_master(&served.addr, Role::Executor, Some(&right)).await.unwrap_err();
     assert!(e.to_string().contains("executor"), "{e}");
     assert!(served.peers.try_recv().is_err());
 
-    let listener = crate::bind("127.0.0.1", 0, None, false).unwrap();
+    let listener = Transport::default().bind("127.0.0.1", 0).unwrap();
     let addr = listener.local_addr().unwrap().to_string();
-    tokio::spawn(serve_driver(listener, "app-1", Some(right.app_key("app-1")), drop, std::future::pending()));
-    let e = connect_driver(&addr, "app-2", Some(&right.app_key("app-2")), LONG).await.unwrap_err();
+    let of_app = |app_id| Transport::new(right.clone()).of_application(app_id).connecting_within(LONG);
+    let driver = of_app("app-1");
+    tokio::spawn(async move { driver.serve_driver(listener, "app-1", drop, std::future::pending()).await });
+    let e = of_app("app-2").connect_driver(&addr, "app-2").await.unwrap_err();
     assert!(e.to_string().contains("app-2"), "{e}");
-    connect_driver(&addr, "app-1", Some(&right.app_key("app-1")), LONG).await.unwrap();
-    let e = connect_driver(&addr, "app-1", Some(&right), LONG).await.unwrap_err();
+    of_app("app-1").connect_driver(&addr, "app-1").await.unwrap();
+    let e = transport(Some(&right)).connect_driver(&addr, "app-1").await.unwrap_err();
     assert!(e.to_string().contains("differ"), "{e}");
 }
 
@@ -261,7 +277,7 @@ async fn connections_that_stay_silent_are_closed_and_when_many_come_the_oldest_g
         for _ in 0..400 {
             silent.push(tokio::net::TcpStream::connect(&served.addr).await.unwrap());
         }
-        let _worker = connect_master(&served.addr, Role::Worker, "", secret.as_ref(), LONG).await.unwrap();
+        let _worker = connect_master(&served.addr, Role::Worker, secret.as_ref()).await.unwrap();
         let master = within(served.peers.recv()).await.unwrap();
         // The oldest go for those who came after them, the others when their time is over.
         for stream in silent.iter_mut().rev() {
@@ -276,12 +292,12 @@ async fn who_is_let_in_and_never_registers_is_closed_when_many_come_and_in_time(
     firesteel_os::descriptors::raise_limit().unwrap();
     for secret in [None, Some(Secret::from_bytes("k"))] {
         let mut served = serving(secret.clone(), false);
-        let known = connect_master(&served.addr, Role::Worker, "", secret.as_ref(), LONG).await.unwrap();
+        let known = connect_master(&served.addr, Role::Worker, secret.as_ref()).await.unwrap();
         let registered = within(served.peers.recv()).await.unwrap();
         registered.tx.set_known(true);
         let mut idle = Vec::new();
         for _ in 0..300 {
-            idle.push(connect_master(&served.addr, Role::Client, "", secret.as_ref(), LONG).await.unwrap());
+            idle.push(connect_master(&served.addr, Role::Client, secret.as_ref()).await.unwrap());
             // Its side is dropped with the test, not here: that would close the stream.
             std::mem::forget(within(served.peers.recv()).await.unwrap());
         }
@@ -303,7 +319,7 @@ async fn who_is_let_in_and_never_registers_is_closed_when_many_come_and_in_time(
 async fn what_a_newcomer_may_send_is_little_and_who_is_known_sends_what_it_likes() {
     for knows in [false, true] {
         let mut served = serving(None, knows);
-        let worker = connect_master(&served.addr, Role::Worker, "", None, LONG).await.unwrap();
+        let worker = connect_master(&served.addr, Role::Worker, None).await.unwrap();
         let mut master = within(served.peers.recv()).await.unwrap();
         let mut arrived = 0;
         for _ in 0..10 {
@@ -341,13 +357,14 @@ async fn what_a_connection_may_send_before_its_handshake_is_little() {
 async fn a_server_that_never_answers_times_out_and_one_that_is_not_there_says_so() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = silent.local_addr().unwrap().to_string();
-    let e = connect_master(&addr, Role::Worker, "", None, Duration::from_millis(100)).await.unwrap_err();
+    let impatient = Transport::default().connecting_within(Duration::from_millis(100));
+    let e = impatient.connect_master(&addr, Role::Worker, "").await.unwrap_err();
     assert!(matches!(&e, RpcError::Timeout { .. }) && e.to_string().contains(&addr), "{e}");
     assert!(!e.is_permanent());
     drop(silent);
-    let e = connect_master(&addr, Role::Worker, "", None, LONG).await.unwrap_err();
+    let e = connect_master(&addr, Role::Worker, None).await.unwrap_err();
     assert!(matches!(&e, RpcError::Connect { .. }) && e.to_string().contains("refused"), "{e}");
-    let e = connect_master("nonsense", Role::Worker, "", None, LONG).await.unwrap_err();
+    let e = connect_master("nonsense", Role::Worker, None).await.unwrap_err();
     assert!(matches!(e, RpcError::BadAddress { .. }), "{e}");
 }
 
@@ -360,7 +377,7 @@ async fn a_server_that_speaks_something_else_is_an_error() {
         std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         let _ = stream.read(&mut [0; 64]);
     });
-    let e = connect_master(&addr, Role::Worker, "", None, LONG).await.unwrap_err();
+    let e = connect_master(&addr, Role::Worker, None).await.unwrap_err();
     assert!(e.to_string().contains(&addr), "{e}");
     thread.join().unwrap();
 }
@@ -388,5 +405,5 @@ async fn shutdown_sends_what_is_queued_closes_every_connection_and_returns() {
     assert_eq!(within(worker.rx.recv()).await, None);
     within(served.ended).await.unwrap().unwrap();
     assert!(master.tx.is_closed());
-    assert!(connect_master(&served.addr, Role::Worker, "", None, LONG).await.is_err());
+    assert!(connect_master(&served.addr, Role::Worker, None).await.is_err());
 }

@@ -4,7 +4,7 @@
 use std::{net::TcpListener, sync::Arc};
 
 use firesteel_common::{ExecutorId, ShuffleId, TaskFailure, TaskId};
-use firesteel_rpc::Role;
+use firesteel_rpc::{Role, Transport};
 use firesteel_shuffle::{
     Abort, Compression, MapLocation, MapWriter, RecordReader, ShuffleConfig, ShuffleInput, ShuffleManager,
 };
@@ -29,10 +29,10 @@ pub fn executor_with(id: u32, change: impl FnOnce(&mut ShuffleConfig)) -> Execut
     let dir = tempfile::tempdir().unwrap();
     let mut config = ShuffleConfig::new(vec![dir.path().join("a"), dir.path().join("b")], ExecutorId(id));
     change(&mut config);
-    let client = BlockClient::new(None, "app", Role::Executor);
+    let client = BlockClient::new(Transport::default(), "app", Role::Executor);
     let manager = Arc::new(ShuffleManager::new(config, client).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = BlockServer::start(listener, manager.clone(), None, "app").unwrap();
+    let server = BlockServer::start(listener, manager.clone(), Transport::default(), "app").unwrap();
     Executor { manager, address: server.local_addr().to_string(), server: Some(server), dir }
 }
 
