@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Large fields are slices of the received buffer, not copies.
         .bytes(".firesteel.executor.Payload.inline")
         .bytes(".firesteel.executor.StageData.lineage")
+        .bytes(".firesteel.executor.StatusUpdate.result")
         // They carry an application's key, its token or a process's incarnation, which must not get into a log by a `{:?}`.
         .skip_debug([
             ".firesteel.deploy.ExecutorLaunch",

@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use firesteel_common::{ExecutorId, RddId, StageAttempt, TaskFailure, TaskId};
+use bytes::Bytes;
+use firesteel_common::{StageAttempt, TaskFailure, TaskId};
+use firesteel_events::{AccumulatorUpdate, TaskReport};
+use firesteel_protocol::{BlockAddress, BlockUpdate, CachedPlace, MapOutput, PartitionData, TaskOutcome, TaskUpdate};
 use firesteel_rdd::barrier::BarrierSync;
 use firesteel_rdd::task::{CacheUpdate, KillFlag, TaskContext, TaskError, TaskOutput};
 use firesteel_rdd::task_env::{self, TaskEnv};
-use firesteel_rpc::convert::failure_to_proto;
-use firesteel_rpc::metrics::metrics_to_proto;
-use firesteel_rpc::proto::executor::{
-    AccumulatorUpdate, BlockPeer, BlockRef, BlockUpdate, CachedPlace, MapStatus, PartitionData, Payload, StatusUpdate,
-    Success, TaskReport, payload::Place, status_update::State, success::Output,
-};
 use firesteel_storage::{BlockId, BlockWriter};
 
 use crate::config::ExecutorConfig;
@@ -25,7 +22,7 @@ use crate::stage::{StageSlot, fetch};
 const LONGEST_MESSAGE: usize = 64 << 10;
 
 /// What a task added to accumulators, encoded.
-type Accumulated = Vec<(u64, Vec<u8>)>;
+type Accumulated = Vec<AccumulatorUpdate>;
 
 /// A task as the driver sent it.
 pub(crate) struct Attempt {
@@ -35,7 +32,7 @@ pub(crate) struct Attempt {
     pub attempt_number: u32,
     pub inputs: Vec<PartitionData>,
     pub cached: Vec<CachedPlace>,
-    pub peers: Vec<BlockPeer>,
+    pub peers: Vec<BlockAddress>,
     /// When it came, where the driver wants to know what it costs.
     pub arrived: Option<Instant>,
     pub kill: Arc<KillFlag>,
@@ -45,7 +42,7 @@ pub(crate) struct Attempt {
 
 /// What the driver is told of an attempt, and whether its result lies here in a block.
 pub(crate) struct Ended {
-    pub update: StatusUpdate,
+    pub update: TaskUpdate,
     pub result_block: Option<BlockId>,
 }
 
@@ -63,22 +60,19 @@ impl Attempt {
             Ok(()) => failure,
         });
         let mut result_block = None;
-        let (state, accumulated) = match result {
+        let (outcome, accumulators) = match result {
             Ok((output, accumulated)) => (self.success(output, config, &mut result_block), accumulated),
             Err(failure) => (failed(failure), Vec::new()),
         };
         let memory = context.as_ref().map(|c: &Arc<TaskContext>| &*c.memory);
-        let metrics = meter.map(|meter| metrics_to_proto(&meter.metrics(memory, result_bytes(&state))));
-        let accumulators = accumulated.into_iter().map(|(id, value)| AccumulatorUpdate { id, value }).collect();
+        let metrics = meter.map(|meter| meter.metrics(memory, result_bytes(&outcome)));
         let report = TaskReport { metrics, accumulators };
         let says_something = report.metrics.is_some() || !report.accumulators.is_empty();
         let report = says_something.then(|| Box::new(report));
         let blocks = context.map(|c| c.take_cache_updates()).unwrap_or_default();
         let blocks = blocks.into_iter().map(block_update).collect();
-        let state = Some(state);
         // How long it ran is known to whose thread it had.
-        let update = StatusUpdate { task_id: self.task.0, state, blocks, report, ..StatusUpdate::default() };
-        Ended { update, result_block }
+        Ended { update: TaskUpdate { blocks, report, ..TaskUpdate::of(self.task, outcome) }, result_block }
     }
 
     fn compute(
@@ -92,12 +86,10 @@ impl Attempt {
         let stage = self.slot.get(config, &self.kill)?;
         let mut inputs = BTreeMap::new();
         for input in &self.inputs {
-            let Some(data) = &input.data else { continue };
-            let bytes = fetch(data, config, false, &self.kill)?;
-            inputs.insert((RddId(input.rdd_id), input.partition), bytes);
+            inputs.insert((input.rdd, input.partition), fetch(&input.data, config, false, &self.kill)?);
         }
-        let cached = self.cached.iter().map(|c| ((RddId(c.rdd_id), c.partition), c.addresses.clone()));
-        let peers = self.peers.iter().map(|p| (ExecutorId(p.executor_id), p.address.clone()));
+        let cached = self.cached.iter().map(|c| ((c.rdd, c.partition), c.addresses.clone()));
+        let peers = self.peers.iter().map(|p| (p.executor, p.address.clone()));
         let ctx = TaskContext::new(
             self.task,
             self.stage,
@@ -116,7 +108,8 @@ impl Attempt {
         ));
         meter.iter_mut().for_each(Meter::decoded);
         let output = stage.task.run(self.partition, ctx)?;
-        Ok((output, task_env::take_accumulated()?))
+        let accumulated = task_env::take_accumulated()?.into_iter();
+        Ok((output, accumulated.map(|(id, value)| AccumulatorUpdate { id, value: value.into() }).collect()))
     }
 
     /// A large result that is one value, put where its bytes need not be in memory.
@@ -135,54 +128,45 @@ impl Attempt {
         })
     }
 
-    fn success(&self, output: TaskOutput, config: &ExecutorConfig, result_block: &mut Option<BlockId>) -> State {
-        let output = match output {
+    fn success(&self, output: TaskOutput, config: &ExecutorConfig, result_block: &mut Option<BlockId>) -> TaskOutcome {
+        match output {
             TaskOutput::Result(bytes) if bytes.len() as u64 <= config.settings.results.direct => {
-                Output::Result(Payload { place: Some(Place::Inline(bytes.into())) })
+                TaskOutcome::Result(bytes.into())
             }
             TaskOutput::Result(bytes) => match self.written(bytes, config) {
-                Ok(output) => return self.success(output, config, result_block),
-                Err(e) => return failed(e.into_failure()),
+                Ok(output) => self.success(output, config, result_block),
+                Err(e) => failed(e.into_failure()),
             },
             TaskOutput::Written(block) => {
                 let (id, size) = (block.id(), block.len());
                 block.keep(&config.services.blocks);
                 *result_block = Some(id);
-                Output::Result(in_block(id, size, config))
+                TaskOutcome::ResultInBlock { block_id: id.to_string(), size }
             }
             // The driver ends the job when it hears of the size, and fetches nothing.
-            TaskOutput::TooLarge(size) => Output::Result(in_block(BlockId::TaskResult(self.task), size, config)),
-            TaskOutput::Map(map) => Output::MapStatus(MapStatus {
-                map_task_id: map.map_task.0,
-                executor_id: config.executor.0,
-                block_address: config.block_address.clone(),
-                sizes: map.sizes,
-                checksum: map.checksum,
-            }),
-        };
-        State::Success(Success { output: Some(output) })
+            TaskOutput::TooLarge(size) => {
+                TaskOutcome::ResultInBlock { block_id: BlockId::TaskResult(self.task).to_string(), size }
+            }
+            TaskOutput::Map(map) => {
+                let (map_task, sizes, checksum) = (map.map_task, Bytes::from(map.sizes), map.checksum);
+                TaskOutcome::MapOutput(MapOutput { map_task, sizes, checksum })
+            }
+        }
     }
 }
 
 /// The size of what a task made for its driver.
-fn result_bytes(state: &State) -> u64 {
-    let State::Success(Success { output: Some(output) }) = state else { return 0 };
-    match output {
-        Output::Result(Payload { place: Some(Place::Inline(bytes)) }) => bytes.len() as u64,
-        Output::Result(Payload { place: Some(Place::Block(block)) }) => block.size,
-        Output::Result(_) => 0,
-        Output::MapStatus(status) => status.sizes.len() as u64,
+fn result_bytes(outcome: &TaskOutcome) -> u64 {
+    match outcome {
+        TaskOutcome::Result(bytes) => bytes.len() as u64,
+        TaskOutcome::ResultInBlock { size, .. } => *size,
+        TaskOutcome::MapOutput(output) => output.sizes.len() as u64,
+        TaskOutcome::Running | TaskOutcome::GivenBack | TaskOutcome::Failed(_) => 0,
     }
 }
 
-/// Where the driver finds a result.
-fn in_block(id: BlockId, size: u64, config: &ExecutorConfig) -> Payload {
-    let block = BlockRef { block_id: id.to_string(), size, address: config.block_address.clone() };
-    Payload { place: Some(Place::Block(block)) }
-}
-
-/// The state of a task that failed, with its texts cut to a length that travels.
-pub(crate) fn failed(mut failure: TaskFailure) -> State {
+/// The outcome of a task that failed, with its texts cut to a length that travels.
+pub(crate) fn failed(mut failure: TaskFailure) -> TaskOutcome {
     match &mut failure {
         TaskFailure::Exception { message, location, .. } => {
             cut(message);
@@ -195,7 +179,7 @@ pub(crate) fn failed(mut failure: TaskFailure) -> State {
         | TaskFailure::CachedPartitionDamaged { message, .. } => cut(message),
         TaskFailure::Killed { reason } => cut(reason),
     }
-    State::Failure(failure_to_proto(&failure))
+    TaskOutcome::Failed(failure)
 }
 
 fn cut(text: &mut String) {
@@ -207,7 +191,6 @@ fn cut(text: &mut String) {
 }
 
 fn block_update(update: CacheUpdate) -> BlockUpdate {
-    let CacheUpdate { rdd, partition, stored, memory_bytes, replicas } = update;
-    let replicas = replicas.into_iter().map(|e| e.0).collect();
-    BlockUpdate { rdd_id: rdd.0, partition, stored, memory_bytes, replicas }
+    let CacheUpdate { rdd, partition, stored, memory_bytes: bytes, replicas } = update;
+    BlockUpdate { rdd, partition, stored, bytes, replicas }
 }

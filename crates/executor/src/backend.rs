@@ -20,10 +20,11 @@ use firesteel_closure::entry::take_descriptors;
 use firesteel_common::conf::{Conf, Source, keys};
 use firesteel_common::{ExecutorId, logging, say};
 use firesteel_os::memory_record::MemoryRecord;
+use firesteel_protocol::{RegisterExecutor, ToDriver, ToExecutor};
 use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::checked::decode;
 use firesteel_rpc::proto::deploy::{ExecutorLaunch, Parting};
-use firesteel_rpc::proto::executor::{RegisterExecutor, ToDriver, ToExecutor, to_driver, to_executor::Message};
+use firesteel_rpc::proto::executor as proto;
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Security, Transport, bind::host_port};
 use firesteel_shuffle::{ShuffleConfig, ShuffleError, ShuffleManager};
 use firesteel_storage::{
@@ -32,7 +33,7 @@ use firesteel_storage::{
 };
 
 use crate::config::{ExecutorConfig, ExecutorSettings};
-use crate::driver_sink::{DriverSink, StreamEnd};
+use crate::driver_stream::{DriverStream, StreamEnd};
 use crate::error::ExecutorError;
 use crate::executor::Executor;
 
@@ -112,7 +113,7 @@ fn serve(launch: ExecutorLaunch) -> Result<i32, ExecutorError> {
 /// A registered executor of a process.
 struct Registered {
     executor: Executor,
-    stream: Duplex<ToExecutor, ToDriver>,
+    stream: Duplex<proto::ToExecutor, proto::ToDriver>,
     end: StreamEnd,
     _blocks: BlockServer,
 }
@@ -205,30 +206,32 @@ async fn register(launch: ExecutorLaunch) -> Result<Registered, ExecutorError> {
     let closed = |reason: String| ExecutorError::Closed { driver: driver.clone(), reason };
     let register = RegisterExecutor {
         protocol_version: PROTOCOL_VERSION,
-        executor_id: launch.executor_id,
+        executor: ExecutorId(launch.executor_id),
         host: launch.host.clone(),
         block_address: block_address.clone(),
         cores: launch.cores,
         build_hash: binary.hash.0.to_vec(),
         pid: std::process::id(),
-        shuffle_service_address: launch.shuffle_service_address.clone(),
+        shuffle_service: Some(launch.shuffle_service_address.clone()).filter(|service| !service.is_empty()),
         boot_id: boot_id(),
         local_dirs: launch.local_dirs.clone(),
     };
-    let message = Some(to_driver::Message::RegisterExecutor(register));
-    stream.tx.send(ToDriver { message }).map_err(|e| closed(e.to_string()))?;
-    let conf = match tokio::time::timeout(REGISTRATION, stream.rx.recv()).await {
-        Ok(Some(ToExecutor { message: Some(Message::RegisteredExecutor(registered)) })) => registered.conf,
-        Ok(Some(ToExecutor { message: Some(Message::RegisterExecutorFailed(failed)) })) => {
+    let register = ToDriver::RegisterExecutor(Box::new(register));
+    stream.tx.send(register.into()).map_err(|e| closed(e.to_string()))?;
+    let answer = tokio::time::timeout(REGISTRATION, stream.rx.recv()).await;
+    let conf = match answer.map(|answer| answer.map(ToExecutor::try_from)) {
+        Ok(Some(Ok(ToExecutor::RegisteredExecutor(conf)))) => conf,
+        Ok(Some(Ok(ToExecutor::RegisterExecutorFailed(reason)))) => {
             let executor_id = launch.executor_id;
-            return Err(ExecutorError::Refused { driver, executor_id, reason: failed.reason });
+            return Err(ExecutorError::Refused { driver, executor_id, reason });
         }
-        Ok(Some(_)) => return Err(closed("it answered the registration with something else".to_owned())),
+        Ok(Some(Ok(_))) => return Err(closed("it answered the registration with something else".to_owned())),
+        Ok(Some(Err(bad))) => return Err(closed(bad.to_string())),
         Ok(None) => return Err(closed(stream.tx.close_reason().unwrap_or_default())),
         Err(_) => return Err(closed(format!("it did not answer within {REGISTRATION:?}"))),
     };
     let end = StreamEnd::default();
-    let sink = Arc::new(DriverSink::new(stream.tx.clone(), launch.executor_id, end.clone()));
+    let sink = Arc::new(DriverStream::new(stream.tx.clone(), launch.executor_id, end.clone()));
     let config = configure(&launch, conf, &transport, block_address)?;
     let blocks = BlockServer::start(listener, config.services.blocks.clone(), transport, launch.app_id)
         .map_err(ExecutorError::io("start the block server"))?;
@@ -289,7 +292,7 @@ fn shuffle_config(launch: &ExecutorLaunch, conf: &Conf) -> Result<ShuffleConfig,
 }
 
 /// Hands messages to the executor until the stream ends (false) or the driver stops it (true).
-async fn receive(executor: &Executor, stream: &mut Duplex<ToExecutor, ToDriver>) -> bool {
+async fn receive(executor: &Executor, stream: &mut Duplex<proto::ToExecutor, proto::ToDriver>) -> bool {
     loop {
         let wake = executor.next_wake();
         let received = tokio::select! {
@@ -299,15 +302,18 @@ async fn receive(executor: &Executor, stream: &mut Duplex<ToExecutor, ToDriver>)
                 continue;
             }
         };
-        match received {
-            Some(ToExecutor { message: Some(message) }) => {
-                let stop = matches!(message, Message::StopExecutor(_));
+        match received.map(ToExecutor::try_from) {
+            Some(Ok(message)) => {
+                let stop = matches!(message, ToExecutor::StopExecutor);
                 executor.handle(message);
                 if stop {
                     return true;
                 }
             }
-            Some(ToExecutor { message: None }) => tracing::warn!("the driver sent an empty message"),
+            Some(Err(bad)) => {
+                stream.tx.close(&format!("the driver sent what makes no sense: {bad}"));
+                return false;
+            }
             None => return false,
         }
     }

@@ -13,27 +13,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskId};
-use firesteel_rpc::proto::executor::{
-    BlockUpdate, DecommissionExecutor, MapOutputMoved, Running, StatusUpdate, status_update::State,
-};
+use firesteel_protocol::{BlockAddress, BlockUpdate, DecommissionExecutor, MapOutputMoved, ToDriver};
 use firesteel_storage::{Abort, BlockError, BlockId, StorageLevel};
 
 use crate::config::ExecutorConfig;
 use crate::status::StatusBatcher;
 
-/// No task has this number: it stands for news of blocks alone.
-const NO_TASK: u64 = u64::MAX;
-
-/// What the driver wants of an executor that leaves.
-#[derive(Clone, Default, PartialEq)]
-struct Orders {
-    peers: Vec<(ExecutorId, String)>,
-    map_outputs: bool,
-}
-
 #[derive(Default)]
 struct Wanted {
-    orders: Orders,
+    orders: DecommissionExecutor,
     /// Counts what may be a reason to look again.
     changes: u64,
 }
@@ -69,9 +57,7 @@ impl Departure {
     }
 
     /// Takes the driver's orders, or newer ones. Says whether they are the first.
-    pub fn order(&self, wanted: DecommissionExecutor) -> bool {
-        let peers = wanted.peers.into_iter().map(|p| (ExecutorId(p.executor_id), p.address)).collect();
-        let orders = Orders { peers, map_outputs: wanted.map_outputs };
+    pub fn order(&self, orders: DecommissionExecutor) -> bool {
         let first = !self.begun.swap(true, Ordering::SeqCst);
         self.change(|state| state.orders = orders);
         first
@@ -89,7 +75,7 @@ impl Departure {
     }
 
     /// What there was to see, and the orders then.
-    fn seen(&self) -> (u64, Orders) {
+    fn seen(&self) -> (u64, DecommissionExecutor) {
         let state = self.lock();
         (state.changes, state.orders.clone())
     }
@@ -148,7 +134,7 @@ struct Mover<'a> {
 
 impl Mover<'_> {
     /// Moves all that is there and was not moved before; `last` when nothing will be added.
-    fn pass(&mut self, orders: &Orders, last: bool) {
+    fn pass(&mut self, orders: &DecommissionExecutor, last: bool) {
         let work: Vec<(Item, StorageLevel)> = self.found(orders);
         if orders.peers.is_empty() {
             if last && !work.is_empty() {
@@ -172,11 +158,11 @@ impl Mover<'_> {
         }
         if last {
             let again = std::mem::take(&mut self.early);
-            self.status.push(again.into_iter().map(|(item, to)| self.news(item, to)).collect());
+            again.into_iter().for_each(|(item, to)| self.status.tell(self.news(item, to)));
         }
     }
 
-    fn found(&self, orders: &Orders) -> Vec<(Item, StorageLevel)> {
+    fn found(&self, orders: &DecommissionExecutor) -> Vec<(Item, StorageLevel)> {
         let settings = &self.config.settings.decommission;
         let services = &self.config.services;
         let mut work = Vec::new();
@@ -191,12 +177,12 @@ impl Mover<'_> {
             let outputs = services.shuffle.outputs().into_iter();
             work.extend(outputs.map(|(shuffle, task)| (Item::Output(shuffle, task), StorageLevel::NONE)));
         }
-        let is_peer = |id: &ExecutorId| orders.peers.iter().any(|(peer, _)| peer == id);
+        let is_peer = |id: &ExecutorId| orders.peers.iter().any(|peer| peer.executor == *id);
         work.retain(|(item, _)| {
             let refused = self.refused.get(item);
             let untried = |id: &ExecutorId| refused.is_none_or(|by| !by.contains(id));
             let is_elsewhere = self.moved.get(item).is_some_and(is_peer);
-            !is_elsewhere && (orders.peers.is_empty() || orders.peers.iter().any(|(peer, _)| untried(peer)))
+            !is_elsewhere && (orders.peers.is_empty() || orders.peers.iter().any(|peer| untried(&peer.executor)))
         });
         work
     }
@@ -212,7 +198,7 @@ impl Mover<'_> {
                 let peers = self.departure.seen().1.peers;
                 let outcome = self.move_one(index, *item, *level, &peers);
                 if let Outcome::Moved(to) = outcome {
-                    self.status.push(vec![self.news(*item, to)]);
+                    self.status.tell(self.news(*item, to));
                 }
                 outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((*item, outcome));
             }
@@ -232,10 +218,10 @@ impl Mover<'_> {
     }
 
     /// Has one of the peers take an item; another one after each failure.
-    fn move_one(&self, index: usize, item: Item, level: StorageLevel, peers: &[(ExecutorId, String)]) -> Outcome {
+    fn move_one(&self, index: usize, item: Item, level: StorageLevel, peers: &[BlockAddress]) -> Outcome {
         let attempts = self.config.settings.decommission.max_failures as usize;
         let mut refused = Vec::new();
-        for (executor, address) in peers.iter().cycle().skip(index % peers.len().max(1)).take(attempts) {
+        for BlockAddress { executor, address } in peers.iter().cycle().skip(index % peers.len().max(1)).take(attempts) {
             if !self.is_here(item) {
                 return Outcome::Refused(refused);
             }
@@ -274,17 +260,13 @@ impl Mover<'_> {
         }
     }
 
-    fn news(&self, item: Item, to: ExecutorId) -> StatusUpdate {
-        let (state, blocks) = match item {
-            Item::Cached(RddId(rdd_id), partition) => {
-                let stored = self.is_here(item);
-                let block = BlockUpdate { rdd_id, partition, stored, memory_bytes: 0, replicas: vec![to.0] };
-                (State::Running(Running {}), vec![block])
+    fn news(&self, item: Item, to: ExecutorId) -> ToDriver {
+        match item {
+            Item::Cached(rdd, partition) => {
+                let (stored, replicas) = (self.is_here(item), vec![to]);
+                ToDriver::BlockUpdates(vec![BlockUpdate { rdd, partition, stored, bytes: 0, replicas }])
             }
-            Item::Output(ShuffleId(shuffle_id), TaskId(map_task_id)) => {
-                (State::Moved(MapOutputMoved { shuffle_id, map_task_id, to_executor_id: to.0 }), Vec::new())
-            }
-        };
-        StatusUpdate { task_id: NO_TASK, state: Some(state), blocks, ..StatusUpdate::default() }
+            Item::Output(shuffle, map_task) => ToDriver::MapOutputMoved(MapOutputMoved { shuffle, map_task, to }),
+        }
     }
 }

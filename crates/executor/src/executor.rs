@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId, Tick};
+use firesteel_common::{BroadcastId, ShuffleId, StageAttempt, TaskFailure, TaskId, Tick};
+use firesteel_protocol::{
+    BarrierAnswer, BarrierSync as BarrierArrival, BarrierTask, BlockUpdate, DecommissionExecutor, LaunchTasks,
+    ReplicateBlock, TaskDescription, TaskOutcome, TaskUpdate, ToDriver, ToExecutor,
+};
 use firesteel_rdd::BarrierTaskInfo;
 use firesteel_rdd::barrier::{BarrierCall, BarrierSync};
 use firesteel_rdd::cache::copy_to_peers;
 use firesteel_rdd::task::{KillFlag, TaskError};
-use firesteel_rpc::proto::executor::{
-    self as proto, BarrierAnswer, BarrierTask, BlockUpdate, DecommissionExecutor, GivenBack, LaunchTasks,
-    ReplicateBlock, Running, StatusUpdate, status_update, to_executor::Message,
-};
 use firesteel_storage::{Abort, BlockId, StorageLevel};
 
 use crate::attempt::{Attempt, failed};
@@ -23,7 +23,7 @@ use crate::decommission::Departure;
 use crate::panics::{self, BeforeAbort};
 use crate::pool::TaskThreads;
 use crate::stage::StageSlot;
-use crate::status::{StatusBatcher, StatusSink};
+use crate::status::{DriverLink, StatusBatcher};
 
 /// Exit code of an executor of which a task could not be stopped.
 const UNSTOPPABLE_TASK: i32 = 50;
@@ -55,7 +55,7 @@ struct Inner {
 #[derive(Default)]
 struct Todo {
     start: Vec<Arc<Attempt>>,
-    updates: Vec<StatusUpdate>,
+    updates: Vec<TaskUpdate>,
     blocks: Vec<BlockId>,
     stages: Vec<Arc<StageSlot>>,
     heartbeat: bool,
@@ -66,8 +66,8 @@ struct Todo {
 pub struct Executor(Arc<Inner>);
 
 impl Executor {
-    /// An executor without tasks; what becomes of them goes to `sink`.
-    pub fn new(config: ExecutorConfig, sink: Arc<dyn StatusSink>) -> Executor {
+    /// An executor without tasks; what becomes of them goes to `driver`.
+    pub fn new(config: ExecutorConfig, driver: Arc<dyn DriverLink>) -> Executor {
         panics::install_hook();
         let core = ExecutorCore::new(config.cores, config.settings.heartbeat, Tick::ZERO);
         let core = core.with_reaper(config.settings.reaper);
@@ -82,7 +82,7 @@ impl Executor {
                 results: BTreeMap::new(),
             }),
             threads: TaskThreads::new("firesteel-task", threads, config.settings.stack_bytes),
-            status: StatusBatcher::new(sink),
+            status: StatusBatcher::new(driver),
             departure: Departure::default(),
             config,
         }))
@@ -104,26 +104,22 @@ impl Executor {
     }
 
     /// Takes a message of the driver. Never waits for user code or for the network.
-    pub fn handle(&self, message: Message) {
+    pub fn handle(&self, message: ToExecutor) {
         let inner = &self.0;
         match message {
-            Message::LaunchTasks(launch) => inner.launch(launch),
-            Message::KillTask(kill) => {
-                inner.event(Event::Kill { task: TaskId(kill.task_id), reason: kill.reason });
+            ToExecutor::LaunchTasks(launch) => inner.launch(launch),
+            ToExecutor::KillTask(kill) => inner.event(Event::Kill { task: kill.task, reason: kill.reason }),
+            ToExecutor::RecallTasks(tasks) => inner.event(Event::Recall { tasks }),
+            ToExecutor::StopExecutor => self.stop("the driver stopped the executor"),
+            ToExecutor::RemoveRdd(rdd) => {
+                inner.config.services.blocks.remove_rdd(rdd);
             }
-            Message::RecallTasks(recall) => {
-                inner.event(Event::Recall { tasks: recall.task_ids.into_iter().map(TaskId).collect() });
-            }
-            Message::StopExecutor(_) => self.stop("the driver stopped the executor"),
-            Message::RemoveRdd(remove) => {
-                inner.config.services.blocks.remove_rdd(RddId(remove.rdd_id));
-            }
-            Message::RemoveBroadcast(remove) => inner.remove_broadcast(BroadcastId(remove.broadcast_id)),
-            Message::ReplicateBlock(block) => inner.replicate(block),
-            Message::DecommissionExecutor(orders) => inner.decommission(orders),
-            Message::BarrierAnswer(answer) => inner.barrier_answer(answer),
-            Message::RemoveShuffle(remove) => inner.remove_shuffle(ShuffleId(remove.shuffle_id)),
-            Message::Handshake(_) | Message::RegisteredExecutor(_) | Message::RegisterExecutorFailed(_) => {
+            ToExecutor::RemoveBroadcast(broadcast) => inner.remove_broadcast(broadcast),
+            ToExecutor::ReplicateBlock(block) => inner.replicate(block),
+            ToExecutor::DecommissionExecutor(orders) => inner.decommission(orders),
+            ToExecutor::BarrierAnswer(answer) => inner.barrier_answer(answer),
+            ToExecutor::RemoveShuffle(shuffle) => inner.remove_shuffle(shuffle),
+            ToExecutor::RegisteredExecutor(_) | ToExecutor::RegisterExecutorFailed(_) => {
                 tracing::warn!("a message of registration came to an executor that is registered");
             }
         }
@@ -172,16 +168,15 @@ impl Inner {
 
     /// Lets a task go on that waits for the others of its stage.
     fn barrier_answer(&self, answer: BarrierAnswer) {
-        let attempt = self.lock().attempts.get(&TaskId(answer.task_id)).cloned();
+        let attempt = self.lock().attempts.get(&answer.task).cloned();
         // One that is gone was killed meanwhile.
         let Some(barrier) = attempt.as_ref().and_then(|a| a.barrier.as_ref()) else { return };
-        let messages = answer.messages.into_iter().map(Into::into).collect();
-        barrier.answer(answer.call, if answer.error.is_empty() { Ok(messages) } else { Err(answer.error) });
+        barrier.answer(answer.call, answer.result.map(Arc::unwrap_or_clone));
     }
 
     fn launch(self: &Arc<Self>, launch: LaunchTasks) {
         let _reporting = self.departure.reporting();
-        let todo = self.lock().launch(self.now(), launch, self.status.sink());
+        let todo = self.lock().launch(self.now(), launch, self.status.driver());
         self.carry_out(todo);
     }
 
@@ -217,7 +212,8 @@ impl Inner {
             self.status.push(todo.updates);
         }
         if todo.heartbeat {
-            self.status.sink().heartbeat();
+            // A stream that is closed ends the executor; whoever receives from it does that.
+            let _ = self.status.driver().send(ToDriver::Heartbeat);
         }
         for block in &todo.blocks {
             self.config.services.blocks.remove(block);
@@ -229,15 +225,7 @@ impl Inner {
         let (inner, task) = (self.clone(), attempt.task);
         if let Err(e) = self.threads.execute(move || inner.run(attempt)) {
             let failure = TaskError::failed(format!("cannot start a thread for the task: {e}")).into_failure();
-            self.ended(
-                task,
-                StatusUpdate {
-                    task_id: task.0,
-                    state: Some(failed(failure)),
-                    blocks: Vec::new(),
-                    ..StatusUpdate::default()
-                },
-            );
+            self.ended(task, TaskUpdate::of(task, failed(failure)));
         }
     }
 
@@ -250,7 +238,7 @@ impl Inner {
             let before_abort = cfg!(panic = "abort").then(|| self.last_words(attempt.task));
             let mut ended = attempt.run(&self.config, before_abort);
             let now = Instant::now();
-            ended.update.run_nanos = u64::try_from((now - began).as_nanos()).unwrap_or(u64::MAX);
+            ended.update.ran = now - began;
             began = now;
             let _reporting = self.departure.reporting();
             let mut table = self.lock();
@@ -269,7 +257,7 @@ impl Inner {
         }
     }
 
-    fn ended(self: &Arc<Self>, task: TaskId, update: StatusUpdate) {
+    fn ended(self: &Arc<Self>, task: TaskId, update: TaskUpdate) {
         let _reporting = self.departure.reporting();
         let mut todo = self.lock().handle(self.now(), Event::Finished { task });
         todo.updates.insert(0, update);
@@ -280,12 +268,7 @@ impl Inner {
     fn last_words(self: &Arc<Self>, task: TaskId) -> BeforeAbort {
         let inner = self.clone();
         Arc::new(move |failure: TaskFailure| {
-            inner.status.push(vec![StatusUpdate {
-                task_id: task.0,
-                state: Some(failed(failure)),
-                blocks: Vec::new(),
-                ..StatusUpdate::default()
-            }]);
+            inner.status.push(vec![TaskUpdate::of(task, failed(failure))]);
             inner.status.flush(LAST_WORDS);
         })
     }
@@ -307,23 +290,15 @@ impl Inner {
     fn replicate(self: &Arc<Self>, wanted: ReplicateBlock) {
         let inner = self.clone();
         let replicate = move || {
-            let (rdd, partition) = (RddId(wanted.rdd_id), wanted.partition);
-            let level = StorageLevel::from_bits(wanted.level as u16);
-            let peers: Vec<_> = wanted.peers.into_iter().map(|p| (ExecutorId(p.executor_id), p.address)).collect();
+            let ReplicateBlock { rdd, partition, level, copies, peers } = wanted;
+            let (level, block) = (StorageLevel::from_bits(level), BlockId::Rdd { rdd, partition });
+            let peers: Vec<_> = peers.into_iter().map(|p| (p.executor, p.address)).collect();
             let blocks = &inner.config.services.blocks;
-            let copies =
-                copy_to_peers(blocks, BlockId::Rdd { rdd, partition }, level, wanted.copies, &peers, &Abort::never());
-            let replicas = copies.iter().map(|e| e.0).collect();
-            let stored = blocks.find_cached(&BlockId::Rdd { rdd, partition }).is_some();
-            let update = BlockUpdate { rdd_id: rdd.0, partition, stored, memory_bytes: 0, replicas };
-            // News of a block alone, also when nobody took a copy: no task has this number.
-            let state = Some(status_update::State::Running(Running {}));
-            inner.status.push(vec![StatusUpdate {
-                task_id: u64::MAX,
-                state,
-                blocks: vec![update],
-                ..StatusUpdate::default()
-            }]);
+            let replicas = copy_to_peers(blocks, block, level, copies, &peers, &Abort::never());
+            let stored = blocks.find_cached(&block).is_some();
+            // News also when nobody took a copy: the driver may ask somebody else.
+            let update = BlockUpdate { rdd, partition, stored, bytes: 0, replicas };
+            inner.status.tell(ToDriver::BlockUpdates(vec![update]));
         };
         if let Err(e) = self.threads.execute(replicate) {
             tracing::warn!(error = %e, "cannot start a thread to replicate a cached partition");
@@ -364,35 +339,33 @@ impl Inner {
 }
 
 impl Table {
-    fn launch(&mut self, now: Tick, launch: LaunchTasks, sink: &Arc<dyn StatusSink>) -> Todo {
-        for binary in launch.stages {
-            let stage = StageAttempt { stage: StageId(binary.stage_id), attempt: binary.stage_attempt };
-            self.stages.entry(stage).or_insert_with(|| Arc::new(StageSlot::new(binary.data)));
+    fn launch(&mut self, now: Tick, launch: LaunchTasks, driver: &Arc<dyn DriverLink>) -> Todo {
+        let LaunchTasks { stages, tasks: descriptions, ended } = launch;
+        for binary in stages {
+            self.stages.entry(binary.stage).or_insert_with(|| Arc::new(StageSlot::new(Some(binary.data))));
         }
-        let mut tasks = Vec::with_capacity(launch.tasks.len());
-        for t in launch.tasks {
-            let (task, stage) =
-                (TaskId(t.task_id), StageAttempt { stage: StageId(t.stage_id), attempt: t.stage_attempt });
+        let mut tasks = Vec::with_capacity(descriptions.len());
+        for description in descriptions {
+            let TaskDescription { task, stage, partition, attempt_number, inputs, cached, peers, barrier, measure } =
+                description;
             let slot = self.stages.get(&stage).cloned().unwrap_or_else(|| Arc::new(StageSlot::new(None)));
             tasks.push((task, stage));
             self.attempts.entry(task).or_insert_with(|| {
                 Arc::new(Attempt {
                     task,
                     stage,
-                    partition: t.partition,
-                    attempt_number: t.attempt_number,
-                    inputs: t.inputs,
-                    cached: t.cached,
-                    peers: t.peers,
-                    arrived: t.measure.then(Instant::now),
+                    partition,
+                    attempt_number,
+                    inputs,
+                    cached,
+                    peers,
+                    arrived: measure.then(Instant::now),
                     kill: Arc::new(KillFlag::default()),
                     slot,
-                    barrier: barrier_of(t.task_id, t.barrier, sink),
+                    barrier: barrier_of(task, barrier, driver),
                 })
             });
         }
-        let ended = launch.ended.iter();
-        let ended = ended.map(|k| StageAttempt { stage: StageId(k.stage_id), attempt: k.stage_attempt }).collect();
         let todo = self.handle(now, Event::Launch { tasks, ended });
         if self.core.stopped() {
             // None of them was taken.
@@ -419,13 +392,7 @@ impl Table {
                     let Some(attempt) = self.attempts.get(&task) else { continue };
                     todo.start.push(attempt.clone());
                     if waited {
-                        let state = Some(status_update::State::Running(Running {}));
-                        todo.updates.push(StatusUpdate {
-                            task_id: task.0,
-                            state,
-                            blocks: Vec::new(),
-                            ..StatusUpdate::default()
-                        });
+                        todo.updates.push(TaskUpdate::of(task, TaskOutcome::Running));
                     }
                 }
                 Effect::Flag { task, reason } => {
@@ -436,23 +403,11 @@ impl Table {
                 }
                 Effect::NeverRan { task, reason } => {
                     self.attempts.remove(&task);
-                    let state = Some(failed(TaskFailure::Killed { reason }));
-                    todo.updates.push(StatusUpdate {
-                        task_id: task.0,
-                        state,
-                        blocks: Vec::new(),
-                        ..StatusUpdate::default()
-                    });
+                    todo.updates.push(TaskUpdate::of(task, failed(TaskFailure::Killed { reason })));
                 }
                 Effect::GiveBack { task } => {
                     self.attempts.remove(&task);
-                    let state = Some(status_update::State::GivenBack(GivenBack {}));
-                    todo.updates.push(StatusUpdate {
-                        task_id: task.0,
-                        state,
-                        blocks: Vec::new(),
-                        ..StatusUpdate::default()
-                    });
+                    todo.updates.push(TaskUpdate::of(task, TaskOutcome::GivenBack));
                 }
                 Effect::DropStage { stage } => {
                     todo.stages.extend(self.stages.remove(&stage));
@@ -470,15 +425,16 @@ impl Table {
 }
 
 /// Where a task of a barrier stage waits; None for another.
-fn barrier_of(task_id: u64, tasks: Vec<BarrierTask>, sink: &Arc<dyn StatusSink>) -> Option<Arc<BarrierSync>> {
+fn barrier_of(task: TaskId, tasks: Vec<BarrierTask>, driver: &Arc<dyn DriverLink>) -> Option<Arc<BarrierSync>> {
     if tasks.is_empty() {
         return None;
     }
     let tasks = tasks.into_iter().map(|t| BarrierTaskInfo { host: t.host, address: t.address }).collect();
-    let sink = sink.clone();
+    let driver = driver.clone();
     let send = move |call: BarrierCall| {
         let BarrierCall { call, gathers, message } = call;
-        sink.barrier(proto::BarrierSync { task_id, call, gathers, message: message.into() })
+        let sync = BarrierArrival { task, call, gathers, message };
+        driver.send(ToDriver::BarrierSync(sync)).map_err(|e| format!("the driver cannot be told of the call: {e}"))
     };
     Some(Arc::new(BarrierSync::new(tasks, send)))
 }

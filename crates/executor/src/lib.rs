@@ -5,7 +5,7 @@
 //!    ▲                                  │  ▲ effects ◀────────┘
 //!    │                                  ▼  │ Finished
 //!    │                       pool: task threads ──▶ attempt: decode the stage once (stage), run, catch (panics)
-//!    └──StatusUpdates── status: batches ◀── success, failure, cached blocks
+//!    └──ToDriver── status: batches ◀── success, failure, cached blocks
 //! ```
 //!
 //! * [`Executor`]: the shell, the same in `local[N]` and in a process of its own.
@@ -21,7 +21,7 @@ pub mod bootstrap;
 pub mod config;
 pub mod core;
 mod decommission;
-mod driver_sink;
+mod driver_stream;
 pub mod error;
 mod executor;
 mod meter;
@@ -33,4 +33,4 @@ pub mod status;
 pub use config::{DecommissionSettings, ExecutorConfig, ExecutorSettings};
 pub use error::ExecutorError;
 pub use executor::Executor;
-pub use status::StatusSink;
+pub use status::DriverLink;

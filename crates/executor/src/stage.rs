@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use firesteel_common::{BroadcastId, ExecutorId, ShuffleId, TaskFailure, TaskId};
+use firesteel_protocol::Payload;
 use firesteel_rdd::lineage::decode_stage;
 use firesteel_rdd::task::{KillFlag, StageTask, TaskError};
 use firesteel_rpc::checked::decode;
-use firesteel_rpc::proto::executor::{ExecutorFiles, Payload, ShuffleOutputs, StageData, payload::Place};
+use firesteel_rpc::proto::executor::{ExecutorFiles, ShuffleOutputs, StageData};
 use firesteel_shuffle::{MapLocation, ShuffleInput};
 use firesteel_storage::{Abort, BlockId, BlockManager, BroadcastMeta};
 
@@ -54,9 +55,8 @@ impl StageSlot {
         let Some(payload) = &self.encoded else {
             return Err(TaskError::failed("the driver sent a task of a stage whose lineage it has not sent"));
         };
-        if let (Some(Place::Broadcast(pieces)), Some(fetcher)) = (&payload.place, config.services.broadcasts.fetcher())
-        {
-            let kept = Some((fetcher.blocks().clone(), BroadcastId(pieces.broadcast_id)));
+        if let (Payload::Broadcast(pieces), Some(fetcher)) = (payload, config.services.broadcasts.fetcher()) {
+            let kept = Some((fetcher.blocks().clone(), pieces.broadcast));
             *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
         }
         let bytes = fetch(payload, config, true, kill)?;
@@ -104,18 +104,18 @@ pub(crate) fn fetch(
 ) -> Result<Bytes, TaskError> {
     let flag = kill.clone();
     let abort = Abort::new(move || flag.reason());
-    let fetched = match &payload.place {
-        Some(Place::Inline(bytes)) => return Ok(bytes.clone()),
-        Some(Place::Block(block)) => {
+    let fetched = match payload {
+        Payload::Inline(bytes) => return Ok(bytes.clone()),
+        Payload::Block(block) => {
             let id: BlockId = block.block_id.parse().map_err(TaskError::failed)?;
             config.client.fetch_one(&block.address, id, &abort)
         }
-        Some(Place::Broadcast(pieces)) => {
+        Payload::Broadcast(pieces) => {
             let Some(fetcher) = config.services.broadcasts.fetcher() else {
                 return Err(TaskError::failed("pieces were sent to an executor that shares its driver's process"));
             };
             let meta = BroadcastMeta {
-                id: BroadcastId(pieces.broadcast_id),
+                id: pieces.broadcast,
                 len: pieces.size,
                 piece_bytes: pieces.piece_bytes,
                 checksums: pieces.checksums.clone(),
@@ -123,13 +123,12 @@ pub(crate) fn fetch(
             };
             fetcher.fetch_bytes(&meta, keep, &abort)
         }
-        None => return Err(TaskError::failed("the driver sent a payload that is neither bytes nor a block")),
     };
     fetched.map_err(|e| match kill.check() {
         Err(killed) => killed,
-        Ok(()) => match &payload.place {
-            Some(Place::Broadcast(pieces)) => {
-                let broadcast = BroadcastId(pieces.broadcast_id);
+        Ok(()) => match payload {
+            Payload::Broadcast(pieces) => {
+                let broadcast = pieces.broadcast;
                 TaskFailure::BroadcastLost { broadcast, message: format!("it is a part of this stage or task: {e}") }
                     .into()
             }

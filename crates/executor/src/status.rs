@@ -1,27 +1,23 @@
-//! The way of status updates to the driver: sent at once when there is one, together when more came meanwhile or will
+//! The way of news to the driver: sent at once when there is one, those of tasks together when more came meanwhile or will
 //! come in a moment.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use firesteel_rpc::proto::executor::{BarrierSync, StatusUpdate, status_update::State::Running as Begun};
+use firesteel_protocol::{TaskOutcome, TaskUpdate, ToDriver};
 
-/// Where an executor's messages go: the stream to the driver, or the driver itself in `local[N]`.
-pub trait StatusSink: Send + Sync + 'static {
-    /// Takes a batch, in order. Called by one thread at a time; must not wait for the driver.
-    fn send(&self, updates: Vec<StatusUpdate>);
-
-    /// Tells the driver that a task waits for the others of its barrier stage; the error says why it cannot be told.
-    fn barrier(&self, sync: BarrierSync) -> Result<(), String>;
-
-    /// Tells the driver that the executor lives.
-    fn heartbeat(&self) {}
+/// The driver as an executor reaches it: the stream, or the driver itself in `local[N]`.
+pub trait DriverLink: Send + Sync + 'static {
+    /// Takes a message, in order with those of the same thread; must not wait for the driver. The error says why the driver
+    /// cannot be told.
+    fn send(&self, message: ToDriver) -> Result<(), String>;
 
     /// Closes the way to the driver, after what was sent: the executor holds nothing any more and ends.
     fn leave(&self) {}
 
     /// Returns when everything sent has reached the driver, or after `limit`. Called when the process is about to abort,
-    /// so the sink may close the stream for that.
+    /// so the link may close the stream for that.
     fn flush(&self, _limit: Duration) {}
 }
 
@@ -32,7 +28,7 @@ const HELD: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
 struct State {
-    queue: Vec<StatusUpdate>,
+    queue: VecDeque<ToDriver>,
     sending: bool,
     /// The thread that sends what is held too long exists.
     thread: bool,
@@ -42,28 +38,29 @@ struct State {
 }
 
 struct Shared {
-    sink: Arc<dyn StatusSink>,
+    driver: Arc<dyn DriverLink>,
     state: Mutex<State>,
     idle: Condvar,
     held: Condvar,
 }
 
-/// Gathers what comes in while a batch is being handed over; whoever finds nobody sending sends.
+/// Gathers what comes in while something is being handed over; whoever finds nobody sending sends.
 ///
 /// What comes from a task that has the next one at hand may be held for a moment: of many short tasks each would
 /// otherwise cost a message of its own, and with it several wake-ups.
 pub(crate) struct StatusBatcher(Arc<Shared>);
 
 impl StatusBatcher {
-    pub fn new(sink: Arc<dyn StatusSink>) -> StatusBatcher {
-        StatusBatcher(Arc::new(Shared { sink, state: Mutex::default(), idle: Condvar::new(), held: Condvar::new() }))
+    pub fn new(driver: Arc<dyn DriverLink>) -> StatusBatcher {
+        StatusBatcher(Arc::new(Shared { driver, state: Mutex::default(), idle: Condvar::new(), held: Condvar::new() }))
     }
 
-    pub fn sink(&self) -> &Arc<dyn StatusSink> {
-        &self.0.sink
+    pub fn driver(&self) -> &Arc<dyn DriverLink> {
+        &self.0.driver
     }
 
-    pub fn push(&self, updates: Vec<StatusUpdate>) {
+    /// News of tasks.
+    pub fn push(&self, updates: Vec<TaskUpdate>) {
         if !updates.is_empty() {
             let mut state = self.0.lock();
             state.add(updates);
@@ -71,11 +68,18 @@ impl StatusBatcher {
         }
     }
 
+    /// Other news, behind those of tasks that came before.
+    pub fn tell(&self, message: ToDriver) {
+        let mut state = self.0.lock();
+        state.queue.push_back(message);
+        self.0.send(state);
+    }
+
     /// Takes what need not be sent at once: more will come soon.
-    pub fn hold(&self, updates: Vec<StatusUpdate>) {
+    pub fn hold(&self, updates: Vec<TaskUpdate>) {
         let mut state = self.0.lock();
         state.add(updates);
-        if state.queue.len() >= MOST_HELD || !(state.watched || self.0.watch(&mut state)) {
+        if state.held() >= MOST_HELD || !(state.watched || self.0.watch(&mut state)) {
             self.0.send(state);
         }
     }
@@ -84,7 +88,7 @@ impl StatusBatcher {
     pub fn flush(&self, limit: Duration) {
         let until = Instant::now() + limit;
         if self.hand_over(until) {
-            self.0.sink.flush(until.saturating_duration_since(Instant::now()));
+            self.0.driver.flush(until.saturating_duration_since(Instant::now()));
         }
     }
 
@@ -93,7 +97,7 @@ impl StatusBatcher {
         if !self.hand_over(Instant::now() + limit) {
             tracing::warn!(?limit, "the last news did not go to the driver in time");
         }
-        self.0.sink.leave();
+        self.0.driver.leave();
     }
 
     /// Waits until nothing is queued here, and says whether that was in time.
@@ -119,15 +123,27 @@ impl Drop for StatusBatcher {
 }
 
 impl State {
-    fn add(&mut self, updates: Vec<StatusUpdate>) {
+    /// Adds to the news of tasks that are last in the queue.
+    fn add(&mut self, updates: Vec<TaskUpdate>) {
+        let Some(ToDriver::StatusUpdates(queued)) = self.queue.back_mut() else {
+            return self.queue.push_back(ToDriver::StatusUpdates(updates));
+        };
         for update in updates {
-            // That a task has begun is no news together with its end. News of blocks alone have that form, too, and each counts.
-            let alike = |u: &StatusUpdate| u.task_id == update.task_id && u.blocks.is_empty();
-            let begun = |u: &StatusUpdate| alike(u) && matches!(u.state, Some(Begun(_)));
-            if let Some(i) = self.queue.iter().rev().take(MOST_HELD).position(begun) {
-                self.queue.remove(self.queue.len() - 1 - i);
+            // That a task has begun is no news together with its end.
+            let begun =
+                |u: &TaskUpdate| u.task == update.task && u.outcome == TaskOutcome::Running && u.blocks.is_empty();
+            if let Some(i) = queued.iter().rev().take(MOST_HELD).position(begun) {
+                queued.remove(queued.len() - 1 - i);
             }
-            self.queue.push(update);
+            queued.push(update);
+        }
+    }
+
+    /// News of tasks that wait for more.
+    fn held(&self) -> usize {
+        match self.queue.back() {
+            Some(ToDriver::StatusUpdates(queued)) => queued.len(),
+            _ => 0,
         }
     }
 }
@@ -143,10 +159,10 @@ impl Shared {
             return;
         }
         state.sending = true;
-        while !state.queue.is_empty() {
-            let batch = std::mem::take(&mut state.queue);
+        while let Some(message) = state.queue.pop_front() {
             drop(state);
-            self.sink.send(batch);
+            // A driver that has ended wants no news; that its stream broke was said where it did.
+            let _ = self.driver.send(message);
             state = self.lock();
         }
         state.sending = false;
@@ -191,31 +207,36 @@ impl Shared {
 mod tests {
     use std::sync::mpsc;
 
-    use firesteel_rpc::proto::executor::BlockUpdate;
+    use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskId};
+    use firesteel_protocol::{BlockUpdate, MapOutputMoved};
 
     use super::*;
 
-    /// Hands over a batch only when it is told to.
+    fn tasks(message: &ToDriver) -> Vec<u64> {
+        match message {
+            ToDriver::StatusUpdates(updates) => updates.iter().map(|u| u.task.0).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Hands a message over only when it is told to.
     struct Slow {
         begun: Mutex<mpsc::Sender<()>>,
         go_on: Mutex<mpsc::Receiver<()>>,
         batches: Mutex<Vec<Vec<u64>>>,
     }
 
-    impl StatusSink for Slow {
-        fn barrier(&self, _: BarrierSync) -> Result<(), String> {
-            Err("no driver".to_owned())
-        }
-
-        fn send(&self, updates: Vec<StatusUpdate>) {
+    impl DriverLink for Slow {
+        fn send(&self, message: ToDriver) -> Result<(), String> {
             self.begun.lock().unwrap().send(()).unwrap();
             self.go_on.lock().unwrap().recv().unwrap();
-            self.batches.lock().unwrap().push(updates.iter().map(|u| u.task_id).collect());
+            self.batches.lock().unwrap().push(tasks(&message));
+            Ok(())
         }
     }
 
-    fn update(task_id: u64) -> Vec<StatusUpdate> {
-        vec![StatusUpdate { task_id, ..Default::default() }]
+    fn update(task: u64) -> Vec<TaskUpdate> {
+        vec![TaskUpdate::of(TaskId(task), TaskOutcome::GivenBack)]
     }
 
     #[test]
@@ -240,17 +261,14 @@ mod tests {
         assert_eq!(*slow.batches.lock().unwrap(), [vec![1], vec![2, 3, 4]]);
     }
 
-    /// Takes batches as they come.
+    /// Takes messages as they come.
     #[derive(Default)]
-    struct Quick(Mutex<Vec<Vec<StatusUpdate>>>);
+    struct Quick(Mutex<Vec<ToDriver>>);
 
-    impl StatusSink for Quick {
-        fn barrier(&self, _: BarrierSync) -> Result<(), String> {
-            Err("no driver".to_owned())
-        }
-
-        fn send(&self, updates: Vec<StatusUpdate>) {
-            self.0.lock().unwrap().push(updates);
+    impl DriverLink for Quick {
+        fn send(&self, message: ToDriver) -> Result<(), String> {
+            self.0.lock().unwrap().push(message);
+            Ok(())
         }
     }
 
@@ -258,7 +276,7 @@ mod tests {
     fn what_is_held_goes_with_the_next_or_when_it_is_much_or_soon_by_itself() {
         let quick = Arc::new(Quick::default());
         let batcher = StatusBatcher::new(quick.clone());
-        let sent = || -> Vec<u64> { quick.0.lock().unwrap().iter().flatten().map(|u| u.task_id).collect() };
+        let sent = || -> Vec<u64> { quick.0.lock().unwrap().iter().flat_map(tasks).collect() };
         batcher.hold(update(1));
         batcher.push(update(2));
         assert_eq!(sent(), [1, 2]);
@@ -273,28 +291,26 @@ mod tests {
     }
 
     #[test]
-    fn news_of_blocks_are_all_told() {
+    fn other_news_come_in_order_between_those_of_tasks() {
         let quick = Arc::new(Quick::default());
         let batcher = StatusBatcher::new(quick.clone());
-        let of_block = |partition| StatusUpdate {
-            task_id: u64::MAX,
-            state: Some(Begun(Default::default())),
-            blocks: vec![BlockUpdate { partition, ..Default::default() }],
-            ..StatusUpdate::default()
-        };
-        batcher.push((0..3).map(of_block).chain(update(u64::MAX)).collect());
-        let told: Vec<u32> =
-            quick.0.lock().unwrap().iter().flatten().flat_map(|u| &u.blocks).map(|b| b.partition).collect();
-        assert_eq!(told, [0, 1, 2]);
+        let moved = MapOutputMoved { shuffle: ShuffleId(1), map_task: TaskId(1), to: ExecutorId(2) };
+        let (moved, blocks) =
+            (ToDriver::MapOutputMoved(moved), ToDriver::BlockUpdates(vec![BlockUpdate::dropped(RddId(1), 0)]));
+        batcher.hold(update(1));
+        batcher.tell(moved.clone());
+        batcher.tell(blocks.clone());
+        batcher.push(update(2));
+        let expected = [ToDriver::StatusUpdates(update(1)), moved, blocks, ToDriver::StatusUpdates(update(2))];
+        assert_eq!(*quick.0.lock().unwrap(), expected);
     }
 
     #[test]
     fn that_a_task_has_begun_is_not_told_together_with_its_end() {
         let quick = Arc::new(Quick::default());
         let batcher = StatusBatcher::new(quick.clone());
-        let begun = StatusUpdate { task_id: 1, state: Some(Begun(Default::default())), ..Default::default() };
-        batcher.0.lock().queue.push(begun);
+        batcher.0.lock().add(vec![TaskUpdate::of(TaskId(1), TaskOutcome::Running)]);
         batcher.push(update(1));
-        assert!(quick.0.lock().unwrap().iter().flatten().all(|u| u.state.is_none()));
+        assert_eq!(*quick.0.lock().unwrap(), [ToDriver::StatusUpdates(update(1))]);
     }
 }

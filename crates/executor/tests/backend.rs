@@ -4,13 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use bytes::Bytes;
+use firesteel_common::{ExecutorId, TaskId};
 use firesteel_os::ProcessEnd;
+use firesteel_protocol::{KillTask, ToDriver, ToExecutor};
 use firesteel_rpc::Secret;
 use firesteel_rpc::proto::deploy::Parting;
-use firesteel_rpc::proto::executor::{
-    KillTask, RegisterExecutorFailed, RegisteredExecutor, StopExecutor, to_driver, to_executor::Message,
-};
-use support::cluster::{Cluster, WAIT, next_end, next_updates, send};
+use support::cluster::{Cluster, WAIT, next, next_end, next_updates, send};
 use support::{End, end_of, kind, launch, result};
 
 mod support;
@@ -100,12 +99,12 @@ async fn it_registers_with_its_build_runs_tasks_and_exits_when_it_is_stopped() {
     let key = Secret::from_bytes("secret").app_key("app-1");
     let mut cluster = Cluster::start(Some(key.clone()), Some(key));
     let (mut peer, registration) = cluster.registration().await;
-    assert_eq!((registration.executor_id, registration.cores), (4, 2));
+    assert_eq!((registration.executor, registration.cores), (ExecutorId(4), 2));
     assert_eq!(parent_of(registration.pid), Some(cluster.child.pid()), "its supervisor is above it");
     let ours = firesteel_closure::binary::running_binary().unwrap();
     assert_eq!(ours.hash.check(&registration.build_hash), Ok(()));
     assert!(std::net::TcpStream::connect(&registration.block_address).is_ok(), "bound before it registers");
-    send(&peer, Message::RegisteredExecutor(RegisteredExecutor::default()));
+    send(&peer, ToExecutor::RegisteredExecutor(Default::default()));
     assert_eq!(cluster.told_worker().await, b"\n");
 
     send(&peer, launch(1, "double", [10]));
@@ -117,7 +116,7 @@ async fn it_registers_with_its_build_runs_tasks_and_exits_when_it_is_stopped() {
     send(&peer, launch(3, "write to nobody", [12]));
     assert_eq!(next_end(&mut peer).await, (12, End::Result(Bytes::from_static(b"Err(BrokenPipe)"))));
 
-    send(&peer, Message::StopExecutor(StopExecutor {}));
+    send(&peer, ToExecutor::StopExecutor);
     let (end, text) = cluster.end().await;
     assert_eq!(end, ProcessEnd::Exited(0), "{text}");
     assert_eq!(cluster.told_worker().await, [Parting::InOrder as u8]);
@@ -131,8 +130,7 @@ async fn it_beats_also_while_every_slot_is_busy() {
     let mut peer = cluster.registered().await;
     send(&peer, launch(1, "forever", [1, 2, 3]));
     for _ in 0..5 {
-        let message = tokio::time::timeout(WAIT, peer.rx.recv()).await.unwrap().unwrap().message;
-        assert!(matches!(message, Some(to_driver::Message::Heartbeat(_))), "{message:?}");
+        assert_eq!(next(&mut peer).await, Some(ToDriver::Heartbeat));
     }
 }
 
@@ -162,7 +160,7 @@ async fn it_ends_by_sigkill_when_its_owner_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_its_tasks_have_started_ends_with_it_however_it_hides() {
     register_kinds();
-    let stopped = Message::StopExecutor(StopExecutor {});
+    let stopped = ToExecutor::StopExecutor;
     for (how, last) in [
         ("told", Some(stopped)),
         ("exits", Some(launch(2, "exit", [1]))),
@@ -213,7 +211,7 @@ async fn what_tasks_print_where_there_is_no_room_fails_none_and_is_counted() {
         send(&peer, launch(task as u32, "print", [task]));
         assert!(matches!(next_end(&mut peer).await, (ended, End::Result(_)) if ended == task));
     }
-    send(&peer, Message::StopExecutor(StopExecutor {}));
+    send(&peer, ToExecutor::StopExecutor);
     let (end, text) = cluster.end().await;
     assert_eq!(end, ProcessEnd::Exited(0), "{text}");
     assert!(text.contains(" says so\n"), "standard error has room: {text}");
@@ -250,7 +248,7 @@ async fn who_held_memory_is_on_record_when_there_was_none_left() {
         assert!(std::time::Instant::now() < until, "the record names no hoard");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    send(&peer, Message::KillTask(KillTask { task_id: 7, reason: "enough".to_owned() }));
+    send(&peer, ToExecutor::KillTask(KillTask { task: TaskId(7), reason: "enough".to_owned() }));
     let (end, text) = cluster.end().await;
     assert_eq!(end, ProcessEnd::Signalled(6), "{text}");
     assert!(text.contains("memory allocation of 8 bytes failed"), "{text}");
@@ -268,7 +266,7 @@ async fn a_refusal_is_told_with_the_drivers_reason() {
     let mut cluster = Cluster::start(None, None);
     let (peer, _) = cluster.registration().await;
     let reason = "it runs another build".to_owned();
-    send(&peer, Message::RegisterExecutorFailed(RegisterExecutorFailed { reason }));
+    send(&peer, ToExecutor::RegisterExecutorFailed(reason));
     let (end, text) = cluster.end().await;
     assert_eq!(end, ProcessEnd::Exited(1));
     assert!(text.contains("refused executor 4: it runs another build"), "{text}");

@@ -8,15 +8,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use firesteel_common::{ExecutorId, ShuffleId, TaskId};
-use firesteel_executor::Executor;
+use firesteel_protocol::{MapOutputMoved, TaskOutcome, ToDriver};
 use firesteel_rdd::task::TaskOutput;
-use firesteel_rpc::proto::executor::{
-    BlockPeer, DecommissionExecutor, MapOutputMoved, status_update::State, to_executor::Message,
-};
 use firesteel_rpc::{Role, Transport};
 use firesteel_shuffle::{MapWriter, ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockServer};
-use support::{End, Rig, kind, launch, result, rig_at, stage_ended};
+use support::{End, Rig, kind, launch, leave, result, rig_at, stage_ended};
 
 const SHUFFLE: ShuffleId = ShuffleId(5);
 /// Nobody listens there.
@@ -48,13 +45,6 @@ fn peer() -> Peer {
     Peer { shuffle, server, _dir: dir }
 }
 
-fn leave(executor: &Executor, peers: &[(u32, String)]) {
-    let peer =
-        |(executor_id, address): &(u32, String)| BlockPeer { executor_id: *executor_id, address: address.clone() };
-    let peers = peers.iter().map(peer).collect();
-    executor.handle(Message::DecommissionExecutor(DecommissionExecutor { peers, map_outputs: true }));
-}
-
 /// Tasks of this kind write a map output.
 fn writes(name: &str) {
     kind(name, |_, ctx| {
@@ -67,7 +57,7 @@ fn writes(name: &str) {
 /// The next news of a move.
 fn next_move(rig: &Rig) -> MapOutputMoved {
     loop {
-        if let Some(State::Moved(moved)) = rig.next_update().state {
+        if let ToDriver::MapOutputMoved(moved) = rig.next_news() {
             return moved;
         }
     }
@@ -82,13 +72,13 @@ fn what_one_peer_does_not_take_goes_to_another_and_the_driver_hears_where() {
     let ((rig, _server), peer) = (served(2), peer());
     writes("some");
     rig.executor.handle(launch(1, "some", [7, 8, 9]));
-    (0..3).for_each(|_| assert!(matches!(rig.next_update_of_task().state, Some(State::Success(_)))));
+    (0..3).for_each(|_| assert!(matches!(rig.next_update().outcome, TaskOutcome::MapOutput(_))));
     leave(&rig.executor, &[(4, DEAD.to_owned()), (9, peer.server.local_addr().to_string())]);
     let mut moved: Vec<u64> = (0..3)
         .map(|_| {
             let moved = next_move(&rig);
-            assert_eq!((moved.shuffle_id, moved.to_executor_id), (SHUFFLE.0, 9));
-            moved.map_task_id
+            assert_eq!((moved.shuffle, moved.to), (SHUFFLE, ExecutorId(9)));
+            moved.map_task.0
         })
         .collect();
     moved.sort_unstable();
@@ -109,13 +99,13 @@ fn what_nobody_took_goes_to_a_peer_that_comes_later_also_what_the_last_one_took_
         result(b"done")
     });
     rig.executor.handle(launch(1, "early", [7]));
-    assert!(matches!(rig.next_update_of_task().state, Some(State::Success(_))));
+    assert!(matches!(rig.next_update().outcome, TaskOutcome::MapOutput(_)));
     rig.executor.handle(launch(2, "long", [8]));
     leave(&rig.executor, &[(4, DEAD.to_owned())]);
     leave(&rig.executor, &[(9, first.server.local_addr().to_string())]);
-    assert_eq!(next_move(&rig).to_executor_id, 9);
+    assert_eq!(next_move(&rig).to, ExecutorId(9));
     leave(&rig.executor, &[(10, second.server.local_addr().to_string())]);
-    assert_eq!(next_move(&rig).to_executor_id, 10);
+    assert_eq!(next_move(&rig).to, ExecutorId(10));
     drop(go_on);
     has_left(&rig);
     assert_eq!(second.shuffle.outputs(), [(SHUFFLE, TaskId(7))]);
@@ -126,7 +116,7 @@ fn what_nobody_takes_is_given_up_after_some_tries_and_the_executor_goes() {
     let (rig, _server) = served(1);
     writes("lonely");
     rig.executor.handle(launch(1, "lonely", [7]));
-    assert!(matches!(rig.next_update_of_task().state, Some(State::Success(_))));
+    assert!(matches!(rig.next_update().outcome, TaskOutcome::MapOutput(_)));
     leave(&rig.executor, &[(4, DEAD.to_owned())]);
     has_left(&rig);
     assert!(rig.no_update(), "no move is told");
@@ -150,14 +140,18 @@ fn it_goes_when_its_tasks_have_ended_and_their_results_were_fetched_and_with_wha
     leave(&rig.executor, &[(9, peer.server.local_addr().to_string())]);
     assert!(rig.left.try_recv().is_err(), "its task runs");
     go.send(()).unwrap();
+    let is_end = |m: &ToDriver| match m {
+        ToDriver::StatusUpdates(u) => matches!(support::end_of(&u[0]), Some(End::Block(_, 5000..))),
+        _ => false,
+    };
     // In either order.
-    let first = [rig.next_update(), rig.next_update()];
-    assert!(first.iter().any(|u| matches!(support::end_of(u), Some(End::Block(_, 5000..)))), "{first:?}");
-    assert!(first.iter().any(|u| matches!(&u.state, Some(State::Moved(m)) if m.map_task_id == 7)), "{first:?}");
+    let first = [rig.next_news(), rig.next_news()];
+    assert!(first.iter().any(is_end), "{first:?}");
+    assert!(first.iter().any(|m| matches!(m, ToDriver::MapOutputMoved(m) if m.map_task == TaskId(7))), "{first:?}");
     assert!(rig.left.try_recv().is_err(), "its result may still be fetched");
     rig.executor.handle(stage_ended(1));
     has_left(&rig);
     // While tasks run the driver may not know yet what was moved: it hears it again.
-    assert_eq!(next_move(&rig).map_task_id, 7);
+    assert_eq!(next_move(&rig).map_task, TaskId(7));
     assert_eq!(peer.shuffle.outputs(), [(SHUFFLE, TaskId(7))]);
 }

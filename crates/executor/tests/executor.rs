@@ -7,19 +7,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use firesteel_common::{RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId};
-use firesteel_rdd::task::{CacheUpdate, TaskAbort, TaskError, TaskOutput};
-use firesteel_rpc::proto::executor::{
-    BlockRef, KillTask, LaunchTasks, PartitionData, Payload, RecallTasks, payload::Place, status_update::State,
-    success::Output, to_executor::Message,
+use firesteel_protocol::{
+    BlockRef, BlockUpdate, KillTask, LaunchTasks, PartitionData, Payload, TaskOutcome, ToExecutor,
 };
+use firesteel_rdd::task::{CacheUpdate, TaskAbort, TaskError, TaskOutput};
 use firesteel_shuffle::MapOutput;
 use firesteel_storage::{BlockId, BlockManager, BlockServer, BlockSource};
 use support::{End, inline, kind, launch, result, rig, stage, stage_data, stage_ended, task};
 
 mod support;
 
-fn kill(task_id: u64, reason: &str) -> Message {
-    Message::KillTask(KillTask { task_id, reason: reason.to_owned() })
+fn kill(task: u64, reason: &str) -> ToExecutor {
+    ToExecutor::KillTask(KillTask { task: TaskId(task), reason: reason.to_owned() })
 }
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -42,15 +41,14 @@ fn a_task_computes_its_partition_and_its_result_comes_inline() {
 }
 
 #[test]
-fn a_map_output_names_this_executor_and_its_address() {
+fn a_map_output_names_its_task_and_says_how_large_its_blocks_are() {
     let rig = rig(1);
     kind("map", |_, ctx| {
         Ok(TaskOutput::Map(MapOutput { map_task: ctx.task, sizes: vec![1, 0, 2], checksum: Some(9) }))
     });
     rig.executor.handle(launch(1, "map", [7]));
-    let Some(State::Success(success)) = rig.next_update().state else { panic!("no success") };
-    let Some(Output::MapStatus(m)) = success.output else { panic!("no map status") };
-    assert_eq!((m.map_task_id, m.executor_id, &*m.block_address, &*m.sizes), (7, 3, "127.0.0.1:1", &[1, 0, 2][..]));
+    let TaskOutcome::MapOutput(m) = rig.next_update().outcome else { panic!("no map output") };
+    assert_eq!((m.map_task, &*m.sizes, m.checksum), (TaskId(7), &[1, 0, 2][..], Some(9)));
 }
 
 #[test]
@@ -132,12 +130,12 @@ fn no_more_tasks_run_than_there_are_slots_and_all_run() {
     let mut announced: Vec<u64> = Vec::new();
     while ended.len() < 300 {
         let update = rig.next_update();
-        match update.state {
-            Some(State::Running(_)) => {
-                assert!(!ended.contains(&update.task_id), "an end comes after the beginning");
-                announced.push(update.task_id);
+        match update.outcome {
+            TaskOutcome::Running => {
+                assert!(!ended.contains(&update.task.0), "an end comes after the beginning");
+                announced.push(update.task.0);
             }
-            _ => ended.push(update.task_id),
+            _ => ended.push(update.task.0),
         }
     }
     ended.sort_unstable();
@@ -158,12 +156,12 @@ fn the_end_of_a_short_task_does_not_wait_for_the_long_one_behind_it() {
         result(&[])
     });
     rig.executor.handle(launch(1, "second waits", [0, 1, 2]));
-    assert_eq!(rig.next_update().task_id, 0);
+    assert_eq!(rig.next_update().task, TaskId(0));
     let begun = rig.next_update();
-    assert!(begun.task_id == 1 && matches!(begun.state, Some(State::Running(_))), "{begun:?}");
-    rig.executor.handle(Message::RecallTasks(RecallTasks { task_ids: vec![0, 1, 2] }));
+    assert!(begun.task == TaskId(1) && begun.outcome == TaskOutcome::Running, "{begun:?}");
+    rig.executor.handle(ToExecutor::RecallTasks([0, 1, 2].map(TaskId).into()));
     let back = rig.next_update();
-    assert!(back.task_id == 2 && matches!(back.state, Some(State::GivenBack(_))), "{back:?}");
+    assert!(back.task == TaskId(2) && back.outcome == TaskOutcome::GivenBack, "{back:?}");
     go_on.send(()).unwrap();
     assert_eq!(rig.next_end().0, 1);
     assert_eq!(rig.executor.tasks(), 0);
@@ -227,20 +225,20 @@ fn what_the_driver_keeps_is_fetched_from_its_block_server() {
     .unwrap();
     let block = |id: BlockId| {
         let address = server.local_addr().to_string();
-        Payload { place: Some(Place::Block(BlockRef { block_id: id.to_string(), size: 0, address })) }
+        Payload::Block(BlockRef { block_id: id.to_string(), size: 0, address })
     };
 
     let rig = rig(1);
     kind("reads", |_, ctx| result(ctx.input(RddId(5), 2)?));
     let mut t = task(1, 1, 2);
-    t.inputs = vec![PartitionData { rdd_id: 5, partition: 2, data: Some(block(data_id)) }];
+    t.inputs = vec![PartitionData { rdd: RddId(5), partition: 2, data: block(data_id) }];
     let launch = LaunchTasks { stages: vec![stage(1, block(stage_id))], tasks: vec![t.clone()], ended: vec![] };
-    rig.executor.handle(Message::LaunchTasks(launch));
+    rig.executor.handle(ToExecutor::LaunchTasks(launch));
     assert_eq!(rig.next_end(), (1, End::Result(Bytes::from_static(b"words"))));
 
-    t.task_id = 2;
-    t.inputs[0].data = Some(block(BlockId::PartitionData { rdd: RddId(6), partition: 0 }));
-    rig.executor.handle(Message::LaunchTasks(LaunchTasks { stages: vec![], tasks: vec![t], ended: vec![] }));
+    t.task = TaskId(2);
+    t.inputs[0].data = block(BlockId::PartitionData { rdd: RddId(6), partition: 0 });
+    rig.executor.handle(ToExecutor::LaunchTasks(LaunchTasks { stages: vec![], tasks: vec![t], ended: vec![] }));
     let (_, end) = rig.next_end();
     assert!(matches!(&end, End::Error(text) if text.contains("partitiondata_6_0")), "{end:?}");
 }
@@ -249,12 +247,12 @@ fn what_the_driver_keeps_is_fetched_from_its_block_server() {
 fn a_stage_that_is_missing_or_damaged_fails_its_task_with_a_reason() {
     let rig = rig(1);
     let only_task = LaunchTasks { stages: vec![], tasks: vec![task(1, 77, 0)], ended: vec![] };
-    rig.executor.handle(Message::LaunchTasks(only_task));
+    rig.executor.handle(ToExecutor::LaunchTasks(only_task));
     assert!(matches!(rig.next_end(), (1, End::Error(text)) if text.contains("has not sent")));
     for (id, data) in [(2, &b"\xff\xff\xff"[..]), (3, &b""[..]), (4, &b"\x0a\x03abc"[..])] {
         let stages = vec![stage(id as u32, inline(data))];
         let launch = LaunchTasks { stages, tasks: vec![task(id, id as u32, 0)], ended: vec![] };
-        rig.executor.handle(Message::LaunchTasks(launch));
+        rig.executor.handle(ToExecutor::LaunchTasks(launch));
         let (_, end) = rig.next_end();
         assert!(matches!(&end, End::Error(text) if text.contains("cannot")), "{end:?}");
     }
@@ -271,8 +269,7 @@ fn cached_partitions_are_reported_also_by_a_task_that_then_panics() {
     });
     rig.executor.handle(launch(1, "caches", [1]));
     let update = rig.next_update();
-    assert_eq!(update.blocks.len(), 1);
-    assert!(update.blocks[0].stored && update.blocks[0].memory_bytes == 3);
+    assert_eq!(update.blocks, [BlockUpdate::stored(RddId(1), 2, 3)]);
 }
 
 #[test]

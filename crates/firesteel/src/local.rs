@@ -15,9 +15,10 @@ use firesteel_common::{
     conf::{Conf, Environment, keys},
 };
 use firesteel_events::Bus;
-use firesteel_executor::{Executor, ExecutorConfig, ExecutorSettings, StatusSink};
+use firesteel_executor::{DriverLink, Executor, ExecutorConfig, ExecutorSettings};
+use firesteel_protocol::{RegisterExecutor, ToDriver, ToExecutor};
 use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
-use firesteel_rpc::{Role, Transport, checked::IN_PROCESS, proto::executor as proto};
+use firesteel_rpc::{PROTOCOL_VERSION, Role, Transport, checked::IN_PROCESS};
 use firesteel_scheduler::SchedulerConfig;
 use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockId, BlockManager, LocalDirs, MemoryConfig, MemoryManager};
@@ -58,24 +59,18 @@ impl Backend for Local {
 struct InProcess(Executor);
 
 impl Link for InProcess {
-    fn send(&self, message: proto::to_executor::Message) -> Result<(), String> {
+    fn send(&self, message: ToExecutor) -> Result<(), String> {
         self.0.handle(message);
         Ok(())
     }
 }
 
 /// The driver as the executor reaches it.
-struct ToDriver(mpsc::Sender<Message>);
+struct EventLoop(mpsc::Sender<Message>);
 
-impl StatusSink for ToDriver {
-    fn barrier(&self, sync: proto::BarrierSync) -> std::result::Result<(), String> {
-        let message = Message::Barrier { executor: EXECUTOR, sync };
-        self.0.send(message).map_err(|_| "the driver has ended".to_owned())
-    }
-
-    fn send(&self, updates: Vec<proto::StatusUpdate>) {
-        // A driver that has ended wants no news.
-        let _ = self.0.send(Message::Status { executor: EXECUTOR, updates });
+impl DriverLink for EventLoop {
+    fn send(&self, message: ToDriver) -> std::result::Result<(), String> {
+        self.0.send(Message::Heard { executor: EXECUTOR, message }).map_err(|_| "the driver has ended".to_owned())
     }
 }
 
@@ -124,17 +119,18 @@ pub fn start(
         client,
         services: services.clone(),
     };
-    let executor = Executor::new(executor_config, Arc::new(ToDriver(driver.messages.clone())));
+    let executor = Executor::new(executor_config, Arc::new(EventLoop(driver.messages.clone())));
     cores.store(threads, Ordering::Relaxed);
-    let connected = Message::Connected {
+    let register = Box::new(RegisterExecutor {
+        protocol_version: PROTOCOL_VERSION,
         executor: EXECUTOR,
         host: "localhost".to_owned(),
         block_address: IN_PROCESS.to_owned(),
-        shuffle_service: None,
-        files: proto::ExecutorFiles::default(),
         cores: threads,
-        link: Box::new(InProcess(executor)),
-    };
+        pid: std::process::id(),
+        ..RegisterExecutor::default()
+    });
+    let connected = Message::Connected { register, link: Box::new(InProcess(executor)) };
     driver.messages.send(connected).map_err(|_| Error::Stopped)?;
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
     let local = Local { app_id: format!("local-{started}"), services: Some(services), dirs, scratch };

@@ -35,6 +35,13 @@ pub struct BadField {
     pub reason: String,
 }
 
+impl BadField {
+    /// A message lacks a field without which it means nothing.
+    pub(crate) fn missing(message: &'static str, field: &'static str) -> BadField {
+        BadField { message, field, reason: "it is missing".to_owned() }
+    }
+}
+
 /// Bytes that are no message that may be let in.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {

@@ -1,7 +1,8 @@
 //! How the processes of a cluster talk: the messages, the handshake and the long-lived streams.
 //!
 //! ```text
-//!  proto       message types, generated from proto/*.proto           convert  to and from the types of `common`
+//!  proto       message types, generated from proto/*.proto
+//!  convert     `ToDriver` and `ToExecutor` of `protocol`, to and from their messages (`failure`, `metrics`: parts of them)
 //!  checked     where messages are decoded: a rule for each field of each of them
 //!  security    what peers must prove               secret  the cluster's secret and the keys derived from it
 //!  transport   how to bind, connect and accept     bind, dial, stream  its parts
@@ -22,12 +23,13 @@ pub mod checked;
 pub mod convert;
 pub mod dial;
 pub mod error;
+mod failure;
 pub mod handshake;
 pub mod incarnation;
 pub mod issuer;
 pub mod master_client;
 pub mod master_url;
-pub mod metrics;
+mod metrics;
 pub mod proto;
 pub mod role;
 pub mod secret;

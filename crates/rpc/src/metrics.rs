@@ -1,19 +1,19 @@
-//! A task's metrics and what it added to accumulators, from and to their messages.
+//! A task's metrics, from and to their message.
 
 use std::time::Duration;
 
 use firesteel_events::{
-    AccumulatorUpdate, InputMetrics, OutputMetrics, ShuffleReadMetrics, ShuffleWriteMetrics, SpillMetrics, TaskMetrics,
+    InputMetrics, OutputMetrics, ShuffleReadMetrics, ShuffleWriteMetrics, SpillMetrics, TaskMetrics,
 };
 
 use crate::proto::executor as pb;
 
-fn nanos(time: Duration) -> u64 {
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The message of some metrics.
-pub fn metrics_to_proto(metrics: &TaskMetrics) -> pb::TaskMetrics {
+pub(crate) fn metrics_to_proto(metrics: &TaskMetrics) -> pb::TaskMetrics {
     let TaskMetrics { spill, input, output, shuffle_read, shuffle_write, .. } = metrics;
     pb::TaskMetrics {
         queued_nanos: nanos(metrics.queued),
@@ -43,7 +43,7 @@ pub fn metrics_to_proto(metrics: &TaskMetrics) -> pb::TaskMetrics {
 }
 
 /// The metrics of a message.
-pub fn metrics_from_proto(m: &pb::TaskMetrics) -> TaskMetrics {
+pub(crate) fn metrics_from_proto(m: &pb::TaskMetrics) -> TaskMetrics {
     TaskMetrics {
         queued: Duration::from_nanos(m.queued_nanos),
         deserialize: Duration::from_nanos(m.deserialize_nanos),
@@ -70,11 +70,6 @@ pub fn metrics_from_proto(m: &pb::TaskMetrics) -> TaskMetrics {
             time: Duration::from_nanos(m.shuffle_write_nanos),
         },
     }
-}
-
-/// The updates of a message.
-pub fn accumulators_from_proto(updates: Vec<pb::AccumulatorUpdate>) -> Vec<AccumulatorUpdate> {
-    updates.into_iter().map(|u| AccumulatorUpdate { id: u.id, value: u.value.into() }).collect()
 }
 
 #[cfg(test)]

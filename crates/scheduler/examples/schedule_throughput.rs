@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use firesteel_common::{CallSite, ExecutorId, JobId, RddId, TaskId, Tick};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 fn main() {
@@ -16,14 +17,9 @@ fn main() {
     let mut core = DriverCore::new(SchedulerConfig::default());
     let mut out = Vec::new();
     for id in 0..executors {
-        let block_address = String::new();
-        let event = DriverEvent::ExecutorRegistered {
-            executor: ExecutorId(id),
-            host: format!("h{id}"),
-            block_address,
-            shuffle_service: None,
-            cores: 4,
-        };
+        let executor = ExecutorId(id);
+        let register = RegisterExecutor { executor, host: format!("h{id}"), cores: 4, ..RegisterExecutor::default() };
+        let event = DriverEvent::Heard { executor, message: ToDriver::RegisterExecutor(Box::new(register)) };
         core.handle(Tick::ZERO, event, &mut out);
     }
     let node = GraphNode { rdd: RddId(0), partitions: tasks, ..GraphNode::default() };
@@ -57,7 +53,7 @@ fn main() {
             ran: Duration::from_micros(20),
             report: None,
         }];
-        core.handle(Tick::ZERO, DriverEvent::TasksUpdated { executor, updates }, &mut out);
+        core.handle(Tick::ZERO, DriverEvent::Heard { executor, message: ToDriver::StatusUpdates(updates) }, &mut out);
     }
     let took = begin.elapsed();
     println!("{results} tasks in {took:?}: {:.0} tasks/s", f64::from(results) / took.as_secs_f64());

@@ -8,6 +8,7 @@ use std::{
 
 use firesteel_common::{ExecutorId, TaskId, Tick};
 use firesteel_events::{AppEvent, TaskReport};
+use firesteel_protocol::ToDriver;
 
 use crate::{
     allocation::{ExecutorAllocation, ExecutorLoad, Load},
@@ -134,11 +135,7 @@ impl DriverCore {
             DriverEvent::CancelStage { stage, reason } => {
                 self.abort_stage(stage, &JobError::Cancelled { reason }, out);
             }
-            DriverEvent::ExecutorRegistered { executor, host, block_address, shuffle_service, cores } => {
-                self.executor_registered(executor, &host, &block_address, shuffle_service.as_deref(), cores, out);
-                self.decommission_early(now, executor, out);
-                self.check_held(now, true, out);
-            }
+            DriverEvent::Heard { executor, message } => self.hear(now, executor, message, out),
             DriverEvent::ExecutorDisconnected { executor } => self.executor_disconnected(now, executor),
             DriverEvent::ExecutorRemoved { executor, message, by_application, worker_lost } => {
                 self.executor_removed(now, executor, &message, by_application, worker_lost, out);
@@ -146,18 +143,7 @@ impl DriverCore {
             DriverEvent::ExecutorDecommissioning { executor, worker_leaves, .. } => {
                 self.executor_decommissioning(now, executor, worker_leaves, out);
             }
-            DriverEvent::MapOutputMoved { executor, shuffle, map_task, to } => {
-                self.map_output_moved(executor, shuffle, map_task, to, out);
-            }
             DriverEvent::WorkerRemoved { executors, message } => self.worker_removed(now, &executors, &message, out),
-            DriverEvent::TasksUpdated { executor, updates } => {
-                for update in updates {
-                    self.task_updated(now, executor, update, out);
-                }
-            }
-            DriverEvent::BarrierSync { executor, task, call, gathers, message } => {
-                self.barrier_sync(now, executor, task, call, gathers, message, out);
-            }
             DriverEvent::ResultFetched { task, result } => self.result_fetched(now, task, result, out),
             DriverEvent::RddUnpersisted { rdd } => {
                 self.news.say(|_| AppEvent::Unpersisted { rdd });
@@ -171,6 +157,27 @@ impl DriverCore {
             DriverEvent::ClusterFailed { message } => self.close(JobError::NoExecutors { message }, out),
             DriverEvent::Stop => self.close(JobError::Stopped, out),
             DriverEvent::Wake => {}
+        }
+    }
+
+    /// An executor said something.
+    fn hear(&mut self, now: Tick, executor: ExecutorId, message: ToDriver, out: &mut Vec<DriverEffect>) {
+        match message {
+            ToDriver::RegisterExecutor(register) => {
+                self.executor_registered(executor, &register, out);
+                self.decommission_early(now, executor, out);
+                self.check_held(now, true, out);
+            }
+            ToDriver::StatusUpdates(updates) => {
+                for update in updates {
+                    self.task_updated(now, executor, update, out);
+                }
+            }
+            ToDriver::BlockUpdates(updates) => self.blocks_updated(executor, None, &updates),
+            ToDriver::MapOutputMoved(moved) => self.map_output_moved(executor, moved, out),
+            ToDriver::BarrierSync(sync) => self.barrier_sync(now, executor, sync, out),
+            // That it is not silent is seen where its messages arrive.
+            ToDriver::Heartbeat => {}
         }
     }
 

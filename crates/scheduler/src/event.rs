@@ -1,12 +1,9 @@
 //! What happens to the driver's schedulers. The driver's shell (or the simulation) makes these; [`crate::DriverCore`]
 //! takes them.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use firesteel_common::{CallSite, ExecutorId, JobId, RddId, ShuffleId, StageId, TaskFailure, TaskId};
-
-use firesteel_events::TaskReport;
+use firesteel_common::{CallSite, ExecutorId, JobId, RddId, ShuffleId, StageId, TaskId};
+use firesteel_protocol::ToDriver;
 
 use crate::{graph::JobGraph, properties::JobProperties};
 
@@ -50,18 +47,13 @@ pub enum DriverEvent {
         /// Why; part of the jobs' errors.
         reason: String,
     },
-    /// An executor opened its stream and is ready for tasks.
-    ExecutorRegistered {
-        /// Which; numbered by the master and never used again.
+    /// An executor said something; all of one executor in the order in which it was sent. A registration comes first, and
+    /// only when the executor is known to belong to the application.
+    Heard {
+        /// Which.
         executor: ExecutorId,
-        /// Where it runs, for locality.
-        host: String,
-        /// Where its shuffle blocks are read.
-        block_address: String,
-        /// host:port of the shuffle service on its host, which serves its shuffle blocks, also after its end.
-        shuffle_service: Option<String>,
-        /// Its cores; a task takes `spark.task.cpus` of them.
-        cores: u32,
+        /// What.
+        message: ToDriver,
     },
     /// Its stream closed. It gets no more tasks; why it is gone is awaited for a bounded time.
     ExecutorDisconnected {
@@ -89,17 +81,6 @@ pub enum DriverEvent {
         /// Its whole worker goes, and with it the shuffle service there.
         worker_leaves: bool,
     },
-    /// A decommissioned executor has had another one take the output of a map task.
-    MapOutputMoved {
-        /// Whose it was.
-        executor: ExecutorId,
-        /// Of which shuffle.
-        shuffle: ShuffleId,
-        /// The task that wrote it.
-        map_task: TaskId,
-        /// Who has it now, too.
-        to: ExecutorId,
-    },
     /// A worker is gone, and what its shuffle service had with it, also of executors that had gone before.
     /// Spark: `workerRemoved`.
     WorkerRemoved {
@@ -107,26 +88,6 @@ pub enum DriverEvent {
         executors: Vec<ExecutorId>,
         /// Why.
         message: String,
-    },
-    /// News of tasks, in the order in which the executor sent them.
-    TasksUpdated {
-        /// Who says so.
-        executor: ExecutorId,
-        /// What.
-        updates: Vec<TaskUpdate>,
-    },
-    /// A task of a barrier stage waits for the others.
-    BarrierSync {
-        /// Where it runs.
-        executor: ExecutorId,
-        /// Which.
-        task: TaskId,
-        /// Which of its calls it is, from 0.
-        call: u32,
-        /// It wants the others' messages.
-        gathers: bool,
-        /// What it hands them.
-        message: Bytes,
     },
     /// The answer to a `FetchResult` effect; every one must be answered.
     ResultFetched {
@@ -161,6 +122,19 @@ pub enum DriverEvent {
     Wake,
 }
 
+impl DriverEvent {
+    /// Whether executors come, go or are to leave.
+    pub fn changes_executors(&self) -> bool {
+        match self {
+            DriverEvent::Heard { message, .. } => matches!(message, ToDriver::RegisterExecutor(_)),
+            DriverEvent::ExecutorDisconnected { .. }
+            | DriverEvent::ExecutorRemoved { .. }
+            | DriverEvent::ExecutorDecommissioning { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// Jobs to cancel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum JobSelection {
@@ -175,66 +149,4 @@ pub enum JobSelection {
     },
     /// Those that have a tag.
     Tag(String),
-}
-
-/// News of one task.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TaskUpdate {
-    /// Which.
-    pub task: TaskId,
-    /// What became of it.
-    pub outcome: TaskOutcome,
-    /// Cached partitions that its executor stored or dropped since the last news.
-    pub blocks: Vec<BlockUpdate>,
-    /// How long it ran, by its executor's clock; zero where that is not known.
-    pub ran: Duration,
-    /// What else its executor says of its end; None where that is nothing.
-    pub report: Option<Box<TaskReport>>,
-}
-
-/// What became of a task.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TaskOutcome {
-    /// It had waited at its executor, and has begun.
-    Running,
-    /// It was recalled and had not begun: its executor has forgotten it.
-    GivenBack,
-    /// A result task's encoded result.
-    Result(Bytes),
-    /// A result task's result lies in a block of its executor, as it is too large for a message.
-    ResultInBlock {
-        /// Which block.
-        block_id: String,
-        /// Its size.
-        size: u64,
-    },
-    /// A shuffle map task wrote its output.
-    MapOutput(MapOutput),
-    /// It did not succeed.
-    Failed(TaskFailure),
-}
-
-/// What a shuffle map task wrote.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MapOutput {
-    /// The task that wrote it: names the files.
-    pub map_task: TaskId,
-    /// Compressed size of each reducer's block, one byte each on a log scale; 0 is empty.
-    pub sizes: Bytes,
-    /// Of all its rows and where they go, whatever their order: a task that computes the same gives the same one. None
-    /// where that cannot be said.
-    pub checksum: Option<u64>,
-}
-
-/// A cached partition came or went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BlockUpdate {
-    /// Of which RDD.
-    pub rdd: RddId,
-    /// Which partition.
-    pub partition: u32,
-    /// It is there now; otherwise it is no longer.
-    pub stored: bool,
-    /// Its size in memory.
-    pub bytes: u64,
 }

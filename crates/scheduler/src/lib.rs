@@ -39,7 +39,7 @@ pub use config::{ExclusionConfig, PoolConfig, SchedulerConfig, SchedulingMode, S
 pub use driver_core::DriverCore;
 pub use effect::{BarrierPlace, DriverEffect, MapLocation, StageKind, TaskSpec};
 pub use error::JobError;
-pub use event::{BlockUpdate, DriverEvent, JobSelection, MapOutput, TaskOutcome, TaskUpdate};
+pub use event::{DriverEvent, JobSelection};
 pub use graph::{GraphDep, GraphNode, JobGraph, NarrowMap};
 pub use properties::JobProperties;
 pub use status::{JobState, JobStatus, StageStatus};

@@ -19,7 +19,6 @@ use crate::{
     dag::{stage::Stage, submission::Walker},
     driver_core::DriverCore,
     effect::{DriverEffect, StageKind},
-    event::BlockUpdate,
     graph::JobGraph,
     tasks::task_set::Locality,
 };
@@ -249,10 +248,10 @@ impl DriverCore {
         report.accumulators
     }
 
-    pub(crate) fn tell_blocks(&mut self, executor: ExecutorId, updates: &[BlockUpdate]) {
-        for &BlockUpdate { rdd, partition, stored, bytes: memory_bytes } in updates {
-            self.news.say(|_| AppEvent::BlockUpdated { executor, rdd, partition, stored, memory_bytes });
-        }
+    /// A kept partition is there and takes so many bytes, or is there no longer.
+    pub(crate) fn tell_block(&mut self, executor: ExecutorId, rdd: RddId, partition: u32, bytes: Option<u64>) {
+        let (stored, memory_bytes) = (bytes.is_some(), bytes.unwrap_or(0));
+        self.news.say(|_| AppEvent::BlockUpdated { executor, rdd, partition, stored, memory_bytes });
     }
 
     /// How many outputs the stage has in all.

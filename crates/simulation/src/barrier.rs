@@ -4,13 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use firesteel_common::{StageAttempt, TaskFailure, TaskId};
-use firesteel_scheduler::{BarrierPlace, DriverEvent, GraphDep, JobGraph, TaskOutcome};
+use firesteel_protocol::{BarrierAnswer, BarrierSync, TaskOutcome, ToDriver, ToExecutor};
+use firesteel_scheduler::{BarrierPlace, GraphDep, JobGraph};
 
-use crate::{
-    cluster::Cluster,
-    network::{Process, ToDriver, ToExecutor},
-    task_run::StageInfo,
-};
+use crate::{cluster::Cluster, network::Process, task_run::StageInfo};
 
 /// Whether the stage that computes this node is a barrier stage.
 pub(crate) fn is_barrier(graph: &JobGraph, node: usize) -> bool {
@@ -64,17 +61,13 @@ impl Cluster {
         }
         *waits = true;
         let (call, message) = (*made, message(stage, partition, *made));
-        self.say(id, ToDriver::BarrierSync { task, call, gathers: gathers(stage, call), message });
+        let sync = BarrierSync { task, call, gathers: gathers(stage, call), message };
+        self.say(id, ToDriver::BarrierSync(sync));
         true
     }
 
-    pub(crate) fn barrier_answered(
-        &mut self,
-        id: Process,
-        task: TaskId,
-        call: u32,
-        result: Result<Arc<Vec<Bytes>>, String>,
-    ) {
+    pub(crate) fn barrier_answered(&mut self, id: Process, answer: BarrierAnswer) {
+        let BarrierAnswer { task, call, result } = answer;
         let Some(node) = self.executors.get_mut(&id) else { return };
         let Some((spec, _)) = node.tasks.get(&task).cloned() else { return };
         // It may have been told before.
@@ -102,13 +95,6 @@ impl Cluster {
 
     // ---- at the driver ----
 
-    pub(crate) fn barrier_called(&mut self, d: usize, event: DriverEvent) {
-        if let DriverEvent::BarrierSync { task, call, message, .. } = &event {
-            self.drivers[d].books.arrived(*task, *call, message);
-        }
-        self.driver_handle(d, event);
-    }
-
     pub(crate) fn barrier_started(&mut self, d: usize, attempt: StageAttempt, places: Vec<BarrierPlace>) {
         self.counts.barriers += 1;
         self.counts.barrier_retries += usize::from(attempt.attempt > 0);
@@ -124,23 +110,16 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn answer_barrier(
-        &mut self,
-        d: usize,
-        executor: u32,
-        task: TaskId,
-        call: u32,
-        result: Result<Arc<Vec<Bytes>>, String>,
-    ) {
-        if let Ok(messages) = &result {
+    pub(crate) fn answer_barrier(&mut self, d: usize, executor: u32, answer: BarrierAnswer) {
+        if let BarrierAnswer { task, call, result: Ok(messages) } = &answer {
             let driver = &self.drivers[d];
-            let stage = driver.books.tasks.get(&task).and_then(|t| driver.stages.get(&t.spec.stage));
+            let stage = driver.books.tasks.get(task).and_then(|t| driver.stages.get(&t.spec.stage));
             let tasks = stage.map_or(0, |s| s.graph.nodes[s.node].partitions);
-            if let Err(e) = driver.books.may_go_on(task, call, tasks, messages) {
+            if let Err(e) = driver.books.may_go_on(*task, *call, tasks, messages) {
                 self.violated(e);
             }
             self.counts.meetings += 1;
         }
-        self.tell_executor(d, executor, ToExecutor::BarrierAnswer { task, call, result });
+        self.tell_executor(d, executor, ToExecutor::BarrierAnswer(answer));
     }
 }

@@ -9,7 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, RddId, ShuffleId, StageAttempt, TaskFailure, TaskId};
-use firesteel_scheduler::{BarrierPlace, ExclusionConfig, StageKind, TaskOutcome, TaskSpec, TaskUpdate};
+use firesteel_protocol::{BlockUpdate, MapOutputMoved, TaskOutcome, TaskUpdate};
+use firesteel_scheduler::{BarrierPlace, ExclusionConfig, StageKind, TaskSpec};
 
 use crate::{editions::Editions, task_run::StageInfo};
 
@@ -110,9 +111,7 @@ impl Books {
     pub(crate) fn moved(
         &mut self,
         from: ExecutorId,
-        shuffle: ShuffleId,
-        map_task: TaskId,
-        to: ExecutorId,
+        MapOutputMoved { shuffle, map_task, to }: MapOutputMoved,
         there: bool,
     ) {
         let is_it = |(s, _): &(ShuffleId, u32), at: &(ExecutorId, TaskId)| *s == shuffle && *at == (from, map_task);
@@ -129,6 +128,22 @@ impl Books {
         self.outputs.retain(|_, (e, _)| *e != executor && (service.is_none() || services.get(e) != service));
     }
 
+    /// Kept partitions came or went.
+    pub(crate) fn blocks_updated(&mut self, executor: ExecutorId, updates: &[BlockUpdate]) {
+        for u in updates {
+            // A copy counts where its original is known.
+            if self.caches.iter().any(|(_, rdd, partition)| (*rdd, *partition) == (u.rdd, u.partition)) {
+                self.caches.extend(u.replicas.iter().map(|replica| (*replica, u.rdd, u.partition)));
+            }
+            let block = (executor, u.rdd, u.partition);
+            if u.stored {
+                self.caches.insert(block)
+            } else {
+                self.caches.remove(&block)
+            };
+        }
+    }
+
     /// News of a task, before its schedulers get them.
     pub(crate) fn updated(
         &mut self,
@@ -136,14 +151,7 @@ impl Books {
         update: &TaskUpdate,
         stages: &BTreeMap<StageAttempt, Arc<StageInfo>>,
     ) {
-        for b in &update.blocks {
-            let block = (executor, b.rdd, b.partition);
-            if b.stored {
-                self.caches.insert(block)
-            } else {
-                self.caches.remove(&block)
-            };
-        }
+        self.blocks_updated(executor, &update.blocks);
         if update.outcome == TaskOutcome::Running {
             return;
         }

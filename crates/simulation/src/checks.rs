@@ -41,7 +41,7 @@ impl DriverNode {
                 return Err(format!("{executor} is to leave and was not told"));
             };
             let served = self.features.shuffle_service && !self.books.with_worker.contains(executor);
-            if !orders.outputs && !served {
+            if !orders.map_outputs && !served {
                 return Err(format!("{executor} is to leave without its map outputs, which nobody will serve"));
             }
         }

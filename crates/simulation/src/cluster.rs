@@ -10,6 +10,7 @@ use std::{
 use firesteel_common::ExecutorKey;
 use firesteel_common::{TaskId, Tick};
 use firesteel_executor::core::Event as ExecutorEvent;
+use firesteel_protocol::BlockAddress;
 use firesteel_rpc::{
     MasterUrl,
     master_client::{Attempt, Event as SearchEvent},
@@ -28,6 +29,7 @@ use crate::{
     model::Rng,
     network::{LinkId, Message, Network, Node, Process, Side},
     partition::Partition,
+    task_run::StagesSent,
     worker_node::WorkerNode,
 };
 
@@ -51,7 +53,7 @@ pub(crate) enum Action {
     ProcessEnded { worker: usize, start: u32, key: ExecutorKey, end: ExecutorEnd },
     TaskEnds { process: Process, task: TaskId },
     Migrate { process: Process },
-    Adopt { from: Process, peer: u32, address: String, held: Held },
+    Adopt { from: Process, peer: BlockAddress, held: Held },
     ResultFetched { driver: usize, block_address: Arc<str>, task: TaskId },
     SubmitJob { driver: usize, root: usize },
     CancelJob,
@@ -88,6 +90,7 @@ pub(crate) struct Cluster {
     pub(crate) drivers: Vec<DriverNode>,
     pub(crate) drivers_to_come: u32,
     pub(crate) executors: BTreeMap<Process, ExecutorNode>,
+    pub(crate) stages_sent: StagesSent,
     pub(crate) ever_started: BTreeSet<(String, u32)>,
     /// Nodes that do nothing until then.
     pub(crate) frozen: BTreeMap<Node, Tick>,
@@ -163,6 +166,7 @@ impl Cluster {
             drivers: Vec::new(),
             drivers_to_come: 0,
             executors: BTreeMap::new(),
+            stages_sent: StagesSent::default(),
             ever_started: BTreeSet::new(),
             frozen: BTreeMap::new(),
             calm_since: Tick::ZERO,
@@ -315,7 +319,7 @@ impl Cluster {
             Action::ProcessEnded { worker, start, key, end } => self.process_ended(worker, start, key, end),
             Action::TaskEnds { process, task } => self.task_ends(process, task),
             Action::Migrate { process } => self.migrate(process),
-            Action::Adopt { from, peer, address, held } => self.adopt(from, peer, &address, held),
+            Action::Adopt { from, peer, held } => self.adopt(from, &peer, held),
             Action::ResultFetched { driver, block_address, task } => self.result_fetched(driver, &block_address, task),
             Action::SubmitJob { driver, root } => self.submit_job(driver, root),
             Action::CancelJob => self.cancel_some_job(),

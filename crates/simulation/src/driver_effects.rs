@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use firesteel_common::{CallSite, ExecutorId, JobId, ShuffleId, StageAttempt, TaskFailure, TaskId};
+use firesteel_protocol::{BarrierAnswer, KillTask, LaunchTasks, StageBinary, TaskDescription, ToExecutor};
 use firesteel_rpc::{
     master_client::Event,
     proto::deploy::{UnregisterApplication, to_master},
@@ -15,7 +16,7 @@ use crate::{
     driver_node::{Connected, Submitted},
     editions::decode_result,
     model,
-    network::{Message, Node, Side, ToExecutor},
+    network::{Message, Node, Side},
     task_run::StageInfo,
 };
 
@@ -62,17 +63,7 @@ impl Cluster {
     pub(crate) fn driver_handle_all(&mut self, d: usize, events: Vec<DriverEvent>) {
         let mut out = Vec::new();
         self.touched.insert(Node::Driver(d));
-        let changes_peers = |event: &DriverEvent| {
-            use DriverEvent as E;
-            matches!(
-                event,
-                E::ExecutorDisconnected { .. }
-                    | E::ExecutorRemoved { .. }
-                    | E::ExecutorRegistered { .. }
-                    | E::ExecutorDecommissioning { .. }
-            )
-        };
-        let changed = events.iter().any(changes_peers);
+        let changed = events.iter().any(DriverEvent::changes_executors);
         self.drivers[d].core.handle_all(self.now, events, &mut out);
         self.hear(d);
         for effect in out {
@@ -109,10 +100,10 @@ impl Cluster {
             }
             DriverEffect::LaunchTasks { executor, tasks } => self.launch(d, executor, tasks),
             DriverEffect::RecallTasks { executor, tasks } => {
-                self.tell_executor(d, executor.0, ToExecutor::Recall(tasks))
+                self.tell_executor(d, executor.0, ToExecutor::RecallTasks(tasks))
             }
             DriverEffect::KillTask { executor, task, reason } => {
-                self.tell_executor(d, executor.0, ToExecutor::Kill { task, reason });
+                self.tell_executor(d, executor.0, ToExecutor::KillTask(KillTask { task, reason }));
             }
             DriverEffect::FetchResult { executor, block_address, task, .. } => {
                 self.drivers[d].books.fetching.insert(task, executor);
@@ -157,17 +148,17 @@ impl Cluster {
             DriverEffect::StageSkipped { stage, shuffle, .. } => {
                 self.note(format_args!("driver {d} skips {stage}: {shuffle} is there"));
             }
-            DriverEffect::DropShuffle { shuffle } => self.tell_all(d, &ToExecutor::DropShuffle(shuffle)),
-            DriverEffect::DropRdd { rdd } => self.tell_all(d, &ToExecutor::DropRdd(rdd)),
+            DriverEffect::DropShuffle { shuffle } => self.tell_all(d, &ToExecutor::RemoveShuffle(shuffle)),
+            DriverEffect::DropRdd { rdd } => self.tell_all(d, &ToExecutor::RemoveRdd(rdd)),
             DriverEffect::ExecutorRefused { executor, reason } => {
                 if let Some(Connected { link, .. }) = self.drivers[d].executors.remove(&executor.0) {
-                    self.send(link, Side::Listener, Message::ToExecutor(ToExecutor::Refused(reason)));
+                    self.send(link, Side::Listener, Message::ToExecutor(ToExecutor::RegisterExecutorFailed(reason)));
                     self.close(link, Side::Listener);
                 }
             }
             DriverEffect::BarrierStarted { attempt, places } => self.barrier_started(d, attempt, places),
             DriverEffect::AnswerBarrier { executor, task, call, result } => {
-                self.answer_barrier(d, executor.0, task, call, result);
+                self.answer_barrier(d, executor.0, BarrierAnswer { task, call, result });
             }
             DriverEffect::RequestExecutors { total } => self.request_executors(d, total),
             DriverEffect::RetireExecutors { executors } => self.retire_executors(d, executors),
@@ -238,10 +229,20 @@ impl Cluster {
             }
         }
         self.counts.speculative += tasks.iter().filter(|t| t.speculative).count();
-        let info = |t: TaskSpec| Some((t, self.drivers[d].stages.get(&t.stage)?.clone()));
-        let tasks = tasks.into_iter().filter_map(info).collect();
+        let known = stages.iter().filter_map(|s| Some((*s, self.drivers[d].stages.get(s)?.clone())));
+        let known: Vec<(StageAttempt, Arc<StageInfo>)> = known.collect();
+        let binary = |(stage, info): &(_, _)| StageBinary { stage: *stage, data: self.stages_sent.encode(info) };
+        let stages = known.iter().map(binary).collect();
+        let describe = |t: TaskSpec| TaskDescription {
+            task: t.task,
+            stage: t.stage,
+            partition: t.partition,
+            attempt_number: t.attempt_number,
+            ..TaskDescription::default()
+        };
+        let tasks = tasks.into_iter().filter(|t| known.iter().any(|(s, _)| *s == t.stage)).map(describe).collect();
         let ended = std::mem::take(&mut self.drivers[d].ended);
-        self.tell_executor(d, executor.0, ToExecutor::Launch { tasks, ended });
+        self.tell_executor(d, executor.0, ToExecutor::LaunchTasks(LaunchTasks { stages, tasks, ended }));
     }
 
     pub(crate) fn result_fetched(&mut self, d: usize, block_address: &str, task: TaskId) {
@@ -291,7 +292,7 @@ impl Cluster {
         let app_id = self.drivers[d].app_id.clone();
         self.tell_master(d, to_master::Message::UnregisterApplication(UnregisterApplication { app_id }));
         self.driver_handle(d, DriverEvent::Stop);
-        self.tell_all(d, &ToExecutor::Stop);
+        self.tell_all(d, &ToExecutor::StopExecutor);
         self.driver_search(d, Event::Stop);
     }
 }

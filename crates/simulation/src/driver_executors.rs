@@ -1,6 +1,9 @@
 //! A driver and its executors: who registers, what they say, and how the driver hears of their end.
 
+use std::collections::BTreeMap;
+
 use firesteel_common::ExecutorId;
+use firesteel_protocol::{ToDriver, ToExecutor};
 use firesteel_rpc::{
     master_client::Event,
     proto::deploy::{ExecutorState, ExecutorUpdated, Parting},
@@ -10,7 +13,7 @@ use firesteel_scheduler::DriverEvent;
 use crate::{
     cluster::Cluster,
     driver_node::Connected,
-    network::{LinkId, Message, Side, ToDriver, ToExecutor},
+    network::{LinkId, Message, Side},
 };
 
 impl Cluster {
@@ -45,7 +48,7 @@ impl Cluster {
         self.drivers[d].gone.entry(executor).or_insert(self.now);
         self.drivers[d].books.executor_gone(ExecutorId(executor), worker_lost);
         if let Some(connected) = self.drivers[d].executors.remove(&executor) {
-            self.send(connected.link, Side::Listener, Message::ToExecutor(ToExecutor::Stop));
+            self.send(connected.link, Side::Listener, Message::ToExecutor(ToExecutor::StopExecutor));
             self.close(connected.link, Side::Listener);
         }
         let executor = ExecutorId(executor);
@@ -58,56 +61,44 @@ impl Cluster {
         if let Some(connected) = driver.executors.values_mut().find(|e| e.link == link) {
             connected.heard = now;
         }
-        match message {
-            ToDriver::Register { app_id, executor, host, block_address, shuffle_service, cores } => {
-                if app_id != driver.app_id {
-                    // The handshake of another application fails.
-                    return self.close(link, Side::Listener);
-                }
-                if driver.executors.get(&executor).is_some_and(|e| e.link == link) {
-                    return; // a repeated message
-                }
-                driver.heard_on.insert(link, executor);
-                let known = driver.executors.insert(executor, Connected { link, heard: now });
-                let executor_id = ExecutorId(executor);
-                driver.books.registered(executor_id, &host, shuffle_service.as_deref());
-                self.driver_handle(
-                    d,
-                    DriverEvent::ExecutorRegistered {
-                        executor: executor_id,
-                        host,
-                        block_address,
-                        shuffle_service,
-                        cores,
-                    },
-                );
-                // Refused ones have lost their link by now.
-                if known.is_none() && self.drivers[d].executors.contains_key(&executor) {
-                    self.send(link, Side::Listener, Message::ToExecutor(ToExecutor::Registered));
-                }
+        if let ToDriver::RegisterExecutor(register) = &message {
+            if self.network.links.get(&link).is_none_or(|l| l.app_id() != driver.app_id) {
+                // The handshake of another application fails.
+                return self.close(link, Side::Listener);
             }
-            ToDriver::Updates(updates) => {
-                if let Some(executor) = driver.heard_on.get(&link).copied() {
-                    for update in updates.iter().filter(|_| !driver.gone.contains_key(&executor)) {
-                        driver.books.updated(ExecutorId(executor), update, &driver.stages);
-                    }
-                    self.driver_handle(d, DriverEvent::TasksUpdated { executor: ExecutorId(executor), updates });
-                }
+            let executor = register.executor;
+            if driver.executors.get(&executor.0).is_some_and(|e| e.link == link) {
+                return; // a repeated message
             }
-            ToDriver::BarrierSync { task, call, gathers, message } => {
-                if let Some(executor) = driver.heard_on.get(&link).copied().map(ExecutorId) {
-                    self.barrier_called(d, DriverEvent::BarrierSync { executor, task, call, gathers, message });
-                }
+            driver.heard_on.insert(link, executor.0);
+            let known = driver.executors.insert(executor.0, Connected { link, heard: now });
+            driver.books.registered(executor, &register.host, register.shuffle_service.as_deref());
+            self.driver_handle(d, DriverEvent::Heard { executor, message });
+            // Refused ones have lost their link by now.
+            if known.is_none() && self.drivers[d].executors.contains_key(&executor.0) {
+                let registered = ToExecutor::RegisteredExecutor(BTreeMap::new());
+                self.send(link, Side::Listener, Message::ToExecutor(registered));
             }
-            ToDriver::Moved { shuffle, map_task, to } => {
-                if let Some(executor) = driver.heard_on.get(&link).copied().map(ExecutorId) {
-                    let (there, to) = (driver.executors.contains_key(&to), ExecutorId(to));
-                    driver.books.moved(executor, shuffle, map_task, to, there);
-                    self.driver_handle(d, DriverEvent::MapOutputMoved { executor, shuffle, map_task, to });
-                }
-            }
-            ToDriver::Heartbeat => {}
+            return;
         }
+        let Some(executor) = driver.heard_on.get(&link).copied().map(ExecutorId) else { return };
+        match &message {
+            ToDriver::StatusUpdates(updates) => {
+                for update in updates.iter().filter(|_| !driver.gone.contains_key(&executor.0)) {
+                    driver.books.updated(executor, update, &driver.stages);
+                }
+            }
+            ToDriver::BlockUpdates(blocks) if !driver.gone.contains_key(&executor.0) => {
+                driver.books.blocks_updated(executor, blocks);
+            }
+            ToDriver::BarrierSync(sync) => driver.books.arrived(sync.task, sync.call, &sync.message),
+            ToDriver::MapOutputMoved(moved) => {
+                let there = driver.executors.contains_key(&moved.to.0);
+                driver.books.moved(executor, *moved, there);
+            }
+            _ => {}
+        }
+        self.driver_handle(d, DriverEvent::Heard { executor, message });
     }
 
     pub(crate) fn driver_closed(&mut self, d: usize, link: LinkId) {

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, JobId, ShuffleId, StageAttempt, StageId, TaskId, Tick};
+use firesteel_protocol::DecommissionExecutor;
 use firesteel_rpc::{
     MasterClient, PROTOCOL_VERSION,
     master_client::{Attempt, Effect, Event, MasterClientConfig},
@@ -22,7 +23,6 @@ use crate::{
     cluster::{Action, Cluster},
     features::Features,
     heard::Heard,
-    leaving::Orders,
     model,
     network::{LinkId, Message, Node, Side},
     task_run::StageInfo,
@@ -71,7 +71,7 @@ pub(crate) struct DriverNode {
     /// Executors that its schedulers have had leave.
     pub(crate) decommissioned: BTreeSet<ExecutorId>,
     /// What executors were told last that leave.
-    pub(crate) told_to_leave: BTreeMap<ExecutorId, Orders>,
+    pub(crate) told_to_leave: BTreeMap<ExecutorId, DecommissionExecutor>,
     pub(crate) jobs_to_come: u32,
     pub(crate) stages: BTreeMap<StageAttempt, Arc<StageInfo>>,
     /// Stage attempts that are over, to be told with the next launch.

@@ -4,16 +4,18 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use firesteel_common::{AppId, ExecutorKey};
-use firesteel_common::{StageAttempt, TaskFailure, TaskId, Tick};
+use firesteel_common::{ExecutorId, StageAttempt, TaskFailure, TaskId, Tick};
 use firesteel_executor::core::{Effect, Event, ExecutorCore};
+use firesteel_protocol::{
+    BlockUpdate, LaunchTasks, RegisterExecutor, TaskDescription, TaskOutcome, TaskUpdate, ToDriver, ToExecutor,
+};
 use firesteel_rpc::proto::deploy::{LaunchExecutor, Parting};
-use firesteel_scheduler::{BlockUpdate, TaskOutcome, TaskSpec, TaskUpdate};
 use firesteel_worker::{ExecutorEnd, WorkerEvent};
 
 use crate::{
     cluster::{Action, Cluster},
     leaving::Leaving,
-    network::{LinkId, Message, Node, Process, Side, ToDriver, ToExecutor},
+    network::{LinkId, Message, Node, Process, Side},
     shuffle_service::service_address,
     task_run::{StageInfo, Store},
 };
@@ -30,7 +32,9 @@ pub(crate) struct ExecutorNode {
     pub(crate) memory_mb: u64,
     pub(crate) core: ExecutorCore,
     link: Option<LinkId>,
-    pub(crate) tasks: BTreeMap<TaskId, (TaskSpec, Arc<StageInfo>)>,
+    pub(crate) tasks: BTreeMap<TaskId, (TaskDescription, Arc<StageInfo>)>,
+    /// What came with the stage attempts that it knows.
+    stages: BTreeMap<StageAttempt, Arc<StageInfo>>,
     /// Since when tasks wait for a slot.
     pub(crate) waiting: BTreeMap<TaskId, Tick>,
     /// Tasks that were asked to end.
@@ -62,6 +66,7 @@ impl ExecutorNode {
             core: ExecutorCore::new(launch.cores, Some(HEARTBEAT), now),
             link: None,
             tasks: BTreeMap::new(),
+            stages: BTreeMap::new(),
             waiting: BTreeMap::new(),
             flagged: BTreeMap::new(),
             store: Store::default(),
@@ -88,15 +93,15 @@ pub(crate) fn exit(parting: Parting, message: &str) -> ExecutorEnd {
 impl Cluster {
     pub(crate) fn executor_boots(&mut self, id: Process) {
         let Some(node) = self.executors.get(&id) else { return };
-        let register = ToDriver::Register {
-            app_id: node.app_id.to_string(),
-            executor: id.executor,
+        let register = RegisterExecutor {
+            executor: ExecutorId(id.executor),
             host: format!("host{}", id.worker),
             block_address: node.block_address.clone(),
             shuffle_service: node.shuffle_service.clone(),
             cores: node.cores,
+            ..RegisterExecutor::default()
         };
-        let driver = node.driver;
+        let (driver, app_id) = (node.driver, node.app_id.to_string());
         if id.worker == 0 && self.faults.sick_worker > 0 && self.chance(self.faults.sick_worker) {
             self.counts.ended_early += 1;
             let end =
@@ -107,50 +112,67 @@ impl Cluster {
         if refused || !self.drivers[driver].lives() || !self.reaches(Node::Executor(id), Node::Driver(driver)) {
             return self.executor_ends(id, exit(Parting::Unsaid, "cannot reach the driver"));
         }
-        let link = self.open(Node::Executor(id), Node::Driver(driver));
+        let link = self.open(Node::Executor(id), Node::Driver(driver), &app_id);
         if let Some(node) = self.executors.get_mut(&id) {
             node.link = Some(link);
         }
-        self.send(link, Side::Opener, Message::ToDriver(register));
+        self.send(link, Side::Opener, Message::ToDriver(ToDriver::RegisterExecutor(Box::new(register))));
     }
 
     pub(crate) fn executor_received(&mut self, id: Process, message: ToExecutor) {
         match message {
-            ToExecutor::Registered => {
+            ToExecutor::RegisteredExecutor(_) => {
                 let Some(node) = self.executors.get(&id) else { return };
                 let key = ExecutorKey { app_id: node.app_id.clone(), executor_id: id.executor };
                 self.worker_handle(id.worker, WorkerEvent::ExecutorRegistered(key));
             }
-            ToExecutor::Refused(reason) => {
+            ToExecutor::RegisterExecutorFailed(reason) => {
                 self.executor_ends(id, exit(Parting::Unsaid, &format!("refused by the driver: {reason}")))
             }
-            ToExecutor::Stop => self.executor_ends(id, exit(Parting::InOrder, "told to stop")),
-            ToExecutor::Launch { tasks, ended } => {
-                let names = tasks.iter().map(|(t, _)| (t.task, t.stage)).collect();
-                if let Some(node) = self.executors.get_mut(&id) {
-                    let new = tasks.into_iter().filter(|(t, _)| !node.core.knows(t.task)).collect::<Vec<_>>();
-                    node.waiting.extend(new.iter().map(|(t, _)| (t.task, self.now)));
-                    node.tasks.extend(new.into_iter().map(|(t, stage)| (t.task, (t, stage))));
-                }
-                self.executor_handle(id, Event::Launch { tasks: names, ended });
+            ToExecutor::StopExecutor => self.executor_ends(id, exit(Parting::InOrder, "told to stop")),
+            ToExecutor::LaunchTasks(launch) => self.tasks_arrive(id, launch),
+            ToExecutor::KillTask(kill) => {
+                self.executor_handle(id, Event::Kill { task: kill.task, reason: kill.reason })
             }
-            ToExecutor::Kill { task, reason } => self.executor_handle(id, Event::Kill { task, reason }),
-            ToExecutor::Recall(tasks) => self.executor_handle(id, Event::Recall { tasks }),
-            ToExecutor::Decommission(orders) => self.told_to_leave(id, orders),
-            ToExecutor::BarrierAnswer { task, call, result } => self.barrier_answered(id, task, call, result),
-            ToExecutor::DropShuffle(shuffle) => {
+            ToExecutor::RecallTasks(tasks) => self.executor_handle(id, Event::Recall { tasks }),
+            ToExecutor::DecommissionExecutor(orders) => self.told_to_leave(id, orders),
+            ToExecutor::BarrierAnswer(answer) => self.barrier_answered(id, answer),
+            ToExecutor::RemoveShuffle(shuffle) => {
                 self.drop_served(id, shuffle);
                 if let Some(node) = self.executors.get_mut(&id) {
                     node.store.files.retain(|(s, _), _| *s != shuffle);
                     node.store.dropped.insert(shuffle);
                 }
             }
-            ToExecutor::DropRdd(rdd) => {
+            ToExecutor::RemoveRdd(rdd) => {
                 if let Some(node) = self.executors.get_mut(&id) {
                     node.store.cache.retain(|(r, _), _| *r != rdd);
                 }
             }
+            // Nothing is kept with copies here, and nothing is broadcast.
+            ToExecutor::ReplicateBlock(_) | ToExecutor::RemoveBroadcast(_) => {
+                self.violated(format!("{id} is told {message:?}"));
+            }
         }
+    }
+
+    fn tasks_arrive(&mut self, id: Process, launch: LaunchTasks) {
+        let Some(node) = self.executors.get_mut(&id) else { return };
+        for binary in launch.stages {
+            match self.stages_sent.of(&binary.data) {
+                Some(stage) => _ = node.stages.entry(binary.stage).or_insert(stage),
+                None => return self.violated(format!("{id} is sent what is no stage")),
+            }
+        }
+        let names = launch.tasks.iter().map(|t| (t.task, t.stage)).collect();
+        for task in launch.tasks.into_iter().filter(|t| !node.core.knows(t.task)).collect::<Vec<_>>() {
+            let Some(stage) = node.stages.get(&task.stage).cloned() else {
+                return self.violated(format!("{} comes to {id} without its stage", task.task));
+            };
+            node.waiting.insert(task.task, self.now);
+            node.tasks.insert(task.task, (task, stage));
+        }
+        self.executor_handle(id, Event::Launch { tasks: names, ended: launch.ended });
     }
 
     /// Without its driver an executor has nothing to live for.
@@ -212,9 +234,9 @@ impl Cluster {
     }
 
     fn drop_results(&mut self, id: Process, stage: StageAttempt) {
-        if let Some(node) = self.executors.get(&id)
-            && node.tasks.values().any(|(t, _)| t.stage == stage)
-        {
+        let Some(node) = self.executors.get_mut(&id) else { return };
+        node.stages.remove(&stage);
+        if node.tasks.values().any(|(t, _)| t.stage == stage) {
             self.violated(format!("{id} drops {stage} under its tasks"));
         }
     }
@@ -229,7 +251,7 @@ impl Cluster {
         let ran = node.began.remove(&task).map_or(Duration::ZERO, |began| self.now.since(began));
         let (outcome, blocks) = match node.flagged.remove(&task) {
             Some(reason) => (TaskOutcome::Failed(TaskFailure::Killed { reason }), Vec::new()),
-            None => self.work(id, spec, &stage),
+            None => self.work(id, &spec, &stage),
         };
         self.report_after(ran, id, task, outcome, blocks);
         self.executor_handle(id, Event::Finished { task });
@@ -267,7 +289,7 @@ impl Cluster {
     ) {
         let Some(link) = self.executors.get(&id).and_then(|e| e.link) else { return };
         let updates = vec![TaskUpdate { task, outcome, blocks, ran, report: None }];
-        self.send(link, Side::Opener, Message::ToDriver(ToDriver::Updates(updates)));
+        self.send(link, Side::Opener, Message::ToDriver(ToDriver::StatusUpdates(updates)));
     }
 
     /// The process is gone with all it had; whoever supervises it is told by the caller.

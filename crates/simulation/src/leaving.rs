@@ -9,21 +9,19 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskId};
+use firesteel_protocol::{BlockAddress, BlockUpdate, DecommissionExecutor, MapOutputMoved, ToDriver, ToExecutor};
 use firesteel_rpc::proto::deploy::Parting;
-use firesteel_scheduler::{BlockUpdate, DriverEvent, TaskOutcome, TaskUpdate};
+use firesteel_scheduler::{BlockPeer, DriverEvent};
 use firesteel_worker::WorkerEvent;
 
 use crate::{
     cluster::{Action, Cluster},
     executor_node::exit,
-    network::{Node, Process, ToDriver, ToExecutor},
+    network::{Node, Process},
 };
 
 /// `spark.storage.decommission.maxReplicationFailuresPerBlock`.
 const MOST_FAILURES: u32 = 3;
-
-/// What stands for the task in news of blocks alone.
-const NO_TASK: TaskId = TaskId(u64::MAX);
 
 /// Something that an executor holds and others may need.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -32,19 +30,10 @@ pub(crate) enum Held {
     Block(RddId, u32),
 }
 
-/// What an executor is told that is to go, again whenever it is something else.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Orders {
-    /// Nobody else serves its map outputs.
-    pub(crate) outputs: bool,
-    /// Who takes what it holds.
-    pub(crate) peers: Vec<(u32, String)>,
-}
-
 /// An executor that is to go.
 #[derive(Default)]
 pub(crate) struct Leaving {
-    orders: Orders,
+    orders: DecommissionExecutor,
     /// Whose turn it is to take something.
     turn: usize,
     /// What others have, or could not take.
@@ -118,8 +107,9 @@ impl Cluster {
         for executor in self.drivers[d].core.leaving() {
             let driver = &mut self.drivers[d];
             let peers = driver.core.peers_of(executor, 0);
-            let peers = peers.iter().map(|p| (p.executor.0, p.block_address.to_string())).collect();
-            let orders = Orders { outputs: driver.core.outputs_leave_with(executor), peers };
+            let peer = |p: &BlockPeer| BlockAddress { executor: p.executor, address: p.block_address.to_string() };
+            let peers = peers.iter().map(peer).collect();
+            let orders = DecommissionExecutor { map_outputs: driver.core.outputs_leave_with(executor), peers };
             let Some(last) = driver.told_to_leave.insert(executor, orders.clone()) else {
                 self.give_orders(d, executor, orders);
                 continue;
@@ -131,15 +121,13 @@ impl Cluster {
         }
     }
 
-    fn give_orders(&mut self, d: usize, executor: ExecutorId, orders: Orders) {
+    fn give_orders(&mut self, d: usize, executor: ExecutorId, orders: DecommissionExecutor) {
         let leaving = &self.drivers[d].books.leaving;
-        let bad = orders.peers.iter().find(|(peer, _)| leaving.contains(&ExecutorId(*peer)));
-        if let Some((peer, _)) = bad {
-            self.violated(format!(
-                "{executor}, which leaves, is to hand over to executor {peer}, which leaves as well"
-            ));
+        let bad = orders.peers.iter().find(|peer| leaving.contains(&peer.executor));
+        if let Some(BlockAddress { executor: peer, .. }) = bad {
+            self.violated(format!("{executor}, which leaves, is to hand over to {peer}, which leaves as well"));
         }
-        self.tell_executor(d, executor.0, ToExecutor::Decommission(orders));
+        self.tell_executor(d, executor.0, ToExecutor::DecommissionExecutor(orders));
     }
 
     /// The worker has nothing left to do: it ends, and the operator starts it anew some time later.
@@ -158,7 +146,7 @@ impl Cluster {
 
     // ---- at the executor ----
 
-    pub(crate) fn told_to_leave(&mut self, id: Process, orders: Orders) {
+    pub(crate) fn told_to_leave(&mut self, id: Process, orders: DecommissionExecutor) {
         let Some(node) = self.executors.get_mut(&id) else { return };
         if let Some(leaving) = &mut node.leaving {
             leaving.orders = orders;
@@ -176,7 +164,8 @@ impl Cluster {
     /// What the executor holds and others are to take. While nobody is there to take it, that is nothing.
     pub(crate) fn still_held(&self, id: Process) -> Option<Held> {
         let node = self.executors.get(&id)?;
-        let Leaving { done, orders: Orders { outputs, peers }, .. } = node.leaving.as_ref()?;
+        let Leaving { done, orders: DecommissionExecutor { map_outputs: outputs, peers }, .. } =
+            node.leaving.as_ref()?;
         if peers.is_empty() {
             return None;
         }
@@ -205,16 +194,17 @@ impl Cluster {
             Some(held) => {
                 leaving.turn += 1;
                 let peers = &leaving.orders.peers;
-                let Some((peer, address)) = peers.get(leaving.turn % peers.len().max(1)).cloned() else { return };
+                let Some(peer) = peers.get(leaving.turn % peers.len().max(1)).cloned() else { return };
                 let at = self.now + self.latency();
-                self.schedule(at, Action::Adopt { from: id, peer, address, held });
+                self.schedule(at, Action::Adopt { from: id, peer, held });
             }
         }
     }
 
     /// A peer takes something over, if it can.
-    pub(crate) fn adopt(&mut self, from: Process, peer: u32, address: &str, held: Held) {
-        let to = self.executors.iter().find(|(_, e)| e.block_address == address).map(|(id, _)| *id);
+    pub(crate) fn adopt(&mut self, from: Process, peer: &BlockAddress, held: Held) {
+        let BlockAddress { executor: peer, address } = peer;
+        let to = self.executors.iter().find(|(_, e)| e.block_address == *address).map(|(id, _)| *id);
         let lost = self.chance(self.faults.lose_message);
         let to = to.filter(|to| !lost && self.reaches(Node::Executor(from), Node::Executor(*to)));
         let taken = to.is_some_and(|to| self.take_over(from, to, held));
@@ -222,10 +212,19 @@ impl Cluster {
         if taken {
             (leaving.failures, _) = (0, leaving.done.insert(held));
             self.counts.moved += 1;
-            self.note(format_args!("{from} hands {held:?} over to executor {peer}"));
-            if let Held::Output(shuffle, map_task) = held {
-                self.say(from, ToDriver::Moved { shuffle, map_task, to: peer });
-            }
+            self.note(format_args!("{from} hands {held:?} over to {peer}"));
+            self.say(
+                from,
+                match held {
+                    Held::Output(shuffle, map_task) => {
+                        ToDriver::MapOutputMoved(MapOutputMoved { shuffle, map_task, to: *peer })
+                    }
+                    Held::Block(rdd, partition) => {
+                        let replicas = vec![*peer];
+                        ToDriver::BlockUpdates(vec![BlockUpdate { replicas, ..BlockUpdate::stored(rdd, partition, 0) }])
+                    }
+                },
+            );
         } else {
             leaving.failures += 1;
             if leaving.failures >= MOST_FAILURES {
@@ -257,17 +256,7 @@ impl Cluster {
                 if node.store.cache.len() >= room {
                     return false;
                 }
-                let bytes = block.len() as u64;
                 node.store.cache.insert((rdd, partition), block);
-                let blocks = vec![BlockUpdate { rdd, partition, stored: true, bytes }];
-                let update = TaskUpdate {
-                    task: NO_TASK,
-                    outcome: TaskOutcome::Running,
-                    blocks,
-                    ran: Duration::ZERO,
-                    report: None,
-                };
-                self.say(to, ToDriver::Updates(vec![update]));
                 true
             }
         }

@@ -1,18 +1,15 @@
 //! Virtual connections: messages of one direction arrive in order, after a delay, sometimes twice. A lost message cuts
 //! its connection, as TCP does: what is behind it is gone, and both sides see the end, each in its own time.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
-use bytes::Bytes;
-use firesteel_common::{ShuffleId, StageAttempt, TaskId, Tick};
+use firesteel_common::Tick;
+use firesteel_protocol::{ToDriver, ToExecutor};
 use firesteel_rpc::proto::deploy::{from_master, to_master};
-use firesteel_scheduler::{TaskSpec, TaskUpdate};
 
 use crate::{
     cluster::{Action, Cluster},
-    leaving::Orders,
     summary::Summary,
-    task_run::StageInfo,
 };
 
 /// A party of the cluster.
@@ -80,50 +77,11 @@ pub(crate) enum Message {
     ToExecutor(ToExecutor),
 }
 
-/// What executors say to the driver.
-#[derive(Clone, Debug)]
-pub(crate) enum ToDriver {
-    Register {
-        app_id: String,
-        executor: u32,
-        host: String,
-        block_address: String,
-        shuffle_service: Option<String>,
-        cores: u32,
-    },
-    Updates(Vec<TaskUpdate>),
-    Moved {
-        shuffle: ShuffleId,
-        map_task: TaskId,
-        to: u32,
-    },
-    BarrierSync {
-        task: TaskId,
-        call: u32,
-        gathers: bool,
-        message: Bytes,
-    },
-    Heartbeat,
-}
-
-/// What the driver says to executors.
-#[derive(Clone, Debug)]
-pub(crate) enum ToExecutor {
-    Registered,
-    Refused(String),
-    Launch { tasks: Vec<(TaskSpec, Arc<StageInfo>)>, ended: Vec<StageAttempt> },
-    Kill { task: TaskId, reason: String },
-    Recall(Vec<TaskId>),
-    Decommission(Orders),
-    BarrierAnswer { task: TaskId, call: u32, result: Result<Arc<Vec<Bytes>>, String> },
-    DropShuffle(ShuffleId),
-    DropRdd(firesteel_common::RddId),
-    Stop,
-}
-
 #[derive(Debug)]
 pub(crate) struct Link {
     ends: [Node; 2],
+    /// For which application its opener has proved to speak.
+    app_id: String,
     /// The end has not seen the connection's end yet.
     open: [bool; 2],
     /// When the last message or end that is on its way to this end arrives.
@@ -135,6 +93,10 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn end(&self, side: Side) -> Node {
         self.ends[side as usize]
+    }
+
+    pub(crate) fn app_id(&self) -> &str {
+        &self.app_id
     }
 
     /// Nothing enters any more.
@@ -155,10 +117,11 @@ pub(crate) struct Network {
 
 impl Cluster {
     /// Opens a connection that stands at once; the listener learns of it by the first message.
-    pub(crate) fn open(&mut self, from: Node, to: Node) -> LinkId {
+    pub(crate) fn open(&mut self, from: Node, to: Node, app_id: &str) -> LinkId {
         let id = LinkId(self.network.next);
         self.network.next += 1;
-        let link = Link { ends: [from, to], open: [true; 2], last: [self.now; 2], cut: false };
+        let app_id = app_id.to_owned();
+        let link = Link { ends: [from, to], app_id, open: [true; 2], last: [self.now; 2], cut: false };
         self.network.links.insert(id, link);
         id
     }

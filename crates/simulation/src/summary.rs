@@ -1,14 +1,14 @@
 //! What the trace says of a message: one line.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-use firesteel_rpc::proto::deploy::{from_master, to_master};
-use firesteel_scheduler::{TaskOutcome, TaskSpec, TaskUpdate};
-
-use crate::{
-    network::{Message, ToDriver, ToExecutor},
-    task_run::StageInfo,
+use firesteel_protocol::{
+    BarrierAnswer, BarrierSync, LaunchTasks, MapOutputMoved, TaskDescription, TaskOutcome, TaskUpdate, ToDriver,
+    ToExecutor,
 };
+use firesteel_rpc::proto::deploy::{from_master, to_master};
+
+use crate::network::Message;
 
 /// One line about a message, made only when it is written.
 pub(crate) struct Summary<'a>(pub(crate) &'a Message);
@@ -23,35 +23,34 @@ fn summary(message: &Message) -> String {
     match message {
         Message::ToMaster(m) => to_master_summary(m),
         Message::FromMaster(m) => from_master_summary(m),
-        Message::ToDriver(ToDriver::Register { executor, cores, .. }) => {
-            format!("RegisterExecutor {executor} with {cores} cores")
+        Message::ToDriver(ToDriver::RegisterExecutor(r)) => {
+            format!("RegisterExecutor {} with {} cores", r.executor, r.cores)
         }
-        Message::ToDriver(ToDriver::Updates(updates)) => {
+        Message::ToDriver(ToDriver::StatusUpdates(updates)) => {
             let each: Vec<String> = updates.iter().map(update_summary).collect();
             format!("StatusUpdates {}", each.join(", "))
         }
-        Message::ToDriver(ToDriver::Heartbeat) => "Heartbeat".to_owned(),
-        Message::ToDriver(ToDriver::Moved { shuffle, map_task, to }) => {
-            format!("MapOutputMoved {shuffle} {map_task} to executor {to}")
+        Message::ToDriver(ToDriver::MapOutputMoved(MapOutputMoved { shuffle, map_task, to })) => {
+            format!("MapOutputMoved {shuffle} {map_task} to {to}")
         }
-        Message::ToDriver(ToDriver::BarrierSync { task, call, gathers, .. }) => {
+        Message::ToDriver(ToDriver::BarrierSync(BarrierSync { task, call, gathers, .. })) => {
             let what = if *gathers { "all_gather" } else { "barrier" };
             format!("BarrierSync {task} waits at call {call}, {what}")
         }
-        Message::ToExecutor(ToExecutor::Launch { tasks, ended }) => {
-            let one =
-                |(t, _): &(TaskSpec, Arc<StageInfo>)| format!("{} ({} partition {})", t.task, t.stage, t.partition);
+        Message::ToDriver(other) => format!("{other:?}"),
+        Message::ToExecutor(ToExecutor::LaunchTasks(LaunchTasks { tasks, ended, .. })) => {
+            let one = |t: &TaskDescription| format!("{} ({} partition {})", t.task, t.stage, t.partition);
             let mut text: Vec<String> = tasks.iter().map(one).collect();
             text.extend(ended.iter().map(|s| format!("{s} is over")));
             format!("LaunchTasks {}", text.join(", "))
         }
-        Message::ToExecutor(ToExecutor::Registered) => "RegisteredExecutor".to_owned(),
-        Message::ToExecutor(ToExecutor::Decommission(orders)) => {
-            let names: Vec<String> = orders.peers.iter().map(|(peer, _)| peer.to_string()).collect();
-            let outputs = if orders.outputs { "with" } else { "without" };
+        Message::ToExecutor(ToExecutor::RegisteredExecutor(_)) => "RegisteredExecutor".to_owned(),
+        Message::ToExecutor(ToExecutor::DecommissionExecutor(orders)) => {
+            let names: Vec<String> = orders.peers.iter().map(|peer| peer.executor.to_string()).collect();
+            let outputs = if orders.map_outputs { "with" } else { "without" };
             format!("DecommissionExecutor {outputs} outputs, peers {}", names.join(", "))
         }
-        Message::ToExecutor(ToExecutor::BarrierAnswer { task, call, result }) => match result {
+        Message::ToExecutor(ToExecutor::BarrierAnswer(BarrierAnswer { task, call, result })) => match result {
             Ok(messages) => format!("BarrierAnswer {task} goes on after call {call}, {} messages", messages.len()),
             Err(reason) => format!("BarrierAnswer {task} FAILS at call {call}: {reason}"),
         },

@@ -7,7 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskFailure, TaskId};
-use firesteel_scheduler::{BlockUpdate, JobGraph, MapLocation, MapOutput, StageKind, TaskOutcome, TaskSpec};
+use firesteel_protocol::{BlockUpdate, MapOutput, Payload, TaskDescription, TaskOutcome};
+use firesteel_scheduler::{JobGraph, MapLocation, StageKind};
 
 use crate::{
     cluster::Cluster,
@@ -25,6 +26,28 @@ pub(crate) struct StageInfo {
     pub(crate) shuffles: BTreeMap<ShuffleId, Arc<Vec<MapLocation>>>,
     /// Its tasks wait for one another.
     pub(crate) barrier: bool,
+}
+
+/// The data of all stage attempts that were ever sent: what travels is the number of one.
+#[derive(Debug, Default)]
+pub(crate) struct StagesSent(Vec<Arc<StageInfo>>);
+
+impl StagesSent {
+    /// A stage as it travels.
+    pub(crate) fn encode(&mut self, stage: &Arc<StageInfo>) -> Payload {
+        let known = self.0.iter().rposition(|sent| Arc::ptr_eq(sent, stage));
+        let number = known.unwrap_or_else(|| {
+            self.0.push(stage.clone());
+            self.0.len() - 1
+        });
+        Payload::Inline(number.to_le_bytes().to_vec().into())
+    }
+
+    /// The stage that has come.
+    pub(crate) fn of(&self, data: &Payload) -> Option<Arc<StageInfo>> {
+        let Payload::Inline(bytes) = data else { return None };
+        self.0.get(usize::from_le_bytes(bytes.as_ref().try_into().ok()?)).cloned()
+    }
 }
 
 /// What a virtual executor keeps.
@@ -77,12 +100,12 @@ impl World for AtWork<'_> {
             let old = here.store.cache.keys().find(|(r, _)| *r != rdd).copied();
             if let Some(old) = old.filter(|_| here.store.cache.len() >= room) {
                 here.store.cache.remove(&old);
-                self.updates.push(BlockUpdate { rdd: old.0, partition: old.1, stored: false, bytes: 0 });
+                self.updates.push(BlockUpdate::dropped(old.0, old.1));
             } else if here.store.cache.len() >= room {
                 return;
             }
             here.store.cache.insert((rdd, partition), records.to_vec());
-            self.updates.push(BlockUpdate { rdd, partition, stored: true, bytes: records.len() as u64 });
+            self.updates.push(BlockUpdate::stored(rdd, partition, records.len() as u64));
         }
     }
 
@@ -93,7 +116,12 @@ impl World for AtWork<'_> {
 
 impl Cluster {
     /// Does a task's work; what it leaves behind is in the executor's store.
-    pub(crate) fn work(&mut self, here: Process, task: TaskSpec, stage: &StageInfo) -> (TaskOutcome, Vec<BlockUpdate>) {
+    pub(crate) fn work(
+        &mut self,
+        here: Process,
+        task: &TaskDescription,
+        stage: &StageInfo,
+    ) -> (TaskOutcome, Vec<BlockUpdate>) {
         let sick = here.pid % 4 == 1 && self.chance(self.faults.sick_executor);
         if self.chance(self.faults.fail_task) || sick {
             let (message, location) = ("bad luck".to_owned(), "src/main.rs:7:9".to_owned());

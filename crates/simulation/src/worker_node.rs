@@ -115,7 +115,7 @@ impl Cluster {
         if refused || !self.masters[m].up {
             return Some(Err(format!("{address}: connection refused")));
         }
-        Some(Ok(self.open(from, Node::Master(m))))
+        Some(Ok(self.open(from, Node::Master(m), "")))
     }
 
     pub(crate) fn worker_handle(&mut self, n: usize, event: WorkerEvent) {

@@ -7,10 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use firesteel_os::{Lifeline, ProcessEnd, memfd::memfd};
+use firesteel_protocol::{RegisterExecutor, TaskUpdate, ToDriver, ToExecutor};
 use firesteel_rpc::proto::deploy::ExecutorLaunch;
-use firesteel_rpc::proto::executor::{
-    RegisterExecutor, RegisteredExecutor, StatusUpdate, ToDriver, ToExecutor, to_driver, to_executor::Message,
-};
+use firesteel_rpc::proto::executor as proto;
 use firesteel_rpc::{Duplex, Secret, Transport};
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -20,12 +19,15 @@ use super::{End, end_of};
 /// For what should take moments.
 pub const WAIT: Duration = Duration::from_secs(60);
 
+/// The stream of an executor.
+pub type Peer = Duplex<proto::ToDriver, proto::ToExecutor>;
+
 /// A driver with one executor process.
 pub struct Cluster {
     pub child: firesteel_os::Child,
     pub lifeline: Option<Lifeline>,
     stderr: std::io::PipeReader,
-    peers: mpsc::UnboundedReceiver<Duplex<ToDriver, ToExecutor>>,
+    peers: mpsc::UnboundedReceiver<Peer>,
     registered: std::fs::File,
     pub memory_record: std::path::PathBuf,
     _dir: tempfile::TempDir,
@@ -79,17 +81,18 @@ impl Cluster {
     }
 
     /// Takes the executor's registration without answering it.
-    pub async fn registration(&mut self) -> (Duplex<ToDriver, ToExecutor>, RegisterExecutor) {
+    pub async fn registration(&mut self) -> (Peer, RegisterExecutor) {
         let mut peer = tokio::time::timeout(WAIT, self.peers.recv()).await.unwrap().unwrap();
-        let first = tokio::time::timeout(WAIT, peer.rx.recv()).await.unwrap().unwrap();
-        let Some(to_driver::Message::RegisterExecutor(registration)) = first.message else { panic!("{first:?}") };
-        (peer, registration)
+        match next(&mut peer).await.unwrap() {
+            ToDriver::RegisterExecutor(registration) => (peer, *registration),
+            other => panic!("{other:?}"),
+        }
     }
 
-    pub async fn registered(&mut self) -> Duplex<ToDriver, ToExecutor> {
+    pub async fn registered(&mut self) -> Peer {
         let (peer, _) = self.registration().await;
         let conf = [("spark.executor.heartbeatInterval".to_owned(), "20ms".to_owned())].into();
-        send(&peer, Message::RegisteredExecutor(RegisteredExecutor { conf }));
+        send(&peer, ToExecutor::RegisteredExecutor(conf));
         peer
     }
 
@@ -114,22 +117,27 @@ impl Cluster {
     }
 }
 
-pub fn send(peer: &Duplex<ToDriver, ToExecutor>, message: Message) {
-    peer.tx.send(ToExecutor { message: Some(message) }).unwrap();
+pub fn send(peer: &Peer, message: ToExecutor) {
+    peer.tx.send(message.into()).unwrap();
+}
+
+/// The next message.
+pub async fn next(peer: &mut Peer) -> Option<ToDriver> {
+    Some(ToDriver::try_from(tokio::time::timeout(WAIT, peer.rx.recv()).await.unwrap()?).unwrap())
 }
 
 /// The next message that is no heartbeat.
-pub async fn next_updates(peer: &mut Duplex<ToDriver, ToExecutor>) -> Option<Vec<StatusUpdate>> {
+pub async fn next_updates(peer: &mut Peer) -> Option<Vec<TaskUpdate>> {
     loop {
-        match tokio::time::timeout(WAIT, peer.rx.recv()).await.unwrap()?.message {
-            Some(to_driver::Message::StatusUpdates(updates)) => return Some(updates.updates),
-            Some(to_driver::Message::Heartbeat(beat)) => assert_eq!(beat.executor_id, 4),
+        match next(peer).await? {
+            ToDriver::StatusUpdates(updates) => return Some(updates),
+            ToDriver::Heartbeat => {}
             other => panic!("{other:?}"),
         }
     }
 }
 
-pub async fn next_end(peer: &mut Duplex<ToDriver, ToExecutor>) -> (u64, End) {
+pub async fn next_end(peer: &mut Peer) -> (u64, End) {
     let updates = next_updates(peer).await.unwrap();
-    (updates[0].task_id, end_of(&updates[0]).unwrap())
+    (updates[0].task.0, end_of(&updates[0]).unwrap())
 }

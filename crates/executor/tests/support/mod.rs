@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use firesteel_closure::{AnyNode, CodeRef, DecodeError, Func, Op, Table, TableNode, describe};
-use firesteel_common::ExecutorId;
-use firesteel_executor::{DecommissionSettings, Executor, ExecutorConfig, ExecutorSettings, StatusSink};
+use firesteel_common::{ExecutorId, StageAttempt, StageId, TaskFailure, TaskId};
+use firesteel_executor::{DecommissionSettings, DriverLink, Executor, ExecutorConfig, ExecutorSettings};
+use firesteel_protocol::{
+    BlockAddress, DecommissionExecutor, LaunchTasks, Payload, StageBinary, TaskDescription, TaskOutcome, TaskUpdate,
+    ToDriver, ToExecutor,
+};
 use firesteel_rdd::broadcast::BroadcastValues;
 use firesteel_rdd::task::{ResultBounds, StageTask, StageTaskNode, TaskContext, TaskError, TaskOutput, TaskServices};
-use firesteel_rpc::proto::executor::{
-    LaunchTasks, Payload, StageBinary, StageData, StageKey, StatusUpdate, Success, TaskDescription, payload::Place,
-    status_update::State, success::Output, task_failure::Reason, to_executor::Message,
-};
+use firesteel_rpc::proto::executor::StageData;
 use firesteel_rpc::{Role, Transport};
 use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockManager, MemoryConfig, MemoryManager};
@@ -80,26 +81,38 @@ pub fn stage_data(name: &str) -> Bytes {
 }
 
 pub fn inline(bytes: impl Into<Bytes>) -> Payload {
-    Payload { place: Some(Place::Inline(bytes.into())) }
+    Payload::Inline(bytes.into())
 }
 
-pub fn stage(stage_id: u32, data: Payload) -> StageBinary {
-    StageBinary { stage_id, stage_attempt: 0, data: Some(data) }
+/// The first attempt of a stage.
+pub fn attempt(stage: u32) -> StageAttempt {
+    StageAttempt { stage: StageId(stage), attempt: 0 }
 }
 
-pub fn task(task_id: u64, stage_id: u32, partition: u32) -> TaskDescription {
-    TaskDescription { task_id, stage_id, partition, ..Default::default() }
+pub fn stage(id: u32, data: Payload) -> StageBinary {
+    StageBinary { stage: attempt(id), data }
+}
+
+pub fn task(id: u64, stage: u32, partition: u32) -> TaskDescription {
+    TaskDescription { task: TaskId(id), stage: attempt(stage), partition, ..Default::default() }
 }
 
 /// Tasks `ids` of stage `stage_id`, of the kind `name`; partitions are numbered from 0.
-pub fn launch(stage_id: u32, name: &str, ids: impl IntoIterator<Item = u64>) -> Message {
+pub fn launch(stage_id: u32, name: &str, ids: impl IntoIterator<Item = u64>) -> ToExecutor {
     let tasks = ids.into_iter().enumerate().map(|(p, id)| task(id, stage_id, p as u32)).collect();
-    Message::LaunchTasks(LaunchTasks { stages: vec![stage(stage_id, inline(stage_data(name)))], tasks, ended: vec![] })
+    let stages = vec![stage(stage_id, inline(stage_data(name)))];
+    ToExecutor::LaunchTasks(LaunchTasks { stages, tasks, ended: vec![] })
 }
 
-pub fn stage_ended(stage_id: u32) -> Message {
-    let ended = vec![StageKey { stage_id, stage_attempt: 0 }];
-    Message::LaunchTasks(LaunchTasks { stages: vec![], tasks: vec![], ended })
+pub fn stage_ended(stage: u32) -> ToExecutor {
+    ToExecutor::LaunchTasks(LaunchTasks { ended: vec![attempt(stage)], ..LaunchTasks::default() })
+}
+
+/// An executor is to leave, and to give what it holds to these.
+pub fn leave(executor: &Executor, peers: &[(u32, String)]) {
+    let peer = |(id, address): &(u32, String)| BlockAddress { executor: ExecutorId(*id), address: address.clone() };
+    let orders = DecommissionExecutor { peers: peers.iter().map(peer).collect(), map_outputs: true };
+    executor.handle(ToExecutor::DecommissionExecutor(orders));
 }
 
 pub fn result(bytes: &[u8]) -> Result<TaskOutput, TaskError> {
@@ -117,37 +130,31 @@ pub enum End {
     Other(String),
 }
 
-pub fn end_of(update: &StatusUpdate) -> Option<End> {
-    Some(match update.state.clone()? {
-        State::Running(_) | State::Moved(_) => return None,
-        State::Success(Success { output: Some(Output::Result(Payload { place: Some(Place::Inline(b)) })) }) => {
-            End::Result(b)
-        }
-        State::Success(Success { output: Some(Output::Result(Payload { place: Some(Place::Block(b)) })) }) => {
-            End::Block(b.block_id, b.size)
-        }
-        State::Failure(f) => match f.reason? {
-            Reason::Exception(e) if e.panic => End::Panic(e.message, e.location),
-            Reason::Exception(e) => End::Error(e.message),
-            Reason::Killed(k) => End::Killed(k.reason),
-            other => End::Other(format!("{other:?}")),
-        },
+pub fn end_of(update: &TaskUpdate) -> Option<End> {
+    Some(match update.outcome.clone() {
+        TaskOutcome::Running => return None,
+        TaskOutcome::Result(bytes) => End::Result(bytes),
+        TaskOutcome::ResultInBlock { block_id, size } => End::Block(block_id, size),
+        TaskOutcome::Failed(TaskFailure::Exception { message, location, panic: true }) => End::Panic(message, location),
+        TaskOutcome::Failed(TaskFailure::Exception { message, .. }) => End::Error(message),
+        TaskOutcome::Failed(TaskFailure::Killed { reason }) => End::Killed(reason),
         other => End::Other(format!("{other:?}")),
     })
 }
 
-struct Collect(Mutex<mpsc::Sender<StatusUpdate>>, Mutex<mpsc::Sender<()>>);
+struct Collect(Mutex<mpsc::Sender<ToDriver>>, Mutex<mpsc::Sender<()>>);
 
-impl StatusSink for Collect {
-    fn barrier(&self, _: firesteel_rpc::proto::executor::BarrierSync) -> Result<(), String> {
-        Err("no driver".to_owned())
-    }
-
-    fn send(&self, updates: Vec<StatusUpdate>) {
-        for update in updates {
-            // The test may be over.
-            let _ = self.0.lock().unwrap().send(update);
+impl DriverLink for Collect {
+    fn send(&self, message: ToDriver) -> Result<(), String> {
+        let sender = self.0.lock().unwrap();
+        // The test may be over.
+        match message {
+            ToDriver::StatusUpdates(updates) => updates.into_iter().for_each(|update| {
+                let _ = sender.send(ToDriver::StatusUpdates(vec![update]));
+            }),
+            other => _ = sender.send(other),
         }
+        Ok(())
     }
 
     fn leave(&self) {
@@ -159,7 +166,7 @@ impl StatusSink for Collect {
 pub struct Rig {
     pub executor: Executor,
     pub services: Arc<TaskServices>,
-    updates: mpsc::Receiver<StatusUpdate>,
+    news: mpsc::Receiver<ToDriver>,
     /// Something comes when it leaves.
     pub left: mpsc::Receiver<()>,
     _dir: tempfile::TempDir,
@@ -194,30 +201,30 @@ pub fn rig_at(cores: u32, block_address: &str) -> Rig {
         client,
         services: services.clone(),
     };
-    let (tx, updates) = mpsc::channel();
+    let (tx, news) = mpsc::channel();
     let (leave, left) = mpsc::channel();
     let executor = Executor::new(config, Arc::new(Collect(Mutex::new(tx), Mutex::new(leave))));
-    Rig { executor, services, updates, left, _dir: dir }
+    Rig { executor, services, news, left, _dir: dir }
 }
 
 impl Rig {
-    pub fn next_update(&self) -> StatusUpdate {
-        self.updates.recv_timeout(Duration::from_secs(60)).unwrap()
+    /// The next message; of news of tasks each is one of its own.
+    pub fn next_news(&self) -> ToDriver {
+        self.news.recv_timeout(Duration::from_secs(60)).unwrap()
     }
 
-    /// The next news of a task's end.
-    pub fn next_update_of_task(&self) -> StatusUpdate {
+    /// The next news of a task.
+    pub fn next_update(&self) -> TaskUpdate {
         loop {
-            let update = self.next_update();
-            if !matches!(update.state, Some(State::Running(_) | State::Moved(_))) {
-                return update;
+            if let ToDriver::StatusUpdates(mut updates) = self.next_news() {
+                return updates.remove(0);
             }
         }
     }
 
     /// Whether nothing more has been reported.
     pub fn no_update(&self) -> bool {
-        self.updates.try_recv().is_err()
+        self.news.try_recv().is_err()
     }
 
     /// The next task that ends, and how.
@@ -225,7 +232,7 @@ impl Rig {
         loop {
             let update = self.next_update();
             if let Some(end) = end_of(&update) {
-                return (update.task_id, end);
+                return (update.task.0, end);
             }
         }
     }

@@ -4,21 +4,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
-use firesteel_common::{ExecutorId, RddId, TaskId};
+use firesteel_common::{ExecutorId, RddId};
+use firesteel_protocol::{BlockAddress, CachedPlace, ReplicateBlock, ToDriver, ToExecutor};
 use firesteel_rdd::{
     StorageLevel,
     node::{AnyRdd, Dep},
 };
-use firesteel_rpc::proto::executor as proto;
-use firesteel_scheduler::{BlockPeer, BlockUpdate, DriverCore, DriverEvent, TaskOutcome, TaskUpdate};
+use firesteel_scheduler::{BlockPeer, DriverCore};
 
 use super::EventLoop;
-
-/// What stands for the task in news of blocks alone.
-const NO_TASK: u64 = u64::MAX;
 
 /// The level at which each RDD of the stage of `root` is kept, of those that are.
 pub fn kept_in_stage(root: &Arc<dyn AnyRdd>) -> BTreeMap<RddId, StorageLevel> {
@@ -39,12 +35,7 @@ pub fn kept_in_stage(root: &Arc<dyn AnyRdd>) -> BTreeMap<RddId, StorageLevel> {
 }
 
 /// The kept partitions that partition `p` of `root` comes from, which `executor` lacks and others hold.
-pub fn held_elsewhere(
-    core: &DriverCore,
-    root: &Arc<dyn AnyRdd>,
-    p: u32,
-    executor: ExecutorId,
-) -> Vec<proto::CachedPlace> {
+pub fn held_elsewhere(core: &DriverCore, root: &Arc<dyn AnyRdd>, p: u32, executor: ExecutorId) -> Vec<CachedPlace> {
     let (mut places, mut seen, mut waiting) = (Vec::new(), BTreeSet::new(), vec![(root.clone(), p)]);
     while let Some((node, partition)) = waiting.pop() {
         let rdd = node.meta().id;
@@ -55,7 +46,7 @@ pub fn held_elsewhere(
         if !holders.is_empty() {
             if holders.iter().all(|h| h.executor != executor) {
                 let addresses = holders.iter().map(|h| h.block_address.to_string()).collect();
-                places.push(proto::CachedPlace { rdd_id: rdd.0, partition, addresses });
+                places.push(CachedPlace { rdd, partition, addresses });
             }
             continue;
         }
@@ -69,32 +60,18 @@ pub fn held_elsewhere(
 }
 
 /// Peers as they travel.
-pub fn peers(peers: &[BlockPeer]) -> Vec<proto::BlockPeer> {
-    let peer = |p: &BlockPeer| proto::BlockPeer { executor_id: p.executor.0, address: p.block_address.to_string() };
+pub fn peers(peers: &[BlockPeer]) -> Vec<BlockAddress> {
+    let peer = |p: &BlockPeer| BlockAddress { executor: p.executor, address: p.block_address.to_string() };
     peers.iter().map(peer).collect()
-}
-
-/// That executors have got copies, as news of their own; these are taken out of the update.
-pub fn of(update: &mut proto::StatusUpdate) -> Vec<DriverEvent> {
-    let task = TaskId(update.task_id);
-    let mut events = Vec::new();
-    for block in &mut update.blocks {
-        let (rdd, partition) = (RddId(block.rdd_id), block.partition);
-        for replica in std::mem::take(&mut block.replicas) {
-            let blocks = vec![BlockUpdate { rdd, partition, stored: true, bytes: 0 }];
-            // Not of that executor: only the block counts.
-            let update = TaskUpdate { task, outcome: TaskOutcome::Running, blocks, ran: Duration::ZERO, report: None };
-            events.push(DriverEvent::TasksUpdated { executor: ExecutorId(replica), updates: vec![update] });
-        }
-    }
-    events
 }
 
 impl EventLoop {
     /// Takes note of the answers to requests of `copy_again`; they name no copies when nobody could take one.
-    pub(super) fn copies_made(&mut self, updates: &[proto::StatusUpdate]) {
-        for block in updates.iter().filter(|u| u.task_id == NO_TASK).flat_map(|u| &u.blocks) {
-            self.copying.remove(&(RddId(block.rdd_id), block.partition));
+    pub(super) fn copies_made(&mut self, message: &ToDriver) {
+        if let ToDriver::BlockUpdates(blocks) = message {
+            for block in blocks {
+                self.copying.remove(&(block.rdd, block.partition));
+            }
         }
     }
 
@@ -111,15 +88,10 @@ impl EventLoop {
                 if others.is_empty() || self.copying.contains_key(&(rdd, partition)) {
                     continue;
                 }
-                let message = proto::ReplicateBlock {
-                    rdd_id: rdd.0,
-                    partition,
-                    level: u32::from(level.to_bits()),
-                    copies: missing,
-                    peers: peers(&others),
-                };
+                let (level, peers) = (level.to_bits(), peers(&others));
+                let message = ReplicateBlock { rdd, partition, level, copies: missing, peers };
                 self.copying.insert((rdd, partition), holder.executor);
-                self.send(holder.executor, proto::to_executor::Message::ReplicateBlock(message));
+                self.send(holder.executor, ToExecutor::ReplicateBlock(message));
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 
 use firesteel_common::ExecutorId;
-use firesteel_rpc::proto::executor as proto;
+use firesteel_protocol::{DecommissionExecutor, ToExecutor};
 use firesteel_scheduler::DriverEvent;
 
 use super::{EventLoop, copies};
@@ -32,10 +32,10 @@ impl EventLoop {
     /// Tells an executor to leave, and who takes what it holds.
     fn send_leave(&mut self, executor: ExecutorId) {
         let peers = copies::peers(&self.core.peers_of(executor, executor.0));
-        let message = proto::DecommissionExecutor { peers, map_outputs: self.core.outputs_leave_with(executor) };
+        let message = DecommissionExecutor { peers, map_outputs: self.core.outputs_leave_with(executor) };
         if self.told_to_leave.get(&executor) != Some(&message) {
             self.told_to_leave.insert(executor, message.clone());
-            self.send(executor, proto::to_executor::Message::DecommissionExecutor(message));
+            self.send(executor, ToExecutor::DecommissionExecutor(message));
         }
     }
 

@@ -1,19 +1,14 @@
-//! Carries out what the schedulers decide, and translates the executors' news for them.
+//! Carries out what the schedulers decide.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use firesteel_common::{BroadcastId, ExecutorId, JobId, RddId, ShuffleId, TaskFailure, TaskId};
-use firesteel_events::{AccumulatorUpdate, TaskReport};
+use firesteel_common::{BroadcastId, ExecutorId, JobId, TaskFailure, TaskId};
+use firesteel_events::AccumulatorUpdate;
+use firesteel_protocol::{BarrierAnswer, KillTask, TaskOutcome, TaskUpdate, ToDriver, ToExecutor};
 use firesteel_rdd::{node::EncodedOp, runner::JobEvent};
-use firesteel_rpc::{
-    convert::failure_from_proto,
-    metrics::{accumulators_from_proto, metrics_from_proto},
-    proto::executor as proto,
-};
-use firesteel_scheduler::{BlockUpdate, DriverEffect, DriverEvent, MapOutput, StageKind, TaskOutcome, TaskUpdate};
+use firesteel_scheduler::{DriverEffect, DriverEvent, StageKind};
 
-use super::{EventLoop, ExecutorRequest, copies, stages::users_code};
+use super::{EventLoop, ExecutorRequest, stages::users_code};
 use crate::Error;
 
 impl EventLoop {
@@ -33,25 +28,16 @@ impl EventLoop {
             }
             DriverEffect::LaunchTasks { executor, tasks } => {
                 let (message, refused) = self.stages.launch(&self.core, executor, &tasks);
-                self.send(executor, proto::to_executor::Message::LaunchTasks(message));
+                self.send(executor, ToExecutor::LaunchTasks(message));
                 self.refuse(executor, refused);
             }
             DriverEffect::BarrierStarted { attempt, places } => self.stages.start_barrier(attempt, &places),
             DriverEffect::AnswerBarrier { executor, task, call, result } => {
-                let (messages, error) = match result {
-                    Ok(messages) => (messages.iter().map(|m| m.to_vec()).collect(), String::new()),
-                    Err(error) => (Vec::new(), error),
-                };
-                let answer = proto::BarrierAnswer { task_id: task.0, call, messages, error };
-                self.send(executor, proto::to_executor::Message::BarrierAnswer(answer));
+                self.send(executor, ToExecutor::BarrierAnswer(BarrierAnswer { task, call, result }));
             }
-            DriverEffect::RecallTasks { executor, tasks } => {
-                let recall = proto::RecallTasks { task_ids: tasks.iter().map(|t| t.0).collect() };
-                self.send(executor, proto::to_executor::Message::RecallTasks(recall));
-            }
+            DriverEffect::RecallTasks { executor, tasks } => self.send(executor, ToExecutor::RecallTasks(tasks)),
             DriverEffect::KillTask { executor, task, reason } => {
-                let kill = proto::KillTask { task_id: task.0, reason };
-                self.send(executor, proto::to_executor::Message::KillTask(kill));
+                self.send(executor, ToExecutor::KillTask(KillTask { task, reason }));
             }
             DriverEffect::FetchResult { block_address, task, block_id, .. } => {
                 self.blocks_held = true;
@@ -90,18 +76,13 @@ impl EventLoop {
                 tracing::debug!(stage = stage.0, shuffle = shuffle.0, job = job.0, "stage skipped");
             }
             DriverEffect::DropShuffle { shuffle } => {
-                self.send_all(proto::to_executor::Message::RemoveShuffle(proto::RemoveShuffle {
-                    shuffle_id: shuffle.0,
-                }));
+                self.send_all(ToExecutor::RemoveShuffle(shuffle));
                 // What executors wrote that are gone.
                 self.services.remove(shuffle);
             }
-            DriverEffect::DropRdd { rdd } => {
-                self.send_all(proto::to_executor::Message::RemoveRdd(proto::RemoveRdd { rdd_id: rdd.0 }));
-            }
+            DriverEffect::DropRdd { rdd } => self.send_all(ToExecutor::RemoveRdd(rdd)),
             DriverEffect::ExecutorRefused { executor, reason } => {
-                let refused = proto::RegisterExecutorFailed { reason };
-                self.send(executor, proto::to_executor::Message::RegisterExecutorFailed(refused));
+                self.send(executor, ToExecutor::RegisterExecutorFailed(reason));
                 self.links.remove(&executor);
             }
             DriverEffect::RequestExecutors { total } => self.ask(ExecutorRequest::Total(total)),
@@ -140,7 +121,7 @@ impl EventLoop {
     /// Tells executors of the stages that ended.
     pub(super) fn tell_ended(&mut self) {
         for (executor, message) in self.stages.take_ended() {
-            self.send(executor, proto::to_executor::Message::LaunchTasks(message));
+            self.send(executor, ToExecutor::LaunchTasks(message));
         }
     }
 
@@ -175,15 +156,13 @@ impl EventLoop {
         if refused.is_empty() {
             return;
         }
-        let failed = |(task, e): (TaskId, Error)| TaskUpdate {
-            task,
-            outcome: failed(e),
-            blocks: Vec::new(),
-            ran: Duration::ZERO,
-            report: None,
+        let failed = |(task, e): (TaskId, Error)| {
+            // Of what is no panic.
+            let (message, location) = (e.to_string(), String::new());
+            TaskUpdate::of(task, TaskOutcome::Failed(TaskFailure::Exception { message, location, panic: false }))
         };
-        let event = DriverEvent::TasksUpdated { executor, updates: refused.into_iter().map(failed).collect() };
-        self.pending.push_back(event);
+        let message = ToDriver::StatusUpdates(refused.into_iter().map(failed).collect());
+        self.pending.push_back(DriverEvent::Heard { executor, message });
     }
 
     /// Asks the backend for a change of the executors.
@@ -193,7 +172,7 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn send(&mut self, executor: ExecutorId, message: proto::to_executor::Message) {
+    pub(super) fn send(&mut self, executor: ExecutorId, message: ToExecutor) {
         let Some(link) = self.links.get(&executor) else { return };
         if let Err(e) = link.send(message) {
             tracing::warn!(executor_id = executor.0, "cannot reach the executor: {e}");
@@ -211,12 +190,11 @@ impl EventLoop {
             manager.broadcasts().forget_holders(broadcast)
         };
         for executor in holders {
-            let remove = proto::RemoveBroadcast { broadcast_id: broadcast.0 };
-            self.send(executor, proto::to_executor::Message::RemoveBroadcast(remove));
+            self.send(executor, ToExecutor::RemoveBroadcast(broadcast));
         }
     }
 
-    fn send_all(&mut self, message: proto::to_executor::Message) {
+    fn send_all(&mut self, message: ToExecutor) {
         let executors: Vec<ExecutorId> = self.links.keys().copied().collect();
         for executor in executors {
             self.send(executor, message.clone());
@@ -244,90 +222,4 @@ impl EventLoop {
             }
         }
     }
-}
-
-/// A task that failed of what is no panic.
-fn failed(why: impl std::fmt::Display) -> TaskOutcome {
-    let (message, location) = (why.to_string(), String::new());
-    TaskOutcome::Failed(TaskFailure::Exception { message, location, panic: false })
-}
-
-/// An executor's news in the schedulers' words and in their order; the copies of blocks that it says others have are news
-/// of those.
-pub fn events_of_status(executor: ExecutorId, updates: Vec<proto::StatusUpdate>, events: &mut Vec<DriverEvent>) {
-    let mut gathered = Vec::new();
-    for mut update in updates {
-        let moved = match &update.state {
-            Some(proto::status_update::State::Moved(moved)) => Some(*moved),
-            _ => None,
-        };
-        // A copy counts while its original is known, so that the end of that comes after it, and its beginning before.
-        let dropped = update.blocks.iter().any(|block| !block.stored);
-        let copies = copies::of(&mut update);
-        let (first, then) = if moved.is_some() {
-            (None, None)
-        } else if dropped {
-            (None, Some(update))
-        } else {
-            (Some(update), None)
-        };
-        gathered.extend(first.map(|update| update_of(executor, update)));
-        if (moved.is_some() || !copies.is_empty()) && !gathered.is_empty() {
-            events.push(DriverEvent::TasksUpdated { executor, updates: std::mem::take(&mut gathered) });
-        }
-        events.extend(copies);
-        gathered.extend(then.map(|update| update_of(executor, update)));
-        events.extend(moved.map(|m| DriverEvent::MapOutputMoved {
-            executor,
-            shuffle: ShuffleId(m.shuffle_id),
-            map_task: TaskId(m.map_task_id),
-            to: ExecutorId(m.to_executor_id),
-        }));
-    }
-    if !gathered.is_empty() {
-        events.push(DriverEvent::TasksUpdated { executor, updates: gathered });
-    }
-}
-
-/// An executor's news in the schedulers' words.
-fn update_of(executor: ExecutorId, update: proto::StatusUpdate) -> TaskUpdate {
-    // A task whose end nobody understands would otherwise be waited for for ever.
-    let outcome = outcome_of(update.state).unwrap_or_else(|| {
-        tracing::warn!(executor_id = executor.0, task = update.task_id, "a status update without a state");
-        failed("the executor sent a status update without a state that this driver knows")
-    });
-    let blocks = update
-        .blocks
-        .into_iter()
-        .map(|b| BlockUpdate { rdd: RddId(b.rdd_id), partition: b.partition, stored: b.stored, bytes: b.memory_bytes })
-        .collect();
-    let ran = Duration::from_nanos(update.run_nanos);
-    let report = update.report.map(|report| {
-        let metrics = report.metrics.as_ref().map(metrics_from_proto);
-        Box::new(TaskReport { metrics, accumulators: accumulators_from_proto(report.accumulators) })
-    });
-    TaskUpdate { task: TaskId(update.task_id), outcome, blocks, ran, report }
-}
-
-fn outcome_of(state: Option<proto::status_update::State>) -> Option<TaskOutcome> {
-    use proto::{payload::Place, status_update::State, success::Output};
-    Some(match state? {
-        State::Running(_) => TaskOutcome::Running,
-        State::GivenBack(_) => TaskOutcome::GivenBack,
-        // No news of a task: see `events_of_status`.
-        State::Moved(_) => return None,
-        State::Success(success) => match success.output? {
-            Output::Result(payload) => match payload.place? {
-                Place::Inline(bytes) => TaskOutcome::Result(bytes),
-                Place::Block(block) => TaskOutcome::ResultInBlock { block_id: block.block_id, size: block.size },
-                // Nobody but the driver gets results.
-                Place::Broadcast(_) => return None,
-            },
-            Output::MapStatus(status) => {
-                let (map_task, checksum) = (TaskId(status.map_task_id), status.checksum);
-                TaskOutcome::MapOutput(MapOutput { map_task, sizes: status.sizes.into(), checksum })
-            }
-        },
-        State::Failure(failure) => TaskOutcome::Failed(failure_from_proto(failure).ok()?),
-    })
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  actions (any thread) ──Message::Submit──▶ ┌────────────┐ ──LaunchTasks──▶ Link (in-process executor, or its stream)
-//!  executors ──Message::Status/Connected──▶  │ event loop │
+//!  executors ──Message::Connected, Heard────▶ │ event loop │
 //!  backend (master's news) ──Message::Event▶ │ DriverCore │ ──JobEvent──▶ the action's channel
 //!  result fetcher ──ResultFetched──────────▶ └────────────┘ ──FetchResult──▶ result fetcher
 //! ```
@@ -24,15 +24,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use firesteel_common::{BroadcastId, CallSite, ExecutorId, JobId, RddId, ShuffleId, TaskId, Tick};
+use firesteel_common::{BroadcastId, CallSite, ExecutorId, JobId, RddId, ShuffleId, Tick};
 use firesteel_events::{AppEvent, Bus};
+use firesteel_protocol::{DecommissionExecutor, RegisterExecutor, ToDriver, ToExecutor};
 use firesteel_rdd::{
     accumulator::Accumulators,
     broadcast::{BroadcastSettings, BroadcastSource, BroadcastValues},
     node::{AnyRdd, AnyShuffle, EncodedOp},
     runner::{ContextParts, Job, JobEvent},
 };
-use firesteel_rpc::proto::executor as proto;
 use firesteel_scheduler::{DriverCore, DriverEffect, DriverEvent, JobProperties, SchedulerConfig};
 use firesteel_storage::BlockManager;
 
@@ -49,7 +49,7 @@ const MOST_AT_ONCE: usize = 64;
 /// The way to one executor.
 pub trait Link: Send {
     /// Sends a message without waiting. On an error the executor counts as lost: the backend will say so.
-    fn send(&self, message: proto::to_executor::Message) -> Result<(), String>;
+    fn send(&self, message: ToExecutor) -> Result<(), String>;
 }
 
 /// What the event loop is told.
@@ -67,34 +67,17 @@ pub enum Message {
     },
     /// An executor registered.
     Connected {
-        /// Which.
-        executor: ExecutorId,
-        /// Where it runs.
-        host: String,
-        /// host:port of its block server.
-        block_address: String,
-        /// host:port of the shuffle service that serves its map outputs, also after its end.
-        shuffle_service: Option<String>,
-        /// Where others on its host find its map outputs.
-        files: proto::ExecutorFiles,
-        /// How many tasks it runs at a time.
-        cores: u32,
+        /// Who it is.
+        register: Box<RegisterExecutor>,
         /// The way to it.
         link: Box<dyn Link>,
     },
-    /// News of tasks.
-    Status {
-        /// From which executor.
+    /// A registered executor said something.
+    Heard {
+        /// Which.
         executor: ExecutorId,
         /// What.
-        updates: Vec<proto::StatusUpdate>,
-    },
-    /// A task waits for the others of its barrier stage.
-    Barrier {
-        /// Where it runs.
-        executor: ExecutorId,
-        /// Its call.
-        sync: proto::BarrierSync,
+        message: ToDriver,
     },
     /// Anything else that the schedulers should know.
     Event(DriverEvent),
@@ -274,7 +257,7 @@ struct EventLoop {
     /// Executors hold result blocks, which go when they hear of the end of the stage.
     blocks_held: bool,
     /// What executors that leave were told last.
-    told_to_leave: BTreeMap<ExecutorId, proto::DecommissionExecutor>,
+    told_to_leave: BTreeMap<ExecutorId, DecommissionExecutor>,
 }
 
 impl EventLoop {
@@ -307,15 +290,7 @@ impl EventLoop {
             for message in message.into_iter().chain(inbox.try_iter().take(MOST_AT_ONCE)) {
                 stop = matches!(message, Message::Stop);
                 self.take(message, &mut events);
-                changed |= matches!(
-                    events.last(),
-                    Some(
-                        DriverEvent::ExecutorDisconnected { .. }
-                            | DriverEvent::ExecutorRemoved { .. }
-                            | DriverEvent::ExecutorRegistered { .. }
-                            | DriverEvent::ExecutorDecommissioning { .. }
-                    )
-                );
+                changed |= events.last().is_some_and(DriverEvent::changes_executors);
                 if stop {
                     break;
                 }
@@ -334,7 +309,7 @@ impl EventLoop {
         }
         for link in self.links.values() {
             // One that cannot be told has lost its stream, which ends it as well.
-            let _ = link.send(proto::to_executor::Message::StopExecutor(proto::StopExecutor {}));
+            let _ = link.send(ToExecutor::StopExecutor);
         }
     }
 
@@ -351,19 +326,18 @@ impl EventLoop {
                 self.jobs.insert(id, RunningJob { root, output, shuffles, events, site });
                 DriverEvent::SubmitJob { job: id, site, graph, partitions, properties, repeatable }
             }
-            Message::Connected { executor, host, block_address, shuffle_service, files, cores, link } => {
+            Message::Connected { register, link } => {
+                let RegisterExecutor { executor, host, block_address, cores, .. } = &*register;
                 tracing::info!(executor_id = executor.0, host, cores, "executor registered");
-                self.blocks.manager.broadcasts().executor_joined(executor, &block_address);
-                self.links.insert(executor, link);
-                self.stages.add_files(executor, files);
-                if let Some(address) = &shuffle_service {
-                    self.services.add(address);
-                }
-                DriverEvent::ExecutorRegistered { executor, host, block_address, shuffle_service, cores }
+                self.blocks.manager.broadcasts().executor_joined(*executor, block_address);
+                self.links.insert(*executor, link);
+                self.stages.add_files(&register);
+                register.shuffle_service.iter().for_each(|address| self.services.add(address));
+                DriverEvent::Heard { executor: *executor, message: ToDriver::RegisterExecutor(register) }
             }
-            Message::Status { executor, updates } => {
-                self.copies_made(&updates);
-                return effects::events_of_status(executor, updates, events);
+            Message::Heard { executor, message } => {
+                self.copies_made(&message);
+                DriverEvent::Heard { executor, message }
             }
             Message::Started(first) => return self.tell_started(first),
             Message::Look(look) => return look(&self.core, self.epoch),
@@ -381,11 +355,6 @@ impl EventLoop {
                     DriverEvent::ExecutorDecommissioning { executor, message, worker_leaves: true }
                 };
                 return events.extend(executors.into_iter().map(leaves));
-            }
-            Message::Barrier { executor, sync } => {
-                let proto::BarrierSync { task_id, call, gathers, message } = sync;
-                let (task, message) = (TaskId(task_id), message.into());
-                DriverEvent::BarrierSync { executor, task, call, gathers, message }
             }
             Message::Event(event) => {
                 match &event {

@@ -8,6 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, StageAttempt, TaskId};
+use firesteel_protocol::{
+    BarrierTask, BroadcastRef, LaunchTasks, PartitionData, Payload, RegisterExecutor, StageBinary, TaskDescription,
+};
 use firesteel_rdd::{
     Error, StorageLevel,
     lineage::{Input, encode_stage, inputs_of},
@@ -32,17 +35,17 @@ const MOST_ENDED: usize = 256;
 /// One stage attempt that runs.
 struct Attempt {
     root: Arc<dyn AnyRdd>,
-    data: proto::Payload,
+    data: Payload,
     sent_to: BTreeSet<ExecutorId>,
     /// Partitions of sources that are too large for a message: a task that is tried again finds its own.
-    inputs: BTreeMap<(RddId, u32), proto::Payload>,
+    inputs: BTreeMap<(RddId, u32), Payload>,
     broadcasts: Vec<BroadcastId>,
     /// Whether it may read kept partitions.
     keeps: bool,
     /// The most copies that are wanted of a partition.
     copies: u32,
     /// Where the tasks of a barrier stage run.
-    barrier: Vec<proto::BarrierTask>,
+    barrier: Vec<BarrierTask>,
 }
 
 /// All stage attempts that run.
@@ -72,9 +75,11 @@ impl Stages {
     }
 
     /// An executor said where its files are.
-    pub fn add_files(&mut self, executor: ExecutorId, files: proto::ExecutorFiles) {
-        if !files.local_dirs.is_empty() {
-            self.files.insert(executor, files);
+    pub fn add_files(&mut self, register: &RegisterExecutor) {
+        let RegisterExecutor { executor, boot_id, local_dirs, .. } = register;
+        if !local_dirs.is_empty() {
+            let (executor_id, boot_id, local_dirs) = (executor.0, boot_id.clone(), local_dirs.clone());
+            self.files.insert(*executor, proto::ExecutorFiles { executor_id, boot_id, local_dirs });
         }
     }
 
@@ -119,10 +124,8 @@ impl Stages {
     /// All tasks of a barrier stage attempt are launched next.
     pub fn start_barrier(&mut self, attempt: StageAttempt, places: &[BarrierPlace]) {
         if let Some(attempt) = self.attempts.get_mut(&attempt) {
-            let task = |p: &BarrierPlace| proto::BarrierTask {
-                host: p.host.to_string(),
-                address: p.block_address.to_string(),
-            };
+            let task =
+                |p: &BarrierPlace| BarrierTask { host: p.host.to_string(), address: p.block_address.to_string() };
             attempt.barrier = places.iter().map(task).collect();
         }
     }
@@ -138,7 +141,7 @@ impl Stages {
         core: &DriverCore,
         executor: ExecutorId,
         tasks: &[TaskSpec],
-    ) -> (proto::LaunchTasks, Vec<(TaskId, Error)>) {
+    ) -> (LaunchTasks, Vec<(TaskId, Error)>) {
         let mut message = ended_message(self.ended.remove(&executor).unwrap_or_default());
         let mut refused = Vec::new();
         for spec in tasks {
@@ -152,7 +155,7 @@ impl Stages {
     /// Adds a task and, where `executor` lacks it, the stage's data; on an error nothing is added.
     fn add_task(
         &mut self,
-        message: &mut proto::LaunchTasks,
+        message: &mut LaunchTasks,
         core: &DriverCore,
         executor: ExecutorId,
         spec: &TaskSpec,
@@ -168,10 +171,10 @@ impl Stages {
                 Some(sent) => sent.clone(),
                 None => self.payload(data, &mut broadcasts)?,
             };
-            if matches!(data.place, Some(proto::payload::Place::Broadcast(_))) {
+            if matches!(data, Payload::Broadcast(_)) {
                 large.push(((rdd, partition), data.clone()));
             }
-            Ok(proto::PartitionData { rdd_id: rdd.0, partition, data: Some(data) })
+            Ok(PartitionData { rdd, partition, data })
         });
         let inputs = inputs.collect::<Result<Vec<_>, Error>>();
         let Some(attempt) = self.attempts.get_mut(&spec.stage) else { return Ok(()) };
@@ -187,16 +190,11 @@ impl Stages {
             _ => copies::peers(&core.peers_of(executor, spec.partition)),
         };
         if attempt.sent_to.insert(executor) {
-            message.stages.push(proto::StageBinary {
-                stage_id: spec.stage.stage.0,
-                stage_attempt: spec.stage.attempt,
-                data: Some(attempt.data.clone()),
-            });
+            message.stages.push(StageBinary { stage: spec.stage, data: attempt.data.clone() });
         }
-        message.tasks.push(proto::TaskDescription {
-            task_id: spec.task.0,
-            stage_id: spec.stage.stage.0,
-            stage_attempt: spec.stage.attempt,
+        message.tasks.push(TaskDescription {
+            task: spec.task,
+            stage: spec.stage,
             partition: spec.partition,
             attempt_number: spec.attempt_number,
             inputs,
@@ -232,7 +230,7 @@ impl Stages {
     }
 
     /// For each executor that does not know yet of stage attempts that ended, the message that says so.
-    pub fn take_ended(&mut self) -> Vec<(ExecutorId, proto::LaunchTasks)> {
+    pub fn take_ended(&mut self) -> Vec<(ExecutorId, LaunchTasks)> {
         std::mem::take(&mut self.ended).into_iter().map(|(executor, ended)| (executor, ended_message(ended))).collect()
     }
 
@@ -245,8 +243,8 @@ impl Stages {
     }
 
     /// `bytes`, or a reference to pieces of them that the driver holds.
-    fn payload(&self, bytes: Bytes, broadcasts: &mut Vec<BroadcastId>) -> Result<proto::Payload, Error> {
-        let place = match &self.blocks.address {
+    fn payload(&self, bytes: Bytes, broadcasts: &mut Vec<BroadcastId>) -> Result<Payload, Error> {
+        Ok(match &self.blocks.address {
             Some(address) if bytes.len() > INLINE_BYTES => {
                 let (id, size) = (BroadcastId::fresh(), bytes.len() as u64);
                 let starts = (0..size).step_by(PIECE_BYTES as usize);
@@ -257,18 +255,10 @@ impl Stages {
                 put.map_err(|e| Error::InvalidArgument(format!("cannot hold {size} bytes for the executors: {e}")))?;
                 broadcasts.push(id);
                 let BroadcastMeta { piece_bytes, checksums, source: address, .. } = meta;
-                let broadcast_id = id.0;
-                proto::payload::Place::Broadcast(proto::BroadcastRef {
-                    broadcast_id,
-                    size,
-                    piece_bytes,
-                    checksums,
-                    address,
-                })
+                Payload::Broadcast(BroadcastRef { broadcast: id, size, piece_bytes, checksums, address })
             }
-            _ => proto::payload::Place::Inline(bytes),
-        };
-        Ok(proto::Payload { place: Some(place) })
+            _ => Payload::Inline(bytes),
+        })
     }
 }
 
@@ -281,9 +271,8 @@ pub fn users_code<T>(what: &str, f: impl FnOnce() -> Result<T, Error>) -> Result
     })
 }
 
-fn ended_message(ended: Vec<StageAttempt>) -> proto::LaunchTasks {
-    let ended = ended.into_iter().map(|a| proto::StageKey { stage_id: a.stage.0, stage_attempt: a.attempt }).collect();
-    proto::LaunchTasks { stages: Vec::new(), tasks: Vec::new(), ended }
+fn ended_message(ended: Vec<StageAttempt>) -> LaunchTasks {
+    LaunchTasks { ended, ..LaunchTasks::default() }
 }
 
 fn status_of(map: &MapLocation) -> proto::MapStatus {
@@ -292,7 +281,5 @@ fn status_of(map: &MapLocation) -> proto::MapStatus {
         executor_id: map.executor.0,
         block_address: map.block_address.to_string(),
         sizes: map.sizes.clone().into(),
-        // Nobody but the driver compares it.
-        checksum: None,
     }
 }

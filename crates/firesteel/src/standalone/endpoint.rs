@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  serve_driver ──▶ attend: RegisterExecutor ─▶ Executors::admit ─▶ RegisteredExecutor, Message::Connected
-//!                     └─ StatusUpdates ─▶ Message::Status … silence ─▶ given up … end ─▶ ExecutorDisconnected
+//!                     └─ ToDriver ─▶ Message::Heard … silence ─▶ given up … end ─▶ ExecutorDisconnected
 //!  event loop ──▶ StreamLink::send ──▶ the stream's queue
 //! ```
 //!
@@ -11,14 +11,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use firesteel_common::ExecutorId;
+use firesteel_protocol::{RegisterExecutor, ToDriver, ToExecutor};
 use firesteel_rpc::{
-    Duplex, SendError,
-    proto::executor::{
-        ExecutorFiles, LaunchTasks, RegisterExecutor, RegisterExecutorFailed, RegisteredExecutor, ToDriver, ToExecutor,
-        to_driver, to_executor,
-    },
+    Duplex, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, SendError,
+    proto::executor::{self as proto, LaunchTasks, to_driver, to_executor},
 };
 use firesteel_scheduler::DriverEvent;
+use prost::Message as _;
 use tokio::time::Instant;
 
 use super::executors::{Executors, Stream};
@@ -27,6 +26,9 @@ use crate::driver::{Link, Message};
 /// After the handshake an executor registers at once.
 const REGISTRATION: Duration = Duration::from_secs(30);
 
+/// Bytes that a launch takes in its message beside its own.
+const ENVELOPE: usize = 16;
+
 /// What executors are told, and how long they may be silent.
 pub(super) struct Terms {
     pub conf: BTreeMap<String, String>,
@@ -34,19 +36,28 @@ pub(super) struct Terms {
 }
 
 /// Serves one executor until its stream ends.
-pub(super) async fn attend(executors: Arc<Executors>, terms: Arc<Terms>, mut duplex: Duplex<ToDriver, ToExecutor>) {
+pub(super) async fn attend(
+    executors: Arc<Executors>,
+    terms: Arc<Terms>,
+    mut duplex: Duplex<proto::ToDriver, proto::ToExecutor>,
+) {
     let addr = duplex.peer.addr.clone();
     let register = match tokio::time::timeout(REGISTRATION, duplex.rx.recv()).await {
-        Ok(Some(ToDriver { message: Some(to_driver::Message::RegisterExecutor(register)) })) => register,
+        Ok(Some(proto::ToDriver { message: Some(to_driver::Message::RegisterExecutor(register)) })) => register,
         Ok(Some(_)) => return refuse(&duplex, &addr, "the first message must be RegisterExecutor".to_owned()),
         Ok(None) => return tracing::debug!(addr, "an executor went before it registered"),
         Err(_) => return refuse(&duplex, &addr, format!("it did not register within {REGISTRATION:?}")),
     };
+    let register = match read(register) {
+        Ok(register) => Box::new(register),
+        Err(reason) => return refuse(&duplex, &addr, reason),
+    };
     let stream = Arc::new(Stream::new(duplex.tx.clone()));
     match executors.admit(&register, &stream).await {
-        Ok(executor) => {
+        Ok(()) => {
             duplex.tx.set_known(true);
-            if welcome(&executors, &terms, executor, register, &stream) {
+            let executor = register.executor;
+            if welcome(&executors, &terms, register, &stream) {
                 receive(&executors, &terms, executor, &stream, &mut duplex).await;
             }
             let event = DriverEvent::ExecutorDisconnected { executor };
@@ -57,36 +68,34 @@ pub(super) async fn attend(executors: Arc<Executors>, terms: Arc<Terms>, mut dup
     }
 }
 
-fn refuse(duplex: &Duplex<ToDriver, ToExecutor>, addr: &str, reason: String) {
+/// The registration that a message is; the error says why it is none.
+fn read(register: proto::RegisterExecutor) -> Result<RegisterExecutor, String> {
+    if register.protocol_version != PROTOCOL_VERSION {
+        return Err(format!(
+            "the executor speaks protocol version {}, the driver version {PROTOCOL_VERSION}: install the same version of \
+             Firesteel everywhere",
+            register.protocol_version
+        ));
+    }
+    RegisterExecutor::try_from(register).map_err(|bad| bad.to_string())
+}
+
+fn refuse(duplex: &Duplex<proto::ToDriver, proto::ToExecutor>, addr: &str, reason: String) {
     tracing::warn!(addr, reason, "refused an executor");
-    let failed = RegisterExecutorFailed { reason: reason.clone() };
-    let message = Some(to_executor::Message::RegisterExecutorFailed(failed));
-    if let Err(error) = duplex.tx.send(ToExecutor { message }) {
+    if let Err(error) = duplex.tx.send(ToExecutor::RegisterExecutorFailed(reason.clone()).into()) {
         tracing::debug!(%error, "it does not learn why");
     }
     duplex.tx.close(&reason);
 }
 
 /// Answers the registration, then offers the executor to the event loop; false when one of them is not there any more.
-fn welcome(
-    executors: &Executors,
-    terms: &Terms,
-    executor: ExecutorId,
-    register: RegisterExecutor,
-    stream: &Arc<Stream>,
-) -> bool {
-    let registered = RegisteredExecutor { conf: terms.conf.clone() };
-    let message = Some(to_executor::Message::RegisteredExecutor(registered));
-    if let Err(error) = stream.tx.send(ToExecutor { message }) {
-        executors.give_up(executor, stream, &format!("the answer to its registration was not sent: {error}"));
+fn welcome(executors: &Executors, terms: &Terms, register: Box<RegisterExecutor>, stream: &Arc<Stream>) -> bool {
+    if let Err(error) = stream.tx.send(ToExecutor::RegisteredExecutor(terms.conf.clone()).into()) {
+        let reason = format!("the answer to its registration was not sent: {error}");
+        executors.give_up(register.executor, stream, &reason);
         return false;
     }
-    let RegisterExecutor { executor_id, host, block_address, shuffle_service_address: service, cores, .. } = register;
-    let RegisterExecutor { boot_id, local_dirs, .. } = register;
-    let files = ExecutorFiles { executor_id, boot_id, local_dirs };
-    let shuffle_service = (!service.is_empty()).then_some(service);
-    let link = Box::new(StreamLink(stream.clone()));
-    executors.tell(Message::Connected { executor, host, block_address, shuffle_service, files, cores, link })
+    executors.tell(Message::Connected { register, link: Box::new(StreamLink(stream.clone())) })
 }
 
 /// Hands on what arrives, until the stream ends or the executor is silent for too long.
@@ -95,7 +104,7 @@ async fn receive(
     terms: &Terms,
     executor: ExecutorId,
     stream: &Stream,
-    duplex: &mut Duplex<ToDriver, ToExecutor>,
+    duplex: &mut Duplex<proto::ToDriver, proto::ToExecutor>,
 ) {
     let mut heard = Instant::now();
     let silence = tokio::time::sleep_until(heard + terms.network_timeout);
@@ -115,21 +124,19 @@ async fn receive(
                 return executors.give_up(executor, stream, &reason);
             }
         };
-        let Some(ToDriver { message }) = received else { return };
+        let Some(message) = received else { return };
         heard = Instant::now();
-        match message {
-            Some(to_driver::Message::StatusUpdates(status)) => {
-                if !executors.tell(Message::Status { executor, updates: status.updates }) {
+        match ToDriver::try_from(message) {
+            Ok(ToDriver::Heartbeat) => {}
+            Ok(ToDriver::RegisterExecutor(_)) => {
+                tracing::warn!(executor_id = executor.0, "an executor has registered a second time");
+            }
+            Ok(message) => {
+                if !executors.tell(Message::Heard { executor, message }) {
                     return stream.give_up("the driver has ended");
                 }
             }
-            Some(to_driver::Message::BarrierSync(sync)) => {
-                if !executors.tell(Message::Barrier { executor, sync }) {
-                    return stream.give_up("the driver has ended");
-                }
-            }
-            Some(to_driver::Message::Heartbeat(_)) => {}
-            other => tracing::warn!(executor_id = executor.0, ?other, "an executor sent what makes no sense here"),
+            Err(bad) => return executors.give_up(executor, stream, &bad.to_string()),
         }
     }
 }
@@ -138,15 +145,12 @@ async fn receive(
 struct StreamLink(Arc<Stream>);
 
 impl StreamLink {
-    fn send_one(&self, message: to_executor::Message) -> Result<(), SendError> {
-        self.0.tx.send(ToExecutor { message: Some(message) })
-    }
-
     /// Sends a launch in parts where it is larger than a message may be: the data of stages goes with the first.
     fn launch(&self, launch: LaunchTasks) -> Result<(), SendError> {
-        match self.send_one(to_executor::Message::LaunchTasks(launch.clone())) {
-            Err(SendError::TooLarge { .. }) if launch.tasks.len() + launch.stages.len() > 1 => {}
-            sent => return sent,
+        let divisible = launch.tasks.len() + launch.stages.len() > 1;
+        if !divisible || launch.encoded_len() + ENVELOPE <= MAX_MESSAGE_BYTES {
+            let message = Some(to_executor::Message::LaunchTasks(launch));
+            return self.0.tx.send(proto::ToExecutor { message });
         }
         let LaunchTasks { mut stages, mut tasks, ended } = launch;
         let rest = if stages.is_empty() {
@@ -162,10 +166,11 @@ impl StreamLink {
 }
 
 impl Link for StreamLink {
-    fn send(&self, message: to_executor::Message) -> Result<(), String> {
-        let sent = match message {
-            to_executor::Message::LaunchTasks(launch) => self.launch(launch),
-            other => self.send_one(other),
+    fn send(&self, message: ToExecutor) -> Result<(), String> {
+        let message = proto::ToExecutor::from(message);
+        let sent = match message.message {
+            Some(to_executor::Message::LaunchTasks(launch)) => self.launch(launch),
+            message => self.0.tx.send(proto::ToExecutor { message }),
         };
         sent.map_err(|error| {
             let reason = error.to_string();

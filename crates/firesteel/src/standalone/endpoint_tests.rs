@@ -6,14 +6,11 @@ use std::sync::{
 };
 
 use firesteel_closure::binary::BuildHash;
+use firesteel_common::{RddId, TaskId};
+use firesteel_protocol::{LaunchTasks, PartitionData, Payload, TaskDescription, TaskOutcome, TaskUpdate};
 use firesteel_rpc::{
-    MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Secret, Transport,
-    proto::{
-        deploy::{ExecutorAdded, ExecutorState, ExecutorUpdated, WorkerRemoved},
-        executor::{
-            ExecutorHeartbeat, PartitionData, Payload, StatusUpdate, StatusUpdates, TaskDescription, payload::Place,
-        },
-    },
+    Secret, Transport,
+    proto::deploy::{ExecutorAdded, ExecutorState, ExecutorUpdated, WorkerRemoved},
 };
 use tokio::sync::mpsc as async_mpsc;
 
@@ -31,7 +28,7 @@ struct Driver {
     cores: Arc<AtomicU32>,
 }
 
-type Client = Duplex<ToExecutor, ToDriver>;
+type Client = Duplex<proto::ToExecutor, proto::ToDriver>;
 
 fn driver(network_timeout: Duration) -> Driver {
     let transport = Transport::new(Secret::from_bytes("key"));
@@ -59,20 +56,20 @@ impl Driver {
         self.transport.connect_driver(&self.addr, APP).await.unwrap()
     }
 
-    async fn register(&self, executor_id: u32) -> (Client, to_executor::Message) {
-        self.register_as(RegisterExecutor { executor_id, ..registration() }).await
+    async fn register(&self, executor: u32) -> (Client, ToExecutor) {
+        self.register_as(RegisterExecutor { executor: ExecutorId(executor), ..registration() }).await
     }
 
-    async fn register_as(&self, register: RegisterExecutor) -> (Client, to_executor::Message) {
+    async fn register_as(&self, register: RegisterExecutor) -> (Client, ToExecutor) {
         let mut client = self.connect().await;
-        send(&client, to_driver::Message::RegisterExecutor(register));
-        let answer = client.rx.recv().await.unwrap().message.unwrap();
+        send(&client, ToDriver::RegisterExecutor(Box::new(register)));
+        let answer = hear(&mut client).await;
         (client, answer)
     }
 
     async fn refusal(&self, register: RegisterExecutor) -> String {
         match self.register_as(register).await.1 {
-            to_executor::Message::RegisterExecutorFailed(failed) => failed.reason,
+            ToExecutor::RegisterExecutorFailed(reason) => reason,
             other => panic!("{other:?}"),
         }
     }
@@ -107,13 +104,16 @@ fn registration() -> RegisterExecutor {
     }
 }
 
-fn send(client: &Client, message: to_driver::Message) {
-    client.tx.send(ToDriver { message: Some(message) }).unwrap();
+fn send(client: &Client, message: ToDriver) {
+    client.tx.send(message.into()).unwrap();
 }
 
-fn status(task_id: u64) -> to_driver::Message {
-    let update = StatusUpdate { task_id, ..StatusUpdate::default() };
-    to_driver::Message::StatusUpdates(StatusUpdates { updates: vec![update] })
+async fn hear(client: &mut Client) -> ToExecutor {
+    client.rx.recv().await.unwrap().try_into().unwrap()
+}
+
+fn status(task: u64) -> ToDriver {
+    ToDriver::StatusUpdates(vec![TaskUpdate::of(TaskId(task), TaskOutcome::GivenBack)])
 }
 
 fn ended(executor_id: u32) -> ExecutorUpdated {
@@ -124,18 +124,17 @@ fn ended(executor_id: u32) -> ExecutorUpdated {
 #[tokio::test]
 async fn an_executor_that_is_faster_than_the_masters_word_waits_for_it() {
     let mut driver = driver(Duration::from_secs(60));
-    let early = driver.connect().await;
-    send(&early, to_driver::Message::RegisterExecutor(RegisterExecutor { executor_id: 1, ..registration() }));
+    let mut early = driver.connect().await;
+    let register = RegisterExecutor { executor: ExecutorId(1), ..registration() };
+    send(&early, ToDriver::RegisterExecutor(Box::new(register)));
     driver.add(0);
-    assert!(matches!(driver.register(0).await.1, to_executor::Message::RegisteredExecutor(r) if r.conf.len() == 1));
+    assert!(matches!(driver.register(0).await.1, ToExecutor::RegisteredExecutor(conf) if conf.len() == 1));
     driver.add(1);
-    let mut early = early;
-    let answer = early.rx.recv().await.unwrap().message.unwrap();
-    assert!(matches!(answer, to_executor::Message::RegisteredExecutor(_)));
+    assert!(matches!(hear(&mut early).await, ToExecutor::RegisteredExecutor(_)));
     assert_eq!(driver.cores.load(Ordering::Relaxed), 6);
     for _ in 0..2 {
         // The first one's stream has ended already, which comes in between.
-        while !matches!(driver.message().await, Message::Connected { cores: 3, .. }) {}
+        while !matches!(driver.message().await, Message::Connected { register, .. } if register.cores == 3) {}
     }
 }
 
@@ -152,7 +151,7 @@ async fn who_does_not_belong_here_is_told_why() {
     let again = driver.refusal(registration()).await;
     assert!(again.contains("registered before"), "{again}");
     driver.executors.updated(&ended(1));
-    let removed = driver.refusal(RegisterExecutor { executor_id: 1, ..registration() }).await;
+    let removed = driver.refusal(RegisterExecutor { executor: ExecutorId(1), ..registration() }).await;
     assert!(removed.contains("removed"), "{removed}");
     assert_eq!(driver.cores.load(Ordering::Relaxed), 3);
 }
@@ -166,7 +165,7 @@ async fn a_silent_executor_is_given_up_and_one_that_beats_is_not() {
     let _link = driver.link().await;
     let began = Instant::now();
     while began.elapsed() < 3 * timeout {
-        send(&client, to_driver::Message::Heartbeat(ExecutorHeartbeat { executor_id: 0 }));
+        send(&client, ToDriver::Heartbeat);
         tokio::time::sleep(timeout / 8).await;
     }
     assert!(driver.messages.try_recv().is_err(), "it lives");
@@ -190,7 +189,7 @@ async fn what_an_executor_had_sent_comes_before_the_news_of_its_end() {
     driver.executors.updated(&ended(0));
     send(&client, status(5));
     drop(client);
-    assert!(matches!(driver.message().await, Message::Status { .. }));
+    assert!(matches!(driver.message().await, Message::Heard { .. }));
     assert!(matches!(driver.message().await, Message::Event(DriverEvent::ExecutorDisconnected { .. })));
     let end = driver.message().await;
     assert!(matches!(end, Message::Event(DriverEvent::ExecutorRemoved { by_application: true, .. })));
@@ -261,20 +260,38 @@ async fn a_launch_larger_than_a_message_goes_in_parts() {
     driver.add(0);
     let (mut client, _) = driver.register(0).await;
     let link = driver.link().await;
-    let task = |task_id| {
-        let data = Some(Payload { place: Some(Place::Inline(vec![0; 500_000].into())) });
-        let inputs = vec![PartitionData { data, ..PartitionData::default() }];
-        TaskDescription { task_id, inputs, ..TaskDescription::default() }
+    let task = |task| {
+        let data = Payload::Inline(vec![0; 500_000].into());
+        let inputs = vec![PartitionData { rdd: RddId(0), partition: 0, data }];
+        TaskDescription { task: TaskId(task), inputs, ..TaskDescription::default() }
     };
     let tasks: Vec<_> = (0..20).map(task).collect();
     const { assert!(20 * 500_000 > 2 * MAX_MESSAGE_BYTES) };
-    link.send(to_executor::Message::LaunchTasks(LaunchTasks { tasks, ..LaunchTasks::default() })).unwrap();
+    link.send(ToExecutor::LaunchTasks(LaunchTasks { tasks, ..LaunchTasks::default() })).unwrap();
     let mut got = Vec::new();
     while got.len() < 20 {
-        match client.rx.recv().await.unwrap().message.unwrap() {
-            to_executor::Message::LaunchTasks(launch) => got.extend(launch.tasks.into_iter().map(|t| t.task_id)),
+        match hear(&mut client).await {
+            ToExecutor::LaunchTasks(launch) => got.extend(launch.tasks.into_iter().map(|t| t.task.0)),
             other => panic!("{other:?}"),
         }
     }
     assert_eq!(got, (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_executor_that_sends_what_makes_no_sense_is_given_up() {
+    let mut driver = driver(Duration::from_secs(60));
+    driver.add(0);
+    let (client, _) = driver.register(0).await;
+    let _link = driver.link().await;
+    let updates = vec![proto::StatusUpdate { task_id: 5, ..proto::StatusUpdate::default() }];
+    let message = Some(to_driver::Message::StatusUpdates(proto::StatusUpdates { updates }));
+    client.tx.send(proto::ToDriver { message }).unwrap();
+    match driver.message().await {
+        Message::Event(DriverEvent::ExecutorRemoved { message, .. }) => {
+            assert!(message.contains("outcome of a StatusUpdate"), "{message}");
+        }
+        _ => panic!("not removed"),
+    }
+    assert_eq!(driver.kills.recv().await, Some(0));
 }

@@ -22,12 +22,12 @@ use std::{
 
 use firesteel_closure::binary::BuildHash;
 use firesteel_common::ExecutorId;
+use firesteel_protocol::RegisterExecutor;
 use firesteel_rpc::{
-    PROTOCOL_VERSION, Sender,
-    checked::Checked,
+    Sender,
     proto::{
         deploy::{ExecutorAdded, ExecutorState, ExecutorUpdated, WorkerRemoved},
-        executor::{RegisterExecutor, ToExecutor},
+        executor::ToExecutor,
     },
 };
 use firesteel_scheduler::DriverEvent;
@@ -193,18 +193,10 @@ impl Executors {
         let _ = self.messages.send(Message::Event(event));
     }
 
-    /// Takes an executor's registration and returns its number; the error says why it may not come in.
-    pub async fn admit(&self, register: &RegisterExecutor, stream: &Arc<Stream>) -> Result<ExecutorId, String> {
-        if register.protocol_version != PROTOCOL_VERSION {
-            return Err(format!(
-                "the executor speaks protocol version {}, the driver version {PROTOCOL_VERSION}: install the same \
-                 version of Firesteel everywhere",
-                register.protocol_version
-            ));
-        }
-        register.check().map_err(|bad| bad.to_string())?;
+    /// Takes an executor's registration; the error says why it may not come in.
+    pub async fn admit(&self, register: &RegisterExecutor, stream: &Arc<Stream>) -> Result<(), String> {
         self.build.check(&register.build_hash).map_err(|e| e.to_string())?;
-        let id = register.executor_id;
+        let id = register.executor.0;
         let mut grants = self.grants.subscribe();
         let in_time = async {
             loop {
@@ -218,7 +210,7 @@ impl Executors {
             }
         };
         let unknown = |_| Err(format!("the master has not granted executor {id} to this application"));
-        tokio::time::timeout(GRANT, in_time).await.unwrap_or_else(unknown).map(|()| ExecutorId(id))
+        tokio::time::timeout(GRANT, in_time).await.unwrap_or_else(unknown)
     }
 
     /// `None`: the master may yet say that it has granted it.

@@ -5,13 +5,14 @@ use super::{
     optional, optional_box, or_none, path, rules, said, up_to,
 };
 use crate::proto::executor::{
-    AccumulatorUpdate, BarrierAnswer, BarrierSync, BarrierTask, BlockPeer, BlockRef, BlockUpdate, BroadcastLost,
-    BroadcastRef, CachedPartitionDamaged, CachedPlace, DecommissionExecutor, ExceptionFailure, ExecutorFiles,
-    ExecutorHeartbeat, FetchFailed, GivenBack, KillTask, LaunchTasks, MapOutputMoved, MapStatus, PartitionData,
-    Payload, RecallTasks, RegisterExecutor, RegisterExecutorFailed, RegisteredExecutor, RemoveBroadcast, RemoveRdd,
-    RemoveShuffle, ReplicateBlock, ResultLost, Running, ShuffleOutputs, StageBinary, StageData, StageKey, StatusUpdate,
-    StatusUpdates, StopExecutor, Success, TaskDescription, TaskFailure, TaskKilled, TaskMetrics, TaskReport, ToDriver,
-    ToExecutor, payload::Place, status_update, success::Output, task_failure::Reason, to_driver, to_executor,
+    AccumulatorUpdate, BarrierAnswer, BarrierSync, BarrierTask, BlockPeer, BlockRef, BlockUpdate, BlockUpdates,
+    BroadcastLost, BroadcastRef, CachedPartitionDamaged, CachedPlace, DecommissionExecutor, ExceptionFailure,
+    ExecutorFiles, ExecutorHeartbeat, FetchFailed, GivenBack, KillTask, LaunchTasks, MapOutput, MapOutputMoved,
+    MapStatus, PartitionData, Payload, RecallTasks, RegisterExecutor, RegisterExecutorFailed, RegisteredExecutor,
+    RemoveBroadcast, RemoveRdd, RemoveShuffle, ReplicateBlock, ResultBlock, ResultLost, Running, ShuffleOutputs,
+    StageBinary, StageData, StageKey, StatusUpdate, StatusUpdates, StopExecutor, TaskDescription, TaskFailure,
+    TaskKilled, TaskMetrics, TaskReport, ToDriver, ToExecutor, payload::Place, status_update, task_failure::Reason,
+    to_driver, to_executor,
 };
 
 /// Bytes of the word that tells one start of a host from the next.
@@ -36,7 +37,7 @@ rules! {
     // Each key has its own check where it is read.
     RegisteredExecutor { conf: said }
     RegisterExecutorFailed { reason: said }
-    ExecutorHeartbeat { executor_id: executor_id }
+    ExecutorHeartbeat {}
     StopExecutor {}
     RemoveRdd { rdd_id: number }
     RemoveBroadcast { broadcast_id: number }
@@ -61,7 +62,6 @@ rules! {
         executor_id: executor_id,
         block_address: or_none(address),
         sizes: said,
-        checksum: number,
     }
     LaunchTasks { stages: each(nested), tasks: each(nested), ended: each(nested) }
     StageKey { stage_id: number, stage_attempt: number }
@@ -98,7 +98,7 @@ rules! {
     StatusUpdates { updates: each(nested) }
     StatusUpdate {
         task_id: number,
-        state: optional(nested),
+        outcome: optional(nested),
         blocks: each(nested),
         run_nanos: number,
         report: optional_box(nested),
@@ -106,7 +106,9 @@ rules! {
     TaskReport { metrics: optional(nested), accumulators: each(nested) }
     Running {}
     GivenBack {}
-    Success { output: optional(nested) }
+    ResultBlock { block_id: block_id, size: number }
+    MapOutput { map_task_id: number, sizes: said, checksum: number }
+    BlockUpdates { blocks: each(nested) }
     BlockUpdate { rdd_id: number, partition: number, stored: number, memory_bytes: number, replicas: each(executor_id) }
     TaskFailure { reason: optional(nested) }
     FetchFailed {
@@ -160,6 +162,8 @@ impl Checked for to_driver::Message {
             Message::RegisterExecutor(_) => Ok(()),
             Message::StatusUpdates(m) => m.check(),
             Message::Heartbeat(m) => m.check(),
+            Message::BlockUpdates(m) => m.check(),
+            Message::MapOutputMoved(m) => m.check(),
             Message::BarrierSync(m) => m.check(),
         }
     }
@@ -207,24 +211,16 @@ fn pieces(m: &BroadcastRef) -> Result<(), BadField> {
     Err(BadField { message: "BroadcastRef", field: "checksums", reason })
 }
 
-impl Checked for status_update::State {
+impl Checked for status_update::Outcome {
     fn check(&self) -> Result<(), BadField> {
-        use status_update::State;
+        use status_update::Outcome;
         match self {
-            State::Running(m) => m.check(),
-            State::Success(m) => m.check(),
-            State::Failure(m) => m.check(),
-            State::GivenBack(m) => m.check(),
-            State::Moved(m) => m.check(),
-        }
-    }
-}
-
-impl Checked for Output {
-    fn check(&self) -> Result<(), BadField> {
-        match self {
-            Output::Result(m) => m.check(),
-            Output::MapStatus(m) => m.check(),
+            Outcome::Running(m) => m.check(),
+            Outcome::GivenBack(m) => m.check(),
+            Outcome::Result(_) => Ok(()),
+            Outcome::ResultBlock(m) => m.check(),
+            Outcome::MapOutput(m) => m.check(),
+            Outcome::Failure(m) => m.check(),
         }
     }
 }

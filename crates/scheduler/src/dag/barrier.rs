@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use firesteel_common::{ExecutorId, JobId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId, Tick};
+use firesteel_common::{ExecutorId, JobId, ShuffleId, StageAttempt, StageId, TaskFailure, Tick};
+use firesteel_protocol::BarrierSync;
 
 use super::{
     stage::HeldResult,
@@ -155,15 +155,11 @@ impl DriverCore {
     }
 
     /// A task waits at a barrier.
-    #[expect(clippy::too_many_arguments, reason = "what makes a call")]
     pub(crate) fn barrier_sync(
         &mut self,
         now: Tick,
         executor: ExecutorId,
-        task: TaskId,
-        call: u32,
-        gathers: bool,
-        message: Bytes,
+        BarrierSync { task, call, gathers, message }: BarrierSync,
         out: &mut Vec<DriverEffect>,
     ) {
         // Of another the attempt is over, and it has been killed.

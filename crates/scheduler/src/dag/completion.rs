@@ -3,17 +3,18 @@
 use std::fmt::Display;
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, JobId, StageId, TaskFailure, TaskId, Tick};
+use firesteel_common::{ExecutorId, JobId, RddId, StageId, TaskFailure, TaskId, Tick};
 
 use firesteel_events::{AccumulatorUpdate, TaskEnd};
+use firesteel_protocol::{BlockUpdate, MapOutput, TaskOutcome, TaskUpdate};
 
 use super::stage::{HeldResult, StageState};
 use crate::{
     driver_core::DriverCore,
     effect::{DriverEffect, MapLocation, StageKind},
     error::JobError,
-    event::{BlockUpdate, MapOutput, TaskOutcome, TaskUpdate},
     map_outputs::{Generations, conflict},
+    tasks::SetKey,
 };
 
 /// What a task made.
@@ -31,7 +32,7 @@ impl DriverCore {
         out: &mut Vec<DriverEffect>,
     ) {
         if !update.blocks.is_empty() {
-            self.blocks_updated(executor, update.task, &update.blocks);
+            self.blocks_updated(executor, Some(update.task), &update.blocks);
         }
         let task = update.task;
         let Some(running) = self.tasks.find(executor, task) else { return };
@@ -91,26 +92,38 @@ impl DriverCore {
         }
     }
 
-    fn blocks_updated(&mut self, executor: ExecutorId, task: TaskId, updates: &[BlockUpdate]) {
+    /// Kept partitions came or went at an executor, by a task of it or without one.
+    pub(crate) fn blocks_updated(&mut self, executor: ExecutorId, task: Option<TaskId>, updates: &[BlockUpdate]) {
+        let set = task.and_then(|task| self.tasks.find(executor, task)).map(|r| r.set);
+        for u in updates {
+            // A copy counts while its original is known, so that the end of that comes after it, and its beginning before.
+            if u.stored {
+                self.block_stored(executor, u.rdd, u.partition, u.bytes, set);
+            }
+            for replica in &u.replicas {
+                self.block_stored(*replica, u.rdd, u.partition, 0, None);
+            }
+            if !u.stored && self.tasks.executors.known.contains_key(&executor) {
+                self.tell_block(executor, u.rdd, u.partition, None);
+                self.blocks.dropped(executor, u.rdd, u.partition);
+            }
+        }
+    }
+
+    /// A partition was stored by a task of the set, or as a copy.
+    fn block_stored(&mut self, executor: ExecutorId, rdd: RddId, partition: u32, bytes: u64, set: Option<SetKey>) {
         if !self.tasks.executors.known.contains_key(&executor) {
             return;
         }
-        self.tell_blocks(executor, updates);
+        self.tell_block(executor, rdd, partition, Some(bytes));
         let none = Generations::new();
-        let set = self.tasks.find(executor, task).map(|r| r.set);
-        let is_copy = set.is_none();
         let stage = set.and_then(|s| self.dag.stages.get(&s.1.stage));
         let attempt = set.and_then(|s| stage?.attempts.get(&s.1.attempt));
         let reads = attempt.map_or(&none, |a| &a.reads);
         let parents = stage.map_or(&[][..], |s| &s.parents);
-        for u in updates {
-            // A copy counts while what it was made from is known: otherwise nobody knows what it was computed from.
-            let counts = !is_copy || !self.blocks.holders(u.rdd, u.partition).is_empty();
-            if u.stored && counts {
-                self.blocks.stored(executor, u.rdd, u.partition, reads, parents.iter().map(|(shuffle, _)| *shuffle));
-            } else if !u.stored {
-                self.blocks.dropped(executor, u.rdd, u.partition);
-            }
+        // Of a copy alone nobody knows what it was computed from.
+        if set.is_some() || !self.blocks.holders(rdd, partition).is_empty() {
+            self.blocks.stored(executor, rdd, partition, reads, parents.iter().map(|(shuffle, _)| *shuffle));
         }
     }
 

@@ -6,7 +6,8 @@
 //!                                                       └─ too slow: RetireExecutors ───────────────────▲
 //! ```
 
-use firesteel_common::{ExecutorId, ShuffleId, TaskFailure, TaskId, Tick};
+use firesteel_common::{ExecutorId, TaskFailure, Tick};
+use firesteel_protocol::MapOutputMoved;
 
 use crate::{
     driver_core::{DriverCore, RETIREMENT},
@@ -51,9 +52,7 @@ impl DriverCore {
     pub(crate) fn map_output_moved(
         &mut self,
         from: ExecutorId,
-        shuffle: ShuffleId,
-        map_task: TaskId,
-        to: ExecutorId,
+        MapOutputMoved { shuffle, map_task, to }: MapOutputMoved,
         out: &mut Vec<DriverEffect>,
     ) {
         if !self.outputs.knows(shuffle) {

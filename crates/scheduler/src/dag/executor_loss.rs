@@ -4,6 +4,7 @@
 use firesteel_common::{ExecutorId, ShuffleId, TaskFailure, Tick};
 
 use firesteel_events::AppEvent;
+use firesteel_protocol::RegisterExecutor;
 
 use crate::{
     driver_core::{DriverCore, RETIREMENT},
@@ -14,12 +15,10 @@ impl DriverCore {
     pub(crate) fn executor_registered(
         &mut self,
         executor: ExecutorId,
-        host: &str,
-        block_address: &str,
-        shuffle_service: Option<&str>,
-        cores: u32,
+        register: &RegisterExecutor,
         out: &mut Vec<DriverEffect>,
     ) {
+        let RegisterExecutor { host, block_address, shuffle_service, cores, .. } = register;
         let slots = cores / self.config.task_cpus.max(1);
         if slots == 0 {
             let needed = self.config.task_cpus;
@@ -29,9 +28,9 @@ impl DriverCore {
             match self.tasks.executors.add(executor, host, block_address, slots) {
                 Err(reason) => out.push(DriverEffect::ExecutorRefused { executor, reason }),
                 Ok(new) => {
-                    shuffle_service.inspect(|service| self.outputs.add_service(executor, service));
+                    shuffle_service.iter().for_each(|service| self.outputs.add_service(executor, service));
                     if new {
-                        let added = |time| AppEvent::ExecutorAdded { executor, time, host: host.to_owned(), slots };
+                        let added = |time| AppEvent::ExecutorAdded { executor, time, host: host.clone(), slots };
                         self.news.say(added);
                     }
                 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use firesteel_common::{ExecutorId, JobId, TaskFailure, TaskId};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use crate::harness::*;
@@ -28,7 +29,7 @@ fn end_after(d: &mut Driver, executor: u32, n: usize, each: Duration, ran: Durat
     let update = |task: &TaskId| TaskUpdate { task: *task, outcome: d.good(*task), blocks: vec![], ran, report: None };
     let updates = tasks.iter().map(update).collect();
     tasks.iter().for_each(|task| _ = d.running.remove(task));
-    d.handle(DriverEvent::TasksUpdated { executor: ExecutorId(executor), updates });
+    d.hear(executor, ToDriver::StatusUpdates(updates));
 }
 
 /// One-core executors that are known to be quick, with 20 tasks of job 0 waiting behind the first one each.
@@ -62,7 +63,7 @@ fn give_back(d: &mut Driver, executor: u32, tasks: &[TaskId]) {
     };
     tasks.iter().for_each(|task| _ = d.running.remove(task));
     let updates = tasks.iter().map(back).collect();
-    d.handle(DriverEvent::TasksUpdated { executor: ExecutorId(executor), updates });
+    d.hear(executor, ToDriver::StatusUpdates(updates));
 }
 
 #[test]
@@ -309,12 +310,14 @@ fn a_preferred_host_is_waited_for_also_by_what_is_launched_ahead() {
 fn several_events_are_answered_by_one_offer() {
     let mut d = Driver::with_executors(&[2, 2]);
     d.submit(0, one_stage(100));
-    let update = |d: &Driver, executor: u32| DriverEvent::TasksUpdated {
+    let update = |d: &Driver, executor: u32| DriverEvent::Heard {
         executor: ExecutorId(executor),
-        updates: at(d, executor)
-            .into_iter()
-            .map(|task| TaskUpdate { task, outcome: d.good(task), blocks: vec![], ran: SHORT, report: None })
-            .collect(),
+        message: ToDriver::StatusUpdates(
+            at(d, executor)
+                .into_iter()
+                .map(|task| TaskUpdate { ran: SHORT, ..TaskUpdate::of(task, d.good(task)) })
+                .collect(),
+        ),
     };
     let events = [update(&d, 1), update(&d, 2)];
     let mut out = Vec::new();

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, TaskId};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use crate::harness::*;
@@ -27,7 +28,7 @@ fn barrier_map(maps: u32, reduces: u32) -> JobGraph {
 fn sync(d: &mut Driver, task: TaskId, call: u32, gathers: bool, message: &str) {
     let executor = d.running[&task].0;
     let message = Bytes::from(message.to_owned());
-    d.handle(DriverEvent::BarrierSync { executor, task, call, gathers, message });
+    d.hear(executor.0, ToDriver::BarrierSync(BarrierSync { task, call, gathers, message }));
 }
 
 type Answer = (TaskId, u32, Result<Vec<String>, String>);

@@ -1,6 +1,7 @@
 //! Jobs that are cancelled, and the end of the Context.
 
 use firesteel_common::{JobId, StageId, TaskFailure};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use crate::harness::*;

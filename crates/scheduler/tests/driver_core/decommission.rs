@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskFailure, TaskId};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use crate::harness::*;
@@ -15,8 +16,8 @@ fn decommission(d: &mut Driver, executor: u32, worker_leaves: bool) {
 }
 
 fn moved(d: &mut Driver, from: u32, map_task: TaskId, to: u32) {
-    let (executor, to) = (ExecutorId(from), ExecutorId(to));
-    d.handle(DriverEvent::MapOutputMoved { executor, shuffle: ShuffleId(0), map_task, to });
+    let to = ExecutorId(to);
+    d.hear(from, ToDriver::MapOutputMoved(MapOutputMoved { shuffle: ShuffleId(0), map_task, to }));
 }
 
 /// Executors that were told to leave.
@@ -45,13 +46,13 @@ fn outputs(d: &Driver) -> Vec<(u32, TaskId)> {
 
 /// An executor with one slot on a host with a shuffle service.
 fn register_with_service(d: &mut Driver, executor: u32, host: &str) {
-    d.handle(DriverEvent::ExecutorRegistered {
-        executor: ExecutorId(executor),
-        host: host.to_owned(),
-        block_address: format!("{host}:7{executor}"),
-        shuffle_service: Some(format!("{host}:7337")),
-        cores: 1,
-    });
+    d.handle(registered(
+        ExecutorId(executor),
+        host.to_owned(),
+        format!("{host}:7{executor}"),
+        Some(format!("{host}:7337")),
+        1,
+    ));
 }
 
 #[test]
@@ -209,14 +210,15 @@ fn a_cached_partition_that_was_moved_is_read_at_its_new_place() {
     let mut d = Driver::with_executors(&[1, 1]);
     let mut g = one_stage(1);
     g.nodes[0].cached = true;
-    let block = |stored| vec![BlockUpdate { rdd: RddId(0), partition: 0, stored, bytes: 8 }];
+    let here = BlockUpdate::stored(RddId(0), 0, 8);
+    let gone = BlockUpdate::dropped(RddId(0), 0);
     d.submit(0, g.clone());
     let task = d.tasks()[0];
     assert_eq!(d.running[&task].0, ExecutorId(1));
     let outcome = d.good(task);
-    d.update_with(task, outcome, block(true));
+    d.update_with(task, outcome, vec![here.clone()]);
     decommission(&mut d, 1, false);
-    d.report(2, TaskId(u64::MAX), TaskOutcome::Running, block(true));
+    d.hear(2, ToDriver::BlockUpdates(vec![here.clone()]));
     let holders = |d: &Driver| d.core.holders_of(RddId(0), 0).iter().map(|p| p.executor.0).collect::<Vec<_>>();
     assert_eq!(holders(&d), [1, 2]);
     d.remove(1, false);
@@ -224,9 +226,34 @@ fn a_cached_partition_that_was_moved_is_read_at_its_new_place() {
     d.submit(1, g);
     assert_eq!(d.placed(), [(2, 0)]);
     // A copy of what nobody has any more may be of anything.
-    d.report(2, TaskId(u64::MAX), TaskOutcome::Running, block(false));
-    d.report(2, TaskId(u64::MAX), TaskOutcome::Running, block(true));
+    d.hear(2, ToDriver::BlockUpdates(vec![gone, here]));
     assert!(holders(&d).is_empty());
+}
+
+#[test]
+fn copies_that_an_executor_names_count_for_those_that_have_them_as_long_as_the_original_is_known() {
+    let mut d = Driver::with_executors(&[1, 1, 1]);
+    let mut g = one_stage(1);
+    g.nodes[0].cached = true;
+    d.submit(0, g);
+    let task = d.tasks()[0];
+    let outcome = d.good(task);
+    let copied = |update: BlockUpdate, to: &[u32]| {
+        let replicas = to.iter().map(|e| ExecutorId(*e)).collect();
+        BlockUpdate { replicas, ..update }
+    };
+    let (here, gone) = (BlockUpdate::stored(RddId(0), 0, 8), BlockUpdate::dropped(RddId(0), 0));
+    d.update_with(task, outcome, vec![copied(here.clone(), &[2, 7])]);
+    let holders = |d: &Driver| d.core.holders_of(RddId(0), 0).iter().map(|p| p.executor.0).collect::<Vec<_>>();
+    assert_eq!(holders(&d), [1, 2], "nobody knows executor 7");
+    // It has given its own away: what was copied before that counts.
+    d.hear(1, ToDriver::BlockUpdates(vec![copied(gone.clone(), &[3])]));
+    assert_eq!(holders(&d), [2, 3]);
+    for executor in [2, 3] {
+        d.hear(executor, ToDriver::BlockUpdates(vec![gone.clone()]));
+    }
+    d.hear(1, ToDriver::BlockUpdates(vec![copied(here, &[2])]));
+    assert!(holders(&d).is_empty(), "nobody knows what it was computed from");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use firesteel_common::{ExecutorId, TaskId};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use crate::harness::*;

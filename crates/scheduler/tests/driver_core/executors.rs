@@ -45,12 +45,8 @@ fn tasks_spread_over_executors_and_never_take_more_than_their_slots() {
 #[test]
 fn outputs_that_a_shuffle_service_kept_are_made_again_as_soon_as_its_worker_is_lost() {
     let mut d = Driver::new();
-    let served = |executor, service: &str| DriverEvent::ExecutorRegistered {
-        executor: ExecutorId(executor),
-        host: "h".to_owned(),
-        block_address: format!("h:7{executor}"),
-        shuffle_service: Some(service.to_owned()),
-        cores: 1,
+    let served = |executor, service: &str| {
+        registered(ExecutorId(executor), "h".to_owned(), format!("h:7{executor}"), Some(service.to_owned()), 1)
     };
     d.handle(served(1, "h:1"));
     d.handle(served(2, "h:2"));
@@ -164,13 +160,7 @@ fn nobody_is_sent_to_what_an_executor_held_that_was_given_back() {
 #[test]
 fn that_a_worker_is_lost_is_news_also_when_its_executor_was_given_up_before() {
     let mut d = Driver::new();
-    d.handle(DriverEvent::ExecutorRegistered {
-        executor: ExecutorId(1),
-        host: "h1".to_owned(),
-        block_address: "h1:71".to_owned(),
-        shuffle_service: Some("h1:7337".to_owned()),
-        cores: 1,
-    });
+    d.handle(registered(ExecutorId(1), "h1".to_owned(), "h1:71".to_owned(), Some("h1:7337".to_owned()), 1));
     d.submit(0, two_stages(2, 1));
     d.run_out();
     d.handle(DriverEvent::ExecutorDisconnected { executor: ExecutorId(1) });

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use firesteel_common::{ShuffleId, TaskFailure, TaskId};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use crate::harness::*;
@@ -131,7 +132,7 @@ fn reading_behind_a_cached_rdd_that_has_gone_brings_the_shuffle_back() {
     d.succeed_all_running();
     let (task, outcome) = (d.tasks()[0], d.good(d.tasks()[0]));
     let rdd = firesteel_common::RddId(1);
-    d.update_with(task, outcome, vec![BlockUpdate { rdd, partition: 0, stored: true, bytes: 9 }]);
+    d.update_with(task, outcome, vec![BlockUpdate::stored(rdd, 0, 9)]);
     d.handle(DriverEvent::ShuffleRemoved { shuffle: ShuffleId(0) });
     d.effects.clear();
     d.submit(1, g);

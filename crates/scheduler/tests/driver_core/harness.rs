@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{CallSite, ExecutorId, JobId, RddId, ShuffleId, StageAttempt, TaskFailure, TaskId, Tick};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 pub struct Driver {
@@ -105,13 +106,12 @@ impl Driver {
     pub fn register(&mut self, executor: u32, host: &str, cores: u32) {
         let block_address = format!("{host}:7{executor}");
         self.cores.insert(executor, cores);
-        self.handle(DriverEvent::ExecutorRegistered {
-            executor: ExecutorId(executor),
-            host: host.to_owned(),
-            block_address,
-            shuffle_service: None,
-            cores,
-        });
+        self.handle(registered(ExecutorId(executor), host.to_owned(), block_address, None, cores));
+    }
+
+    /// An executor says something.
+    pub fn hear(&mut self, executor: u32, message: ToDriver) {
+        self.handle(DriverEvent::Heard { executor: ExecutorId(executor), message });
     }
 
     pub fn remove(&mut self, executor: u32, by_application: bool) {
@@ -174,7 +174,7 @@ impl Driver {
     pub fn report(&mut self, executor: u32, task: TaskId, outcome: TaskOutcome, blocks: Vec<BlockUpdate>) {
         let ran = self.ran(executor, task);
         let updates = vec![TaskUpdate { task, outcome, blocks, ran, report: None }];
-        self.handle(DriverEvent::TasksUpdated { executor: ExecutorId(executor), updates });
+        self.hear(executor, ToDriver::StatusUpdates(updates));
     }
 
     /// How long a task ran that ends now, where its executor's cores have been busy all the time and end by turns.
@@ -310,4 +310,17 @@ pub fn one_stage(partitions: u32) -> JobGraph {
 /// RDD 0 with `maps` partitions, shuffle 0, RDD 1 with `reduces`.
 pub fn two_stages(maps: u32, reduces: u32) -> JobGraph {
     graph(vec![node(0, maps, vec![]), node(1, reduces, vec![shuffle(0, 0, reduces)])])
+}
+
+/// That an executor has registered.
+pub fn registered(
+    executor: ExecutorId,
+    host: String,
+    block_address: String,
+    shuffle_service: Option<String>,
+    cores: u32,
+) -> DriverEvent {
+    let register =
+        RegisterExecutor { executor, host, block_address, shuffle_service, cores, ..RegisterExecutor::default() };
+    DriverEvent::Heard { executor, message: ToDriver::RegisterExecutor(Box::new(register)) }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use firesteel_common::{DeterministicLevel, JobId, RddId, ShuffleId, TaskId};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use crate::harness::*;
@@ -142,7 +143,7 @@ fn cached_partitions_of_the_old_output_are_not_mixed_with_new_ones() {
     d.succeed_all_running();
     for task in d.tasks() {
         let (outcome, partition) = (d.good(task), d.running[&task].1.partition);
-        d.update_with(task, outcome, vec![BlockUpdate { rdd: RddId(1), partition, stored: true, bytes: 9 }]);
+        d.update_with(task, outcome, vec![BlockUpdate::stored(RddId(1), partition, 9)]);
     }
     assert!(d.succeeded(0));
     d.remove(1, false);

@@ -1,6 +1,7 @@
 //! Jobs, stages cut at shuffles, and outputs that are used again.
 
 use firesteel_common::{CallSite, JobId, RddId, ShuffleId};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use crate::harness::*;
@@ -140,7 +141,7 @@ fn what_lies_behind_a_fully_cached_rdd_is_not_computed() {
     d.succeed_all_running();
     for task in d.tasks() {
         let (outcome, partition) = (d.good(task), d.running[&task].1.partition);
-        d.update_with(task, outcome, vec![BlockUpdate { rdd: RddId(1), partition, stored: true, bytes: 9 }]);
+        d.update_with(task, outcome, vec![BlockUpdate::stored(RddId(1), partition, 9)]);
     }
     assert!(d.succeeded(0));
     d.handle(DriverEvent::ShuffleRemoved { shuffle: ShuffleId(0) });

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use firesteel_common::RddId;
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use crate::harness::*;
@@ -19,7 +20,7 @@ fn fill(d: &mut Driver, partitions: u32) -> Vec<(u32, u32)> {
     let mut places = d.placed();
     for task in d.tasks() {
         let (outcome, partition) = (d.good(task), d.running[&task].1.partition);
-        d.update_with(task, outcome, vec![BlockUpdate { rdd: RddId(0), partition, stored: true, bytes: 1 }]);
+        d.update_with(task, outcome, vec![BlockUpdate::stored(RddId(0), partition, 1)]);
     }
     places.sort_unstable();
     places

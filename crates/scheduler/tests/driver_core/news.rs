@@ -2,6 +2,7 @@
 
 use firesteel_common::{ExecutorId, JobId, StageId, TaskFailure};
 use firesteel_events::{AppEvent, JobEnd, TaskEnd};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use super::harness::*;

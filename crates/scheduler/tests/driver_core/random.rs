@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{CallSite, ExecutorId, JobId, RddId, ShuffleId, TaskFailure, TaskId};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use self::model::{Record, Rng, World};
@@ -128,7 +129,7 @@ impl World for AtWork<'_> {
     fn store(&mut self, rdd: RddId, partition: u32, records: &[Record]) {
         if self.rng.chance(80) {
             self.stores.entry(self.here).or_default().cache.insert((rdd, partition), records.to_vec());
-            self.updates.push(BlockUpdate { rdd, partition, stored: true, bytes: 1 });
+            self.updates.push(BlockUpdate::stored(rdd, partition, 1));
         }
     }
 
@@ -361,13 +362,14 @@ impl Chaos {
                 let content = self.stores[&from].files[&(shuffle, map_task)].clone();
                 self.stores.get_mut(&to).unwrap().files.insert((shuffle, map_task), content);
                 self.moved += 1;
-                self.d.handle(DriverEvent::MapOutputMoved { executor: from, shuffle, map_task, to });
+                let message = ToDriver::MapOutputMoved(MapOutputMoved { shuffle, map_task, to });
+                self.d.hear(from.0, message);
             }
             (Some(to), _, Some(block)) if self.rng.chance(60) => {
                 let content = self.stores[&from].cache[&block].clone();
                 self.stores.get_mut(&to).unwrap().cache.insert(block, content);
-                let blocks = vec![BlockUpdate { rdd: block.0, partition: block.1, stored: true, bytes: 1 }];
-                self.d.report(to.0, TaskId(u64::MAX), TaskOutcome::Running, blocks);
+                let blocks = vec![BlockUpdate::stored(block.0, block.1, 1)];
+                self.d.hear(to.0, ToDriver::BlockUpdates(blocks));
             }
             _ if self.d.running.values().all(|(e, _)| *e != from) => {
                 self.stores.remove(&from);
@@ -390,8 +392,8 @@ impl Chaos {
         self.stores.get_mut(&executor).unwrap().cache.remove(&(rdd, partition));
         if self.rng.chance(50) {
             // News of it may also come late or never.
-            let blocks = vec![BlockUpdate { rdd, partition, stored: false, bytes: 0 }];
-            self.d.report(executor.0, TaskId(u64::MAX), TaskOutcome::Running, blocks);
+            let blocks = vec![BlockUpdate::dropped(rdd, partition)];
+            self.d.hear(executor.0, ToDriver::BlockUpdates(blocks));
         }
     }
 

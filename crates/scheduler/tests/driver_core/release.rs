@@ -1,6 +1,7 @@
 //! What the user lets go is dropped when nobody can write it any more.
 
 use firesteel_common::{JobId, RddId, ShuffleId, TaskFailure};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use crate::harness::*;
@@ -27,7 +28,7 @@ fn what_a_killed_task_may_still_write_is_dropped_when_it_has_ended() {
     assert_eq!(dropped(&d), (0, 0), "two killed tasks run");
     d.update(tasks[0], TaskOutcome::Failed(TaskFailure::Killed { reason: String::new() }));
     assert_eq!(dropped(&d), (0, 0), "one runs");
-    let kept = BlockUpdate { rdd: RddId(0), partition: 1, stored: true, bytes: 8 };
+    let kept = BlockUpdate::stored(RddId(0), 1, 8);
     let outcome = d.good(tasks[1]);
     d.update_with(tasks[1], outcome, vec![kept]);
     assert_eq!(dropped(&d), (1, 1));

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use firesteel_common::JobId;
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use crate::harness::*;

@@ -1,6 +1,7 @@
 //! Task failures and `spark.task.maxFailures`.
 
 use firesteel_common::TaskFailure;
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use crate::harness::*;

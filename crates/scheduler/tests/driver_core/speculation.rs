@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, StageId, TaskId, Tick};
+use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
 use crate::harness::*;

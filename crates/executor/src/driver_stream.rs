@@ -1,17 +1,16 @@
-//! The stream to the driver as a [`StatusSink`]: batches of a size that a message may have, heartbeats, last words.
+//! The stream to the driver as a [`DriverLink`]: batches of a size that a message may have, and last words.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use firesteel_common::TaskFailure;
-use firesteel_rpc::proto::executor::{
-    BarrierSync, ExecutorHeartbeat, StatusUpdate, StatusUpdates, ToDriver, to_driver::Message,
-};
+use firesteel_common::{TaskFailure, TaskId};
+use firesteel_protocol::{TaskUpdate, ToDriver};
+use firesteel_rpc::proto::executor::{self as proto, to_driver::Message};
 use firesteel_rpc::{MAX_MESSAGE_BYTES, SendError, Sender};
 use prost::Message as _;
 
 use crate::attempt::failed;
-use crate::status::StatusSink;
+use crate::status::DriverLink;
 
 /// Of updates in one message; leaves room for what surrounds them.
 const BATCH_BYTES: usize = MAX_MESSAGE_BYTES - (64 << 10);
@@ -49,76 +48,61 @@ impl StreamEnd {
 }
 
 /// Sends to the driver.
-pub(crate) struct DriverSink {
-    tx: Sender<ToDriver>,
+pub(crate) struct DriverStream {
+    tx: Sender<proto::ToDriver>,
     executor_id: u32,
     end: StreamEnd,
 }
 
-impl DriverSink {
-    pub fn new(tx: Sender<ToDriver>, executor_id: u32, end: StreamEnd) -> DriverSink {
-        DriverSink { tx, executor_id, end }
+impl DriverStream {
+    pub fn new(tx: Sender<proto::ToDriver>, executor_id: u32, end: StreamEnd) -> DriverStream {
+        DriverStream { tx, executor_id, end }
     }
 
-    fn send_message(&self, message: Message) -> Result<(), SendError> {
-        self.tx.send(ToDriver { message: Some(message) })
-    }
-
-    fn send_batch(&self, updates: Vec<StatusUpdate>) {
-        let tasks: Vec<u64> = updates.iter().map(|u| u.task_id).collect();
-        match self.send_message(Message::StatusUpdates(StatusUpdates { updates })) {
-            Ok(()) => {}
+    fn send_batch(&self, updates: Vec<proto::StatusUpdate>) -> Result<(), SendError> {
+        let tasks: Vec<TaskId> = updates.iter().map(|u| TaskId(u.task_id)).collect();
+        let message = Some(Message::StatusUpdates(proto::StatusUpdates { updates }));
+        match self.tx.send(proto::ToDriver { message }) {
             // Only an update that is alone can be too large; the task must not seem to run for ever.
-            Err(SendError::TooLarge { bytes, limit, .. }) => {
-                for task_id in tasks {
-                    let message = format!("the news of the task take {bytes} bytes, a message may have {limit}");
-                    let failure = TaskFailure::Exception { message, location: String::new(), panic: false };
-                    let update = StatusUpdate {
-                        task_id,
-                        state: Some(failed(failure)),
-                        blocks: Vec::new(),
-                        ..StatusUpdate::default()
-                    };
-                    self.lost(self.send_message(Message::StatusUpdates(StatusUpdates { updates: vec![update] })));
-                }
-            }
-            Err(e) => self.lost(Err(e)),
+            Err(SendError::TooLarge { bytes, limit, .. }) => tasks.into_iter().try_for_each(|task| {
+                let message = format!("the news of the task take {bytes} bytes, a message may have {limit}");
+                let failure = TaskFailure::Exception { message, location: String::new(), panic: false };
+                self.tx.send(ToDriver::StatusUpdates(vec![TaskUpdate::of(task, failed(failure))]).into())
+            }),
+            sent => sent,
         }
     }
 
-    /// A stream that is closed ends the executor; whoever receives from it does that.
-    fn lost(&self, sent: Result<(), SendError>) {
-        if let Err(error) = sent {
-            tracing::warn!(executor_id = self.executor_id, %error, "the driver does not get a message");
-        }
-    }
-}
-
-impl StatusSink for DriverSink {
-    fn send(&self, updates: Vec<StatusUpdate>) {
+    /// In messages of a size that they may have.
+    fn send_updates(&self, updates: Vec<TaskUpdate>) -> Result<(), SendError> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         for update in updates {
+            let update = proto::StatusUpdate::from(update);
             // Its length and the field's tag take a few bytes more.
             let size = update.encoded_len() + 8;
             if bytes + size > BATCH_BYTES && !batch.is_empty() {
-                self.send_batch(std::mem::take(&mut batch));
+                self.send_batch(std::mem::take(&mut batch))?;
                 bytes = 0;
             }
             bytes += size;
             batch.push(update);
         }
-        if !batch.is_empty() {
-            self.send_batch(batch);
-        }
+        if batch.is_empty() { Ok(()) } else { self.send_batch(batch) }
     }
+}
 
-    fn barrier(&self, sync: BarrierSync) -> Result<(), String> {
-        self.send_message(Message::BarrierSync(sync)).map_err(|e| format!("the driver cannot be told of the call: {e}"))
-    }
-
-    fn heartbeat(&self) {
-        self.lost(self.send_message(Message::Heartbeat(ExecutorHeartbeat { executor_id: self.executor_id })));
+impl DriverLink for DriverStream {
+    fn send(&self, message: ToDriver) -> Result<(), String> {
+        let sent = match message {
+            ToDriver::StatusUpdates(updates) => self.send_updates(updates),
+            other => self.tx.send(other.into()),
+        };
+        // A stream that is closed ends the executor; whoever receives from it does that.
+        sent.map_err(|error| {
+            tracing::warn!(executor_id = self.executor_id, %error, "the driver does not get a message");
+            error.to_string()
+        })
     }
 
     fn leave(&self) {
