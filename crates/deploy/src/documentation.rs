@@ -60,7 +60,10 @@ fn row(out: &mut String, key: &dyn AnyKey) {
         Origin::Spark(version) => format!("Spark {version}"),
         Origin::Firesteel => "Firesteel".to_owned(),
     };
-    let (name, kind, doc) = (key.name(), key.kind(), cell(key.doc().trim()));
+    let (name, kind, mut doc) = (key.name(), key.kind(), cell(key.doc().trim()));
+    if let Some(former) = key.former_name() {
+        push(&mut doc, format_args!(" It may also be called `{former}`, as it once was."));
+    }
     push(out, format_args!("| `{name}` | {default} | {kind} | {doc} | {since} |\n"));
 }
 

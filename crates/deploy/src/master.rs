@@ -1,9 +1,9 @@
 //! `firesteel-master`: from arguments, environment and files to `master::run`.
 
 use clap::Parser;
-use firesteel_common::conf::{Conf, ConfError, Environment, keys};
+use firesteel_common::conf::Environment;
 use firesteel_master::{MasterConfig, MasterRules};
-use firesteel_rpc::{Security, Transport, bind::host_port};
+use firesteel_rpc::{Transport, bind::host_port};
 
 use crate::DeployError;
 use crate::arguments::DaemonArguments;
@@ -37,7 +37,7 @@ impl MasterCommand {
             Some(port) => port,
             None => environment.parsed("SPARK_MASTER_PORT")?.unwrap_or(PORT),
         };
-        let transport = Transport::new(Security::from_conf(&conf)?);
+        let transport = Transport::from_conf(&conf)?;
         let listener = transport.bind(host, port)?;
         let address = listener.local_addr().map_err(DeployError::system("ask for the address that the master has"))?;
         // What is told to others must be reachable from their host.
@@ -48,22 +48,11 @@ impl MasterCommand {
             name => name.to_owned(),
         };
         let url = format!("spark://{}", host_port(&name, address.port()));
-        let config = MasterConfig { rules: rules(&conf, url.clone())?, transport };
+        let config = MasterConfig { rules: MasterRules::from_conf(&conf, url.clone())?, transport };
         let ready = ReadyFile::new(self.daemon.ready_file);
         daemon::run(|shutdown| async move {
             ready.write(&url)?;
             Ok(firesteel_master::run(listener, config, daemon::asked(shutdown)).await?)
         })
     }
-}
-
-fn rules(conf: &Conf, url: String) -> Result<MasterRules, ConfError> {
-    Ok(MasterRules {
-        url,
-        worker_timeout: conf.get(&keys::WORKER_TIMEOUT)?,
-        default_cores: conf.get(&keys::DEPLOY_DEFAULT_CORES)?,
-        spread_out: conf.get(&keys::DEPLOY_SPREAD_OUT_APPS)?,
-        max_executor_retries: conf.get(&keys::DEPLOY_MAX_EXECUTOR_RETRIES)?,
-        ..MasterRules::default()
-    })
 }

@@ -7,9 +7,8 @@ use std::time::Duration;
 use clap::{Parser, value_parser};
 use firesteel_common::conf::{ByteSize, Conf, ConfError, Environment, environment, keys};
 use firesteel_os::host;
-use firesteel_rpc::master_client::MasterClientConfig;
-use firesteel_rpc::{MasterUrl, Security, Transport};
-use firesteel_worker::{Cleanup, Launcher, ShuffleServiceConfig, Standing, WorkerConfig};
+use firesteel_rpc::{MasterUrl, Transport};
+use firesteel_worker::{Launcher, Standing, WorkerConfig, WorkerSettings};
 
 use crate::DeployError;
 use crate::arguments::DaemonArguments;
@@ -59,7 +58,7 @@ impl WorkerCommand {
             Some(port) => port,
             None => environment.parsed("SPARK_WORKER_PORT")?.unwrap_or(0),
         };
-        let transport = Transport::new(Security::from_conf(&conf)?);
+        let transport = Transport::from_conf(&conf)?;
         let host = self.host(environment, transport.security().admits_other_hosts());
         let listener = transport.bind(&host, port)?;
         let (told, standing) = tokio::sync::watch::channel(Standing::default());
@@ -71,13 +70,10 @@ impl WorkerCommand {
             work_dir: self.work_dir(environment)?,
             local_dirs: local_dirs(&conf, environment)?,
             launcher: Launcher::Bootstrap(executor_program()?),
-            shuffle_service: ShuffleServiceConfig::from_conf(&conf)?,
-            cleanup: Cleanup::from_conf(&conf)?,
-            binary_cache_bytes: conf.get(&keys::BINARY_CACHE_SIZE)?.bytes(),
+            settings: WorkerSettings::from_conf(&conf)?,
             master: self.master,
             host,
             transport,
-            patience: patience(&conf)?,
             standing: Some(told),
             decommission: Some(decommissioned),
         };
@@ -164,12 +160,6 @@ async fn announce(file: &ReadyFile, mut standing: tokio::sync::watch::Receiver<S
     file.write(&text)
 }
 
-/// The first round is no retry.
-fn patience(conf: &Conf) -> Result<MasterClientConfig, ConfError> {
-    let rounds = conf.get(&keys::WORKER_MAX_REGISTRATION_RETRIES)?.saturating_add(1);
-    Ok(MasterClientConfig { rounds, ..MasterClientConfig::default() })
-}
-
 /// SPARK_LOCAL_DIRS, else `spark.local.dir` when it is set, else none: then the worker uses its work directory.
 fn local_dirs(conf: &Conf, environment: &Environment) -> Result<Vec<PathBuf>, ConfError> {
     let text = match environment.get("SPARK_LOCAL_DIRS") {
@@ -231,16 +221,6 @@ mod tests {
         let none = Environment::default();
         assert_eq!(command(&["spark://other:7077"]).unwrap().host(&none, false), "127.0.0.1");
         assert_eq!(command(&["spark://127.0.0.1:7077,[::1]:7077"]).unwrap().host(&none, true), "127.0.0.1");
-    }
-
-    #[test]
-    fn a_worker_looks_for_its_master_as_often_as_it_is_told() {
-        let mut conf = Conf::new();
-        assert_eq!(patience(&conf).unwrap().rounds, 17);
-        conf.set("spark.worker.maxRegistrationRetries", "3");
-        assert_eq!(patience(&conf).unwrap().rounds, 4);
-        conf.set("spark.worker.maxRegistrationRetries", "0");
-        assert!(patience(&conf).unwrap_err().to_string().contains("spark.worker.maxRegistrationRetries"));
     }
 
     #[test]

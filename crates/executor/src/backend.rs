@@ -29,7 +29,7 @@ use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Security, Transport, bind::h
 use firesteel_shuffle::{ShuffleConfig, ShuffleError, ShuffleManager};
 use firesteel_storage::{
     BlockClient, BlockManager, BlockNetwork, BlockServer, BroadcastFetcher, ClientConfig, LocalDirs, MemoryConfig,
-    MemoryManager, Retries, local_dirs::make_private,
+    MemoryManager, local_dirs::make_private,
 };
 
 use crate::config::{ExecutorConfig, ExecutorSettings};
@@ -257,10 +257,10 @@ fn configure(
     let executor = ExecutorId(launch.executor_id);
     // Who fetches a broadcast value has other peers to ask.
     let impatient = BlockClient::new(transport.clone(), launch.app_id.as_str(), Role::Executor);
-    let patient = transport.clone().answered_within(conf.get(&keys::NETWORK_TIMEOUT)?);
-    let client = BlockClient::with_config(patient, launch.app_id.as_str(), Role::Executor, client_config(&conf)?);
-    let (fraction, storage) = (conf.get(&keys::MEMORY_FRACTION)?, conf.get(&keys::MEMORY_STORAGE_FRACTION)?);
-    let memory = MemoryConfig::of_process(launch.memory_mb << 20, fraction, storage);
+    let patient = transport.clone().configured(&conf)?;
+    let client =
+        BlockClient::with_config(patient, launch.app_id.as_str(), Role::Executor, ClientConfig::from_conf(&conf)?);
+    let memory = MemoryConfig::from_conf(&conf, launch.memory_mb << 20)?;
     let shuffle = shuffle_config(launch, &conf)?.reading(&conf, memory.total_bytes, launch.cores)?;
     let dirs = LocalDirs::made_by(shuffle.dirs.clone(), |dir| make_private(dir, OWN_DIRS)).open::<ShuffleError>()?;
     let shuffle = Arc::new(ShuffleManager::within(dirs.clone(), shuffle, client.clone()));
@@ -278,11 +278,6 @@ fn configure(
         client,
         services: Arc::new(TaskServices { blocks, shuffle, broadcasts }),
     })
-}
-
-fn client_config(conf: &Conf) -> Result<ClientConfig, ExecutorError> {
-    let (max, wait) = (conf.get(&keys::SHUFFLE_IO_MAX_RETRIES)?, conf.get(&keys::SHUFFLE_IO_RETRY_WAIT)?);
-    Ok(ClientConfig { retries: Retries { max, wait }, ..ClientConfig::default() })
 }
 
 fn shuffle_config(launch: &ExecutorLaunch, conf: &Conf) -> Result<ShuffleConfig, ExecutorError> {

@@ -104,11 +104,8 @@ impl Context {
             }
         };
         let app_id = backend.app_id();
-        let parts = driver.context_parts(BroadcastSettings {
-            piece_bytes: get(&conf, &keys::BROADCAST_BLOCK_SIZE)?.0,
-            compress: get(&conf, &keys::BROADCAST_COMPRESS)?,
-            checksum: get(&conf, &keys::BROADCAST_CHECKSUM)?,
-        });
+        let broadcasts = BroadcastSettings::from_conf(&conf).map_err(|e| Error::Start(e.to_string()))?;
+        let parts = driver.context_parts(broadcasts);
         // The loop ends only when it is told to.
         let _ = driver.messages.send(Message::Started(news::beginning(&conf, &app_id)?));
         let messages = Mutex::new(driver.messages.clone());

@@ -84,8 +84,8 @@ pub fn start(
 ) -> Result<(Driver, Box<dyn Backend>)> {
     let task_cpus = config.task_cpus.max(1);
     let scratch: Vec<Arc<Scratch>> = Scratch::of_dirs(&local_dirs(conf)?)?.into_iter().map(Arc::new).collect();
-    let (fraction, storage) = (get(conf, &keys::MEMORY_FRACTION)?, get(conf, &keys::MEMORY_STORAGE_FRACTION)?);
-    let memory = MemoryConfig::of_process(get(conf, &keys::DRIVER_MEMORY)?.0, fraction, storage);
+    let memory = MemoryConfig::from_conf(conf, get(conf, &keys::DRIVER_MEMORY)?.0);
+    let memory = memory.map_err(|e| Error::Start(e.to_string()))?;
     let pool_bytes = memory.total_bytes;
     let dirs = Arc::new(Scratch::local_dirs(&scratch));
     let blocks = Arc::new(BlockManager::within(MemoryManager::new(memory), dirs.clone()));

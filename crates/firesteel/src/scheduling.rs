@@ -1,69 +1,42 @@
 //! What the driver's schedulers work by, from the configuration. Called when a Context is built.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use firesteel_common::conf::{Conf, Key, keys};
-use firesteel_scheduler::{AllocationConfig, ExclusionConfig, SchedulerConfig, SchedulingMode, SpeculationConfig};
+use firesteel_common::conf::{Conf, keys};
+use firesteel_scheduler::{AllocationConfig, SchedulerConfig, SchedulingMode};
 
 use crate::{Error, Result, builder::get, fair_pools, master::Master};
 
-/// The schedulers' settings.
+/// The schedulers' settings, which fit together and the cluster.
 pub(crate) fn scheduler_config(conf: &Conf, master: &Master) -> Result<SchedulerConfig> {
-    let wait = |key: &Key<Option<Duration>>| -> Result<Duration> {
-        Ok(get(conf, key)?.unwrap_or(get(conf, &keys::LOCALITY_WAIT)?))
-    };
-    let max_task_failures = match master {
-        Master::Local { max_failures, .. } => *max_failures,
-        _ => get(conf, &keys::TASK_MAX_FAILURES)?,
-    };
-    let mode = match get(conf, &keys::SCHEDULER_MODE)?.as_str() {
-        "fair" => SchedulingMode::Fair,
-        _ => SchedulingMode::Fifo,
-    };
-    let pools = if mode == SchedulingMode::Fair { fair_pools::read(conf)? } else { Vec::new() };
-    Ok(SchedulerConfig {
-        max_task_failures,
-        mode,
-        pools,
-        speculation: speculation_config(conf)?,
-        exclusion: exclusion_config(conf)?,
-        task_cpus: task_cpus(conf, master)?,
-        max_stage_attempts: get(conf, &keys::STAGE_MAX_CONSECUTIVE_ATTEMPTS)?,
-        locality_wait_process: wait(&keys::LOCALITY_WAIT_PROCESS)?,
-        locality_wait_node: wait(&keys::LOCALITY_WAIT_NODE)?,
-        locality_wait_rack: wait(&keys::LOCALITY_WAIT_RACK)?,
-        racks: racks(conf)?,
-        barrier_sync_timeout: get(conf, &keys::BARRIER_SYNC_TIMEOUT)?,
-        barrier_check_interval: get(conf, &keys::BARRIER_CHECK_INTERVAL)?,
-        barrier_check_failures: get(conf, &keys::BARRIER_CHECK_FAILURES)?,
-        resubmit_delay: get(conf, &keys::RESUBMIT_DELAY)?,
-        loss_reason_wait: get(conf, &keys::LOSS_REASON_WAIT)?,
-        starvation_timeout: get(conf, &keys::STARVATION_TIMEOUT)?,
-        max_result_size: get(conf, &keys::DRIVER_MAX_RESULT_SIZE)?.0,
-        proactive_replication: get(conf, &keys::STORAGE_REPLICATION_PROACTIVE)?,
-        allocation: allocation_config(conf, master)?,
-        unregister_output_on_host: get(conf, &keys::FETCH_FAILURE_UNREGISTER_OUTPUT_ON_HOST)?,
-        decommission_idle: get(conf, &keys::DECOMMISSION_ENABLED)?,
-        decommission_kill_timeout: get(conf, &keys::EXECUTOR_DECOMMISSION_FORCE_KILL_TIMEOUT)?,
-    })
+    let mut config = SchedulerConfig::from_conf(conf).map_err(|e| Error::Start(e.to_string()))?;
+    if let Master::Local { max_failures, .. } = master {
+        config.max_task_failures = *max_failures;
+        // There is nobody to ask for executors.
+        config.allocation = None;
+    }
+    if config.mode == SchedulingMode::Fair {
+        config.pools = fair_pools::read(conf)?;
+    }
+    config.racks = racks(conf)?;
+    check_task_cpus(conf, master, config.task_cpus)?;
+    if let Some(allocation) = &config.allocation {
+        check_allocation(conf, allocation)?;
+    }
+    Ok(config)
 }
 
-/// How dynamic allocation works, where it is on and there is a master to ask.
-fn allocation_config(conf: &Conf, master: &Master) -> Result<Option<AllocationConfig>> {
-    if !get(conf, &keys::DYNAMIC_ALLOCATION)? || matches!(master, Master::Local { .. }) {
-        return Ok(None);
-    }
-    let min = get(conf, &keys::DYNAMIC_ALLOCATION_MIN)?;
-    let max = get(conf, &keys::DYNAMIC_ALLOCATION_MAX)?.unwrap_or(u32::MAX);
-    let asked = get(conf, &keys::DYNAMIC_ALLOCATION_INITIAL)?.unwrap_or(min);
-    let initial = asked.max(min).max(get(conf, &keys::EXECUTOR_INSTANCES)?.unwrap_or(0));
+/// Dynamic allocation must have room, and lose no shuffle files.
+fn check_allocation(
+    conf: &Conf,
+    AllocationConfig { min, initial, max, shuffle_tracking, .. }: &AllocationConfig,
+) -> Result<()> {
     if min > max || initial > max {
         return Err(Error::Start(format!(
             "spark.dynamicAllocation.maxExecutors is {max}, below minExecutors ({min}) or the initial number ({initial}): \
              raise the one or lower the others"
         )));
     }
-    let shuffle_tracking = get(conf, &keys::DYNAMIC_ALLOCATION_SHUFFLE_TRACKING)?;
     let moved = get(conf, &keys::DECOMMISSION_ENABLED)?
         && get(conf, &keys::STORAGE_DECOMMISSION_ENABLED)?
         && get(conf, &keys::STORAGE_DECOMMISSION_SHUFFLE_BLOCKS)?;
@@ -76,59 +49,11 @@ fn allocation_config(conf: &Conf, master: &Master) -> Result<Option<AllocationCo
                 .to_owned(),
         ));
     }
-    let backlog_timeout = get(conf, &keys::DYNAMIC_ALLOCATION_BACKLOG)?;
-    let cores = get(conf, &keys::EXECUTOR_CORES)?.unwrap_or(1);
-    Ok(Some(AllocationConfig {
-        min,
-        initial,
-        max,
-        backlog_timeout,
-        sustained_backlog_timeout: get(conf, &keys::DYNAMIC_ALLOCATION_SUSTAINED)?.unwrap_or(backlog_timeout),
-        idle_timeout: get(conf, &keys::DYNAMIC_ALLOCATION_IDLE)?,
-        cached_idle_timeout: get(conf, &keys::DYNAMIC_ALLOCATION_CACHED_IDLE)?,
-        shuffle_tracking,
-        shuffle_timeout: get(conf, &keys::DYNAMIC_ALLOCATION_SHUFFLE_TIMEOUT)?,
-        ratio: get(conf, &keys::DYNAMIC_ALLOCATION_RATIO)?,
-        slots: (cores / get(conf, &keys::TASK_CPUS)?.max(1)).max(1),
-    }))
-}
-
-/// When slow tasks get a copy, where that is on.
-fn speculation_config(conf: &Conf) -> Result<Option<SpeculationConfig>> {
-    if !get(conf, &keys::SPECULATION)? {
-        return Ok(None);
-    }
-    Ok(Some(SpeculationConfig {
-        interval: get(conf, &keys::SPECULATION_INTERVAL)?,
-        multiplier: get(conf, &keys::SPECULATION_MULTIPLIER)?,
-        quantile: get(conf, &keys::SPECULATION_QUANTILE)?,
-        min_task_runtime: get(conf, &keys::SPECULATION_MIN_TASK_RUNTIME)?,
-        duration_threshold: get(conf, &keys::SPECULATION_DURATION_THRESHOLD)?,
-    }))
-}
-
-/// When failures exclude executors, where that is on.
-fn exclusion_config(conf: &Conf) -> Result<Option<ExclusionConfig>> {
-    if !get(conf, &keys::EXCLUDE_ON_FAILURE)? {
-        return Ok(None);
-    }
-    Ok(Some(ExclusionConfig {
-        task_attempts_per_executor: get(conf, &keys::EXCLUDE_TASK_ATTEMPTS_EXECUTOR)?,
-        task_attempts_per_node: get(conf, &keys::EXCLUDE_TASK_ATTEMPTS_NODE)?,
-        stage_tasks_per_executor: get(conf, &keys::EXCLUDE_STAGE_TASKS_EXECUTOR)?,
-        stage_executors_per_node: get(conf, &keys::EXCLUDE_STAGE_EXECUTORS_NODE)?,
-        application_tasks_per_executor: get(conf, &keys::EXCLUDE_APPLICATION_TASKS_EXECUTOR)?,
-        application_executors_per_node: get(conf, &keys::EXCLUDE_APPLICATION_EXECUTORS_NODE)?,
-        timeout: get(conf, &keys::EXCLUDE_TIMEOUT)?,
-        kill: get(conf, &keys::EXCLUDE_KILL)?,
-        fetch_failure: get(conf, &keys::EXCLUDE_FETCH_FAILURE)?,
-        unschedulable_timeout: get(conf, &keys::EXCLUDE_UNSCHEDULABLE_TIMEOUT)?,
-    }))
+    Ok(())
 }
 
 /// `spark.task.cpus`, which no executor may lack.
-fn task_cpus(conf: &Conf, master: &Master) -> Result<u32> {
-    let cpus = get(conf, &keys::TASK_CPUS)?;
+fn check_task_cpus(conf: &Conf, master: &Master, cpus: u32) -> Result<()> {
     let cores = match master {
         Master::Local { threads, .. } => Some(*threads),
         Master::LocalCluster { cores, .. } => Some(get(conf, &keys::EXECUTOR_CORES)?.unwrap_or(*cores)),
@@ -138,7 +63,7 @@ fn task_cpus(conf: &Conf, master: &Master) -> Result<u32> {
         Some(cores) if cores < cpus => Err(Error::Start(format!(
             "a task takes {cpus} cores (spark.task.cpus), but an executor has {cores}: lower the one or raise the other"
         ))),
-        _ => Ok(cpus),
+        _ => Ok(()),
     }
 }
 
@@ -163,6 +88,8 @@ fn racks(conf: &Conf) -> Result<BTreeMap<String, String>> {
 
 #[cfg(test)]
 mod tests {
+    use firesteel_scheduler::{ExclusionConfig, SpeculationConfig};
+
     use super::*;
 
     fn config(pairs: &[(&str, &str)], master: &str) -> Result<SchedulerConfig> {

@@ -71,6 +71,28 @@ fn executors_come_with_the_work_and_go_without() {
 }
 
 #[test]
+fn its_master_deals_out_cores_as_the_configuration_says() {
+    let build = |spread_out: bool| {
+        let context = Context::builder().app_name("t").master("local-cluster[2,2,512]");
+        let context = context.set("spark.deploy.defaultCores", 2).set("spark.deploy.spreadOut", spread_out);
+        context.build().unwrap()
+    };
+    let sc = build(true);
+    until("one core of each worker", || executors(&sc).len() == 2);
+    drop(sc);
+    // Both cores of one worker: two tasks that wait for each other run in the same process.
+    let sc = build(false);
+    let dir = tempfile::tempdir().unwrap();
+    let met = sc.partitioned(2).range(0..2u64).with(dir.path().to_path_buf()).map(|dir, n| {
+        std::fs::write(dir.join(n.to_string()), "").unwrap();
+        until("the other task", || dir.join((1 - n).to_string()).exists());
+        std::process::id()
+    });
+    let pids = met.collect().unwrap();
+    assert_eq!(pids[0], pids[1]);
+}
+
+#[test]
 fn words_are_counted_across_processes_and_nothing_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let text = dir.path().join("text");

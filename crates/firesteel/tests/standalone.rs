@@ -13,7 +13,7 @@ use std::{
 use firesteel::prelude::*;
 use firesteel_master::MasterConfig;
 use firesteel_rpc::{Secret, Transport, master_client::MasterClientConfig};
-use firesteel_worker::{Cleanup, Launcher, WorkerConfig};
+use firesteel_worker::{Launcher, WorkerConfig, WorkerSettings};
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
 /// A daemon that ends when it is stopped or dropped.
@@ -46,9 +46,9 @@ fn master(runtime: &Runtime, listener: TcpListener, secret: Option<&str>) -> Dae
 
 fn worker(runtime: &Runtime, addr: SocketAddr, work_dir: &Path, secret: Option<&str>) -> Daemon {
     let executable = std::fs::File::open("/proc/self/exe").unwrap();
+    let patience = MasterClientConfig { backoff: Duration::from_millis(50), ..MasterClientConfig::default() };
     let config = WorkerConfig {
         master: format!("spark://{addr}").parse().unwrap(),
-        patience: MasterClientConfig { backoff: Duration::from_millis(50), ..MasterClientConfig::default() },
         host: "127.0.0.1".to_owned(),
         cores: 2,
         memory_mb: 1024,
@@ -56,9 +56,7 @@ fn worker(runtime: &Runtime, addr: SocketAddr, work_dir: &Path, secret: Option<&
         local_dirs: Vec::new(),
         transport: Transport::new(secret.map(Secret::from_bytes)),
         launcher: Launcher::Executable(Arc::new(executable)),
-        shuffle_service: None,
-        cleanup: Cleanup::default(),
-        binary_cache_bytes: 1 << 30,
+        settings: WorkerSettings { patience, ..WorkerSettings::default() },
         standing: None,
         decommission: None,
     };

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use firesteel_common::conf::{Conf, ConfError, keys};
 use firesteel_rpc::Transport;
 
 /// The rules of the state machine.
@@ -26,6 +27,23 @@ pub struct MasterRules {
     pub driver_grace: Duration,
 }
 
+impl MasterRules {
+    /// What the configuration says, for a master that is reached under `url`.
+    ///
+    /// # Errors
+    /// When a value cannot be read.
+    pub fn from_conf(conf: &Conf, url: String) -> Result<MasterRules, ConfError> {
+        Ok(MasterRules {
+            url,
+            worker_timeout: conf.get(&keys::WORKER_TIMEOUT)?,
+            default_cores: conf.get(&keys::DEPLOY_DEFAULT_CORES)?,
+            spread_out: conf.get(&keys::DEPLOY_SPREAD_OUT_APPS)?,
+            max_executor_retries: conf.get(&keys::DEPLOY_MAX_EXECUTOR_RETRIES)?,
+            ..MasterRules::default()
+        })
+    }
+}
+
 impl Default for MasterRules {
     fn default() -> MasterRules {
         MasterRules {
@@ -47,4 +65,18 @@ pub struct MasterConfig {
     pub rules: MasterRules,
     /// How peers are let in, and what they must prove.
     pub transport: Transport,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_keys_a_master_goes_by_its_defaults() {
+        assert_eq!(MasterRules::from_conf(&Conf::new(), String::new()).unwrap(), MasterRules::default());
+        let mut conf = Conf::new();
+        conf.set("spark.deploy.defaultCores", 2).set("spark.deploy.spreadOutApps", false);
+        let rules = MasterRules::from_conf(&conf, String::new()).unwrap();
+        assert_eq!((rules.default_cores, rules.spread_out), (Some(2), false));
+    }
 }

@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use firesteel_common::conf::{Conf, ConfError, keys};
+
 use crate::Security;
 
 /// What peers must prove, and how long they are waited for. Cheap to clone.
@@ -30,6 +32,22 @@ impl Transport {
     pub fn new(security: impl Into<Security>) -> Transport {
         let security = security.into();
         Transport { security, connect_timeout: Duration::from_secs(10), network_timeout: Duration::from_secs(120) }
+    }
+
+    /// What the configuration says: [`Security::from_conf`] and `spark.network.timeout`.
+    ///
+    /// # Errors
+    /// When a value or the secret's file cannot be read, or authentication is asked for without a secret.
+    pub fn from_conf(conf: &Conf) -> Result<Transport, ConfError> {
+        Transport::new(Security::from_conf(conf)?).configured(conf)
+    }
+
+    /// The same security with the times of a configuration.
+    ///
+    /// # Errors
+    /// When a value cannot be read.
+    pub fn configured(self, conf: &Conf) -> Result<Transport, ConfError> {
+        Ok(self.answered_within(conf.get(&keys::NETWORK_TIMEOUT)?))
     }
 
     /// With so long for a connection to be made and accepted.

@@ -2,6 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use firesteel_common::conf::{Conf, ConfError, Key, keys};
+
+use crate::AllocationConfig;
+
 /// The pool of jobs that name none.
 pub const DEFAULT_POOL: &str = "default";
 
@@ -51,6 +55,25 @@ pub struct SpeculationConfig {
     pub duration_threshold: Option<Duration>,
 }
 
+impl SpeculationConfig {
+    /// Reads `spark.speculation.*`; `None` where it is off.
+    ///
+    /// # Errors
+    /// When a value cannot be read.
+    pub fn from_conf(conf: &Conf) -> Result<Option<Self>, ConfError> {
+        if !conf.get(&keys::SPECULATION)? {
+            return Ok(None);
+        }
+        Ok(Some(SpeculationConfig {
+            interval: conf.get(&keys::SPECULATION_INTERVAL)?,
+            multiplier: conf.get(&keys::SPECULATION_MULTIPLIER)?,
+            quantile: conf.get(&keys::SPECULATION_QUANTILE)?,
+            min_task_runtime: conf.get(&keys::SPECULATION_MIN_TASK_RUNTIME)?,
+            duration_threshold: conf.get(&keys::SPECULATION_DURATION_THRESHOLD)?,
+        }))
+    }
+}
+
 impl Default for SpeculationConfig {
     fn default() -> Self {
         SpeculationConfig {
@@ -62,8 +85,6 @@ impl Default for SpeculationConfig {
         }
     }
 }
-
-use crate::AllocationConfig;
 
 /// When executors and hosts on which tasks fail get no more; the defaults are Spark's.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,6 +112,30 @@ pub struct ExclusionConfig {
     /// `spark.scheduler.excludeOnFailure.unschedulableTaskSetTimeout`: how long tasks that are excluded everywhere wait
     /// for other executors, where such may come.
     pub unschedulable_timeout: Duration,
+}
+
+impl ExclusionConfig {
+    /// Reads `spark.excludeOnFailure.*`; `None` where it is off.
+    ///
+    /// # Errors
+    /// When a value cannot be read.
+    pub fn from_conf(conf: &Conf) -> Result<Option<Self>, ConfError> {
+        if !conf.get(&keys::EXCLUDE_ON_FAILURE)? {
+            return Ok(None);
+        }
+        Ok(Some(ExclusionConfig {
+            task_attempts_per_executor: conf.get(&keys::EXCLUDE_TASK_ATTEMPTS_EXECUTOR)?,
+            task_attempts_per_node: conf.get(&keys::EXCLUDE_TASK_ATTEMPTS_NODE)?,
+            stage_tasks_per_executor: conf.get(&keys::EXCLUDE_STAGE_TASKS_EXECUTOR)?,
+            stage_executors_per_node: conf.get(&keys::EXCLUDE_STAGE_EXECUTORS_NODE)?,
+            application_tasks_per_executor: conf.get(&keys::EXCLUDE_APPLICATION_TASKS_EXECUTOR)?,
+            application_executors_per_node: conf.get(&keys::EXCLUDE_APPLICATION_EXECUTORS_NODE)?,
+            timeout: conf.get(&keys::EXCLUDE_TIMEOUT)?,
+            kill: conf.get(&keys::EXCLUDE_KILL)?,
+            fetch_failure: conf.get(&keys::EXCLUDE_FETCH_FAILURE)?,
+            unschedulable_timeout: conf.get(&keys::EXCLUDE_UNSCHEDULABLE_TIMEOUT)?,
+        }))
+    }
 }
 
 impl Default for ExclusionConfig {
@@ -161,6 +206,45 @@ pub struct SchedulerConfig {
     pub decommission_idle: bool,
     /// `spark.executor.decommission.forceKillTimeout`: a decommissioned executor that is still there then is killed.
     pub decommission_kill_timeout: Option<Duration>,
+}
+
+impl SchedulerConfig {
+    /// What the keys of the schedulers say. The pools and racks, whose keys name files, stay empty.
+    ///
+    /// # Errors
+    /// When a value cannot be read.
+    pub fn from_conf(conf: &Conf) -> Result<Self, ConfError> {
+        let locality_wait = conf.get(&keys::LOCALITY_WAIT)?;
+        let wait = |key: &Key<Option<Duration>>| Ok(conf.get(key)?.unwrap_or(locality_wait));
+        Ok(SchedulerConfig {
+            max_task_failures: conf.get(&keys::TASK_MAX_FAILURES)?,
+            max_stage_attempts: conf.get(&keys::STAGE_MAX_CONSECUTIVE_ATTEMPTS)?,
+            mode: match conf.get(&keys::SCHEDULER_MODE)?.as_str() {
+                "fair" => SchedulingMode::Fair,
+                _ => SchedulingMode::Fifo,
+            },
+            pools: Vec::new(),
+            speculation: SpeculationConfig::from_conf(conf)?,
+            exclusion: ExclusionConfig::from_conf(conf)?,
+            task_cpus: conf.get(&keys::TASK_CPUS)?,
+            locality_wait_process: wait(&keys::LOCALITY_WAIT_PROCESS)?,
+            locality_wait_node: wait(&keys::LOCALITY_WAIT_NODE)?,
+            locality_wait_rack: wait(&keys::LOCALITY_WAIT_RACK)?,
+            racks: BTreeMap::new(),
+            max_result_size: conf.get(&keys::DRIVER_MAX_RESULT_SIZE)?.0,
+            unregister_output_on_host: conf.get(&keys::FETCH_FAILURE_UNREGISTER_OUTPUT_ON_HOST)?,
+            barrier_sync_timeout: conf.get(&keys::BARRIER_SYNC_TIMEOUT)?,
+            barrier_check_interval: conf.get(&keys::BARRIER_CHECK_INTERVAL)?,
+            barrier_check_failures: conf.get(&keys::BARRIER_CHECK_FAILURES)?,
+            resubmit_delay: conf.get(&keys::RESUBMIT_DELAY)?,
+            loss_reason_wait: conf.get(&keys::LOSS_REASON_WAIT)?,
+            starvation_timeout: conf.get(&keys::STARVATION_TIMEOUT)?,
+            proactive_replication: conf.get(&keys::STORAGE_REPLICATION_PROACTIVE)?,
+            allocation: AllocationConfig::from_conf(conf)?,
+            decommission_idle: conf.get(&keys::DECOMMISSION_ENABLED)?,
+            decommission_kill_timeout: conf.get(&keys::EXECUTOR_DECOMMISSION_FORCE_KILL_TIMEOUT)?,
+        })
+    }
 }
 
 impl Default for SchedulerConfig {

@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use firesteel_common::{ShuffleId, TaskId};
+use firesteel_common::{
+    ShuffleId, TaskId,
+    conf::{Conf, ConfError, keys},
+};
 use firesteel_rpc::{Role, Transport};
 
 use crate::{
@@ -43,6 +46,17 @@ pub struct Retries {
 impl Retries {
     /// None: the first failure counts.
     pub const NONE: Retries = Retries { max: 0, wait: Duration::ZERO };
+}
+
+impl ClientConfig {
+    /// Reads `spark.shuffle.io.maxRetries` and `spark.shuffle.io.retryWait`.
+    ///
+    /// # Errors
+    /// When a value cannot be read.
+    pub fn from_conf(conf: &Conf) -> Result<ClientConfig, ConfError> {
+        let (max, wait) = (conf.get(&keys::SHUFFLE_IO_MAX_RETRIES)?, conf.get(&keys::SHUFFLE_IO_RETRY_WAIT)?);
+        Ok(ClientConfig { retries: Retries { max, wait }, ..ClientConfig::default() })
+    }
 }
 
 impl Default for ClientConfig {

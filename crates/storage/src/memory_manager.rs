@@ -22,7 +22,10 @@ use std::{
     time::Duration,
 };
 
-use firesteel_common::{RddId, TaskId};
+use firesteel_common::{
+    RddId, TaskId,
+    conf::{Conf, ConfError, keys},
+};
 
 use crate::{Abort, TaskMemory, holders::Holders};
 
@@ -42,6 +45,15 @@ pub struct MemoryConfig {
 }
 
 impl MemoryConfig {
+    /// The pool of a process that may use `memory` bytes, as `spark.memory.fraction` and `spark.memory.storageFraction` say.
+    ///
+    /// # Errors
+    /// When a value cannot be read.
+    pub fn from_conf(conf: &Conf, memory: u64) -> Result<MemoryConfig, ConfError> {
+        let (fraction, storage) = (conf.get(&keys::MEMORY_FRACTION)?, conf.get(&keys::MEMORY_STORAGE_FRACTION)?);
+        Ok(MemoryConfig::of_process(memory, fraction, storage))
+    }
+
     /// The pool of a process that may use `memory` bytes: `fraction` (`spark.memory.fraction`) of what is left after
     /// 300 MiB, or a quarter when that is less, for everything that is not accounted for.
     pub fn of_process(memory: u64, fraction: f64, storage_fraction: f64) -> MemoryConfig {

@@ -31,10 +31,7 @@ pub struct ShuffleServiceConfig {
 
 impl ShuffleServiceConfig {
     /// What the configuration says; `None` when there shall be no service.
-    ///
-    /// # Errors
-    /// When a value cannot be read.
-    pub fn from_conf(conf: &Conf) -> Result<Option<ShuffleServiceConfig>, ConfError> {
+    fn from_conf(conf: &Conf) -> Result<Option<ShuffleServiceConfig>, ConfError> {
         if !conf.get(&keys::SHUFFLE_SERVICE_ENABLED)? {
             return Ok(None);
         }
@@ -59,11 +56,7 @@ pub struct Cleanup {
 }
 
 impl Cleanup {
-    /// What the configuration says.
-    ///
-    /// # Errors
-    /// When a value cannot be read.
-    pub fn from_conf(conf: &Conf) -> Result<Cleanup, ConfError> {
+    fn from_conf(conf: &Conf) -> Result<Cleanup, ConfError> {
         Ok(Cleanup {
             after_executor_exit: conf.get(&keys::STORAGE_CLEANUP_FILES_AFTER_EXECUTOR_EXIT)?,
             enabled: conf.get(&keys::WORKER_CLEANUP_ENABLED)?,
@@ -105,13 +98,53 @@ impl Standing {
     }
 }
 
+/// What the configuration says of a worker.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// How patiently masters are tried.
+    pub patience: MasterClientConfig,
+    /// The shuffle service; none: map outputs end with their executor.
+    pub shuffle_service: Option<ShuffleServiceConfig>,
+    /// What is removed when.
+    pub cleanup: Cleanup,
+    /// Bound on the application binaries that are kept here, bytes.
+    pub binary_cache_bytes: u64,
+}
+
+impl WorkerSettings {
+    /// Reads `spark.worker.*` and the keys of the shuffle service and of what is kept on the worker's disks.
+    ///
+    /// # Errors
+    /// When a value cannot be read.
+    pub fn from_conf(conf: &Conf) -> Result<WorkerSettings, ConfError> {
+        // The first round is no retry.
+        let rounds = conf.get(&keys::WORKER_MAX_REGISTRATION_RETRIES)?.saturating_add(1);
+        Ok(WorkerSettings {
+            patience: MasterClientConfig { rounds, ..MasterClientConfig::default() },
+            shuffle_service: ShuffleServiceConfig::from_conf(conf)?,
+            cleanup: Cleanup::from_conf(conf)?,
+            binary_cache_bytes: conf.get(&keys::BINARY_CACHE_SIZE)?.bytes(),
+        })
+    }
+}
+
+impl Default for WorkerSettings {
+    /// Without a shuffle service; 4 GiB of binaries.
+    fn default() -> WorkerSettings {
+        WorkerSettings {
+            patience: MasterClientConfig::default(),
+            shuffle_service: None,
+            cleanup: Cleanup::default(),
+            binary_cache_bytes: 4 << 30,
+        }
+    }
+}
+
 /// What [`run`](crate::run) needs beside its listener.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
     /// The masters to try.
     pub master: MasterUrl,
-    /// How patiently they are tried.
-    pub patience: MasterClientConfig,
     /// The name under which others reach this host.
     pub host: String,
     /// Cores that it offers.
@@ -126,15 +159,27 @@ pub struct WorkerConfig {
     pub transport: Transport,
     /// How executors are started.
     pub launcher: Launcher,
-    /// The shuffle service; none: map outputs end with their executor.
-    pub shuffle_service: Option<ShuffleServiceConfig>,
-    /// What is removed when.
-    pub cleanup: Cleanup,
-    /// Bound on the application binaries that are kept here, bytes.
-    pub binary_cache_bytes: u64,
+    /// What the configuration says.
+    pub settings: WorkerSettings,
     /// Is told how this worker stands with its master.
     pub standing: Option<watch::Sender<Standing>>,
     /// Turns true when the worker shall be decommissioned: it then ends by itself, when it has no executor left. None:
     /// that never happens.
     pub decommission: Option<watch::Receiver<bool>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_looks_for_its_master_as_often_as_it_is_told() {
+        let mut conf = Conf::new();
+        assert_eq!(WorkerSettings::from_conf(&conf).unwrap().patience.rounds, 17);
+        conf.set("spark.worker.maxRegistrationRetries", "3");
+        assert_eq!(WorkerSettings::from_conf(&conf).unwrap().patience.rounds, 4);
+        conf.set("spark.worker.maxRegistrationRetries", "0");
+        let error = WorkerSettings::from_conf(&conf).unwrap_err().to_string();
+        assert!(error.contains("spark.worker.maxRegistrationRetries"), "{error}");
+    }
 }

@@ -17,7 +17,7 @@ mod shuffle_service;
 mod trash;
 mod work_dir;
 
-pub use config::{Cleanup, Launcher, ShuffleServiceConfig, Standing, WorkerConfig};
+pub use config::{Cleanup, Launcher, ShuffleServiceConfig, Standing, WorkerConfig, WorkerSettings};
 pub use error::WorkerError;
 pub use event::{ExecutorEnd, WorkerEffect, WorkerEvent};
 pub use machine::{Worker, WorkerIdentity};

@@ -63,9 +63,10 @@ pub async fn run(
         return Err(WorkerError::NothingToOffer { cores, memory_mb });
     }
     let place = listener.local_addr().map_err(|source| WorkerError::Listener { source })?;
-    let dirs = WorkDir::open(&config.work_dir, &config.local_dirs, config.cleanup)?;
+    let dirs = WorkDir::open(&config.work_dir, &config.local_dirs, config.settings.cleanup)?;
     let ip = place.ip().to_string();
     let shuffle_service = config
+        .settings
         .shuffle_service
         .map(|service| ShuffleService::start(&ip, &config.host, service, dirs.block_roots(), &config.transport));
     let shuffle_service = shuffle_service.transpose()?;
@@ -82,7 +83,7 @@ pub async fn run(
     info!(worker_id, cores, memory_mb, master = %config.master, "worker started");
     let (inbox, inputs) = mpsc::channel(INBOX);
     let mut shell = Shell {
-        worker: Worker::new(identity, &config.master, config.patience.clone(), fixed_hash(&worker_id)),
+        worker: Worker::new(identity, &config.master, config.settings.patience.clone(), fixed_hash(&worker_id)),
         site: Arc::new(Site {
             dirs,
             worker_id,
@@ -90,7 +91,7 @@ pub async fn run(
             bind_host: ip,
             security: config.transport.security().clone(),
             launcher: config.launcher.clone(),
-            binary_cache_bytes: config.binary_cache_bytes,
+            binary_cache_bytes: config.settings.binary_cache_bytes,
             shuffle_service,
         }),
         config,
@@ -129,7 +130,7 @@ impl Shell {
         let decommission = asked(self.config.decommission.take());
         tokio::pin!(decommission);
         let mut decommissioned = false;
-        let mut sweeps = tokio::time::interval(self.config.cleanup.interval);
+        let mut sweeps = tokio::time::interval(self.config.settings.cleanup.interval);
         self.handle(WorkerEvent::Start)?;
         while !self.left {
             let deadline = self.worker.next_deadline().map(|tick| self.started + tick.since(Tick::ZERO));
@@ -263,7 +264,7 @@ impl Shell {
     }
 
     fn connect(&self, attempt: Attempt, address: String) {
-        let transport = self.config.transport.clone().connecting_within(self.config.patience.connect_timeout);
+        let transport = self.config.transport.clone().connecting_within(self.config.settings.patience.connect_timeout);
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
             let input = match transport.connect_master(&address, Role::Worker, "").await {

@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use firesteel_master::{MasterConfig, MasterRules};
-use firesteel_rpc::master_client::MasterClientConfig;
 use firesteel_rpc::proto::deploy::{
     ApplicationDescription, ExecutorLaunch, ExecutorState, ExecutorUpdated, FromMaster, KillExecutors,
     RegisterApplication, ToMaster, UnregisterApplication, from_master::Message as From, to_master::Message as To,
 };
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, Transport};
-use firesteel_worker::{Cleanup, Launcher, Standing, WorkerConfig, WorkerError};
+use firesteel_worker::{Launcher, Standing, WorkerConfig, WorkerError, WorkerSettings};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -114,7 +113,6 @@ fn start_master(secret: Option<Secret>) -> (String, oneshot::Sender<()>) {
 fn config(dir: &Path, master: &str, launcher: Launcher) -> WorkerConfig {
     WorkerConfig {
         master: format!("spark://{master}").parse().unwrap(),
-        patience: MasterClientConfig::default(),
         host: "127.0.0.1".to_owned(),
         cores: 1,
         memory_mb: 64,
@@ -122,9 +120,7 @@ fn config(dir: &Path, master: &str, launcher: Launcher) -> WorkerConfig {
         local_dirs: vec![dir.join("local")],
         transport: Transport::default(),
         launcher,
-        shuffle_service: None,
-        cleanup: Cleanup::default(),
-        binary_cache_bytes: 1 << 30,
+        settings: WorkerSettings::default(),
         standing: None,
         decommission: None,
     }
@@ -330,8 +326,8 @@ async fn no_master_is_an_error_that_names_the_address_after_bounded_attempts() {
     let nobody = taken.local_addr().unwrap().to_string();
     drop(taken);
     let mut config = config(dir.path(), &nobody, Launcher::Bootstrap("/bin/false".into()));
-    config.patience.rounds = 2;
-    config.patience.backoff = Duration::from_millis(1);
+    config.settings.patience.rounds = 2;
+    config.settings.patience.backoff = Duration::from_millis(1);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let error = firesteel_worker::run(listener, config, std::future::pending()).await.unwrap_err().to_string();
     assert!(error.contains(&nobody) && error.contains("2 attempt"), "{error}");

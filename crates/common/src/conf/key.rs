@@ -114,6 +114,7 @@ pub struct Key<T> {
     max: f64,
     choices: &'static [&'static str],
     aliases: &'static [(&'static str, &'static str)],
+    former: Option<&'static str>,
     origin: Origin,
     kind: PhantomData<fn() -> T>,
 }
@@ -144,6 +145,7 @@ impl<T: ConfValue> Key<T> {
             max: f64::INFINITY,
             choices: &[],
             aliases: &[],
+            former: None,
             kind: PhantomData,
         }
     }
@@ -175,6 +177,17 @@ impl<T: ConfValue> Key<T> {
     pub(super) const fn also(mut self, aliases: &'static [(&'static str, &'static str)]) -> Self {
         self.aliases = aliases;
         self
+    }
+
+    /// Its name in earlier versions of Spark, which is read where the new one is not set.
+    pub(super) const fn formerly(mut self, name: &'static str) -> Self {
+        self.former = Some(name);
+        self
+    }
+
+    /// Its name in earlier versions of Spark, if it had another.
+    pub const fn former_name(&self) -> Option<&'static str> {
+        self.former
     }
 
     /// The key's name, such as `spark.executor.memory`.
@@ -220,6 +233,8 @@ impl<T: ConfValue> Key<T> {
 pub trait AnyKey: Sync {
     /// The key's name.
     fn name(&self) -> &'static str;
+    /// Its name in earlier versions of Spark.
+    fn former_name(&self) -> Option<&'static str>;
     /// The text of its default.
     fn default_text(&self) -> Option<&'static str>;
     /// What it means.
@@ -235,6 +250,10 @@ pub trait AnyKey: Sync {
 impl<T: ConfValue> AnyKey for Key<T> {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    fn former_name(&self) -> Option<&'static str> {
+        self.former
     }
 
     fn default_text(&self) -> Option<&'static str> {

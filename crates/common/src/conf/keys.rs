@@ -289,7 +289,7 @@ table! {
     /// Cores of an application that does not set spark.cores.max. Without it, no limit.
     DEPLOY_DEFAULT_CORES: Option<u32> = "spark.deploy.defaultCores", None, spark("0.9.0"); at_least(1)
     /// Whether an application's executors are spread over many workers (true) or packed onto few (false).
-    DEPLOY_SPREAD_OUT_APPS: bool = "spark.deploy.spreadOutApps", Some("true"), spark("0.6.1")
+    DEPLOY_SPREAD_OUT_APPS: bool = "spark.deploy.spreadOutApps", Some("true"), spark("0.6.1"); formerly("spark.deploy.spreadOut")
     /// Failures of executors in a row after which the master removes an application that has no running executor;
     /// -1 never removes it.
     DEPLOY_MAX_EXECUTOR_RETRIES: i32 = "spark.deploy.maxExecutorRetries", Some("10"), spark("1.6.3"); between(-1.0, 2147483647.0)
@@ -327,7 +327,7 @@ pub fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
 
 /// The key of this name.
 pub fn find(name: &str) -> Option<&'static dyn AnyKey> {
-    all().find(|key| key.name() == name)
+    all().find(|key| key.name() == name || key.former_name() == Some(name))
 }
 
 #[cfg(test)]

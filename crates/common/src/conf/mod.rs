@@ -109,9 +109,10 @@ impl Conf {
         conf
     }
 
-    /// The value of a key: as set, else its default.
+    /// The value of a key: as set, else as set under the name that it once had, else its default.
     pub fn get<T: ConfValue>(&self, key: &Key<T>) -> Result<T, ConfError> {
-        let (text, source) = match self.entries.get(key.name()) {
+        let former = || key.former_name().and_then(|name| self.entries.get(name));
+        let (text, source) = match self.entries.get(key.name()).or_else(former) {
             Some((text, source)) => (text.as_str(), source),
             None => match key.default_text() {
                 Some(text) => (text, &Source::Default),
@@ -230,6 +231,18 @@ mod tests {
         assert_eq!(code.get(&keys::EXECUTOR_MEMORY).unwrap(), ByteSize(2 << 30));
         assert_eq!(code.get(&keys::TASK_CPUS).unwrap(), 1);
         assert_eq!(code.get(&keys::LOCALITY_WAIT_NODE).unwrap(), None);
+    }
+
+    #[test]
+    fn a_key_is_also_read_under_the_name_that_it_once_had() {
+        let spread_out = |text: &str| {
+            let mut conf = file(text);
+            assert_eq!(conf.check().unwrap(), Vec::<String>::new());
+            conf.get(&keys::DEPLOY_SPREAD_OUT_APPS).unwrap()
+        };
+        assert!(!spread_out("spark.deploy.spreadOut false"));
+        assert!(spread_out("spark.deploy.spreadOut false\nspark.deploy.spreadOutApps true"));
+        assert!(file("spark.deploy.spreadOut maybe").check().is_err());
     }
 
     #[test]

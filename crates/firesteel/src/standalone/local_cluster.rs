@@ -12,14 +12,14 @@ use std::{
 };
 
 use firesteel_closure::binary::running_binary;
-use firesteel_common::conf::{Conf, keys};
+use firesteel_common::conf::Conf;
 use firesteel_master::{MasterConfig, MasterRules};
-use firesteel_rpc::{MasterUrl, RpcError, Secret, Transport, master_client::MasterClientConfig};
-use firesteel_worker::{Cleanup, Launcher, ShuffleServiceConfig, Standing, WorkerConfig, WorkerError};
+use firesteel_rpc::{MasterUrl, RpcError, Secret, Transport};
+use firesteel_worker::{Launcher, ShuffleServiceConfig, Standing, WorkerConfig, WorkerError, WorkerSettings};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{failed, join_within};
-use crate::{Error, Result, builder::get, local::local_dirs, scratch::Scratch};
+use crate::{Error, Result, local::local_dirs, scratch::Scratch};
 
 const HOST: &str = "127.0.0.1";
 
@@ -52,20 +52,19 @@ impl LocalCluster {
         let listener = listen()?;
         let port = listener.local_addr().map_err(failed)?.port();
         let url = MasterUrl { hosts: vec![(HOST.to_owned(), port)] };
-        let rules = MasterRules {
-            max_executor_retries: get(conf, &keys::DEPLOY_MAX_EXECUTOR_RETRIES)?,
-            worker_timeout: get(conf, &keys::WORKER_TIMEOUT)?,
-            ..MasterRules::default()
-        };
+        let rules = MasterRules::from_conf(conf, url.to_string()).map_err(failed)?;
         let executable = running_binary().map_err(failed)?.file.try_clone().map_err(failed)?;
         let launcher = Launcher::Executable(Arc::new(executable));
-        let service = ShuffleServiceConfig::from_conf(conf).map_err(|e| Error::Start(e.to_string()))?;
+        let mut settings = WorkerSettings::from_conf(conf).map_err(failed)?;
+        // They share a host, so each takes a port of its own.
+        settings.shuffle_service = settings.shuffle_service.map(|service| ShuffleServiceConfig { port: 0, ..service });
+        // Its directories go with it.
+        settings.cleanup.enabled = false;
         let mut members = Vec::new();
         for number in 0..workers {
             let (standing, is_standing) = watch::channel(Standing::default());
             let config = WorkerConfig {
                 master: url.clone(),
-                patience: MasterClientConfig::default(),
                 host: HOST.to_owned(),
                 cores,
                 memory_mb,
@@ -73,11 +72,7 @@ impl LocalCluster {
                 local_dirs: scratch.iter().map(|dir| dir.path().to_owned()).collect(),
                 transport: transport.clone(),
                 launcher: launcher.clone(),
-                // They share a host, so each takes a port of its own.
-                shuffle_service: service.map(|service| ShuffleServiceConfig { port: 0, ..service }),
-                // Its directories go with it.
-                cleanup: Cleanup { enabled: false, ..Cleanup::default() },
-                binary_cache_bytes: get(conf, &keys::BINARY_CACHE_SIZE)?.0,
+                settings: settings.clone(),
                 standing: Some(standing),
                 decommission: None,
             };

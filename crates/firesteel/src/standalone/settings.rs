@@ -11,7 +11,7 @@ use firesteel_closure::binary::RunningBinary;
 use firesteel_common::conf::{ByteSize, Conf, Environment, keys, redact};
 use firesteel_os::host;
 use firesteel_rpc::{
-    MasterUrl, Security, Transport,
+    MasterUrl, Transport,
     proto::deploy::{ApplicationBinary, ApplicationDescription},
 };
 
@@ -49,20 +49,25 @@ pub(super) struct Settings {
 impl Settings {
     /// Of an application on the cluster `url`.
     pub fn from_conf(conf: &Conf, url: &MasterUrl) -> Result<Settings> {
-        let security = Security::from_conf(conf).map_err(failed)?;
+        let transport = Transport::from_conf(conf).map_err(failed)?;
         let host = match get(conf, &keys::DRIVER_HOST)? {
             Some(host) => host,
-            None => default_host(&Environment::of_process(), url, security.admits_other_hosts()),
+            None => default_host(&Environment::of_process(), url, transport.security().admits_other_hosts()),
         };
         let memory = get(conf, &keys::EXECUTOR_MEMORY)?;
-        Settings::new(conf, host, memory, Transport::new(security))
+        Settings::new(conf, host, memory, transport)
     }
 
     /// Of an application that brings its cluster along.
     pub fn of_local_cluster(conf: &Conf, cluster: &LocalCluster) -> Result<Settings> {
         let memory = executor_memory(conf, cluster.memory_mb())?;
         check_cores(conf, cluster.worker_cores())?;
-        Settings::new(conf, "127.0.0.1".to_owned(), memory, cluster.transport().clone())
+        Settings::new(
+            conf,
+            "127.0.0.1".to_owned(),
+            memory,
+            cluster.transport().clone().configured(conf).map_err(failed)?,
+        )
     }
 
     fn new(conf: &Conf, host: String, memory: ByteSize, transport: Transport) -> Result<Settings> {
@@ -77,7 +82,7 @@ impl Settings {
         }
         let block_manager_port = get(conf, &keys::BLOCK_MANAGER_PORT)?;
         Ok(Settings {
-            transport: transport.answered_within(network_timeout),
+            transport,
             bind_address: get(conf, &keys::DRIVER_BIND_ADDRESS)?.unwrap_or_else(|| host.clone()),
             host,
             port: get(conf, &keys::DRIVER_PORT)?,

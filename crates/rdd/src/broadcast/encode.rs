@@ -3,7 +3,10 @@
 use std::{sync::Arc, thread};
 
 use bytes::Bytes;
-use firesteel_common::{Env, codec};
+use firesteel_common::{
+    Env, codec,
+    conf::{Conf, ConfError, keys},
+};
 use firesteel_storage::BlockManager;
 
 use super::{raw, values::BroadcastValues};
@@ -22,6 +25,20 @@ pub struct BroadcastSettings {
     pub compress: bool,
     /// Whether pieces carry checksums (`spark.broadcast.checksum`).
     pub checksum: bool,
+}
+
+impl BroadcastSettings {
+    /// Reads `spark.broadcast.*`.
+    ///
+    /// # Errors
+    /// When a value cannot be read.
+    pub fn from_conf(conf: &Conf) -> std::result::Result<BroadcastSettings, ConfError> {
+        Ok(BroadcastSettings {
+            piece_bytes: conf.get(&keys::BROADCAST_BLOCK_SIZE)?.0,
+            compress: conf.get(&keys::BROADCAST_COMPRESS)?,
+            checksum: conf.get(&keys::BROADCAST_CHECKSUM)?,
+        })
+    }
 }
 
 /// Where a Context's broadcast variables are made.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use firesteel_common::conf::{Conf, ConfError, keys};
+
 /// Settings of dynamic allocation, `spark.dynamicAllocation.*`; the defaults are Spark's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AllocationConfig {
@@ -28,6 +30,35 @@ pub struct AllocationConfig {
     pub ratio: f64,
     /// Tasks that an executor runs at a time, as long as none has registered.
     pub slots: u32,
+}
+
+impl AllocationConfig {
+    /// Reads `spark.dynamicAllocation.*`; `None` where it is off. Whether the numbers fit together is for the caller to say.
+    ///
+    /// # Errors
+    /// When a value cannot be read.
+    pub fn from_conf(conf: &Conf) -> Result<Option<Self>, ConfError> {
+        if !conf.get(&keys::DYNAMIC_ALLOCATION)? {
+            return Ok(None);
+        }
+        let min = conf.get(&keys::DYNAMIC_ALLOCATION_MIN)?;
+        let asked = conf.get(&keys::DYNAMIC_ALLOCATION_INITIAL)?.unwrap_or(min);
+        let backlog_timeout = conf.get(&keys::DYNAMIC_ALLOCATION_BACKLOG)?;
+        let cores = conf.get(&keys::EXECUTOR_CORES)?.unwrap_or(1);
+        Ok(Some(AllocationConfig {
+            min,
+            initial: asked.max(min).max(conf.get(&keys::EXECUTOR_INSTANCES)?.unwrap_or(0)),
+            max: conf.get(&keys::DYNAMIC_ALLOCATION_MAX)?.unwrap_or(u32::MAX),
+            backlog_timeout,
+            sustained_backlog_timeout: conf.get(&keys::DYNAMIC_ALLOCATION_SUSTAINED)?.unwrap_or(backlog_timeout),
+            idle_timeout: conf.get(&keys::DYNAMIC_ALLOCATION_IDLE)?,
+            cached_idle_timeout: conf.get(&keys::DYNAMIC_ALLOCATION_CACHED_IDLE)?,
+            shuffle_tracking: conf.get(&keys::DYNAMIC_ALLOCATION_SHUFFLE_TRACKING)?,
+            shuffle_timeout: conf.get(&keys::DYNAMIC_ALLOCATION_SHUFFLE_TIMEOUT)?,
+            ratio: conf.get(&keys::DYNAMIC_ALLOCATION_RATIO)?,
+            slots: (cores / conf.get(&keys::TASK_CPUS)?.max(1)).max(1),
+        }))
+    }
 }
 
 impl Default for AllocationConfig {
