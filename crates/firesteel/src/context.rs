@@ -14,12 +14,13 @@ use firesteel_common::{
     conf::{Conf, keys},
 };
 use firesteel_events::Bus;
+use firesteel_files::SplitBounds;
 use firesteel_rdd::{
     Broadcast, Lines, Rdd,
     accumulator::Accumulators,
     broadcast::BroadcastSettings,
     runner::{Job, JobHandle, JobRunner, Scope},
-    sources::{self, RangeItem, SplitBounds},
+    sources::{self, RangeItem},
 };
 use firesteel_scheduler::DriverEvent;
 

@@ -29,6 +29,7 @@
 //! * `driver`: the event loop around the schedulers.
 //! * `progress`, `summary`: listeners of its own: bars on the console, a line in the log for each job.
 //! * `news`, `status`: what happens, for listeners ([`events`]), and how jobs stand ([`StatusTracker`]).
+//! * `formats`: RDDs of files, in formats of its own and of users ([`files`]).
 //! * `local`, `standalone`: what gives the driver its executors.
 
 mod accumulators;
@@ -36,6 +37,7 @@ mod builder;
 mod context;
 mod driver;
 mod fair_pools;
+mod formats;
 mod jobs;
 mod local;
 mod logging;
@@ -75,6 +77,19 @@ pub mod events {
         ShuffleReadMetrics, ShuffleWriteMetrics, SpillMetrics, StageInfo, TaskEnd, TaskInfo, TaskKind, TaskLocality,
         TaskMetrics,
     };
+}
+
+/// Where files lie, and what is in them: for formats and file systems of a program's own. They are used by
+/// [`Context::read_with_format`], [`Rdd::save_with_format`] and [`Context::add_file_system`].
+pub mod files {
+    pub use firesteel_files::{
+        AttemptFile, BlockHosts, Codec, CommitProtocol, Error, FileKind, FilePath, FileSplit, FileStatus, FileSystem,
+        FileSystems, Input, InputFile, InputFormat, InputSplit, LocalDisk, ManifestEntry, OutputFile, OutputFormat,
+        OutputJob, ReadTask, RecordIter, RecordReader, RecordWriter, RenameCommit, Result, SplitBounds, TaskAttempt,
+        TaskFile, TaskInput, WriteTask, codec_of,
+    };
+
+    pub use crate::formats::PortableDataStream;
 }
 
 /// What a program needs to write jobs.

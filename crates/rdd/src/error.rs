@@ -60,6 +60,18 @@ impl Error {
     }
 }
 
+impl From<firesteel_files::Error> for Error {
+    fn from(e: firesteel_files::Error) -> Self {
+        use firesteel_files::Error as Files;
+        match e {
+            Files::Missing(path) => Error::InputMissing(path),
+            Files::Exists(dir) => Error::OutputExists(dir.to_path_buf()),
+            Files::Io { path, source } => Error::Io { path: path.to_path_buf(), source },
+            e => Error::InvalidArgument(e.to_string()),
+        }
+    }
+}
+
 impl From<CodecError> for Error {
     fn from(e: CodecError) -> Self {
         Error::Codec(Arc::new(e))

@@ -9,7 +9,7 @@
 //! * [`Rdd`], [`With`], [`Partitioned`]: the users' handles. `operators/` has what they can do within a stage, `pair/` what needs a
 //!   shuffle, `actions/` what starts jobs, [`sources`] where data comes from.
 //! * [`node`]: one step of a lineage; [`pipe`] and [`output`] are the two common kinds.
-//! * [`Lines`]: the lines of text files by reference.
+//! * [`Lines`]: the lines of text files by reference. Where files lie, and how they are read and written, is `firesteel_files`'.
 //! * [`determinism`]: which RDDs come out the same when they are computed again.
 //! * [`chunk`]: how elements flow. [`lineage`]: how a stage is encoded. [`task`]: what the executor sees.
 //! * [`Broadcast`]: a value that every executor gets once.
@@ -45,11 +45,12 @@ pub mod task;
 pub mod task_env;
 
 pub use accumulator::{Accumulate, Accumulator, Collected, DoubleSum, LongSum};
-pub use actions::{JobFuture, TextRecord};
+pub use actions::JobFuture;
 pub use barrier::{BarrierError, BarrierTaskContext, BarrierTaskInfo, BarrierWith, RddBarrier};
 pub use broadcast::Broadcast;
 pub use chunk::PartitionIter;
 pub use error::{Error, Result};
+pub use firesteel_files::text::TextRecord;
 pub use lazy::Lazy;
 pub use lines::{Lines, LinesWith};
 pub use node::StorageLevel;

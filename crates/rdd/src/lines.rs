@@ -1,17 +1,18 @@
-//! [`Lines`]: the lines of text files as `&str`, so that a line costs no allocation. Made by `sources/text_file.rs`.
+//! [`Lines`]: the lines of text files as `&str`, so that a line costs no allocation. Made by `sources/text_file.rs`, of
+//! what `firesteel_files` reads.
 //!
 //! A `Lines` is an RDD of blocks of lines; its operators look into the blocks, and what they make is an ordinary RDD.
 
 use std::{marker::PhantomData, sync::Arc};
 
 use firesteel_common::{Data, Env, size::Filling};
+use firesteel_files::text::LineBlock;
 
 use crate::{
     Emitter, Rdd, Result,
     actions::over,
     chunk::{Chunk, ChunkStream, PerChunk, Stream},
     pipe::PipeOp,
-    sources::LineBlock,
     task::{TaskContext, TaskError},
 };
 

@@ -1,13 +1,14 @@
 //! What an RDD needs of its Context: numbers for new RDDs and somebody who runs jobs.
 
 use std::sync::{
-    Arc, Weak,
+    Arc, Mutex, PoisonError, Weak,
     atomic::{AtomicU32, Ordering},
     mpsc,
 };
 
 use bytes::Bytes;
 use firesteel_common::{BroadcastId, CallSite, RddId, ShuffleId};
+use firesteel_files::FileSystems;
 
 use crate::{
     broadcast::BroadcastSource,
@@ -90,6 +91,7 @@ pub struct Scope {
     cores: Arc<AtomicU32>,
     configured_parallelism: Option<u32>,
     context: Option<ContextParts>,
+    file_systems: Mutex<FileSystems>,
 }
 
 /// What RDDs and broadcast variables use of a Context besides its jobs.
@@ -106,7 +108,13 @@ impl Scope {
     /// `configured` is `spark.default.parallelism` where it is set; `cores`, which the Context keeps up to date, stands
     /// in where it is not.
     pub fn new(runner: Weak<dyn JobRunner>, configured: Option<u32>, cores: Arc<AtomicU32>) -> Arc<Self> {
-        Arc::new(Scope { runner, cores, configured_parallelism: configured, context: None })
+        Arc::new(Scope {
+            runner,
+            cores,
+            configured_parallelism: configured,
+            context: None,
+            file_systems: Mutex::default(),
+        })
     }
 
     /// As [`Scope::new`], with the rest of the Context.
@@ -116,7 +124,13 @@ impl Scope {
         cores: Arc<AtomicU32>,
         context: ContextParts,
     ) -> Arc<Self> {
-        Arc::new(Scope { runner, cores, configured_parallelism: configured, context: Some(context) })
+        Arc::new(Scope {
+            runner,
+            cores,
+            configured_parallelism: configured,
+            context: Some(context),
+            file_systems: Mutex::default(),
+        })
     }
 
     /// Who hears of what is dropped.
@@ -127,6 +141,19 @@ impl Scope {
     /// Where broadcast variables are made.
     pub fn broadcasts(&self) -> Option<&BroadcastSource> {
         self.context.as_ref().map(|context| &context.broadcasts)
+    }
+
+    /// The file systems that paths may name now.
+    pub fn file_systems(&self) -> FileSystems {
+        self.file_systems.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has paths name more of them; see [`FileSystems::add`].
+    ///
+    /// # Errors
+    /// What `add` returns.
+    pub fn add_file_system(&self, add: impl FnOnce(&mut FileSystems) -> firesteel_files::Result<()>) -> Result<()> {
+        Ok(add(&mut self.file_systems.lock().unwrap_or_else(PoisonError::into_inner))?)
     }
 
     /// A number for a new RDD.

@@ -48,6 +48,12 @@ impl From<firesteel_common::codec::CodecError> for TaskError {
     }
 }
 
+impl From<firesteel_files::Error> for TaskError {
+    fn from(e: firesteel_files::Error) -> Self {
+        TaskError::failed(e)
+    }
+}
+
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

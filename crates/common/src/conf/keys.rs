@@ -53,11 +53,15 @@ table! {
     /// and removes them. SPARK_LOCAL_DIRS goes before it. Executors use what their worker was told; a worker that was told
     /// nothing takes its work directory.
     LOCAL_DIR: String = "spark.local.dir", Some("/tmp"), spark("0.5.0")
-    /// The largest piece of a text file that one partition reads: `text_file` splits by the total size divided by the
+    /// The largest piece of a file that one partition of `text_file` or `binary_records` reads: `text_file` splits by the total size divided by the
     /// minimum number of partitions, but never into pieces larger than this.
     LOCAL_BLOCK_SIZE: ByteSize = "spark.hadoop.fs.local.block.size", Some("32m"), spark("1.0.0"); unit(Unit::Bytes); at_least(1)
     /// The smallest piece of a text file that is worth a partition of its own.
     SPLIT_MIN_SIZE: ByteSize = "spark.hadoop.mapreduce.input.fileinputformat.split.minsize", Some("1b"), spark("1.0.0"); unit(Unit::Bytes); at_least(1)
+    /// With so many bytes a partition of `binary_files` takes no more files.
+    FILES_MAX_PARTITION_BYTES: ByteSize = "spark.files.maxPartitionBytes", Some("128m"), spark("2.1.0"); unit(Unit::Bytes); at_least(1)
+    /// For how many bytes more than it has each file counts when `binary_files` fills partitions, as opening it takes time.
+    FILES_OPEN_COST: ByteSize = "spark.files.openCostInBytes", Some("4m"), spark("2.1.0"); unit(Unit::Bytes)
 
 [driver "Driver"]
     /// Memory that the driver may plan with. The driver is the user's own program and is not limited by it.

@@ -22,7 +22,6 @@ mod save;
 mod tree;
 
 pub use asynchronous::JobFuture;
-pub use save::TextRecord;
 
 /// An output operator whose tasks turn the stream of their partition into one value.
 pub(crate) struct OverStream<T, U, E, F>(F, PhantomData<fn(T, E) -> U>);

@@ -1,373 +1,96 @@
-//! `save_as_text_file`: part files that appear only when they are whole.
-//!
-//! Each task attempt writes a file of its own under `_temporary`. When all tasks have succeeded the driver renames the
-//! file of the attempt that counted, one a partition, and writes `_SUCCESS` last. A file of an attempt that failed, or
-//! that was superseded, never leaves `_temporary`.
+//! Saving an RDD in files: tasks write them by an [`OutputFormat`], and when all have succeeded the driver makes those of the
+//! attempts that count visible, by the [`CommitProtocol`](firesteel_files::CommitProtocol) of the file system.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::path::Path;
 
 use firesteel_common::Data;
-use firesteel_storage::TaskCounters;
+use firesteel_files::{
+    FilePath, FileSystems, ManifestEntry, OutputFormat, OutputJob, RecordWriter, TaskAttempt, WriteTask,
+    text::{TextOutput, TextRecord},
+};
 
-use crate::{Rdd, Result, actions::over, chunk::Stream, error::Error, sources::local_path, task::TaskError};
+use crate::{
+    Rdd, Result,
+    actions::over,
+    chunk::Stream,
+    task::{TaskContext, TaskError},
+};
 
-/// How an element looks as a line of text: Spark's form, that of Scala's `toString`. `(a,b)` is a pair, `Some(a)` what is
-/// there, `1.0E7` ten million as a float, and a Vec is written as Java writes its lists: `[a, b]`.
-pub trait TextRecord {
-    /// Appends the element to `line`, without a line end.
-    fn write_text(&self, line: &mut String);
-}
-
-macro_rules! text_by_display {
-    ($($t:ty),*) => {$(
-        impl TextRecord for $t {
-            fn write_text(&self, line: &mut String) {
-                use std::fmt::Write;
-                // Writing to a String cannot fail.
-                let _ = write!(line, "{self}");
-            }
-        }
-    )*};
-}
-text_by_display!(bool, char);
-
-macro_rules! text_of_integer {
-    ($($t:ty),*) => {$(
-        impl TextRecord for $t {
-            fn write_text(&self, line: &mut String) {
-                line.push_str(itoa::Buffer::new().format(*self));
-            }
-        }
-    )*};
-}
-text_of_integer!(i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize);
-
-/// As Java's `toString` of doubles and floats: the fewest digits that give the number back, with a point, and with an
-/// exponent below a thousandth and from ten million on.
-macro_rules! text_of_float {
-    ($($t:ty),*) => {$(
-        impl TextRecord for $t {
-            fn write_text(&self, line: &mut String) {
-                use std::fmt::Write;
-                if !self.is_finite() {
-                    line.push_str(if self.is_nan() { "NaN" } else if *self > 0.0 { "Infinity" } else { "-Infinity" });
-                    return;
-                }
-                let start = line.len();
-                // Writing to a String cannot fail.
-                let _ = if *self == 0.0 || (1e-3..1e7).contains(&self.abs()) {
-                    write!(line, "{self:?}")
-                } else {
-                    write!(line, "{self:e}")
-                };
-                let Some(exponent) = line[start..].find('e').map(|at| start + at) else { return };
-                if !line[start..exponent].contains('.') {
-                    // Of those with two digits Java takes the nearest, which with few bits ends in no zero: 4.9E-324.
-                    line.truncate(start);
-                    let _ = write!(line, "{self:.1e}");
-                }
-                if let Some(at) = line[start..].find('e') {
-                    line.replace_range(start + at..start + at + 1, "E");
-                }
-            }
-        }
-    )*};
-}
-text_of_float!(f32, f64);
-
-impl TextRecord for String {
-    fn write_text(&self, line: &mut String) {
-        line.push_str(self);
-    }
-}
-
-impl TextRecord for firesteel_common::Str {
-    fn write_text(&self, line: &mut String) {
-        line.push_str(self);
-    }
-}
-
-impl<T: TextRecord + ?Sized> TextRecord for Box<T> {
-    fn write_text(&self, line: &mut String) {
-        (**self).write_text(line);
-    }
-}
-
-impl<T: TextRecord + ?Sized> TextRecord for std::sync::Arc<T> {
-    fn write_text(&self, line: &mut String) {
-        (**self).write_text(line);
-    }
-}
-
-impl TextRecord for str {
-    fn write_text(&self, line: &mut String) {
-        line.push_str(self);
-    }
-}
-
-impl TextRecord for () {
-    fn write_text(&self, line: &mut String) {
-        line.push_str("()");
-    }
-}
-
-impl<T: TextRecord> TextRecord for Option<T> {
-    fn write_text(&self, line: &mut String) {
-        match self {
-            Some(x) => {
-                line.push_str("Some(");
-                x.write_text(line);
-                line.push(')');
-            }
-            None => line.push_str("None"),
-        }
-    }
-}
-
-impl<T: TextRecord> TextRecord for Vec<T> {
-    fn write_text(&self, line: &mut String) {
-        line.push('[');
-        for (i, x) in self.iter().enumerate() {
-            if i > 0 {
-                line.push_str(", ");
-            }
-            x.write_text(line);
-        }
-        line.push(']');
-    }
-}
-
-macro_rules! text_tuple {
-    ($($name:ident . $index:tt),+) => {
-        impl<$($name: TextRecord),+> TextRecord for ($($name,)+) {
-            fn write_text(&self, line: &mut String) {
-                line.push('(');
-                $(
-                    if $index > 0 {
-                        line.push(',');
-                    }
-                    self.$index.write_text(line);
-                )+
-                line.push(')');
-            }
-        }
-    };
-}
-text_tuple!(A.0, B.1);
-text_tuple!(A.0, B.1, C.2);
-text_tuple!(A.0, B.1, C.2, D.3);
-text_tuple!(A.0, B.1, C.2, D.3, E.4);
-text_tuple!(A.0, B.1, C.2, D.3, E.4, F.5);
-
-impl<T: Data + TextRecord> Rdd<T> {
+impl<T: Data> Rdd<T> {
     /// Writes each element as a line into `dir`, one file `part-00000` a partition, and `_SUCCESS` when all is there.
     /// `dir` must be at the same path on every worker, as on one machine or a shared file system.
     ///
     /// # Errors
-    /// [`Error::OutputExists`] when `dir` is there already. When the job fails, `dir` is removed again.
+    /// [`Error::OutputExists`](crate::Error::OutputExists) when `dir` is there already. When the job fails, `dir` is removed
+    /// again.
     #[doc(alias = "saveAsTextFile")]
     #[track_caller]
-    pub fn save_as_text_file(&self, dir: impl AsRef<Path>) -> Result<()> {
-        let named = dir.as_ref();
-        let dir = match named.to_str() {
-            Some(text) => local_path(text)?,
-            None => std::path::absolute(named).map_err(|e| Error::io(named, e))?,
-        };
-        if let Some(parent) = dir.parent() {
-            fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
-        }
-        fs::create_dir(&dir).map_err(|e| match e.kind() {
-            io::ErrorKind::AlreadyExists => Error::OutputExists(dir.clone()),
-            _ => Error::io(&dir, e),
-        })?;
-        let saved = self.save_into(&dir);
+    pub fn save_as_text_file(&self, dir: impl AsRef<Path>) -> Result<()>
+    where
+        T: TextRecord,
+    {
+        self.save_named("save_as_text_file", dir.as_ref(), TextOutput)
+    }
+
+    /// Writes the elements into `dir` as `format` does, at least a file for each partition, and `_SUCCESS` when all is there.
+    /// `dir` must be at the same path on every worker, or in a file system that was added to the Context.
+    ///
+    /// Spark: `saveAsHadoopFile`, which is named after the classes that it takes.
+    ///
+    /// # Errors
+    /// As [`Rdd::save_as_text_file`].
+    #[doc(alias = "saveAsHadoopFile")]
+    #[doc(alias = "saveAsNewAPIHadoopFile")]
+    #[track_caller]
+    pub fn save_with_format<F: OutputFormat<T>>(&self, dir: impl AsRef<Path>, format: F) -> Result<()> {
+        self.save_named("save_with_format", dir.as_ref(), format)
+    }
+
+    #[track_caller]
+    fn save_named<F: OutputFormat<T>>(&self, action: &'static str, dir: &Path, format: F) -> Result<()> {
+        let (systems, dir) = (self.scope().file_systems(), FilePath::from_path(dir)?);
+        let system = systems.of(&dir)?;
+        let (protocol, job) = (system.commit_protocol(), OutputJob::new(dir));
+        protocol.setup_job(system, &job)?;
+        let write = over(|(format, systems, job): &(F, FileSystems, OutputJob), input: Stream<T>, ctx| {
+            let attempt = TaskAttempt { partition: ctx.partition, id: ctx.task.0 };
+            write(format, &WriteTask::new(systems.clone(), job.clone(), attempt), input, ctx)
+        });
+        let written: Result<Vec<Vec<ManifestEntry>>> = self.run_all(action, &(format, &systems, &job), write);
+        let saved = written.and_then(|entries| {
+            let manifest: Vec<ManifestEntry> = entries.into_iter().flatten().collect();
+            Ok(protocol.commit_job(system, &job, &manifest)?)
+        });
         if saved.is_err()
-            && let Err(e) = remove_all(&dir)
+            && let Err(error) = protocol.abort_job(system, &job)
         {
-            tracing::warn!(dir = %dir.display(), error = %e, "cannot remove the output of a failed job");
+            tracing::warn!(dir = %job.dir, %error, "cannot remove the output of a failed job");
         }
         saved
     }
-
-    #[track_caller]
-    fn save_into(&self, dir: &Path) -> Result<()> {
-        // A name that no other job has: a late attempt of a failed job must not write into this one's files.
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
-        let temporary = dir.join("_temporary");
-        let staging = temporary.join(format!("{}-{nanos}", std::process::id()));
-        fs::create_dir_all(&staging).map_err(|e| Error::io(&staging, e))?;
-        let write = over(|staging: &PathBuf, input, ctx| {
-            let path = staging.join(format!("part-{:05}-{}", ctx.partition, ctx.task.0));
-            write_lines(&path, input, ctx.memory.counters()).inspect_err(|_| {
-                // The job's own clean-up removes what this cannot.
-                let _ = fs::remove_file(&path);
-            })?;
-            Ok(path)
-        });
-        let files: Vec<PathBuf> = self.run_all("save_as_text_file", &staging, write)?;
-        for (p, file) in files.iter().enumerate() {
-            let part = dir.join(format!("part-{p:05}"));
-            fs::rename(file, &part).map_err(|e| Error::io(file, e))?;
-        }
-        remove_all(&temporary).map_err(|e| Error::io(&temporary, e))?;
-        let success = dir.join("_SUCCESS");
-        File::create(&success).map_err(|e| Error::io(success, e))?;
-        Ok(())
-    }
 }
 
-/// Removes a directory. An attempt that nobody waits for any more may put one more file into it meanwhile: then once
-/// more, which ends because each task makes one file and new ones find no directory.
-fn remove_all(dir: &Path) -> io::Result<()> {
-    const TRIES: usize = 100;
-    for _ in 1..TRIES {
-        match fs::remove_dir_all(dir) {
-            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-            done => return done,
-        }
-    }
-    fs::remove_dir_all(dir)
-}
-
-/// Bytes of text that are gathered before they are written.
-const WRITTEN_AT_ONCE: usize = 128 << 10;
-
-fn write_lines<T: TextRecord>(path: &Path, mut input: Stream<T>, counters: &TaskCounters) -> Result<(), TaskError> {
-    let fail = |e: io::Error| TaskError::failed(format!("{}: {e}", path.display()));
-    let mut out = File::create_new(path).map_err(fail)?;
-    let mut lines = String::with_capacity(WRITTEN_AT_ONCE + 1024);
+/// Has `format` write a partition.
+fn write<T: Data, F: OutputFormat<T>>(
+    format: &F,
+    task: &WriteTask,
+    mut input: Stream<T>,
+    ctx: &TaskContext,
+) -> Result<Vec<ManifestEntry>, TaskError> {
+    let counters = ctx.memory.counters();
+    let mut writer = format.open(task)?;
+    let mut counted = 0;
+    let mut count = || {
+        let written = task.bytes_written();
+        counters.output_bytes.add(written - counted);
+        counted = written;
+    };
     while let Some(chunk) = input.next_chunk()? {
         counters.output_records.add(chunk.len() as u64);
-        for x in chunk.as_slice() {
-            x.write_text(&mut lines);
-            lines.push('\n');
-            if lines.len() >= WRITTEN_AT_ONCE {
-                out.write_all(lines.as_bytes()).map_err(fail)?;
-                counters.output_bytes.add(lines.len() as u64);
-                lines.clear();
-            }
-        }
+        writer.write(chunk.as_slice())?;
+        count();
     }
-    counters.output_bytes.add(lines.len() as u64);
-    out.write_all(lines.as_bytes()).map_err(fail)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(x: impl TextRecord) -> String {
-        let mut line = String::from("1.0e5 ");
-        x.write_text(&mut line);
-        line.split_off(6)
-    }
-
-    #[test]
-    fn doubles_are_written_as_java_writes_them() {
-        let doubles = [
-            1.0,
-            0.1,
-            1e7,
-            1.5e10,
-            1e16,
-            1e-5,
-            f64::INFINITY,
-            f64::NEG_INFINITY,
-            f64::NAN,
-            -f64::NAN,
-            -0.0,
-            0.0,
-            1234567.0,
-            9999999.999,
-            0.001,
-            0.00099999,
-            -1e7,
-            123456789.125,
-            5e-324,
-            2e23,
-            1e23,
-            f64::MAX,
-            f64::MIN_POSITIVE,
-            1.5e300,
-            100.0,
-            9.5e-4,
-            0.3,
-            1.0 / 3.0,
-        ];
-        let want = [
-            "1.0",
-            "0.1",
-            "1.0E7",
-            "1.5E10",
-            "1.0E16",
-            "1.0E-5",
-            "Infinity",
-            "-Infinity",
-            "NaN",
-            "NaN",
-            "-0.0",
-            "0.0",
-            "1234567.0",
-            "9999999.999",
-            "0.001",
-            "9.9999E-4",
-            "-1.0E7",
-            "1.23456789125E8",
-            "4.9E-324",
-            "2.0E23",
-            "1.0E23",
-            "1.7976931348623157E308",
-            "2.2250738585072014E-308",
-            "1.5E300",
-            "100.0",
-            "9.5E-4",
-            "0.3",
-            "0.3333333333333333",
-        ];
-        assert_eq!(doubles.map(text), want);
-    }
-
-    #[test]
-    fn floats_are_written_as_java_writes_them() {
-        let floats =
-            [1.0f32, 0.1, 1e7, 1e10, 1e-5, 0.001, 16777216.0, f32::from_bits(1), f32::MAX, f32::NEG_INFINITY, -0.0];
-        let want = [
-            "1.0",
-            "0.1",
-            "1.0E7",
-            "1.0E10",
-            "1.0E-5",
-            "0.001",
-            "1.6777216E7",
-            "1.4E-45",
-            "3.4028235E38",
-            "-Infinity",
-            "-0.0",
-        ];
-        assert_eq!(floats.map(text), want);
-    }
-
-    #[test]
-    fn compound_elements_are_written_as_scala_writes_them() {
-        assert_eq!(text((1e7, Some(f64::INFINITY))), "(1.0E7,Some(Infinity))");
-        assert_eq!(text(((1, true), 'x', "a b".to_owned(), ())), "((1,true),x,a b,())");
-        assert_eq!(text((None::<u8>, Some(Some((1u8, 2.0f32))))), "(None,Some(Some((1,2.0))))");
-        assert_eq!(text(vec![1.0, 1e-9]), "[1.0, 1.0E-9]");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn what_is_written_reads_back(bits: u64, single: u32) {
-            let (double, float) = (f64::from_bits(bits), f32::from_bits(single));
-            if double.is_finite() && float.is_finite() {
-                proptest::prop_assert_eq!(text(double).parse::<f64>().map(f64::to_bits), Ok(bits));
-                proptest::prop_assert_eq!(text(float).parse::<f32>().map(f32::to_bits), Ok(single));
-            }
-        }
-    }
+    let entries = writer.finish()?;
+    count();
+    Ok(entries)
 }

@@ -1,10 +1,13 @@
 //! Where data comes from. A source's partitions travel with the tasks that compute from them, not with the stage.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use firesteel_closure::{AnyNode, DecodeError, Func};
-use firesteel_common::{Data, RddId, codec::CodecError};
+use firesteel_common::{
+    Data, Env, RddId,
+    codec::{self, CodecError},
+};
 
 use crate::{
     Rdd,
@@ -15,17 +18,12 @@ use crate::{
     task::{TaskContext, TaskError},
 };
 
-mod files;
-mod glob;
-mod line_block;
-mod packing;
+mod format;
 mod parallelize;
 mod range;
 mod text_file;
-pub(crate) use files::local_path;
-pub(crate) use line_block::LineBlock;
 
-pub use files::SplitBounds;
+pub use format::{Reading, read_with_format};
 pub use parallelize::{parallelize, parallelize_at};
 pub use range::{RangeItem, range};
 pub use text_file::{text_file, text_lines};
@@ -34,6 +32,8 @@ pub use text_file::{text_file, text_lines};
 trait Source: Send + Sync + 'static {
     /// Type of the elements.
     type Item: Data;
+    /// What executors need of it, whichever partition they compute; travels with the stage.
+    type Env: Env;
 
     /// On the driver: what a task needs to produce partition `p`.
     fn input(&self, p: u32) -> Result<Bytes>;
@@ -44,14 +44,14 @@ trait Source: Send + Sync + 'static {
     }
 
     /// On an executor: the elements, from what [`Source::input`] gave.
-    fn open(input: &[u8], ctx: &Arc<TaskContext>) -> Result<Stream<Self::Item>, TaskError>;
+    fn open(env: &Self::Env, input: &[u8], ctx: &Arc<TaskContext>) -> Result<Stream<Self::Item>, TaskError>;
 }
 
 /// The node of a [`Source`].
-struct SourceBody<S> {
+struct SourceBody<S: Source> {
     /// On executors there is none: they have the inputs of their tasks.
     source: Option<S>,
-    kind: PhantomData<S>,
+    env: S::Env,
 }
 
 impl<S: Source> Body for SourceBody<S> {
@@ -63,19 +63,19 @@ impl<S: Source> Body for SourceBody<S> {
     }
 
     fn compute(&self, id: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<S::Item>, TaskError> {
-        S::open(ctx.input(id, p)?, ctx)
+        S::open(&self.env, ctx.input(id, p)?, ctx)
     }
 
     fn deps(&self) -> Vec<Dep> {
         Vec::new()
     }
 
-    fn encode(&self, _: &mut Vec<u8>) -> Result<(), CodecError> {
-        Ok(())
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        codec::encode_into(&self.env, out)
     }
 
-    fn decode(_: Func<()>, _: &[AnyNode], _: &[u8]) -> Result<Self, DecodeError> {
-        Ok(SourceBody { source: None, kind: PhantomData })
+    fn decode(_: Func<()>, _: &[AnyNode], env: &[u8]) -> Result<Self, DecodeError> {
+        Ok(SourceBody { source: None, env: codec::decode(env)? })
     }
 
     fn input(&self, p: u32) -> Result<Option<Bytes>, Error> {
@@ -88,8 +88,8 @@ impl<S: Source> Body for SourceBody<S> {
 }
 
 #[track_caller]
-fn rdd_of<S: Source>(scope: &Arc<Scope>, partitions: u32, name: &'static str, source: S) -> Rdd<S::Item> {
-    Rdd::from_body(scope, partitions, name, None, SourceBody { source: Some(source), kind: PhantomData })
+fn rdd_of<S: Source>(scope: &Arc<Scope>, partitions: u32, name: &'static str, source: S, env: S::Env) -> Rdd<S::Item> {
+    Rdd::from_body(scope, partitions, name, None, SourceBody { source: Some(source), env })
 }
 
 /// The `p`-th of `parts` runs of nearly equal length of `0..len`.

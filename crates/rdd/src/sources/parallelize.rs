@@ -24,6 +24,7 @@ struct Parallelize<T> {
 
 impl<T: Data> Source for Parallelize<T> {
     type Item = T;
+    type Env = ();
 
     fn input(&self, p: u32) -> Result<Bytes> {
         let (from, to) = run_of(self.data.len() as u128, p, self.partitions);
@@ -36,7 +37,7 @@ impl<T: Data> Source for Parallelize<T> {
         self.hosts.clone()
     }
 
-    fn open(input: &[u8], ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
+    fn open(_: &(), input: &[u8], ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
         Ok(FromIter::stream(codec::decode::<Vec<T>>(input)?.into_iter(), ctx))
     }
 }
@@ -45,7 +46,7 @@ impl<T: Data> Source for Parallelize<T> {
 #[track_caller]
 pub fn parallelize<T: Data>(scope: &Arc<Scope>, data: Vec<T>, partitions: u32) -> Rdd<T> {
     let partitions = partitions.max(1);
-    rdd_of(scope, partitions, "parallelize", Parallelize { data, partitions, hosts: Vec::new() })
+    rdd_of(scope, partitions, "parallelize", Parallelize { data, partitions, hosts: Vec::new() }, ())
 }
 
 /// An RDD of `data`, a partition for each element, which is best computed on one of the hosts beside it.
@@ -58,5 +59,5 @@ pub fn parallelize_at<T: Data>(scope: &Arc<Scope>, data: Vec<(T, Vec<String>)>) 
     let partitions = u32::try_from(data.len())
         .map_err(|_| Error::InvalidArgument(format!("{} elements are too many to be partitions", data.len())))?;
     let partitions = partitions.max(1);
-    Ok(rdd_of(scope, partitions, "make_rdd", Parallelize { data, partitions, hosts }))
+    Ok(rdd_of(scope, partitions, "make_rdd", Parallelize { data, partitions, hosts }, ()))
 }

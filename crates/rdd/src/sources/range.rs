@@ -51,6 +51,7 @@ where
     Range<T>: Iterator<Item = T>,
 {
     type Item = T;
+    type Env = ();
 
     fn input(&self, p: u32) -> Result<Bytes> {
         let len = (self.end - self.start).max(0) as u128;
@@ -58,7 +59,7 @@ where
         Ok(codec::encode(&(self.start + from as i128, self.start + to as i128))?.into())
     }
 
-    fn open(input: &[u8], ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
+    fn open(_: &(), input: &[u8], ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
         let (start, end): (i128, i128) = codec::decode(input)?;
         Ok(Box::new(Ranges { at: start, end, item: PhantomData::<fn() -> T>, ctx: ctx.clone() }))
     }
@@ -92,5 +93,5 @@ where
 {
     let (partitions, item) = (partitions.max(1), PhantomData);
     let source = Integers { start: range.start.widen(), end: range.end.widen(), partitions, item };
-    rdd_of(scope, partitions, "range", source)
+    rdd_of(scope, partitions, "range", source, ())
 }

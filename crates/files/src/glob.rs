@@ -5,16 +5,15 @@
 //!  pattern ──braces with a slash──▶ paths ──each component──▶ a name, or an expression for names ──▶ what is there
 //! ```
 
-use std::{
-    fs, io,
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-};
+use std::ffi::OsStr;
 
 use regex::Regex;
 
-use super::files::missing;
-use crate::error::{Error, Result};
+use crate::{
+    FilePath, FileStatus, FileSystem,
+    error::{Error, Result},
+    file_system::is_missing,
+};
 
 /// What one component of a path stands for.
 enum Component {
@@ -24,57 +23,65 @@ enum Component {
     Names(Regex),
 }
 
-/// Everything that the absolute path `pattern` names, each once, in the order of the paths. A link that leads nowhere names
+/// What the components so far name; its status, where it was listed.
+struct Candidate {
+    path: FilePath,
+    status: Option<FileStatus>,
+}
+
+/// Everything that `pattern` names in `system`, each once, in the order of the paths. A link that leads nowhere names
 /// nothing.
-pub(super) fn find(pattern: &str) -> Result<Vec<PathBuf>> {
-    let invalid = |e: String| Error::InvalidArgument(format!("{pattern}: {e}"));
+pub(crate) fn find(pattern: &FilePath, system: &dyn FileSystem) -> Result<Vec<FileStatus>> {
+    let invalid = |e: String| Error::Invalid(format!("{pattern}: {e}"));
+    let text = pattern.path().to_str().ok_or_else(|| invalid("not UTF-8".to_owned()))?;
     let mut found = Vec::new();
-    for path in expand(pattern) {
-        let mut candidates = vec![PathBuf::from("/")];
-        for component in path.split('/').filter(|component| !component.is_empty()) {
+    for path in expand(text) {
+        // A URL begins with the name of what holds the files, such as a bucket, where no pattern can stand.
+        let (top, below) = if pattern.is_local() { ("/", &*path) } else { path.split_once('/').unwrap_or((&path, "")) };
+        let mut candidates = vec![Candidate { path: pattern.of_same_system(top), status: None }];
+        for component in below.split('/').filter(|component| !component.is_empty()) {
             candidates = match compile(component).map_err(invalid)? {
-                Component::Name(name) => candidates.into_iter().map(|dir| dir.join(&name)).collect(),
+                Component::Name(name) => {
+                    let named = |dir: Candidate| Candidate { path: dir.path.join(&name), status: None };
+                    candidates.into_iter().map(named).collect()
+                }
                 Component::Names(names) => {
                     let mut matches = Vec::new();
                     for dir in candidates {
-                        matching(&dir, &names, &mut matches)?;
+                        matching(&dir.path, &names, system, &mut matches)?;
                     }
                     matches
                 }
             };
         }
-        for path in candidates {
-            match fs::metadata(&path) {
-                Ok(_) => found.push(path),
-                Err(e) if missing(&e) => {}
-                Err(e) => return Err(Error::io(path, e)),
+        for Candidate { path, status } in candidates {
+            match status.map_or_else(|| system.status(&path), Ok) {
+                Ok(status) => found.push(status),
+                Err(e) if is_missing(&e) => {}
+                Err(e) => return Err(Error::io(&path, e)),
             }
         }
     }
-    found.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
-    found.dedup();
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found.dedup_by(|a, b| a.path == b.path);
     Ok(found)
 }
 
 /// Adds what lies in `dir` under a matching name; nothing when it is no directory.
-fn matching(dir: &Path, names: &Regex, found: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(e) if missing(&e) => return Ok(()),
-        Err(e) => return Err(Error::io(dir, e)),
-    };
-    for entry in entries {
-        let name = entry.map_err(|e: io::Error| Error::io(dir, e))?.file_name();
-        // A name that is no UTF-8 is matched with a replacement character for what cannot be read.
-        if names.is_match(&name.to_string_lossy()) {
-            found.push(dir.join(name));
+fn matching(dir: &FilePath, names: &Regex, system: &dyn FileSystem, found: &mut Vec<Candidate>) -> Result<()> {
+    // A name that is no UTF-8 is matched with a replacement character for what cannot be read.
+    match system.list(dir, &|name: &OsStr| names.is_match(&name.to_string_lossy())) {
+        Ok(listed) => {
+            found.extend(listed.into_iter().map(|s| Candidate { path: s.path.clone(), status: Some(s) }));
+            Ok(())
         }
+        Err(e) if is_missing(&e) => Ok(()),
+        Err(e) => Err(Error::io(dir, e)),
     }
-    Ok(())
 }
 
 /// The parts between commas, but for those in braces.
-pub(super) fn outside_braces(list: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn outside_braces(list: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0u32;
     list.split(move |c| {
         match c {

@@ -1,5 +1,5 @@
-//! [`LineBlock`]: many lines as one piece of text, so that a line costs no allocation. Made by `text_file.rs`, looked at
-//! by the operators of [`crate::Lines`].
+//! [`LineBlock`]: many lines as one piece of text, so that a line costs no allocation. Made by `line_reader.rs`,
+//! looked at by `rdd`'s operators of lines.
 
 use std::ops::Range;
 
