@@ -10,7 +10,7 @@ use std::process::Command;
 use clap::Parser;
 use firesteel_common::conf::{Conf, Environment, Source, keys, redact, submit};
 use firesteel_common::say;
-use firesteel_rpc::MasterUrl;
+use firesteel_rpc::Master;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::submit_options::SparkOptions;
@@ -144,17 +144,8 @@ fn hand_over(conf: &Conf) -> Result<OwnedFd, DeployError> {
 
 /// Refuses what the driver library could not use either, before the application starts.
 fn check_master(master: &str) -> Result<(), DeployError> {
-    let refuse = |reason: String| Err(DeployError::Master { master: master.to_owned(), reason });
-    if master.starts_with("spark://") {
-        return match master.parse::<MasterUrl>() {
-            Ok(_) => Ok(()),
-            Err(error) => refuse(error.to_string()),
-        };
-    }
-    if master == "local" || master.starts_with("local[") || master.starts_with("local-cluster[") {
-        return Ok(()); // The library, which knows their grammar, checks the rest.
-    }
-    refuse("write spark://host:port, local, local[N], local[*] or local-cluster[N,cores,MiB]".to_owned())
+    let parsed = master.parse::<Master>();
+    parsed.map(|_| ()).map_err(|reason| DeployError::Master { master: master.to_owned(), reason })
 }
 
 fn print(conf: &Conf) {

@@ -10,8 +10,7 @@ use firesteel_common::conf::{Conf, ConfValue, Environment, Key, Source, keys, su
 use firesteel_events::{Bus, Listener};
 
 use crate::{
-    Context, Error, Result,
-    master::Master,
+    Context, Error, Result, backend,
     progress::ConsoleProgress,
     summary::{self, JobSummaries},
 };
@@ -104,7 +103,8 @@ impl ContextBuilder {
             add(&bus, capacity).map_err(|e| Error::Start(format!("cannot start a listener's thread: {e}")))?;
         }
         self.add_own(&bus, capacity)?;
-        Context::start(self.conf, Master::parse(&master)?, bus)
+        let master = master.parse().map_err(|why| Error::Start(format!("spark.master={master}: {why}")))?;
+        Context::start(self.conf, backend::of(master), bus)
     }
 }
 

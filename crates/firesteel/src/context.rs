@@ -26,25 +26,14 @@ use firesteel_scheduler::DriverEvent;
 
 use crate::{
     Error, Result,
+    backend::{Backend, ClusterManager, Start},
     builder::{ContextBuilder, get},
     driver::{Driver, Message},
-    local,
-    master::Master,
     news,
     partitioned::PartitionedContext,
     properties,
     scheduling::scheduler_config,
-    standalone,
 };
-
-/// What gives the driver its executors.
-pub(crate) trait Backend: Send {
-    /// The application's id.
-    fn app_id(&self) -> String;
-
-    /// Gives up the executors and everything else; called once, after the driver's event loop has ended.
-    fn stop(&mut self);
-}
 
 /// A connection to a cluster, or to the threads of this process: makes RDDs and runs their jobs.
 ///
@@ -62,6 +51,7 @@ struct Inner {
     serial: u64,
     conf: Conf,
     app_id: String,
+    attempt_id: Option<String>,
     bounds: SplitBounds,
     scope: Arc<Scope>,
     messages: Mutex<mpsc::Sender<Message>>,
@@ -69,8 +59,8 @@ struct Inner {
     stopped: AtomicBool,
     bus: Bus,
     accumulators: Arc<Accumulators>,
-    /// The executor is on threads of this process.
-    local: bool,
+    /// Executors come and go.
+    elastic: bool,
     running: Mutex<Option<Running>>,
 }
 
@@ -86,25 +76,20 @@ impl Context {
         ContextBuilder::default()
     }
 
-    pub(crate) fn start(conf: Conf, master: Master, bus: Bus) -> Result<Context> {
+    pub(crate) fn start(conf: Conf, manager: Box<dyn ClusterManager>, bus: Bus) -> Result<Context> {
         if let Err(error) = firesteel_os::descriptors::raise_limit() {
             tracing::warn!(%error, "cannot raise the limit of open files");
         }
-        let config = scheduler_config(&conf, &master)?;
+        let capabilities = manager.capabilities(&conf)?;
+        let config = scheduler_config(&conf, &capabilities)?;
         let bounds = SplitBounds {
             smallest: get(&conf, &keys::SPLIT_MIN_SIZE)?.0,
             largest: get(&conf, &keys::LOCAL_BLOCK_SIZE)?.0,
         };
         let parallelism = get(&conf, &keys::DEFAULT_PARALLELISM)?;
         let cores = Arc::new(AtomicU32::new(1));
-        let local = matches!(master, Master::Local { .. });
-        let (driver, backend) = match master {
-            Master::Local { threads, .. } => local::start(&conf, config, threads, &cores, &bus)?,
-            Master::LocalCluster { .. } | Master::Standalone(_) => {
-                standalone::start(&conf, config, master, &cores, &bus)?
-            }
-        };
-        let app_id = backend.app_id();
+        let (driver, backend) = manager.start(Start { conf: &conf, config, cores: &cores, bus: &bus })?;
+        let (app_id, attempt_id) = (backend.app_id(), backend.attempt_id());
         let broadcasts = BroadcastSettings::from_conf(&conf).map_err(|e| Error::Start(e.to_string()))?;
         let parts = driver.context_parts(broadcasts);
         // The loop ends only when it is told to.
@@ -115,6 +100,7 @@ impl Context {
             serial: properties::next_serial(),
             conf,
             app_id,
+            attempt_id,
             bounds,
             scope: Scope::of_context(weak.clone() as std::sync::Weak<dyn JobRunner>, parallelism, cores, parts),
             messages,
@@ -122,7 +108,7 @@ impl Context {
             stopped: AtomicBool::new(false),
             bus,
             accumulators,
-            local,
+            elastic: capabilities.elastic,
             running: Mutex::new(Some(Running { driver, backend })),
         });
         Ok(Context { inner })
@@ -132,6 +118,13 @@ impl Context {
     #[doc(alias = "applicationId")]
     pub fn application_id(&self) -> &str {
         &self.inner.app_id
+    }
+
+    /// Which attempt of the application this is, where a cluster manager tries one several times: `local` and standalone
+    /// clusters do not.
+    #[doc(alias = "applicationAttemptId")]
+    pub fn application_attempt_id(&self) -> Option<&str> {
+        self.inner.attempt_id.as_deref()
     }
 
     /// The configuration as it took effect.
@@ -284,7 +277,7 @@ impl Context {
             let why = "executors are not decommissioned: set spark.decommission.enabled to true";
             return Err(Error::InvalidArgument(why.to_owned()));
         }
-        if self.inner.local {
+        if !self.inner.elastic {
             let why = "the only executor of local[N] is this process: it cannot be decommissioned";
             return Err(Error::InvalidArgument(why.to_owned()));
         }

@@ -25,30 +25,28 @@
 //!
 //! # Map of the crate
 //!
-//! * [`Context`], [`ContextBuilder`]: what users start with. `master` parses `spark.master`.
+//! * [`Context`], [`ContextBuilder`]: what users start with.
 //! * `driver`: the event loop around the schedulers.
 //! * `progress`, `summary`: listeners of its own: bars on the console, a line in the log for each job.
 //! * `news`, `status`: what happens, for listeners ([`events`]), and how jobs stand ([`StatusTracker`]).
 //! * `formats`: RDDs of files, in formats of its own and of users ([`files`]).
-//! * `local`, `standalone`: what gives the driver its executors.
+//! * `backend`: the cluster managers that `spark.master` names, which give the driver its executors.
 
 mod accumulators;
+mod backend;
 mod builder;
 mod context;
 mod driver;
 mod fair_pools;
 mod formats;
 mod jobs;
-mod local;
 mod logging;
-mod master;
 mod news;
 mod partitioned;
 mod progress;
 mod properties;
 mod scheduling;
 mod scratch;
-mod standalone;
 mod status;
 mod summary;
 

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use firesteel_common::conf::{Conf, keys};
 use firesteel_scheduler::{AllocationConfig, SchedulerConfig, SchedulingMode};
 
-use crate::{Error, Result, builder::get, fair_pools, master::Master};
+use crate::{Error, Result, backend::Capabilities, builder::get, fair_pools};
 
 /// The schedulers' settings, which fit together and the cluster.
-pub(crate) fn scheduler_config(conf: &Conf, master: &Master) -> Result<SchedulerConfig> {
+pub(crate) fn scheduler_config(conf: &Conf, cluster: &Capabilities) -> Result<SchedulerConfig> {
     let mut config = SchedulerConfig::from_conf(conf).map_err(|e| Error::Start(e.to_string()))?;
-    if let Master::Local { max_failures, .. } = master {
-        config.max_task_failures = *max_failures;
+    if let Some(failures) = cluster.max_task_failures {
+        config.max_task_failures = failures;
+    }
+    if !cluster.elastic {
         // There is nobody to ask for executors.
         config.allocation = None;
     }
@@ -19,7 +21,7 @@ pub(crate) fn scheduler_config(conf: &Conf, master: &Master) -> Result<Scheduler
         config.pools = fair_pools::read(conf)?;
     }
     config.racks = racks(conf)?;
-    check_task_cpus(conf, master, config.task_cpus)?;
+    check_task_cpus(cluster, config.task_cpus)?;
     if let Some(allocation) = &config.allocation {
         check_allocation(conf, allocation)?;
     }
@@ -53,13 +55,8 @@ fn check_allocation(
 }
 
 /// `spark.task.cpus`, which no executor may lack.
-fn check_task_cpus(conf: &Conf, master: &Master, cpus: u32) -> Result<()> {
-    let cores = match master {
-        Master::Local { threads, .. } => Some(*threads),
-        Master::LocalCluster { cores, .. } => Some(get(conf, &keys::EXECUTOR_CORES)?.unwrap_or(*cores)),
-        Master::Standalone(_) => get(conf, &keys::EXECUTOR_CORES)?,
-    };
-    match cores {
+fn check_task_cpus(cluster: &Capabilities, cpus: u32) -> Result<()> {
+    match cluster.executor_cores {
         Some(cores) if cores < cpus => Err(Error::Start(format!(
             "a task takes {cpus} cores (spark.task.cpus), but an executor has {cores}: lower the one or raise the other"
         ))),
@@ -95,7 +92,7 @@ mod tests {
     fn config(pairs: &[(&str, &str)], master: &str) -> Result<SchedulerConfig> {
         let mut conf = Conf::new();
         pairs.iter().for_each(|(key, value)| _ = conf.set(*key, value));
-        scheduler_config(&conf, &Master::parse(master)?)
+        scheduler_config(&conf, &crate::backend::of(master.parse().unwrap()).capabilities(&conf)?)
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //!  stream      one generic client and server for all services: Duplex { tx, rx, peer }
 //!  incarnation by what a process that comes back is known
 //!  bind        which address a listener may have without a secret      dial  connections for blocks
+//!  spark_master  where an application gets its executors
 //!  master_url, master_client   how workers and drivers find, lose and find again the leading master
 //! ```
 //!
@@ -34,6 +35,7 @@ pub mod proto;
 pub mod role;
 pub mod secret;
 pub mod security;
+pub mod spark_master;
 pub mod sparse_log;
 pub mod strangers;
 pub mod stream;
@@ -47,6 +49,7 @@ pub use master_url::MasterUrl;
 pub use role::Role;
 pub use secret::Secret;
 pub use security::Security;
+pub use spark_master::Master;
 pub use sparse_log::SparseLog;
 pub use strangers::{StrangerLimits, Strangers};
 pub use stream::{Duplex, Peer, Sender};

@@ -1,21 +1,19 @@
-//! Executors of a cluster: `spark://…`, and `local-cluster[…]`, which brings a master and workers of its own.
+//! Executors that are processes of their own and connect to the driver, whichever cluster manager starts them. Spark:
+//! `CoarseGrainedSchedulerBackend`.
 //!
 //! ```text
-//!  start ──▶ Session (a thread with a runtime of its own) ──MasterLink──▶ master
+//!  start ──▶ Session (a thread with a runtime of its own) ──▶ Manager (manager.rs) ◀──▶ the cluster manager
 //!    │          ├─ a task an executor (endpoint) ◀──stream── executor
 //!    │          └─ Executors: who was granted, who is connected, who is gone ──Message──▶ Driver's event loop
-//!    ├──▶ BlockServer: stage data, partitions, the application's executable
-//!    └──▶ LocalCluster (local-cluster only)
+//!    └──▶ BlockServer: stage data, partitions, the application's executable
 //! ```
 //!
-//! Called by `Context::start`; what it gives back is the driver and the [`Backend`] that ends all of this. Nothing blocks
-//! inside an async context of the user's: the threads here are plain ones, waited for through channels.
+//! Called by the cluster managers beside this module; what it gives back is the driver and the [`Backend`] that ends all of
+//! this. Nothing blocks inside an async context of the user's: the threads here are plain ones, waited for through channels.
 
 mod endpoint;
 mod executors;
-mod local_cluster;
-mod loss;
-mod master_link;
+mod manager;
 mod session;
 mod settings;
 
@@ -23,7 +21,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc,
     },
     thread::JoinHandle,
@@ -31,56 +29,32 @@ use std::{
 };
 
 use firesteel_closure::binary::{RunningBinary, running_binary};
-use firesteel_common::conf::Conf;
-use firesteel_events::Bus;
 use firesteel_rdd::broadcast::BroadcastValues;
-use firesteel_rpc::{MasterUrl, Role, bind::host_port};
-use firesteel_scheduler::SchedulerConfig;
+use firesteel_rpc::{Role, bind::host_port};
 use firesteel_storage::{Abort, BlockClient, BlockId, BlockManager, BlockServer};
 use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 
-use self::{local_cluster::LocalCluster, session::Session, settings::Settings};
+use self::session::Session;
+pub(in crate::backend) use self::{
+    manager::{Application, Grant, Loss, Manager, News},
+    settings::DriverSettings,
+};
+use super::{Backend, Start, failed};
 use crate::{
     Error, Result,
-    context::Backend,
     driver::{Driver, DriverBlocks, FetchBlock, RemoveShuffle, RequestExecutors},
-    master::Master,
 };
 
-/// The session says goodbye to master and executors within this time, or is left behind.
+/// The session says goodbye to cluster manager and executors within this time, or is left behind.
 const FAREWELL: Duration = Duration::from_secs(8);
 
-/// Starts the driver of an application on a cluster. `cores` is kept at the cores that the application has.
-pub(crate) fn start(
-    conf: &Conf,
-    config: SchedulerConfig,
-    master: Master,
-    cores: &Arc<AtomicU32>,
-    bus: &Bus,
-) -> Result<(Driver, Box<dyn Backend>)> {
-    match master {
-        Master::Standalone(url) => connect(Settings::from_conf(conf, &url)?, config, url, None, cores, bus),
-        Master::LocalCluster { workers, cores: each, memory_mb } => {
-            let cluster = LocalCluster::start(conf, workers, each, memory_mb)?;
-            let url = cluster.url().clone();
-            let settings = Settings::of_local_cluster(conf, &cluster)?;
-            connect(settings, config, url, Some(cluster), cores, bus)
-        }
-        Master::Local { .. } => Err(Error::Start("local[N] needs no cluster".to_owned())),
-    }
-}
-
-fn failed(error: impl std::fmt::Display) -> Error {
-    Error::Start(error.to_string())
-}
-
-fn connect(
-    settings: Settings,
-    config: SchedulerConfig,
-    url: MasterUrl,
-    local: Option<LocalCluster>,
-    cores: &Arc<AtomicU32>,
-    bus: &Bus,
+/// Starts the driver of an application whose executors are granted by the manager that `connect` makes, on the session's
+/// thread. Until executors are there it counts on `floor` cores.
+pub(super) fn start<M: Manager>(
+    settings: DriverSettings,
+    floor: u32,
+    connect: impl FnOnce(Application) -> M + Send + 'static,
+    Start { config, cores, bus, .. }: Start<'_>,
 ) -> Result<(Driver, Box<dyn Backend>)> {
     let binary = running_binary().map_err(failed)?;
     let listen = |port| settings.transport.bind_one_of(&settings.bind_address, port, settings.port_retries);
@@ -90,30 +64,29 @@ fn connect(
         listener.local_addr().map(|addr| host_port(&settings.host, addr.port())).map_err(failed)
     };
     let block_address = address(&block_listener)?;
-    let application = settings.describe(binary, address(&listener)?, block_address.clone());
+    let application = Application {
+        driver_address: address(&listener)?,
+        block_address: block_address.clone(),
+        binary,
+        // The driver's first request follows; until then there shall not be more.
+        executors: config.allocation.as_ref().map(|allocation| allocation.initial),
+    };
 
     let (started, registered) = mpsc::channel();
     let (wiring, wired) = oneshot::channel();
     let (stop, stopping) = watch::channel(false);
-    let floor = local.as_ref().map_or(2, |cluster| cluster.cores().max(2));
     cores.store(floor, Ordering::Relaxed);
-    let network_timeout = settings.network_timeout;
     let (request_executors, requests) = async_mpsc::unbounded_channel();
     let session = Session {
-        url,
         application,
+        connect,
         transport: settings.transport.clone(),
-        beat: settings.beat,
-        network_timeout,
+        network_timeout: settings.network_timeout,
         conf: settings.executor_conf.clone(),
-        build: binary.hash,
         listener,
         cores: cores.clone(),
         floor,
-        cluster_failure: local.as_ref().map(LocalCluster::failure),
         requests,
-        // The driver's first request follows; until then the master shall not hand out more.
-        executor_limit: config.allocation.as_ref().map(|allocation| allocation.initial),
         stopping,
     };
     let (done, ended) = mpsc::channel();
@@ -128,16 +101,16 @@ fn connect(
     // From here on an early return ends what runs.
     let mut cluster = Cluster {
         app_id: String::new(),
+        attempt_id: None,
         stop,
         fetching: Arc::new(AtomicBool::new(true)),
         session: Some((ended, thread)),
         blocks: None,
-        local,
     };
-    cluster.app_id = match registered.recv() {
-        Ok(Ok(app_id)) => app_id,
+    (cluster.app_id, cluster.attempt_id) = match registered.recv() {
+        Ok(Ok(ids)) => ids,
         Ok(Err(reason)) => return Err(Error::Start(reason)),
-        Err(_) => return Err(failed("the thread that talks to the master ended unexpectedly")),
+        Err(_) => return Err(failed("the thread that talks to the cluster ended unexpectedly")),
     };
     let transport = settings.transport.of_application(&cluster.app_id);
     // The driver holds what the user put into RDDs anyhow: no limit.
@@ -189,16 +162,20 @@ fn remover(client: BlockClient, running: Arc<AtomicBool>) -> RemoveShuffle {
 /// What an application on a cluster holds besides the driver.
 struct Cluster {
     app_id: String,
+    attempt_id: Option<String>,
     stop: watch::Sender<bool>,
     fetching: Arc<AtomicBool>,
     session: Option<(mpsc::Receiver<()>, JoinHandle<()>)>,
     blocks: Option<BlockServer>,
-    local: Option<LocalCluster>,
 }
 
 impl Backend for Cluster {
     fn app_id(&self) -> String {
         self.app_id.clone()
+    }
+
+    fn attempt_id(&self) -> Option<String> {
+        self.attempt_id.clone()
     }
 
     fn stop(&mut self) {
@@ -208,9 +185,6 @@ impl Backend for Cluster {
             join_within("the session with the cluster", &ended, thread, FAREWELL);
         }
         self.blocks = None;
-        if let Some(mut local) = self.local.take() {
-            local.stop();
-        }
     }
 }
 
@@ -221,7 +195,7 @@ impl Drop for Cluster {
 }
 
 /// Waits for a thread that sends, or drops, its last word when it is about to end.
-fn join_within(what: &str, ended: &mpsc::Receiver<()>, thread: JoinHandle<()>, limit: Duration) {
+pub(super) fn join_within(what: &str, ended: &mpsc::Receiver<()>, thread: JoinHandle<()>, limit: Duration) {
     if let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(limit) {
         return tracing::warn!(?limit, "{what} did not end in time and is left behind");
     }

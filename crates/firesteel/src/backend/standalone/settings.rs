@@ -1,41 +1,37 @@
-//! What a driver on a cluster works by, read from its configuration once.
+//! What an application on a standalone cluster works by, read from its configuration once.
 
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     os::{fd::AsRawFd, unix::fs::MetadataExt},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use firesteel_closure::binary::RunningBinary;
-use firesteel_common::conf::{ByteSize, Conf, Environment, keys, redact};
+use firesteel_common::conf::{ByteSize, Conf, Environment, keys};
 use firesteel_os::host;
 use firesteel_rpc::{
     MasterUrl, Transport,
     proto::deploy::{ApplicationBinary, ApplicationDescription},
 };
 
-use super::{failed, local_cluster::LocalCluster};
-use crate::{Error, Result, builder::get};
+use super::local_cluster::LocalCluster;
+use crate::{
+    Error, Result,
+    backend::{
+        coarse::{Application, DriverSettings},
+        failed,
+    },
+    builder::get,
+};
 
 /// The longest time between two heartbeats to the master.
 const BEAT: Duration = Duration::from_secs(5);
 
 /// The settings of one application.
 pub(super) struct Settings {
-    pub transport: Transport,
-    /// Under which executors reach the driver.
-    pub host: String,
-    pub bind_address: String,
-    pub port: u16,
-    pub block_port: u16,
-    /// How many ports after a taken one are tried.
-    pub port_retries: u32,
-    pub network_timeout: Duration,
+    /// Its driver's.
+    pub driver: DriverSettings,
     /// Between two heartbeats to the master.
     pub beat: Duration,
-    /// What executors are told of the configuration.
-    pub executor_conf: BTreeMap<String, String>,
     name: String,
     cores_max: Option<u32>,
     executor_cores: Option<u32>,
@@ -55,58 +51,34 @@ impl Settings {
             None => default_host(&Environment::of_process(), url, transport.security().admits_other_hosts()),
         };
         let memory = get(conf, &keys::EXECUTOR_MEMORY)?;
-        Settings::new(conf, host, memory, transport)
+        Settings::new(conf, DriverSettings::from_conf(conf, host, transport)?, memory)
     }
 
     /// Of an application that brings its cluster along.
     pub fn of_local_cluster(conf: &Conf, cluster: &LocalCluster) -> Result<Settings> {
         let memory = executor_memory(conf, cluster.memory_mb())?;
         check_cores(conf, cluster.worker_cores())?;
-        Settings::new(
-            conf,
-            "127.0.0.1".to_owned(),
-            memory,
-            cluster.transport().clone().configured(conf).map_err(failed)?,
-        )
+        let transport = cluster.transport().clone().configured(conf).map_err(failed)?;
+        let driver = DriverSettings::from_conf(conf, "127.0.0.1".to_owned(), transport)?;
+        Settings::new(conf, driver, memory)
     }
 
-    fn new(conf: &Conf, host: String, memory: ByteSize, transport: Transport) -> Result<Settings> {
-        let (cores_max, executor_cores) = (get(conf, &keys::CORES_MAX)?, get(conf, &keys::EXECUTOR_CORES)?);
-        let network_timeout = get(conf, &keys::NETWORK_TIMEOUT)?;
-        let heartbeat = get(conf, &keys::EXECUTOR_HEARTBEAT_INTERVAL)?;
-        if heartbeat >= network_timeout {
-            return Err(Error::Start(format!(
-                "spark.executor.heartbeatInterval ({heartbeat:?}) must be well below spark.network.timeout \
-                 ({network_timeout:?}): lower the one or raise the other"
-            )));
-        }
-        let block_manager_port = get(conf, &keys::BLOCK_MANAGER_PORT)?;
+    fn new(conf: &Conf, driver: DriverSettings, memory: ByteSize) -> Result<Settings> {
         Ok(Settings {
-            transport,
-            bind_address: get(conf, &keys::DRIVER_BIND_ADDRESS)?.unwrap_or_else(|| host.clone()),
-            host,
-            port: get(conf, &keys::DRIVER_PORT)?,
-            block_port: get(conf, &keys::DRIVER_BLOCK_MANAGER_PORT)?.unwrap_or(block_manager_port),
-            port_retries: get(conf, &keys::PORT_MAX_RETRIES)?,
-            network_timeout,
+            driver,
             beat: (get(conf, &keys::WORKER_TIMEOUT)? / 4).min(BEAT),
-            executor_conf: executor_conf(conf),
             name: get(conf, &keys::APP_NAME)?.unwrap_or_else(|| "application".to_owned()),
-            cores_max,
-            executor_cores,
+            cores_max: get(conf, &keys::CORES_MAX)?,
+            executor_cores: get(conf, &keys::EXECUTOR_CORES)?,
             executor_memory_mb: memory.0 >> 20,
-            block_manager_port,
+            block_manager_port: get(conf, &keys::BLOCK_MANAGER_PORT)?,
             shuffle_service: get(conf, &keys::SHUFFLE_SERVICE_ENABLED)?,
         })
     }
 
     /// What the master is told of the application.
-    pub fn describe(
-        &self,
-        binary: &RunningBinary,
-        driver_address: String,
-        block_address: String,
-    ) -> ApplicationDescription {
+    pub fn describe(&self, application: &Application) -> ApplicationDescription {
+        let binary = application.binary;
         let boot_id = host::boot_id().unwrap_or_else(|error| {
             tracing::warn!(%error, "this host has no boot id; executors on it fetch the executable over the network");
             String::new()
@@ -117,7 +89,7 @@ impl Settings {
             cores_max: self.cores_max,
             memory_per_executor_mb: self.executor_memory_mb,
             cores_per_executor: self.executor_cores,
-            driver_address,
+            driver_address: application.driver_address.clone(),
             binary: Some(ApplicationBinary {
                 build_hash: binary.hash.0.to_vec(),
                 size: binary.size,
@@ -127,12 +99,12 @@ impl Settings {
                 device: binary.device,
                 inode: binary.inode,
                 modified_ns: binary.modified_ns,
-                block_address,
+                block_address: application.block_address.clone(),
             }),
             user: user(),
             started_ms: started,
             block_manager_port: self.block_manager_port.into(),
-            port_max_retries: self.port_retries,
+            port_max_retries: self.driver.port_retries,
             shuffle_service: self.shuffle_service,
         }
     }
@@ -177,16 +149,6 @@ fn default_host(environment: &Environment, url: &MasterUrl, open: bool) -> Strin
     host::local_address().to_string()
 }
 
-/// Everything of `spark.*` that is no secret.
-fn executor_conf(conf: &Conf) -> BTreeMap<String, String> {
-    let secret =
-        |name: &str, value: &str| redact(name, value) != value || name == keys::AUTHENTICATE_SECRET_FILE.name();
-    conf.iter()
-        .filter(|(name, value)| name.starts_with("spark.") && !secret(name, value))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
-}
-
 fn user() -> String {
     let environment = Environment::of_process();
     match environment.get("USER").or_else(|| environment.get("LOGNAME")) {
@@ -201,14 +163,6 @@ mod tests {
 
     fn url(text: &str) -> MasterUrl {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn executors_are_told_everything_but_secrets() {
-        let mut conf = Conf::new();
-        conf.set("spark.authenticate.secret", "s").set("spark.my.password", "p").set("spark.mine", 1).set("other", 2);
-        conf.set("spark.authenticate.secret.file", "/secret");
-        assert_eq!(executor_conf(&conf), BTreeMap::from([("spark.mine".to_owned(), "1".to_owned())]));
     }
 
     #[test]
@@ -235,13 +189,5 @@ mod tests {
         conf.set("spark.executor.memory", "1g");
         let e = executor_memory(&conf, 512).unwrap_err().to_string();
         assert!(e.contains("1024") && e.contains("512"), "{e}");
-    }
-
-    #[test]
-    fn a_heartbeat_that_cannot_come_in_time_is_refused() {
-        let mut conf = Conf::new();
-        conf.set("spark.executor.heartbeatInterval", "20s").set("spark.network.timeout", "10s");
-        let e = Settings::from_conf(&conf, &url("spark://localhost:7077")).err().unwrap().to_string();
-        assert!(e.contains("heartbeatInterval"), "{e}");
     }
 }

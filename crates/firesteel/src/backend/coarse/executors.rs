@@ -1,13 +1,13 @@
-//! The executors of the application: granted by the master, connected to the driver, gone.
+//! The executors of the application: granted by the cluster manager, connected to the driver, gone.
 //!
 //! ```text
-//!  master ──ExecutorAdded──▶ granted ──RegisterExecutor──▶ connected ──stream ends──▶ disconnected
-//!                               └────────── ExecutorUpdated: it ended ◀───────────────────┘  ─▶ gone for good
+//!  manager ──Granted──▶ granted ──RegisterExecutor──▶ connected ──stream ends──▶ disconnected
+//!                          └────────────── Ended ◀──────────────────────────────────┘  ─▶ gone for good
 //! ```
 //!
-//! On the way it may be DECOMMISSIONED, because its worker is to leave: it lives on, and its end is nobody's fault.
+//! On the way its node may be about to leave: it lives on, and its end is nobody's fault.
 //!
-//! Shared by the session, which brings the master's news, and the tasks of the executors' streams. What they find out
+//! Shared by the session, which brings the manager's news, and the tasks of the executors' streams. What they find out
 //! goes to the driver's event loop.
 
 use std::{
@@ -23,20 +23,14 @@ use std::{
 use firesteel_closure::binary::BuildHash;
 use firesteel_common::ExecutorId;
 use firesteel_protocol::RegisterExecutor;
-use firesteel_rpc::{
-    Sender,
-    proto::{
-        deploy::{ExecutorAdded, ExecutorState, ExecutorUpdated, WorkerRemoved},
-        executor::ToExecutor,
-    },
-};
+use firesteel_rpc::{Sender, proto::executor::ToExecutor};
 use firesteel_scheduler::DriverEvent;
 use tokio::sync::{mpsc as async_mpsc, watch};
 
-use super::loss::{self, Loss};
+use super::manager::{Grant, Loss};
 use crate::driver::Message;
 
-/// An executor may be faster than the master's word that it was granted; the word has this long to come.
+/// An executor may be faster than the word that it was granted; the word has this long to come.
 const GRANT: Duration = Duration::from_secs(10);
 
 /// What a process that has ended had still sent has this long to arrive.
@@ -74,16 +68,16 @@ impl Stream {
 struct Granted {
     cores: u32,
     stream: Option<Arc<Stream>>,
-    /// It is to go with its worker.
+    /// It is to go with its node.
     decommissioned: bool,
 }
 
 #[derive(Default)]
 struct Table {
     granted: BTreeMap<u32, Granted>,
-    /// The executors that each worker was ever to run; of workers that are not lost.
-    workers: BTreeMap<String, BTreeSet<u32>>,
-    /// One above the highest id that the master has named.
+    /// The executors that each node was ever to run; of nodes that are not lost.
+    nodes: BTreeMap<String, BTreeSet<u32>>,
+    /// One above the highest id that the manager has named.
     next_id: u32,
 }
 
@@ -93,8 +87,8 @@ pub(super) struct Executors {
     /// Counts the grants.
     grants: watch::Sender<u64>,
     messages: mpsc::Sender<Message>,
-    /// Executors whose end the master shall see to.
-    kills: async_mpsc::UnboundedSender<u32>,
+    /// Executors whose end the manager shall see to.
+    kills: async_mpsc::UnboundedSender<ExecutorId>,
     build: BuildHash,
     cores: Arc<AtomicU32>,
     floor: u32,
@@ -104,7 +98,7 @@ impl Executors {
     /// None yet. `cores` is kept at the granted cores, but never below `floor`; ids in `kills` are to be killed.
     pub fn new(
         messages: mpsc::Sender<Message>,
-        kills: async_mpsc::UnboundedSender<u32>,
+        kills: async_mpsc::UnboundedSender<ExecutorId>,
         build: BuildHash,
         cores: Arc<AtomicU32>,
         floor: u32,
@@ -113,30 +107,22 @@ impl Executors {
         Executors { table, grants, messages, kills, build, cores, floor }
     }
 
-    /// The master has granted an executor, or says again that it has.
-    pub fn added(&self, added: &ExecutorAdded) {
+    /// The manager has granted an executor, or says again that it has.
+    pub fn granted(&self, Grant { executor, node, host, cores }: &Grant) {
         let mut table = self.table();
-        table.workers.entry(added.worker_id.clone()).or_default().insert(added.executor_id);
-        table.next_id = table.next_id.max(added.executor_id.saturating_add(1));
-        table.granted.entry(added.executor_id).or_insert(Granted {
-            cores: added.cores,
-            stream: None,
-            decommissioned: false,
-        });
+        table.nodes.entry(node.clone()).or_default().insert(executor.0);
+        table.next_id = table.next_id.max(executor.0.saturating_add(1));
+        let granted = Granted { cores: *cores, stream: None, decommissioned: false };
+        table.granted.entry(executor.0).or_insert(granted);
         self.count_cores(&table);
         drop(table);
-        let (executor_id, worker_id, cores) = (added.executor_id, &added.worker_id, added.cores);
-        tracing::info!(executor_id, worker_id, host = added.host, cores, "executor granted");
+        tracing::info!(executor_id = executor.0, node, host, cores, "executor granted");
         self.grants.send_modify(|n| *n += 1);
     }
 
-    /// The master has news of an executor. Its end is passed on when all that it had sent has been.
-    pub fn updated(&self, update: &ExecutorUpdated) {
-        if update.state() == ExecutorState::Decommissioned {
-            return self.decommissioned(update);
-        }
-        let Some(mut loss) = loss::of(update) else { return };
-        let executor_id = update.executor_id;
+    /// An executor is gone. That is passed on when all that it had sent has been.
+    pub fn ended(&self, executor: ExecutorId, mut loss: Loss) {
+        let executor_id = executor.0;
         let mut table = self.table();
         let granted = table.granted.remove(&executor_id);
         self.count_cores(&table);
@@ -155,16 +141,16 @@ impl Executors {
         }
         let messages = self.messages.clone();
         match stream {
-            None => report(&messages, executor_id, loss),
-            Some(stream) => _ = tokio::spawn(report_after_last_words(stream, messages, executor_id, loss)),
+            None => report(&messages, executor, loss),
+            Some(stream) => _ = tokio::spawn(report_after_last_words(stream, messages, executor, loss)),
         }
     }
 
-    /// Its worker is to leave, and with it all that are there. The master says so of each, and may say it again.
-    fn decommissioned(&self, update: &ExecutorUpdated) {
+    /// The node of an executor is to leave, and with it all that are there. The manager says so of each, and may say it again.
+    pub fn node_leaves(&self, executor: ExecutorId, message: String) {
         let mut table = self.table();
-        let Table { granted, workers, .. } = &mut *table;
-        let beside = workers.values().find(|executors| executors.contains(&update.executor_id));
+        let Table { granted, nodes, .. } = &mut *table;
+        let beside = nodes.values().find(|executors| executors.contains(&executor.0));
         let mut executors = Vec::new();
         for id in beside.into_iter().flatten() {
             if let Some(granted) = granted.get_mut(id).filter(|g| !g.decommissioned) {
@@ -177,20 +163,18 @@ impl Executors {
         }
         self.count_cores(&table);
         drop(table);
-        let message = update.message.clone();
         tracing::info!(?executors, "executors decommissioned: {message}");
         // A driver that has ended needs no executors.
         let _ = self.messages.send(Message::WorkerLeaves { executors, message });
     }
 
-    /// A worker is gone, and what it kept of executors that had gone before.
-    pub fn worker_removed(&self, removed: &WorkerRemoved) {
-        let Some(executors) = self.table().workers.remove(&removed.worker_id) else { return };
-        tracing::info!(worker_id = removed.worker_id, executors = executors.len(), "worker lost: {}", removed.message);
+    /// A node is gone, and what it kept of executors that had gone before.
+    pub fn node_lost(&self, node: &str, message: String) {
+        let Some(executors) = self.table().nodes.remove(node) else { return };
+        tracing::info!(node, executors = executors.len(), "node lost: {message}");
         let executors = executors.into_iter().map(ExecutorId).collect();
-        let event = DriverEvent::WorkerRemoved { executors, message: removed.message.clone() };
-        // A driver that has ended needs no workers.
-        let _ = self.messages.send(Message::Event(event));
+        // A driver that has ended needs no nodes.
+        let _ = self.messages.send(Message::Event(DriverEvent::WorkerRemoved { executors, message }));
     }
 
     /// Takes an executor's registration; the error says why it may not come in.
@@ -209,11 +193,11 @@ impl Executors {
                 }
             }
         };
-        let unknown = |_| Err(format!("the master has not granted executor {id} to this application"));
+        let unknown = |_| Err(format!("executor {id} was not granted to this application"));
         tokio::time::timeout(GRANT, in_time).await.unwrap_or_else(unknown)
     }
 
-    /// `None`: the master may yet say that it has granted it.
+    /// `None`: it may yet be granted.
     fn try_admit(&self, id: u32, stream: &Arc<Stream>) -> Option<Result<(), String>> {
         let mut table = self.table();
         let next_id = table.next_id;
@@ -228,17 +212,13 @@ impl Executors {
         }
     }
 
-    /// Gives up an executor that does not work as it must: its tasks run elsewhere, the master sees to its end.
+    /// Gives up an executor that does not work as it must: its tasks run elsewhere, the manager sees to its end.
     pub fn give_up(&self, executor: ExecutorId, stream: &Stream, reason: &str) {
         tracing::warn!(executor_id = executor.0, reason, "giving up an executor");
         stream.give_up(reason);
-        report(
-            &self.messages,
-            executor.0,
-            Loss { message: reason.to_owned(), by_application: false, worker_lost: false },
-        );
+        report(&self.messages, executor, Loss { message: reason.to_owned(), by_application: false, node_lost: false });
         // Fails only when the session ends, and every executor with it.
-        let _ = self.kills.send(executor.0);
+        let _ = self.kills.send(executor);
     }
 
     /// Gives an executor without tasks back to the cluster.
@@ -248,7 +228,7 @@ impl Executors {
             stream.retire(reason);
         }
         // Fails only when the session ends, and every executor with it.
-        let _ = self.kills.send(executor.0);
+        let _ = self.kills.send(executor);
     }
 
     /// An executor was told to end when it holds nothing any more.
@@ -273,7 +253,12 @@ impl Executors {
     }
 }
 
-async fn report_after_last_words(stream: Arc<Stream>, messages: mpsc::Sender<Message>, executor_id: u32, loss: Loss) {
+async fn report_after_last_words(
+    stream: Arc<Stream>,
+    messages: mpsc::Sender<Message>,
+    executor: ExecutorId,
+    loss: Loss,
+) {
     let ended = async {
         // The error is "the sender is gone", which `stream` holds.
         let _ = stream.ended.subscribe().wait_for(|ended| *ended).await;
@@ -281,12 +266,11 @@ async fn report_after_last_words(stream: Arc<Stream>, messages: mpsc::Sender<Mes
     if tokio::time::timeout(LAST_WORDS, ended).await.is_err() {
         stream.give_up("the executor's process has ended");
     }
-    report(&messages, executor_id, loss);
+    report(&messages, executor, loss);
 }
 
-fn report(messages: &mpsc::Sender<Message>, executor_id: u32, loss: Loss) {
-    let Loss { message, by_application, worker_lost } = loss;
-    let executor = ExecutorId(executor_id);
+fn report(messages: &mpsc::Sender<Message>, executor: ExecutorId, loss: Loss) {
+    let Loss { message, by_application, node_lost: worker_lost } = loss;
     let event = DriverEvent::ExecutorRemoved { executor, message, by_application, worker_lost };
     // A driver that has ended needs no executors.
     let _ = messages.send(Message::Event(event));

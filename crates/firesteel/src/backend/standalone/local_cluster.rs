@@ -12,14 +12,28 @@ use std::{
 };
 
 use firesteel_closure::binary::running_binary;
-use firesteel_common::conf::Conf;
+use firesteel_common::{
+    ExecutorId,
+    conf::{Conf, keys},
+};
 use firesteel_master::{MasterConfig, MasterRules};
 use firesteel_rpc::{MasterUrl, RpcError, Secret, Transport};
 use firesteel_worker::{Launcher, ShuffleServiceConfig, Standing, WorkerConfig, WorkerError, WorkerSettings};
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{failed, join_within};
-use crate::{Error, Result, local::local_dirs, scratch::Scratch};
+use super::{link, master_link::MasterLink, settings::Settings};
+use crate::{
+    Error, Result,
+    backend::{
+        Backend, Capabilities, ClusterManager, Start,
+        coarse::{self, Application, Manager, News, join_within},
+        failed,
+        local::local_dirs,
+    },
+    builder::get,
+    driver::Driver,
+    scratch::Scratch,
+};
 
 const HOST: &str = "127.0.0.1";
 
@@ -28,6 +42,88 @@ const FAREWELL: Duration = Duration::from_secs(15);
 
 /// What the runtime's last tasks have to end.
 const SHUTDOWN: Duration = Duration::from_millis(500);
+
+/// A cluster that an application brings along.
+#[derive(Debug)]
+pub(in crate::backend) struct LocalClusterManager {
+    pub workers: u32,
+    /// Cores of each.
+    pub cores: u32,
+    /// Memory of each, MiB.
+    pub memory_mb: u64,
+}
+
+impl ClusterManager for LocalClusterManager {
+    fn capabilities(&self, conf: &Conf) -> Result<Capabilities> {
+        let executor_cores = Some(get(conf, &keys::EXECUTOR_CORES)?.unwrap_or(self.cores));
+        Ok(Capabilities { executor_cores, max_task_failures: None, elastic: true })
+    }
+
+    fn start(self: Box<Self>, start: Start<'_>) -> Result<(Driver, Box<dyn Backend>)> {
+        let cluster = LocalCluster::start(start.conf, self.workers, self.cores, self.memory_mb)?;
+        let settings = Settings::of_local_cluster(start.conf, &cluster)?;
+        let (driver, floor) = (settings.driver.clone(), cluster.cores().max(2));
+        let (url, failure) = (cluster.url().clone(), cluster.failure());
+        let connect = move |application: Application| Watched { link: link(url, &settings, &application), failure };
+        let (driver, application) = coarse::start(driver, floor, connect, start)?;
+        Ok((driver, Box::new(Brought { application, cluster })))
+    }
+}
+
+/// The way to a master in this process, which may fail.
+struct Watched {
+    link: MasterLink,
+    failure: watch::Receiver<Option<String>>,
+}
+
+impl Manager for Watched {
+    async fn next(&mut self) -> News {
+        tokio::select! {
+            news = self.link.next() => news,
+            reason = failure(&mut self.failure) => News::Failed(reason),
+        }
+    }
+
+    fn request_total(&mut self, total: u32) {
+        self.link.request_total(total);
+    }
+
+    fn kill(&mut self, executor: ExecutorId) {
+        self.link.kill(executor);
+    }
+
+    async fn leave(self) {
+        self.link.leave().await;
+    }
+}
+
+/// Completes with the reason when master or workers fail.
+async fn failure(failure: &mut watch::Receiver<Option<String>>) -> String {
+    if let Ok(reason) = failure.wait_for(Option::is_some).await
+        && let Some(reason) = reason.clone()
+    {
+        return reason;
+    }
+    // The cluster has ended, as it was told to.
+    std::future::pending().await
+}
+
+/// An application and its cluster, which ends with it.
+struct Brought {
+    application: Box<dyn Backend>,
+    cluster: LocalCluster,
+}
+
+impl Backend for Brought {
+    fn app_id(&self) -> String {
+        self.application.app_id()
+    }
+
+    fn stop(&mut self) {
+        self.application.stop();
+        self.cluster.stop();
+    }
+}
 
 /// The cluster; see the module.
 pub(super) struct LocalCluster {

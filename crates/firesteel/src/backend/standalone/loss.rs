@@ -3,21 +3,12 @@
 use firesteel_os::ProcessEnd;
 use firesteel_rpc::proto::deploy::{ExecutorState, ExecutorUpdated, Parting};
 
+use crate::backend::coarse::Loss;
+
 /// Signals that a process draws on itself: illegal instruction, abort, bus error, arithmetic, segment violation.
 const OWN_SIGNALS: [i32; 5] = [4, 6, 7, 8, 11];
 
 const KILL: i32 = 9;
-
-/// The end of an executor.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Loss {
-    /// For a person.
-    pub message: String,
-    /// The application's code ended it: the tasks that ran there count a failure each.
-    pub by_application: bool,
-    /// Its whole worker is gone.
-    pub worker_lost: bool,
-}
 
 /// What the master's news means; `None` while the executor lives.
 pub(super) fn of(update: &ExecutorUpdated) -> Option<Loss> {
@@ -35,7 +26,7 @@ pub(super) fn of(update: &ExecutorUpdated) -> Option<Loss> {
     Some(Loss {
         message: describe(update, end),
         by_application: own && matches!(state, ExecutorState::Exited | ExecutorState::Failed),
-        worker_lost: update.worker_lost,
+        node_lost: update.worker_lost,
     })
 }
 
@@ -113,6 +104,6 @@ mod tests {
         assert!(message.contains("signal 9") && message.contains("memory"), "{message}");
         let mut lost = update(ExecutorState::Lost, None, None);
         lost.worker_lost = true;
-        assert!(of(&lost).unwrap().worker_lost);
+        assert!(of(&lost).unwrap().node_lost);
     }
 }

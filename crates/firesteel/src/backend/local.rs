@@ -2,11 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-        mpsc,
-    },
+    sync::{Arc, atomic::Ordering, mpsc},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -14,19 +10,17 @@ use firesteel_common::{
     ExecutorId,
     conf::{Conf, Environment, keys},
 };
-use firesteel_events::Bus;
 use firesteel_executor::{DriverLink, Executor, ExecutorConfig, ExecutorSettings};
 use firesteel_protocol::{RegisterExecutor, ToDriver, ToExecutor};
 use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::{PROTOCOL_VERSION, Role, Transport, checked::IN_PROCESS};
-use firesteel_scheduler::SchedulerConfig;
 use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockId, BlockManager, LocalDirs, MemoryConfig, MemoryManager};
 
+use super::{Backend, Capabilities, ClusterManager, Start};
 use crate::{
     Error, Result,
     builder::get,
-    context::Backend,
     driver::{Driver, DriverBlocks, FetchBlock, Link, Message},
     scratch::Scratch,
 };
@@ -34,15 +28,35 @@ use crate::{
 /// The only executor.
 const EXECUTOR: ExecutorId = ExecutorId(0);
 
+/// Tasks run on threads of this process.
+#[derive(Debug)]
+pub(super) struct Local {
+    /// How many at a time.
+    pub threads: u32,
+    /// Failures of a task that fail its job.
+    pub max_failures: u32,
+}
+
+impl ClusterManager for Local {
+    fn capabilities(&self, _: &Conf) -> Result<Capabilities> {
+        let (executor_cores, max_task_failures) = (Some(self.threads), Some(self.max_failures));
+        Ok(Capabilities { executor_cores, max_task_failures, elastic: false })
+    }
+
+    fn start(self: Box<Self>, start: Start<'_>) -> Result<(Driver, Box<dyn Backend>)> {
+        self::start(start, self.threads)
+    }
+}
+
 /// What `local[N]` holds besides the driver.
-struct Local {
+struct Held {
     app_id: String,
     services: Option<Arc<TaskServices>>,
     dirs: Arc<LocalDirs>,
     scratch: Vec<Arc<Scratch>>,
 }
 
-impl Backend for Local {
+impl Backend for Held {
     fn app_id(&self) -> String {
         self.app_id.clone()
     }
@@ -75,13 +89,7 @@ impl DriverLink for EventLoop {
 }
 
 /// Starts the driver and its executor with `threads` slots.
-pub fn start(
-    conf: &Conf,
-    config: SchedulerConfig,
-    threads: u32,
-    cores: &Arc<AtomicU32>,
-    bus: &Bus,
-) -> Result<(Driver, Box<dyn Backend>)> {
+fn start(Start { conf, config, cores, bus }: Start<'_>, threads: u32) -> Result<(Driver, Box<dyn Backend>)> {
     let task_cpus = config.task_cpus.max(1);
     let scratch: Vec<Arc<Scratch>> = Scratch::of_dirs(&local_dirs(conf)?)?.into_iter().map(Arc::new).collect();
     let memory = MemoryConfig::from_conf(conf, get(conf, &keys::DRIVER_MEMORY)?.0);
@@ -133,12 +141,12 @@ pub fn start(
     let connected = Message::Connected { register, link: Box::new(InProcess(executor)) };
     driver.messages.send(connected).map_err(|_| Error::Stopped)?;
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
-    let local = Local { app_id: format!("local-{started}"), services: Some(services), dirs, scratch };
-    Ok((driver, Box::new(local)))
+    let held = Held { app_id: format!("local-{started}"), services: Some(services), dirs, scratch };
+    Ok((driver, Box::new(held)))
 }
 
 /// `SPARK_LOCAL_DIRS`, or `spark.local.dir`.
-pub fn local_dirs(conf: &Conf) -> Result<Vec<PathBuf>> {
+pub(super) fn local_dirs(conf: &Conf) -> Result<Vec<PathBuf>> {
     let dirs = match Environment::of_process().get("SPARK_LOCAL_DIRS") {
         Some(dirs) => dirs.to_owned(),
         None => get(conf, &keys::LOCAL_DIR)?,

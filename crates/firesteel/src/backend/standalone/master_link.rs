@@ -5,20 +5,23 @@
 //!  deadlines, heartbeats ───────▶        └──────────────▶ News, for the session
 //! ```
 //!
-//! Owned by the session, which polls [`MasterLink::next`] and drops that future at will: all state is in the struct.
+//! Owned by the session, which polls [`Manager::next`] and drops that future at will: all state is in the struct.
 
 use std::{collections::VecDeque, time::Duration};
 
-use firesteel_common::{Tick, hash::fixed_hash};
+use firesteel_common::{ExecutorId, Tick, hash::fixed_hash};
 use firesteel_rpc::{
     Duplex, MasterClient, MasterUrl, PROTOCOL_VERSION, Role, RpcError, Sender, Transport,
     master_client::{Attempt, Effect, Event, MasterClientConfig},
     proto::deploy::{
-        ApplicationDescription, ApplicationHeartbeat, ExecutorAdded, ExecutorUpdated, FromMaster, KillExecutors,
-        RegisterApplication, RequestExecutors, ToMaster, UnregisterApplication, WorkerRemoved, from_master, to_master,
+        ApplicationDescription, ApplicationHeartbeat, ExecutorState, ExecutorUpdated, FromMaster, KillExecutors,
+        RegisterApplication, RequestExecutors, ToMaster, UnregisterApplication, from_master, to_master,
     },
 };
 use tokio::{sync::mpsc, time::Instant};
+
+use super::loss;
+use crate::backend::coarse::{Grant, Manager, News};
 
 /// Reports of this link's own tasks that may wait.
 const INBOX: usize = 256;
@@ -28,21 +31,6 @@ const UNHEARD_OF: u32 = 100;
 
 /// How long the master's side may take to see the end.
 const GOODBYE: Duration = Duration::from_secs(2);
-
-/// What the session should know.
-#[derive(Debug)]
-pub(super) enum News {
-    /// A master has the application; the first time this gives it its id.
-    Registered { app_id: String },
-    /// An executor was granted.
-    Added(ExecutorAdded),
-    /// An executor changed its state.
-    Updated(ExecutorUpdated),
-    /// A worker is gone for good.
-    WorkerRemoved(WorkerRemoved),
-    /// The cluster will do nothing more for this application.
-    Failed(String),
-}
 
 /// Which connection: the search it belongs to, and the search's attempt.
 type Tag = (u64, Attempt);
@@ -81,13 +69,15 @@ pub(super) struct MasterLink {
 }
 
 impl MasterLink {
-    /// Begins to look for a master, at first with `patience`, after a loss with that of a worker.
+    /// Begins to look for a master, at first with `patience`, after a loss with that of a worker. `executor_limit` is what the
+    /// application wants from its registration on; `None`: as many executors as it may have.
     pub fn start(
         url: MasterUrl,
         patience: MasterClientConfig,
         transport: Transport,
         application: ApplicationDescription,
         beat: Duration,
+        executor_limit: Option<u32>,
     ) -> Self {
         let (inbox, inputs) = mpsc::channel(INBOX);
         let mut link = MasterLink {
@@ -99,7 +89,7 @@ impl MasterLink {
             app_id: None,
             token: Vec::new(),
             next_executor_id: 0,
-            executor_limit: None,
+            executor_limit,
             registered_limit: None,
             searches: 0,
             stream: None,
@@ -120,68 +110,9 @@ impl MasterLink {
         link
     }
 
-    /// The next news. After [`News::Failed`] none follows.
-    pub async fn next(&mut self) -> News {
-        loop {
-            if let Some(news) = self.news.pop_front() {
-                return news;
-            }
-            let deadline = self.search.next_deadline().map(|tick| self.origin + tick.since(Tick::ZERO));
-            tokio::select! {
-                // This link holds a sender, so the inbox never ends.
-                Some(input) = self.inputs.recv() => self.take(input),
-                () = sleep_until(deadline) => self.handle(Event::Wake),
-                () = sleep_until(self.next_beat) => self.send_heartbeat(),
-            }
-        }
-    }
-
     /// An executor id that must never be used again, should the application have to register anew.
-    pub fn saw_executor(&mut self, executor_id: u32) {
+    fn saw_executor(&mut self, executor_id: u32) {
         self.next_executor_id = self.next_executor_id.max(executor_id.saturating_add(1));
-    }
-
-    /// How many executors the application wants from its registration on; `None`: as many as it may have.
-    pub fn limit_executors(&mut self, limit: Option<u32>) {
-        self.executor_limit = limit;
-    }
-
-    /// Asks for so many executors in all, now and should the application have to register anew.
-    pub fn request_executors(&mut self, total: u32) {
-        self.executor_limit = Some(total);
-        if let Some(app_id) = self.app_id.clone() {
-            self.send(to_master::Message::RequestExecutors(RequestExecutors { app_id, total }));
-        }
-    }
-
-    /// Asks for the end of an executor. Without a master this is lost; the executor ends with its stream.
-    pub fn kill_executor(&mut self, executor_id: u32) {
-        if let Some(app_id) = self.app_id.clone() {
-            self.send(to_master::Message::KillExecutors(KillExecutors { app_id, executor_ids: vec![executor_id] }));
-        }
-    }
-
-    /// Ends the application and waits, for a bounded time, until the master has heard it.
-    pub async fn leave(mut self) {
-        if let Some(app_id) = self.app_id.clone()
-            && self.search.registered_with().is_some()
-        {
-            self.send(to_master::Message::UnregisterApplication(UnregisterApplication { app_id }));
-        }
-        let stream = self.stream.take();
-        self.handle(Event::Stop);
-        let Some((tag, stream)) = stream else { return };
-        stream.close("the application ends");
-        let heard = async {
-            while let Some(input) = self.inputs.recv().await {
-                if matches!(input, Input::Closed(closed, _) if closed == tag) {
-                    return;
-                }
-            }
-        };
-        if tokio::time::timeout(GOODBYE, heard).await.is_err() {
-            tracing::debug!("the master did not close its side of the connection");
-        }
     }
 
     fn take(&mut self, input: Input) {
@@ -225,20 +156,23 @@ impl MasterLink {
                 self.app_id = Some(m.app_id.clone());
                 self.token = m.token;
                 self.next_beat = Some(Instant::now() + self.beat);
-                self.news.push_back(News::Registered { app_id: m.app_id });
+                self.news.push_back(News::Registered { app_id: m.app_id, attempt_id: None });
                 // It was asked for others while the registration was on its way.
                 if let Some(total) = self.executor_limit.filter(|_| self.executor_limit != self.registered_limit) {
-                    self.request_executors(total);
+                    self.request_total(total);
                 }
             }
             Message::RegisterApplicationFailed(m) => self.handle(Event::Rejected { attempt, reason: m.reason }),
             Message::MasterInStandby(_) => self.handle(Event::Standby { attempt }),
             Message::ExecutorAdded(m) => {
                 self.saw_executor(m.executor_id);
-                self.news.push_back(News::Added(m));
+                let (executor, node, cores) = (ExecutorId(m.executor_id), m.worker_id, m.cores);
+                self.news.push_back(News::Granted(Grant { executor, node, host: m.host, cores }));
             }
-            Message::ExecutorUpdated(m) => self.news.push_back(News::Updated(m)),
-            Message::WorkerRemoved(m) => self.news.push_back(News::WorkerRemoved(m)),
+            Message::ExecutorUpdated(m) => self.news.extend(told(m)),
+            Message::WorkerRemoved(m) => {
+                self.news.push_back(News::NodeLost { node: m.worker_id, message: m.message });
+            }
             Message::ApplicationRemoved(m) => self.fail(format!("the master removed the application: {}", m.reason)),
             other => tracing::debug!(?other, "not for a driver"),
         }
@@ -334,6 +268,70 @@ impl MasterLink {
             stream.close(&error.to_string());
         }
     }
+}
+
+impl Manager for MasterLink {
+    async fn next(&mut self) -> News {
+        loop {
+            if let Some(news) = self.news.pop_front() {
+                return news;
+            }
+            let deadline = self.search.next_deadline().map(|tick| self.origin + tick.since(Tick::ZERO));
+            tokio::select! {
+                // This link holds a sender, so the inbox never ends.
+                Some(input) = self.inputs.recv() => self.take(input),
+                () = sleep_until(deadline) => self.handle(Event::Wake),
+                () = sleep_until(self.next_beat) => self.send_heartbeat(),
+            }
+        }
+    }
+
+    /// Now and should the application have to register anew.
+    fn request_total(&mut self, total: u32) {
+        self.executor_limit = Some(total);
+        if let Some(app_id) = self.app_id.clone() {
+            self.send(to_master::Message::RequestExecutors(RequestExecutors { app_id, total }));
+        }
+    }
+
+    /// Without a master this is lost; the executor ends with its stream.
+    fn kill(&mut self, executor: ExecutorId) {
+        if let Some(app_id) = self.app_id.clone() {
+            self.send(to_master::Message::KillExecutors(KillExecutors { app_id, executor_ids: vec![executor.0] }));
+        }
+    }
+
+    /// Waits, for a bounded time, until the master has heard it.
+    async fn leave(mut self) {
+        if let Some(app_id) = self.app_id.clone()
+            && self.search.registered_with().is_some()
+        {
+            self.send(to_master::Message::UnregisterApplication(UnregisterApplication { app_id }));
+        }
+        let stream = self.stream.take();
+        self.handle(Event::Stop);
+        let Some((tag, stream)) = stream else { return };
+        stream.close("the application ends");
+        let heard = async {
+            while let Some(input) = self.inputs.recv().await {
+                if matches!(input, Input::Closed(closed, _) if closed == tag) {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(GOODBYE, heard).await.is_err() {
+            tracing::debug!("the master did not close its side of the connection");
+        }
+    }
+}
+
+/// What the session should know of what an executor has become; it is nothing while that lives.
+fn told(update: ExecutorUpdated) -> Option<News> {
+    let executor = ExecutorId(update.executor_id);
+    if update.state() == ExecutorState::Decommissioned {
+        return Some(News::NodeLeaves { executor, message: update.message });
+    }
+    Some(News::Ended { executor, loss: loss::of(&update)? })
 }
 
 /// So that drivers which lose one master do not all come back at the same moment.

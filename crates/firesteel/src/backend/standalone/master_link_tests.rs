@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use firesteel_rpc::proto::deploy::{MasterInStandby, RegisteredApplication};
+use firesteel_rpc::proto::deploy::{ExecutorAdded, MasterInStandby, RegisteredApplication};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
@@ -56,12 +56,19 @@ fn accept(peer: &Peer) {
     send(peer, from_master::Message::RegisteredApplication(registered));
 }
 
-fn link(listeners: &[&TcpListener], rounds: u32) -> MasterLink {
+fn link(listeners: &[&TcpListener], rounds: u32, limit: Option<u32>) -> MasterLink {
     let hosts = listeners.iter().map(|l| ("127.0.0.1".to_owned(), l.local_addr().unwrap().port())).collect();
     let backoff = Duration::from_millis(20);
     let patience = MasterClientConfig { rounds, backoff, ..MasterClientConfig::default() };
     let beat = Duration::from_millis(30);
-    MasterLink::start(MasterUrl { hosts }, patience, Transport::default(), ApplicationDescription::default(), beat)
+    MasterLink::start(
+        MasterUrl { hosts },
+        patience,
+        Transport::default(),
+        ApplicationDescription::default(),
+        beat,
+        limit,
+    )
 }
 
 /// Lets the link work and gives its news as they come.
@@ -83,7 +90,7 @@ fn run(mut link: MasterLink) -> (mpsc::UnboundedReceiver<News>, oneshot::Sender<
 #[tokio::test]
 async fn a_standby_is_passed_over_and_the_leader_gets_heartbeats_and_a_goodbye() {
     let (a, b) = (listener(), listener());
-    let link = link(&[&a, &b], 3);
+    let link = link(&[&a, &b], 3, None);
     let (mut standby, mut leader) = (serve(a), serve(b));
     let (mut news, leave, task) = run(link);
     let mut peer = standby.peer().await;
@@ -92,7 +99,7 @@ async fn a_standby_is_passed_over_and_the_leader_gets_heartbeats_and_a_goodbye()
     let mut peer = leader.peer().await;
     registration(&mut peer).await;
     accept(&peer);
-    assert!(matches!(news.recv().await, Some(News::Registered { app_id }) if app_id == "app-1"));
+    assert!(matches!(news.recv().await, Some(News::Registered { app_id, .. }) if app_id == "app-1"));
     for _ in 0..3 {
         assert!(
             matches!(received(&mut peer).await, to_master::Message::ApplicationHeartbeat(b) if b.app_id == "app-1")
@@ -114,7 +121,7 @@ async fn a_standby_is_passed_over_and_the_leader_gets_heartbeats_and_a_goodbye()
 async fn after_a_loss_the_application_comes_back_under_its_id_and_no_executor_id_is_used_twice() {
     let first = listener();
     let addr = first.local_addr().unwrap();
-    let link = link(&[&first], 1);
+    let link = link(&[&first], 1, None);
     let mut master = serve(first);
     let (mut news, _leave, _task) = run(link);
     let mut peer = master.peer().await;
@@ -124,7 +131,7 @@ async fn after_a_loss_the_application_comes_back_under_its_id_and_no_executor_id
     let added = ExecutorAdded { executor_id: 4, worker_id, host, ..ExecutorAdded::default() };
     send(&peer, from_master::Message::ExecutorAdded(added));
     assert!(matches!(news.recv().await, Some(News::Registered { .. })));
-    assert!(matches!(news.recv().await, Some(News::Added(_))));
+    assert!(matches!(news.recv().await, Some(News::Granted(_))));
     master.stop.send(()).unwrap();
     drop(peer);
     master.server.await.unwrap();
@@ -141,8 +148,7 @@ async fn after_a_loss_the_application_comes_back_under_its_id_and_no_executor_id
 #[tokio::test]
 async fn executors_that_are_asked_for_while_the_registration_is_on_its_way_are_asked_for_again() {
     let a = listener();
-    let mut link = link(&[&a], 3);
-    link.limit_executors(Some(0));
+    let mut link = link(&[&a], 3, Some(0));
     let mut master = serve(a);
     let mut peer = tokio::select! {
         _ = link.next() => panic!("nobody has answered"),
@@ -153,7 +159,7 @@ async fn executors_that_are_asked_for_while_the_registration_is_on_its_way_are_a
         registered = registration(&mut peer) => registered,
     };
     assert_eq!(registered.executor_limit, Some(0));
-    link.request_executors(3);
+    link.request_total(3);
     accept(&peer);
     assert!(matches!(link.next().await, News::Registered { .. }));
     let total = loop {
@@ -173,7 +179,7 @@ async fn executors_that_are_asked_for_while_the_registration_is_on_its_way_are_a
 async fn where_no_master_is_the_error_names_every_address_after_bounded_attempts() {
     let (a, b) = (listener(), listener());
     let addresses = [a.local_addr().unwrap().to_string(), b.local_addr().unwrap().to_string()];
-    let mut link = link(&[&a, &b], 2);
+    let mut link = link(&[&a, &b], 2, None);
     drop((a, b));
     match link.next().await {
         News::Failed(reason) => {

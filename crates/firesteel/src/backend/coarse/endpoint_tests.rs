@@ -8,13 +8,13 @@ use std::sync::{
 use firesteel_closure::binary::BuildHash;
 use firesteel_common::{RddId, TaskId};
 use firesteel_protocol::{LaunchTasks, PartitionData, Payload, TaskDescription, TaskOutcome, TaskUpdate};
-use firesteel_rpc::{
-    Secret, Transport,
-    proto::deploy::{ExecutorAdded, ExecutorState, ExecutorUpdated, WorkerRemoved},
-};
+use firesteel_rpc::{Secret, Transport};
 use tokio::sync::mpsc as async_mpsc;
 
-use super::*;
+use super::{
+    super::manager::{Grant, Loss},
+    *,
+};
 
 const APP: &str = "app-1";
 const BUILD: BuildHash = BuildHash([7; 32]);
@@ -24,7 +24,7 @@ struct Driver {
     transport: Transport,
     executors: Arc<Executors>,
     messages: mpsc::Receiver<Message>,
-    kills: async_mpsc::UnboundedReceiver<u32>,
+    kills: async_mpsc::UnboundedReceiver<ExecutorId>,
     cores: Arc<AtomicU32>,
 }
 
@@ -49,7 +49,7 @@ fn driver(network_timeout: Duration) -> Driver {
 
 impl Driver {
     fn add(&self, executor_id: u32) {
-        self.executors.added(&ExecutorAdded { executor_id, cores: 3, ..ExecutorAdded::default() });
+        self.executors.granted(&grant(executor_id, "w"));
     }
 
     async fn connect(&self) -> Client {
@@ -116,9 +116,12 @@ fn status(task: u64) -> ToDriver {
     ToDriver::StatusUpdates(vec![TaskUpdate::of(TaskId(task), TaskOutcome::GivenBack)])
 }
 
-fn ended(executor_id: u32) -> ExecutorUpdated {
-    let state = ExecutorState::Exited.into();
-    ExecutorUpdated { executor_id, state, exit_code: Some(1), ..ExecutorUpdated::default() }
+fn grant(executor: u32, node: &str) -> Grant {
+    Grant { executor: ExecutorId(executor), node: node.to_owned(), host: "h".to_owned(), cores: 3 }
+}
+
+fn exited() -> Loss {
+    Loss { message: "exit code 1".to_owned(), by_application: true, node_lost: false }
 }
 
 #[tokio::test]
@@ -150,7 +153,7 @@ async fn who_does_not_belong_here_is_told_why() {
     let _first = driver.register(0).await;
     let again = driver.refusal(registration()).await;
     assert!(again.contains("registered before"), "{again}");
-    driver.executors.updated(&ended(1));
+    driver.executors.ended(ExecutorId(1), exited());
     let removed = driver.refusal(RegisterExecutor { executor: ExecutorId(1), ..registration() }).await;
     assert!(removed.contains("removed"), "{removed}");
     assert_eq!(driver.cores.load(Ordering::Relaxed), 3);
@@ -175,7 +178,7 @@ async fn a_silent_executor_is_given_up_and_one_that_beats_is_not() {
         }
         _ => panic!("not removed"),
     }
-    assert_eq!(driver.kills.recv().await, Some(0));
+    assert_eq!(driver.kills.recv().await, Some(ExecutorId(0)));
     assert!(client.rx.recv().await.is_none());
 }
 
@@ -186,7 +189,7 @@ async fn what_an_executor_had_sent_comes_before_the_news_of_its_end() {
     let (client, _) = driver.register(0).await;
     let _link = driver.link().await;
     // The master's word is the first to arrive.
-    driver.executors.updated(&ended(0));
+    driver.executors.ended(ExecutorId(0), exited());
     send(&client, status(5));
     drop(client);
     assert!(matches!(driver.message().await, Message::Heard { .. }));
@@ -202,7 +205,7 @@ async fn an_executor_that_the_driver_dropped_has_not_failed() {
     let (mut client, _) = driver.register(0).await;
     drop(driver.link().await);
     assert!(client.rx.recv().await.is_none());
-    driver.executors.updated(&ended(0));
+    driver.executors.ended(ExecutorId(0), exited());
     assert!(matches!(driver.message().await, Message::Event(DriverEvent::ExecutorDisconnected { .. })));
     let end = driver.message().await;
     assert!(matches!(end, Message::Event(DriverEvent::ExecutorRemoved { by_application: false, .. })));
@@ -212,22 +215,19 @@ async fn an_executor_that_the_driver_dropped_has_not_failed() {
 async fn the_executors_of_a_worker_that_leaves_are_told_together_and_their_end_is_nobodys_fault() {
     let mut driver = driver(Duration::from_secs(60));
     for (executor_id, worker) in [(0, "w1"), (1, "w2"), (2, "w1")] {
-        let worker_id = worker.to_owned();
-        driver.executors.added(&ExecutorAdded { executor_id, worker_id, cores: 3, ..ExecutorAdded::default() });
+        driver.executors.granted(&grant(executor_id, worker));
     }
     let (client, _) = driver.register(0).await;
     let _link = driver.link().await;
-    let state = ExecutorState::Decommissioned.into();
-    let leaves = |executor_id| ExecutorUpdated { executor_id, state, ..ExecutorUpdated::default() };
-    for executor_id in [0, 2, 0, 7] {
-        driver.executors.updated(&leaves(executor_id));
+    for executor in [0, 2, 0, 7] {
+        driver.executors.node_leaves(ExecutorId(executor), "its worker leaves".to_owned());
     }
     assert_eq!(driver.cores.load(Ordering::Relaxed), 3, "its cores are on their way out");
     let Message::WorkerLeaves { executors, .. } = driver.message().await else { panic!("another message") };
     assert_eq!(executors, [ExecutorId(0), ExecutorId(2)]);
     assert!(driver.messages.try_recv().is_err(), "once, and nothing of strangers");
     drop(client);
-    driver.executors.updated(&ended(0));
+    driver.executors.ended(ExecutorId(0), exited());
     assert!(matches!(driver.message().await, Message::Event(DriverEvent::ExecutorDisconnected { .. })));
     let end = driver.message().await;
     assert!(matches!(end, Message::Event(DriverEvent::ExecutorRemoved { by_application: false, .. })));
@@ -237,14 +237,12 @@ async fn the_executors_of_a_worker_that_leaves_are_told_together_and_their_end_i
 async fn the_loss_of_a_worker_names_all_executors_that_it_ever_ran() {
     let mut driver = driver(Duration::from_secs(60));
     for (executor_id, worker) in [(0, "w1"), (1, "w2"), (2, "w1")] {
-        let worker_id = worker.to_owned();
-        driver.executors.added(&ExecutorAdded { executor_id, worker_id, ..ExecutorAdded::default() });
+        driver.executors.granted(&grant(executor_id, worker));
     }
-    driver.executors.updated(&ended(0));
+    driver.executors.ended(ExecutorId(0), exited());
     assert!(matches!(driver.message().await, Message::Event(DriverEvent::ExecutorRemoved { .. })));
-    let lost = |worker: &str| WorkerRemoved { worker_id: worker.to_owned(), ..WorkerRemoved::default() };
     for worker in ["w3", "w1", "w1", "w2"] {
-        driver.executors.worker_removed(&lost(worker));
+        driver.executors.node_lost(worker, "gone".to_owned());
     }
     for ids in [vec![0, 2], vec![1]] {
         let Message::Event(DriverEvent::WorkerRemoved { executors, .. }) = driver.message().await else {
@@ -293,5 +291,5 @@ async fn an_executor_that_sends_what_makes_no_sense_is_given_up() {
         }
         _ => panic!("not removed"),
     }
-    assert_eq!(driver.kills.recv().await, Some(0));
+    assert_eq!(driver.kills.recv().await, Some(ExecutorId(0)));
 }
