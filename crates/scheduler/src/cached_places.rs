@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use firesteel_common::{ExecutorId, RddId};
+use firesteel_protocol::BlockAddress;
 
 use crate::driver_core::DriverCore;
 
@@ -15,6 +16,12 @@ pub struct BlockPeer {
     pub host: Arc<str>,
     /// host:port of its block server.
     pub block_address: Arc<str>,
+}
+
+/// Peers as they travel.
+pub fn addresses(peers: &[BlockPeer]) -> Vec<BlockAddress> {
+    let address = |p: &BlockPeer| BlockAddress { executor: p.executor, address: p.block_address.to_string() };
+    peers.iter().map(address).collect()
 }
 
 impl DriverCore {

@@ -198,7 +198,7 @@ pub struct SchedulerConfig {
     pub loss_reason_wait: Duration,
     /// `spark.starvation.timeout`: tasks that wait this long without any launch cause a warning.
     pub starvation_timeout: Duration,
-    /// `spark.storage.replication.proactive`: lost copies of cached partitions are made again. The driver's shell looks at it.
+    /// `spark.storage.replication.proactive`: lost copies of cached partitions are made again.
     pub proactive_replication: bool,
     /// Dynamic allocation, where it is on.
     pub allocation: Option<AllocationConfig>,

@@ -19,8 +19,10 @@ use crate::{
     effect::DriverEffect,
     error::JobError,
     event::DriverEvent,
+    farewells::Farewells,
     map_outputs::MapOutputTracker,
     news::News,
+    replication::Replication,
     status::Past,
     tasks::{TaskScheduler, executors::Executor, min_some},
 };
@@ -45,6 +47,8 @@ pub struct DriverCore {
     pub(crate) news: News,
     /// Outputs that were there when a task's success was counted for them; none ever is.
     pub(crate) doubles: u32,
+    pub(crate) farewells: Farewells,
+    pub(crate) replication: Replication,
     allocation: Option<ExecutorAllocation>,
 }
 
@@ -61,6 +65,8 @@ impl DriverCore {
             past: Past::default(),
             news: News::default(),
             doubles: 0,
+            farewells: Farewells::default(),
+            replication: Replication::default(),
             allocation: config.allocation.clone().map(ExecutorAllocation::new),
             config,
         }
@@ -95,6 +101,10 @@ impl DriverCore {
         self.fail_unschedulable(now, out);
         self.fail_short_barriers(now, out);
         self.allocate(now, out);
+        if self.tasks.executors.take_changed() {
+            self.tell_leaving(out);
+            self.copy_again(out);
+        }
     }
 
     /// Looks whether executors are missing or idle.
@@ -173,7 +183,10 @@ impl DriverCore {
                     self.task_updated(now, executor, update, out);
                 }
             }
-            ToDriver::BlockUpdates(updates) => self.blocks_updated(executor, None, &updates),
+            ToDriver::BlockUpdates(updates) => {
+                self.replication.heard(executor, &updates);
+                self.blocks_updated(executor, None, &updates);
+            }
             ToDriver::MapOutputMoved(moved) => self.map_output_moved(executor, moved, out),
             ToDriver::BarrierSync(sync) => self.barrier_sync(now, executor, sync, out),
             // That it is not silent is seen where its messages arrive.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use firesteel_common::{ExecutorId, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId};
 
 use firesteel_events::AccumulatorUpdate;
+use firesteel_protocol::ToExecutor;
 
 use crate::error::JobError;
 
@@ -57,6 +58,13 @@ pub enum DriverEffect {
         call: u32,
         /// The messages of all tasks in the order of the partitions, none if nobody wants them; or why it must not go on.
         result: Result<Arc<Vec<Bytes>>, String>,
+    },
+    /// Send the executor a message that needs nothing but what it says.
+    Tell {
+        /// To whom.
+        executor: ExecutorId,
+        /// What.
+        message: ToExecutor,
     },
     /// Ask for those of these tasks that have not begun; each one that comes back is a `TaskOutcome::GivenBack`.
     RecallTasks {
@@ -186,8 +194,8 @@ pub enum DriverEffect {
         /// Which, and why.
         executors: Vec<(ExecutorId, String)>,
     },
-    /// Tell the executor to end when its tasks have, and to have others take what it holds before that; once each. It gets
-    /// no tasks any more.
+    /// The executor is to end when its tasks have, after others have taken what it holds; once each. It gets no tasks any
+    /// more. What it is to do is told by `Tell`, once and whenever it changes.
     DecommissionExecutor {
         /// Which.
         executor: ExecutorId,

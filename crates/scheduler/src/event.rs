@@ -122,19 +122,6 @@ pub enum DriverEvent {
     Wake,
 }
 
-impl DriverEvent {
-    /// Whether executors come, go or are to leave.
-    pub fn changes_executors(&self) -> bool {
-        match self {
-            DriverEvent::Heard { message, .. } => matches!(message, ToDriver::RegisterExecutor(_)),
-            DriverEvent::ExecutorDisconnected { .. }
-            | DriverEvent::ExecutorRemoved { .. }
-            | DriverEvent::ExecutorDecommissioning { .. } => true,
-            _ => false,
-        }
-    }
-}
-
 /// Jobs to cancel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum JobSelection {

@@ -31,10 +31,21 @@ pub struct GraphNode {
     pub level: DeterministicLevel,
     /// Its partitions are kept once computed, so executors that hold them are preferred.
     pub cached: bool,
+    /// With how many copies; None where one is enough.
+    pub replicated: Option<Replicated>,
     /// Its partitions are computed by tasks that wait for one another: all of its stage's tasks run at once.
     pub barrier: bool,
     /// Hosts on which a partition is read best, by partition; empty, or one list a partition.
     pub preferred: Vec<Vec<String>>,
+}
+
+/// How the partitions of an RDD are kept that are kept at several executors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Replicated {
+    /// How many executors keep each partition, at least 2.
+    pub copies: u32,
+    /// The bits of the storage level.
+    pub level: u16,
 }
 
 /// A dependency of one RDD on another.

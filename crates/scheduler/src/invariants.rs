@@ -35,6 +35,7 @@ impl DriverCore {
         self.check_jobs()?;
         self.check_news()?;
         let executors: BTreeSet<_> = self.tasks.executors.known.keys().copied().collect();
+        self.replication.check(|executor| self.tasks.executors.is_connected(executor))?;
         self.outputs.check(&executors)?;
         self.blocks.check(&executors)
     }

@@ -6,6 +6,8 @@
 //!                 ├─ tasks/             TaskScheduler: slots, pools, retries, locality, speculation
 //!                 ├─ map_outputs        MapOutputTracker: where shuffle outputs lie
 //!                 ├─ block_locations    which executors hold which cached partitions
+//!                 ├─ replication        lost copies of cached partitions
+//!                 ├─ farewells          what executors that leave are told
 //!                 ├─ allocation         dynamic allocation: how many executors there shall be
 //!                 ├─ status             how jobs and stages stand, for those who ask
 //!                 └─ news               what happens, told to whoever listens
@@ -27,19 +29,21 @@ mod block_locations;
 mod cached_places;
 mod dag;
 mod driver_core;
+mod farewells;
 mod invariants;
 mod map_outputs;
 mod news;
+mod replication;
 mod status;
 mod tasks;
 
 pub use allocation::AllocationConfig;
-pub use cached_places::BlockPeer;
+pub use cached_places::{BlockPeer, addresses};
 pub use config::{ExclusionConfig, PoolConfig, SchedulerConfig, SchedulingMode, SpeculationConfig};
 pub use driver_core::DriverCore;
 pub use effect::{BarrierPlace, DriverEffect, MapLocation, StageKind, TaskSpec};
 pub use error::JobError;
 pub use event::{DriverEvent, JobSelection};
-pub use graph::{GraphDep, GraphNode, JobGraph, NarrowMap};
+pub use graph::{GraphDep, GraphNode, JobGraph, NarrowMap, Replicated};
 pub use properties::JobProperties;
 pub use status::{JobState, JobStatus, StageStatus};

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, RddId, ShuffleId, StageAttempt, TaskFailure, TaskId};
-use firesteel_protocol::{BlockUpdate, MapOutputMoved, TaskOutcome, TaskUpdate};
+use firesteel_protocol::{BlockUpdate, MapOutputMoved, ReplicateBlock, TaskOutcome, TaskUpdate};
 use firesteel_scheduler::{BarrierPlace, ExclusionConfig, StageKind, TaskSpec};
 
 use crate::{editions::Editions, task_run::StageInfo};
@@ -47,6 +47,8 @@ pub(crate) struct Books {
     /// Tasks that were told to end, as another had made their output.
     unwanted: BTreeSet<TaskId>,
     caches: BTreeSet<(ExecutorId, RddId, u32)>,
+    /// Partitions of which copies are being made, and who was asked.
+    copying: BTreeMap<(RddId, u32), ExecutorId>,
     hosts: BTreeMap<ExecutorId, String>,
     /// The shuffle services that serve outputs of executors.
     services: BTreeMap<ExecutorId, String>,
@@ -129,19 +131,35 @@ impl Books {
     }
 
     /// Kept partitions came or went.
-    pub(crate) fn blocks_updated(&mut self, executor: ExecutorId, updates: &[BlockUpdate]) {
+    pub(crate) fn blocks_updated(&mut self, executor: ExecutorId, by_task: bool, updates: &[BlockUpdate]) {
         for u in updates {
+            let partition = (u.rdd, u.partition);
+            if self.copying.get(&partition) == Some(&executor) && !by_task {
+                self.copying.remove(&partition);
+            }
             // A copy counts where its original is known.
-            if self.caches.iter().any(|(_, rdd, partition)| (*rdd, *partition) == (u.rdd, u.partition)) {
+            let known =
+                |caches: &BTreeSet<(ExecutorId, RddId, u32)>| caches.iter().any(|(_, r, p)| (*r, *p) == partition);
+            if u.stored && (by_task || known(&self.caches)) {
+                self.caches.insert((executor, u.rdd, u.partition));
+            }
+            if known(&self.caches) {
                 self.caches.extend(u.replicas.iter().map(|replica| (*replica, u.rdd, u.partition)));
             }
-            let block = (executor, u.rdd, u.partition);
-            if u.stored {
-                self.caches.insert(block)
-            } else {
-                self.caches.remove(&block)
-            };
+            if !u.stored {
+                self.caches.remove(&(executor, u.rdd, u.partition));
+            }
         }
+    }
+
+    /// An executor is asked to have another copy of a partition made.
+    pub(crate) fn copying(&mut self, executor: ExecutorId, block: &ReplicateBlock) {
+        self.copying.insert((block.rdd, block.partition), executor);
+    }
+
+    /// Who was asked for another copy of the partition and has not answered.
+    pub(crate) fn copier(&self, rdd: RddId, partition: u32) -> Option<ExecutorId> {
+        self.copying.get(&(rdd, partition)).copied()
     }
 
     /// News of a task, before its schedulers get them.
@@ -151,7 +169,7 @@ impl Books {
         update: &TaskUpdate,
         stages: &BTreeMap<StageAttempt, Arc<StageInfo>>,
     ) {
-        self.blocks_updated(executor, &update.blocks);
+        self.blocks_updated(executor, true, &update.blocks);
         if update.outcome == TaskOutcome::Running {
             return;
         }

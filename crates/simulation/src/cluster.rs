@@ -10,7 +10,7 @@ use std::{
 use firesteel_common::ExecutorKey;
 use firesteel_common::{TaskId, Tick};
 use firesteel_executor::core::Event as ExecutorEvent;
-use firesteel_protocol::BlockAddress;
+use firesteel_protocol::{BlockAddress, ReplicateBlock};
 use firesteel_rpc::{
     MasterUrl,
     master_client::{Attempt, Event as SearchEvent},
@@ -54,6 +54,7 @@ pub(crate) enum Action {
     TaskEnds { process: Process, task: TaskId },
     Migrate { process: Process },
     Adopt { from: Process, peer: BlockAddress, held: Held },
+    Copy { process: Process, block: ReplicateBlock },
     ResultFetched { driver: usize, block_address: Arc<str>, task: TaskId },
     SubmitJob { driver: usize, root: usize },
     CancelJob,
@@ -296,6 +297,7 @@ impl Cluster {
             Action::ExecutorBoots { process }
             | Action::TaskEnds { process, .. }
             | Action::Migrate { process }
+            | Action::Copy { process, .. }
             | Action::Adopt { from: process, .. } => Node::Executor(*process),
             _ => return None,
         };
@@ -319,6 +321,7 @@ impl Cluster {
             Action::ProcessEnded { worker, start, key, end } => self.process_ended(worker, start, key, end),
             Action::TaskEnds { process, task } => self.task_ends(process, task),
             Action::Migrate { process } => self.migrate(process),
+            Action::Copy { process, block } => self.copy_block(process, block),
             Action::Adopt { from, peer, held } => self.adopt(from, &peer, held),
             Action::ResultFetched { driver, block_address, task } => self.result_fetched(driver, &block_address, task),
             Action::SubmitJob { driver, root } => self.submit_job(driver, root),

@@ -80,6 +80,8 @@ counts! {
     moved: usize,
     /// Those that nobody could take.
     not_moved: usize,
+    /// Copies of cached partitions that were made again.
+    copied_again: usize,
     /// Newer orders for executors that leave.
     told_again: usize,
     /// Executors that took too long to leave.

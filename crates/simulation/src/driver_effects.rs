@@ -8,7 +8,9 @@ use firesteel_rpc::{
     master_client::Event,
     proto::deploy::{UnregisterApplication, to_master},
 };
-use firesteel_scheduler::{DriverEffect, DriverEvent, JobError, JobGraph, JobProperties, MapLocation, TaskSpec};
+use firesteel_scheduler::{
+    DriverEffect, DriverEvent, JobError, JobGraph, JobProperties, MapLocation, TaskSpec, addresses,
+};
 
 use crate::{
     barrier::is_barrier,
@@ -63,15 +65,12 @@ impl Cluster {
     pub(crate) fn driver_handle_all(&mut self, d: usize, events: Vec<DriverEvent>) {
         let mut out = Vec::new();
         self.touched.insert(Node::Driver(d));
-        let changed = events.iter().any(DriverEvent::changes_executors);
         self.drivers[d].core.handle_all(self.now, events, &mut out);
         self.hear(d);
         for effect in out {
             self.driver_effect(d, effect);
         }
-        if changed {
-            self.peers_changed(d);
-        }
+        self.check_peers(d);
         if let Err(e) = self.drivers[d].books.all_launched() {
             self.violated(e);
         }
@@ -99,6 +98,7 @@ impl Cluster {
                 self.drivers[d].books.stage_ended(attempt);
             }
             DriverEffect::LaunchTasks { executor, tasks } => self.launch(d, executor, tasks),
+            DriverEffect::Tell { executor, message } => self.driver_tells(d, executor, message),
             DriverEffect::RecallTasks { executor, tasks } => {
                 self.tell_executor(d, executor.0, ToExecutor::RecallTasks(tasks))
             }
@@ -238,6 +238,7 @@ impl Cluster {
             stage: t.stage,
             partition: t.partition,
             attempt_number: t.attempt_number,
+            peers: addresses(&self.drivers[d].core.peers_of(executor, t.partition)),
             ..TaskDescription::default()
         };
         let tasks = tasks.into_iter().filter(|t| known.iter().any(|(s, _)| *s == t.stage)).map(describe).collect();

@@ -89,7 +89,7 @@ impl Cluster {
                 }
             }
             ToDriver::BlockUpdates(blocks) if !driver.gone.contains_key(&executor.0) => {
-                driver.books.blocks_updated(executor, blocks);
+                driver.books.blocks_updated(executor, false, blocks);
             }
             ToDriver::BarrierSync(sync) => driver.books.arrived(sync.task, sync.call, &sync.message),
             ToDriver::MapOutputMoved(moved) => {

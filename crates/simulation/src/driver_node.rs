@@ -72,6 +72,8 @@ pub(crate) struct DriverNode {
     pub(crate) decommissioned: BTreeSet<ExecutorId>,
     /// What executors were told last that leave.
     pub(crate) told_to_leave: BTreeMap<ExecutorId, DecommissionExecutor>,
+    /// Executors that stayed when it was last looked.
+    pub(crate) stayed: BTreeSet<ExecutorId>,
     pub(crate) jobs_to_come: u32,
     pub(crate) stages: BTreeMap<StageAttempt, Arc<StageInfo>>,
     /// Stage attempts that are over, to be told with the next launch.
@@ -161,6 +163,7 @@ impl Cluster {
             heard: Heard::default(),
             decommissioned: BTreeSet::new(),
             told_to_leave: BTreeMap::new(),
+            stayed: BTreeSet::new(),
             jobs_to_come,
             stages: BTreeMap::new(),
             ended: Vec::new(),

@@ -149,8 +149,12 @@ impl Cluster {
                     node.store.cache.retain(|(r, _), _| *r != rdd);
                 }
             }
-            // Nothing is kept with copies here, and nothing is broadcast.
-            ToExecutor::ReplicateBlock(_) | ToExecutor::RemoveBroadcast(_) => {
+            ToExecutor::ReplicateBlock(block) => {
+                let at = self.now + self.latency();
+                self.schedule(at, Action::Copy { process: id, block });
+            }
+            // Nothing is broadcast here.
+            ToExecutor::RemoveBroadcast(_) => {
                 self.violated(format!("{id} is told {message:?}"));
             }
         }

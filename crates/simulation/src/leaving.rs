@@ -9,9 +9,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskId};
-use firesteel_protocol::{BlockAddress, BlockUpdate, DecommissionExecutor, MapOutputMoved, ToDriver, ToExecutor};
+use firesteel_protocol::{
+    BlockAddress, BlockUpdate, DecommissionExecutor, MapOutputMoved, ReplicateBlock, ToDriver, ToExecutor,
+};
 use firesteel_rpc::proto::deploy::Parting;
-use firesteel_scheduler::{BlockPeer, DriverEvent};
+use firesteel_scheduler::{DriverEvent, Replicated};
 use firesteel_worker::WorkerEvent;
 
 use crate::{
@@ -99,35 +101,56 @@ impl Cluster {
             self.note(format_args!("driver {d} has {executor}, which is idle, leave"));
             self.check_idle(d, executor);
         }
-        self.peers_changed(d);
     }
 
-    /// Executors came, went or are to leave: those that leave are told if that changes what they are to do.
-    pub(crate) fn peers_changed(&mut self, d: usize) {
-        for executor in self.drivers[d].core.leaving() {
-            let driver = &mut self.drivers[d];
-            let peers = driver.core.peers_of(executor, 0);
-            let peer = |p: &BlockPeer| BlockAddress { executor: p.executor, address: p.block_address.to_string() };
-            let peers = peers.iter().map(peer).collect();
-            let orders = DecommissionExecutor { map_outputs: driver.core.outputs_leave_with(executor), peers };
-            let Some(last) = driver.told_to_leave.insert(executor, orders.clone()) else {
-                self.give_orders(d, executor, orders);
-                continue;
-            };
-            if last != orders {
-                self.counts.told_again += 1;
-                self.give_orders(d, executor, orders);
+    /// The driver's schedulers have something told to an executor.
+    pub(crate) fn driver_tells(&mut self, d: usize, executor: ExecutorId, message: ToExecutor) {
+        match &message {
+            ToExecutor::DecommissionExecutor(orders) => {
+                let driver = &mut self.drivers[d];
+                let bad = orders.peers.iter().find(|peer| driver.books.leaving.contains(&peer.executor));
+                let bad = bad.map(|peer| peer.executor);
+                self.counts.told_again += usize::from(driver.told_to_leave.insert(executor, orders.clone()).is_some());
+                if let Some(peer) = bad {
+                    self.violated(format!("{executor}, which leaves, is to hand over to {peer}, which leaves as well"));
+                }
+            }
+            ToExecutor::ReplicateBlock(block) => self.drivers[d].books.copying(executor, block),
+            other => self.violated(format!("{executor} is told {other:?}")),
+        }
+        self.tell_executor(d, executor.0, message);
+    }
+
+    /// Those that leave know everybody who could take what they hold, and of a partition that has too few copies when executors
+    /// came or went one is being made, if that is possible.
+    pub(crate) fn check_peers(&mut self, d: usize) {
+        let driver = &self.drivers[d];
+        let stays = |e: &ExecutorId| !driver.books.leaving.contains(e) && !driver.books.retired.contains(e);
+        let staying: BTreeSet<ExecutorId> = driver.executors.keys().map(|e| ExecutorId(*e)).filter(stays).collect();
+        let mut bad = None;
+        for executor in driver.core.leaving() {
+            let told = driver.told_to_leave.get(&executor).map(|orders| &orders.peers);
+            let told: BTreeSet<ExecutorId> = told.into_iter().flatten().map(|peer| peer.executor).collect();
+            if told != staying {
+                bad = Some(format!("{executor}, which leaves, knows of {told:?}, and {staying:?} are there"));
             }
         }
-    }
-
-    fn give_orders(&mut self, d: usize, executor: ExecutorId, orders: DecommissionExecutor) {
-        let leaving = &self.drivers[d].books.leaving;
-        let bad = orders.peers.iter().find(|peer| leaving.contains(&peer.executor));
-        if let Some(BlockAddress { executor: peer, .. }) = bad {
-            self.violated(format!("{executor}, which leaves, is to hand over to {peer}, which leaves as well"));
+        let changed = driver.stayed != staying;
+        for node in driver.program.iter().filter(|_| changed) {
+            let Some(Replicated { copies, .. }) = node.replicated else { continue };
+            for partition in driver.core.cached_partitions(node.rdd) {
+                let holders = driver.core.holders_of(node.rdd, partition);
+                let holds = |e: &ExecutorId| holders.iter().any(|h| h.executor == *e);
+                let possible = !holders.is_empty() && staying.iter().any(|e| !holds(e));
+                let asked = driver.books.copier(node.rdd, partition);
+                let asked = asked.is_some_and(|e| driver.executors.contains_key(&e.0));
+                if possible && (holders.len() as u32) < copies && !asked {
+                    bad = Some(format!("nobody is asked for another copy of partition {partition} of {}", node.rdd));
+                }
+            }
         }
-        self.tell_executor(d, executor.0, ToExecutor::DecommissionExecutor(orders));
+        self.drivers[d].stayed = staying;
+        bad.into_iter().for_each(|bad| self.violated(bad));
     }
 
     /// The worker has nothing left to do: it ends, and the operator starts it anew some time later.
@@ -203,11 +226,8 @@ impl Cluster {
 
     /// A peer takes something over, if it can.
     pub(crate) fn adopt(&mut self, from: Process, peer: &BlockAddress, held: Held) {
-        let BlockAddress { executor: peer, address } = peer;
-        let to = self.executors.iter().find(|(_, e)| e.block_address == *address).map(|(id, _)| *id);
-        let lost = self.chance(self.faults.lose_message);
-        let to = to.filter(|to| !lost && self.reaches(Node::Executor(from), Node::Executor(*to)));
-        let taken = to.is_some_and(|to| self.take_over(from, to, held));
+        let taken = self.give(from, peer, held);
+        let peer = peer.executor;
         let Some(leaving) = self.executors.get_mut(&from).and_then(|e| e.leaving.as_mut()) else { return };
         if taken {
             (leaving.failures, _) = (0, leaving.done.insert(held));
@@ -217,10 +237,10 @@ impl Cluster {
                 from,
                 match held {
                     Held::Output(shuffle, map_task) => {
-                        ToDriver::MapOutputMoved(MapOutputMoved { shuffle, map_task, to: *peer })
+                        ToDriver::MapOutputMoved(MapOutputMoved { shuffle, map_task, to: peer })
                     }
                     Held::Block(rdd, partition) => {
-                        let replicas = vec![*peer];
+                        let replicas = vec![peer];
                         ToDriver::BlockUpdates(vec![BlockUpdate { replicas, ..BlockUpdate::stored(rdd, partition, 0) }])
                     }
                 },
@@ -234,6 +254,30 @@ impl Cluster {
             }
         }
         self.migrates_next(from);
+    }
+
+    /// An executor that was asked for copies has them made, as far as others take them.
+    pub(crate) fn copy_block(&mut self, from: Process, block: ReplicateBlock) {
+        let ReplicateBlock { rdd, partition, copies, peers, .. } = block;
+        let mut replicas = Vec::new();
+        for peer in peers {
+            if (replicas.len() as u32) < copies && self.give(from, &peer, Held::Block(rdd, partition)) {
+                replicas.push(peer.executor);
+            }
+        }
+        let Some(node) = self.executors.get(&from) else { return };
+        let stored = node.store.cache.contains_key(&(rdd, partition));
+        self.counts.copied_again += replicas.len();
+        let update = BlockUpdate { stored, replicas, ..BlockUpdate::dropped(rdd, partition) };
+        self.say(from, ToDriver::BlockUpdates(vec![update]));
+    }
+
+    /// Has a peer take something over; says whether it could.
+    pub(crate) fn give(&mut self, from: Process, peer: &BlockAddress, held: Held) -> bool {
+        let to = self.executors.iter().find(|(_, e)| e.block_address == peer.address).map(|(id, _)| *id);
+        let lost = self.chance(self.faults.lose_message);
+        let to = to.filter(|to| !lost && self.reaches(Node::Executor(from), Node::Executor(*to)));
+        to.is_some_and(|to| self.take_over(from, to, held))
     }
 
     fn take_over(&mut self, from: Process, to: Process, held: Held) -> bool {

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use firesteel_common::{DeterministicLevel, RddId, ShuffleId, TaskFailure};
-use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, NarrowMap};
+use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, NarrowMap, Replicated};
 
 /// Identity and salt.
 pub type Record = (u32, u32);
@@ -201,6 +201,8 @@ pub fn program(
             derive(rng, &program, &mut node, &mut shuffles);
         }
         node.cached = rng.chance(25);
+        // At executors of two hosts, if there are.
+        node.replicated = (node.cached && rng.chance(50)).then_some(Replicated { copies: 2, level: 0 });
         if rng.chance(indeterminate_percent) {
             node.level = DeterministicLevel::Indeterminate;
         }

@@ -7,12 +7,13 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskFailure, TaskId};
-use firesteel_protocol::{BlockUpdate, MapOutput, Payload, TaskDescription, TaskOutcome};
+use firesteel_protocol::{BlockAddress, BlockUpdate, MapOutput, Payload, TaskDescription, TaskOutcome};
 use firesteel_scheduler::{JobGraph, MapLocation, StageKind};
 
 use crate::{
     cluster::Cluster,
     editions::{checksum, encode_result},
+    leaving::Held,
     model::{self, Record, World},
     network::Process,
 };
@@ -66,7 +67,23 @@ struct AtWork<'a> {
     cluster: &'a mut Cluster,
     here: Process,
     stage: &'a StageInfo,
+    peers: &'a [BlockAddress],
     updates: Vec<BlockUpdate>,
+}
+
+impl AtWork<'_> {
+    /// Has peers keep copies of what was stored, as many as are wanted and taken.
+    fn copies(&mut self, rdd: RddId, partition: u32) -> Vec<ExecutorId> {
+        let node = self.stage.graph.nodes.iter().find(|n| n.rdd == rdd);
+        let wanted = node.and_then(|n| n.replicated).map_or(0, |r| r.copies as usize - 1);
+        let mut replicas = Vec::new();
+        for peer in self.peers {
+            if replicas.len() < wanted && self.cluster.give(self.here, peer, Held::Block(rdd, partition)) {
+                replicas.push(peer.executor);
+            }
+        }
+        replicas
+    }
 }
 
 impl World for AtWork<'_> {
@@ -105,7 +122,9 @@ impl World for AtWork<'_> {
                 return;
             }
             here.store.cache.insert((rdd, partition), records.to_vec());
-            self.updates.push(BlockUpdate::stored(rdd, partition, records.len() as u64));
+            let replicas = self.copies(rdd, partition);
+            let bytes = records.len() as u64;
+            self.updates.push(BlockUpdate { replicas, ..BlockUpdate::stored(rdd, partition, bytes) });
         }
     }
 
@@ -128,7 +147,7 @@ impl Cluster {
             let failure = TaskFailure::Exception { message, location, panic: true };
             return (TaskOutcome::Failed(failure), Vec::new());
         }
-        let mut at_work = AtWork { cluster: self, here, stage, updates: Vec::new() };
+        let mut at_work = AtWork { cluster: self, here, stage, peers: &task.peers, updates: Vec::new() };
         let made = model::compute(&stage.graph, stage.node, task.partition, &mut at_work);
         let updates = at_work.updates;
         let large = self.rng.chance(20);

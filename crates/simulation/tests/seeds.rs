@@ -41,6 +41,7 @@ fn every_job_ends_rightly_whatever_fails() {
         ("jobs with nobody left to run them", counts.excluded),
         ("workers that left", counts.workers_left),
         ("outputs and partitions that were moved", counts.moved),
+        ("copies of partitions that were made again", counts.copied_again),
         ("newer orders for executors that leave", counts.told_again),
         ("executors that took too long to leave", counts.overdue),
         ("lost outputs that came out differently", counts.differing),

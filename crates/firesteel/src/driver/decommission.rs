@@ -1,13 +1,11 @@
-//! Executors that leave, as the driver's shell sees them: asked for by the user, told who takes what they hold, and told
-//! again when others come or go. Called by the event loop.
+//! The user wants executors to leave. Called by the event loop.
 
 use std::sync::mpsc;
 
 use firesteel_common::ExecutorId;
-use firesteel_protocol::{DecommissionExecutor, ToExecutor};
 use firesteel_scheduler::DriverEvent;
 
-use super::{EventLoop, copies};
+use super::EventLoop;
 
 impl EventLoop {
     /// The user wants some executors to leave; those that are connected will.
@@ -27,24 +25,5 @@ impl EventLoop {
         }
         // Whoever asked may have given up.
         let _ = reply.send(executors);
-    }
-
-    /// Tells an executor to leave, and who takes what it holds.
-    fn send_leave(&mut self, executor: ExecutorId) {
-        let peers = copies::peers(&self.core.peers_of(executor, executor.0));
-        let message = DecommissionExecutor { peers, map_outputs: self.core.outputs_leave_with(executor) };
-        if self.told_to_leave.get(&executor) != Some(&message) {
-            self.told_to_leave.insert(executor, message.clone());
-            self.send(executor, ToExecutor::DecommissionExecutor(message));
-        }
-    }
-
-    /// After executors came, went or are to leave: others may be there now for what those hold that leave.
-    pub(super) fn peers_changed(&mut self) {
-        let leaving = self.core.leaving();
-        self.told_to_leave.retain(|executor, _| leaving.contains(executor));
-        for executor in leaving {
-            self.send_leave(executor);
-        }
     }
 }

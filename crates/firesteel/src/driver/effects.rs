@@ -35,6 +35,7 @@ impl EventLoop {
             DriverEffect::AnswerBarrier { executor, task, call, result } => {
                 self.send(executor, ToExecutor::BarrierAnswer(BarrierAnswer { task, call, result }));
             }
+            DriverEffect::Tell { executor, message } => self.send(executor, message),
             DriverEffect::RecallTasks { executor, tasks } => self.send(executor, ToExecutor::RecallTasks(tasks)),
             DriverEffect::KillTask { executor, task, reason } => {
                 self.send(executor, ToExecutor::KillTask(KillTask { task, reason }));
@@ -95,7 +96,6 @@ impl EventLoop {
             DriverEffect::DecommissionExecutor { executor } => {
                 tracing::info!(executor_id = executor.0, "an executor is decommissioned; it gets no more tasks");
                 self.ask(ExecutorRequest::Leaving(executor));
-                self.peers_changed();
                 // It waits for the end of the stages whose results it holds.
                 self.tell_ended();
             }

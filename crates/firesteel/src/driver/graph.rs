@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use firesteel_common::{RddId, ShuffleId};
 use firesteel_rdd::{
-    determinism, lineage,
+    StorageLevel, determinism, lineage,
     node::{AnyRdd, AnyShuffle, Dep, NarrowMap},
 };
-use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, NarrowMap as GraphMap};
+use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, NarrowMap as GraphMap, Replicated};
 
 /// The graph of all that `root` is computed from, and the shuffles in it.
 pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyShuffle>>) {
@@ -47,11 +47,18 @@ pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyS
             level,
             barrier: meta.barrier(),
             cached: meta.level().is_kept(),
+            replicated: replicated(meta.level()),
             preferred: node.preferred_hosts(),
         });
     }
     let root = nodes.len().saturating_sub(1);
     (JobGraph { nodes, root }, shuffles)
+}
+
+/// With how many copies a level keeps, where one is not enough.
+fn replicated(level: StorageLevel) -> Option<Replicated> {
+    let copies = level.replication();
+    (level.is_kept() && copies > 1).then(|| Replicated { copies, level: level.to_bits() })
 }
 
 fn narrow(map: NarrowMap, children: u32) -> GraphMap {

@@ -24,9 +24,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use firesteel_common::{BroadcastId, CallSite, ExecutorId, JobId, RddId, ShuffleId, Tick};
+use firesteel_common::{BroadcastId, CallSite, ExecutorId, JobId, ShuffleId, Tick};
 use firesteel_events::{AppEvent, Bus};
-use firesteel_protocol::{DecommissionExecutor, RegisterExecutor, ToDriver, ToExecutor};
+use firesteel_protocol::{RegisterExecutor, ToDriver, ToExecutor};
 use firesteel_rdd::{
     accumulator::Accumulators,
     broadcast::{BroadcastSettings, BroadcastSource, BroadcastValues},
@@ -179,8 +179,6 @@ impl Driver {
         let accumulators = Arc::<Accumulators>::default();
         let fetcher = ResultFetcher::new(fetch, messages.clone());
         let state = EventLoop {
-            proactive: config.proactive_replication,
-            copying: BTreeMap::new(),
             core: DriverCore::new(config),
             origin: Instant::now(),
             epoch: since_1970(),
@@ -196,7 +194,6 @@ impl Driver {
             fetcher,
             requests,
             blocks_held: false,
-            told_to_leave: BTreeMap::new(),
         };
         let thread = thread::Builder::new().name("firesteel-driver".into()).spawn(move || state.run(inbox))?;
         Ok(Driver { messages, accumulators, blocks, thread: Some(thread) })
@@ -233,10 +230,6 @@ struct RunningJob {
 }
 
 struct EventLoop {
-    /// Whether lost copies of kept partitions are made again.
-    proactive: bool,
-    /// Those that are being made, and who was asked.
-    copying: BTreeMap<(RddId, u32), ExecutorId>,
     core: DriverCore,
     origin: Instant,
     /// The wall clock at `origin`, in milliseconds since 1970.
@@ -256,8 +249,6 @@ struct EventLoop {
     requests: Option<RequestExecutors>,
     /// Executors hold result blocks, which go when they hear of the end of the stage.
     blocks_held: bool,
-    /// What executors that leave were told last.
-    told_to_leave: BTreeMap<ExecutorId, DecommissionExecutor>,
 }
 
 impl EventLoop {
@@ -281,7 +272,7 @@ impl EventLoop {
             if message.is_none() && idle.is_some() {
                 self.tell_ended();
             }
-            let (mut stop, mut changed) = (false, false);
+            let mut stop = false;
             let mut events = Vec::new();
             if message.is_none() {
                 events.push(DriverEvent::Wake);
@@ -290,19 +281,12 @@ impl EventLoop {
             for message in message.into_iter().chain(inbox.try_iter().take(MOST_AT_ONCE)) {
                 stop = matches!(message, Message::Stop);
                 self.take(message, &mut events);
-                changed |= events.last().is_some_and(DriverEvent::changes_executors);
                 if stop {
                     break;
                 }
             }
             self.handle(events, &mut effects);
             self.carry_out(&mut effects);
-            if changed {
-                self.peers_changed();
-            }
-            if changed && self.proactive {
-                self.copy_again();
-            }
             if stop {
                 break;
             }
@@ -335,10 +319,7 @@ impl EventLoop {
                 register.shuffle_service.iter().for_each(|address| self.services.add(address));
                 DriverEvent::Heard { executor: *executor, message: ToDriver::RegisterExecutor(register) }
             }
-            Message::Heard { executor, message } => {
-                self.copies_made(&message);
-                DriverEvent::Heard { executor, message }
-            }
+            Message::Heard { executor, message } => DriverEvent::Heard { executor, message },
             Message::Started(first) => return self.tell_started(first),
             Message::Look(look) => return look(&self.core, self.epoch),
             Message::Executors { reply } => {

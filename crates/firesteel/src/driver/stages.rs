@@ -12,12 +12,12 @@ use firesteel_protocol::{
     BarrierTask, BroadcastRef, LaunchTasks, PartitionData, Payload, RegisterExecutor, StageBinary, TaskDescription,
 };
 use firesteel_rdd::{
-    Error, StorageLevel,
+    Error,
     lineage::{Input, encode_stage, inputs_of},
     node::{AnyRdd, EncodedOp},
 };
 use firesteel_rpc::proto::executor as proto;
-use firesteel_scheduler::{BarrierPlace, DriverCore, MapLocation, TaskSpec};
+use firesteel_scheduler::{BarrierPlace, DriverCore, MapLocation, TaskSpec, addresses};
 use firesteel_storage::BroadcastMeta;
 use prost::Message as _;
 
@@ -58,8 +58,6 @@ pub struct Stages {
     /// Where the files of executors are, also of those that are gone: a shuffle service may keep them.
     files: BTreeMap<ExecutorId, proto::ExecutorFiles>,
     blocks: DriverBlocks,
-    /// RDDs that are kept with copies.
-    replicated: BTreeMap<RddId, StorageLevel>,
 }
 
 impl Stages {
@@ -70,7 +68,6 @@ impl Stages {
             ended: BTreeMap::new(),
             files: BTreeMap::new(),
             blocks,
-            replicated: BTreeMap::new(),
         }
     }
 
@@ -109,16 +106,10 @@ impl Stages {
         let (sent_to, inputs) = (BTreeSet::new(), BTreeMap::new());
         let kept = copies::kept_in_stage(&root);
         let copies = kept.values().map(|level| level.replication()).max().unwrap_or(0);
-        self.replicated.extend(kept.iter().filter(|(_, level)| level.replication() > 1).map(|(rdd, l)| (*rdd, *l)));
         let keeps = !kept.is_empty();
         self.attempts
             .insert(attempt, Attempt { root, data, sent_to, inputs, broadcasts, keeps, copies, barrier: Vec::new() });
         Ok(())
-    }
-
-    /// The RDDs that are kept with copies.
-    pub fn replicated(&self) -> &BTreeMap<RddId, StorageLevel> {
-        &self.replicated
     }
 
     /// All tasks of a barrier stage attempt are launched next.
@@ -187,7 +178,7 @@ impl Stages {
         };
         let peers = match attempt.copies {
             0 | 1 => Vec::new(),
-            _ => copies::peers(&core.peers_of(executor, spec.partition)),
+            _ => addresses(&core.peers_of(executor, spec.partition)),
         };
         if attempt.sent_to.insert(executor) {
             message.stages.push(StageBinary { stage: spec.stage, data: attempt.data.clone() });

@@ -57,10 +57,12 @@ impl DriverCore {
     }
 
     pub(crate) fn rdd_unpersisted(&mut self, rdd: RddId, out: &mut Vec<DriverEffect>) {
+        self.replication.forget(rdd);
         self.drop_everywhere(Release::Rdd(rdd), out);
     }
 
     pub(crate) fn rdd_removed(&mut self, rdd: RddId, out: &mut Vec<DriverEffect>) {
+        self.replication.forget(rdd);
         self.release(Release::Rdd(rdd), out);
     }
 

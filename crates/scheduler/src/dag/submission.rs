@@ -116,6 +116,7 @@ impl DriverCore {
         let admitted = self.admit_barrier(now, job, wanted, failed_checks, out);
         let Some(WantedJob { site, graph, partitions, properties, repeatable }) = admitted else { return };
         let graph = Arc::new(graph);
+        self.replication.note(&graph);
         let (result_stage, stages) = self.cut_stages(job, &graph, out);
         let count = partitions.len();
         self.dag.jobs.insert(

@@ -87,6 +87,8 @@ pub(crate) struct Executors {
     cursor: ExecutorId,
     /// How long quick ones take together.
     pack: Pack,
+    /// Some came, went or are to leave since that was last asked.
+    pub(super) changed: bool,
 }
 
 impl Executors {
@@ -132,6 +134,7 @@ impl Executors {
             },
         );
         self.note_room(id);
+        self.changed = true;
         Ok(true)
     }
 
@@ -139,6 +142,7 @@ impl Executors {
     pub(crate) fn disconnect(&mut self, id: ExecutorId, reason_awaited_until: Tick) -> bool {
         let Some(e) = self.known.get_mut(&id).filter(|e| e.lost_at.is_none()) else { return false };
         e.lost_at = Some(reason_awaited_until);
+        self.changed = true;
         if e.leaving.is_none() {
             self.close(id);
         }
@@ -246,6 +250,11 @@ impl Executors {
         self.cursor = ExecutorId(executor.0.wrapping_add(1));
         let e = self.known.get(&executor)?;
         Some(Place { executor, host: e.host.clone(), rack: e.rack.clone() })
+    }
+
+    /// Whether some came, went or are to leave since this was last asked.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// Executors with a free slot, or those with room for a task that waits.

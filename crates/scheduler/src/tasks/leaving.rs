@@ -35,6 +35,7 @@ impl Executors {
             return false;
         };
         self.decommissioned.insert(id);
+        self.changed = true;
         if let Some(leaving) = &mut e.leaving {
             leaving.worker |= worker;
             return false;
@@ -59,6 +60,7 @@ impl Executors {
             if e.leaving.and_then(|l| l.kill_at).is_some_and(|at| at <= now) {
                 e.lost_at = Some(until);
                 overdue.push(*id);
+                self.changed = true;
             }
         }
         overdue
