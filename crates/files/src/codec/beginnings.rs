@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::{CODECS, REMEDY};
+use super::by_name::{CODECS, REMEDY};
 
 /// How packed files begin. Bytes of text are not among them: bzip2's and zip's words are longer than what text may begin with.
 const BEGINNINGS: [(&[u8], &str); 11] = [

@@ -1,6 +1,6 @@
 use std::io::{self, Read};
 
-use super::Codec;
+use super::packing::Codec;
 
 /// bzip2, of one stream or several.
 pub(super) struct Bzip2;

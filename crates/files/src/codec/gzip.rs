@@ -1,6 +1,6 @@
 use std::io::{self, Read};
 
-use super::Codec;
+use super::packing::Codec;
 
 /// gzip, of one member or several.
 pub(super) struct Gzip;

@@ -1,6 +1,6 @@
 use std::io::{self, Read};
 
-use super::Codec;
+use super::packing::Codec;
 
 /// Zstandard, of one frame or several, with windows of up to 128 MiB.
 pub(super) struct Zstandard;

@@ -14,7 +14,8 @@ use std::{
 
 use memchr::{memchr2, memrchr2};
 
-use crate::{FileSplit, ReadTask, RecordReader, codec_of, error::Result, text::LineBlock};
+use super::line_block::LineBlock;
+use crate::{FileSplit, ReadTask, RecordReader, codec_of, error::Result};
 
 /// Bytes read at once: small enough that a block is still in the cache when its lines are looked at.
 const BLOCK: usize = 64 << 10;
