@@ -1,6 +1,6 @@
 //! Files and their formats: what reads them as RDDs, and where they lie.
 //!
-//! [`Context::read_with_format`] is the door. Each format of the library's own is a file here, written as a user writes his:
+//! [`Context::read_with_format`] is the door. Each format of the library's own is a file here, written as a user writes one:
 //! the [`InputFormat`] and the methods of [`Context`] that give it a name.
 
 use firesteel_common::Env;
