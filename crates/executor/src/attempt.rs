@@ -8,10 +8,9 @@ use bytes::Bytes;
 use firesteel_common::{StageAttempt, TaskFailure, TaskId};
 use firesteel_events::{AccumulatorUpdate, TaskReport};
 use firesteel_protocol::{BlockAddress, BlockUpdate, CachedPlace, MapOutput, PartitionData, TaskOutcome, TaskUpdate};
-use firesteel_rdd::barrier::BarrierSync;
-use firesteel_rdd::task::{CacheUpdate, KillFlag, TaskContext, TaskError, TaskOutput};
-use firesteel_rdd::task_env::{self, TaskEnv};
 use firesteel_storage::{BlockId, BlockWriter};
+use firesteel_task::barrier::BarrierSync;
+use firesteel_task::{CacheUpdate, KillFlag, TaskContext, TaskError, TaskInfo, TaskOutput, enter, take_accumulated};
 
 use crate::config::ExecutorConfig;
 use crate::meter::Meter;
@@ -50,9 +49,11 @@ impl Attempt {
     /// Runs it to its end, whatever that is.
     pub fn run(&self, config: &ExecutorConfig, before_abort: Option<BeforeAbort>) -> Ended {
         let mut meter = self.arrived.map(Meter::begin);
-        let mut context = None;
-        let result = panics::catch(before_abort, || self.compute(config, &mut context, &mut meter));
+        let context = self.context(config);
+        let _entered = enter(context.clone());
+        let result = panics::catch(before_abort.clone(), || self.compute(config, &context, &mut meter));
         let result = result.and_then(|result| result.map_err(TaskError::into_failure));
+        let result = Self::tell_listeners(&context, result, before_abort);
         meter.iter_mut().for_each(Meter::ran);
         // What a killed task failed of does not matter: it was told to.
         let result = result.map_err(|failure| match self.kill.check() {
@@ -64,51 +65,59 @@ impl Attempt {
             Ok((output, accumulated)) => (self.success(output, config, &mut result_block), accumulated),
             Err(failure) => (failed(failure), Vec::new()),
         };
-        let memory = context.as_ref().map(|c: &Arc<TaskContext>| &*c.memory);
-        let metrics = meter.map(|meter| meter.metrics(memory, result_bytes(&outcome)));
+        let metrics = meter.map(|meter| meter.metrics(context.memory(), result_bytes(&outcome)));
         let report = TaskReport { metrics, accumulators };
         let says_something = report.metrics.is_some() || !report.accumulators.is_empty();
         let report = says_something.then(|| Box::new(report));
-        let blocks = context.map(|c| c.take_cache_updates()).unwrap_or_default();
-        let blocks = blocks.into_iter().map(block_update).collect();
+        let blocks = context.take_cache_updates().into_iter().map(block_update).collect();
         // How long it ran is known to whose thread it had.
         Ended { update: TaskUpdate { blocks, report, ..TaskUpdate::of(self.task, outcome) }, result_block }
+    }
+
+    fn context(&self, config: &ExecutorConfig) -> Arc<TaskContext> {
+        let Attempt { task, stage, partition, attempt_number, .. } = *self;
+        let info = TaskInfo { task, stage, partition, attempt_number };
+        let cached = self.cached.iter().map(|c| ((c.rdd, c.partition), c.addresses.clone()));
+        let peers = self.peers.iter().map(|p| (p.executor, p.address.clone()));
+        Arc::new(
+            TaskContext::new(info, self.kill.clone(), config.services.clone())
+                .with_cached(cached.collect(), peers.collect())
+                .in_barrier(self.barrier.clone())
+                .returning(config.settings.results)
+                .measured(self.arrived.is_some()),
+        )
+    }
+
+    /// Has the listeners of an attempt hear of its end; one that panics is why it failed, where it had not.
+    fn tell_listeners<T>(
+        context: &TaskContext,
+        result: Result<T, TaskFailure>,
+        before_abort: Option<BeforeAbort>,
+    ) -> Result<T, TaskFailure> {
+        if !context.has_listeners() {
+            return result;
+        }
+        let failed = result.as_ref().err().map(|failure| TaskError::from(failure.clone()));
+        let told = panics::catch(before_abort, || context.ended(failed.as_ref().map_or(Ok(()), Err)));
+        result.and_then(|output| told.map(|()| output))
     }
 
     fn compute(
         &self,
         config: &ExecutorConfig,
-        context: &mut Option<Arc<TaskContext>>,
+        context: &Arc<TaskContext>,
         meter: &mut Option<Meter>,
     ) -> Result<(TaskOutput, Accumulated), TaskError> {
         self.kill.check()?;
-        let _entered = task_env::enter(TaskEnv { services: config.services.clone(), kill: self.kill.clone() });
         let stage = self.slot.get(config, &self.kill)?;
         let mut inputs = BTreeMap::new();
         for input in &self.inputs {
             inputs.insert((input.rdd, input.partition), fetch(&input.data, config, false, &self.kill)?);
         }
-        let cached = self.cached.iter().map(|c| ((c.rdd, c.partition), c.addresses.clone()));
-        let peers = self.peers.iter().map(|p| (p.executor, p.address.clone()));
-        let ctx = TaskContext::new(
-            self.task,
-            self.stage,
-            self.partition,
-            self.attempt_number,
-            self.kill.clone(),
-            stage.shuffles.clone(),
-            inputs,
-            config.services.clone(),
-        );
-        let ctx = context.insert(Arc::new(
-            ctx.with_cached(cached.collect(), peers.collect())
-                .in_barrier(self.barrier.clone())
-                .returning(config.settings.results)
-                .measured(self.arrived.is_some()),
-        ));
+        context.begin(stage.shuffles.clone(), inputs);
         meter.iter_mut().for_each(Meter::decoded);
-        let output = stage.task.run(self.partition, ctx)?;
-        let accumulated = task_env::take_accumulated()?.into_iter();
+        let output = stage.task.run(self.partition, context)?;
+        let accumulated = take_accumulated()?.into_iter();
         Ok((output, accumulated.map(|(id, value)| AccumulatorUpdate { id, value: value.into() }).collect()))
     }
 

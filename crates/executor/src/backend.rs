@@ -21,7 +21,6 @@ use firesteel_common::conf::{Conf, Source, keys};
 use firesteel_common::{ExecutorId, logging, say};
 use firesteel_os::memory_record::MemoryRecord;
 use firesteel_protocol::{RegisterExecutor, ToDriver, ToExecutor};
-use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::checked::decode;
 use firesteel_rpc::proto::deploy::{ExecutorLaunch, Parting};
 use firesteel_rpc::proto::executor as proto;
@@ -31,6 +30,7 @@ use firesteel_storage::{
     BlockClient, BlockManager, BlockNetwork, BlockServer, BroadcastFetcher, ClientConfig, LocalDirs, MemoryConfig,
     MemoryManager, local_dirs::make_private,
 };
+use firesteel_task::{BroadcastValues, TaskServices};
 
 use crate::config::{ExecutorConfig, ExecutorSettings};
 use crate::driver_stream::{DriverStream, StreamEnd};
@@ -213,7 +213,7 @@ async fn register(launch: ExecutorLaunch) -> Result<Registered, ExecutorError> {
         build_hash: binary.hash.0.to_vec(),
         pid: std::process::id(),
         shuffle_service: Some(launch.shuffle_service_address.clone()).filter(|service| !service.is_empty()),
-        boot_id: boot_id(),
+        boot_id: crate::this_host::boot_id(),
         local_dirs: launch.local_dirs.clone(),
     };
     let register = ToDriver::RegisterExecutor(Box::new(register));
@@ -236,14 +236,6 @@ async fn register(launch: ExecutorLaunch) -> Result<Registered, ExecutorError> {
     let blocks = BlockServer::start(listener, config.services.blocks.clone(), transport, launch.app_id)
         .map_err(ExecutorError::io("start the block server"))?;
     Ok(Registered { executor: Executor::new(config, sink), stream, end, _blocks: blocks })
-}
-
-/// This host's boot id; empty when it has none, and then nothing is read from other executors' disks.
-pub(crate) fn boot_id() -> String {
-    firesteel_os::host::boot_id().unwrap_or_else(|error| {
-        tracing::warn!(%error, "this host has no boot id; map outputs of other executors on it are fetched");
-        String::new()
-    })
 }
 
 /// The executor that launch message and driver's settings ask for.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use firesteel_common::ExecutorId;
 use firesteel_common::conf::{Conf, ConfError, keys};
-use firesteel_rdd::task::{ResultBounds, TaskServices};
 use firesteel_storage::BlockClient;
+use firesteel_task::{ResultBounds, TaskServices};
 
 use crate::core::Reaper;
 

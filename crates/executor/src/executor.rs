@@ -10,11 +10,11 @@ use firesteel_protocol::{
     BarrierAnswer, BarrierSync as BarrierArrival, BarrierTask, BlockUpdate, DecommissionExecutor, LaunchTasks,
     ReplicateBlock, TaskDescription, TaskOutcome, TaskUpdate, ToDriver, ToExecutor,
 };
-use firesteel_rdd::BarrierTaskInfo;
-use firesteel_rdd::barrier::{BarrierCall, BarrierSync};
-use firesteel_rdd::cache::copy_to_peers;
-use firesteel_rdd::task::{KillFlag, TaskError};
 use firesteel_storage::{Abort, BlockId, StorageLevel};
+use firesteel_task::barrier::BarrierTaskInfo;
+use firesteel_task::barrier::{BarrierCall, BarrierSync};
+use firesteel_task::cache::copy_to_peers;
+use firesteel_task::{KillFlag, TaskError};
 
 use crate::attempt::{Attempt, failed};
 use crate::config::ExecutorConfig;

@@ -29,6 +29,7 @@ mod panics;
 mod pool;
 mod stage;
 pub mod status;
+mod this_host;
 
 pub use config::{DecommissionSettings, ExecutorConfig, ExecutorSettings};
 pub use error::ExecutorError;

@@ -47,7 +47,7 @@ impl Meter {
     }
 
     /// What it cost, with `memory` as it was counted. `result_bytes` is the size of its encoded result.
-    pub fn metrics(&self, memory: Option<&TaskMemory>, result_bytes: u64) -> TaskMetrics {
+    pub fn metrics(&self, memory: &TaskMemory, result_bytes: u64) -> TaskMetrics {
         let ran = self.ran.unwrap_or_else(Moment::now);
         // One that failed before has computed nothing.
         let decoded = self.decoded.unwrap_or(ran);
@@ -59,7 +59,7 @@ impl Meter {
             cpu: ran.cpu.saturating_sub(decoded.cpu),
             result_serialization: ran.wall.elapsed(),
             result_bytes,
-            ..memory.map(|memory| memory.counters().metrics()).unwrap_or_default()
+            ..memory.counters().metrics()
         }
     }
 }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_h
 use std::sync::{Arc, Once};
 
 use firesteel_common::TaskFailure;
-use firesteel_rdd::task::TaskAbort;
+use firesteel_task::TaskAbort;
 
 /// Called on the panicking thread, with the failure, when the process will abort and nobody will be able to catch.
 pub(crate) type BeforeAbort = Arc<dyn Fn(TaskFailure) + Send + Sync>;
@@ -88,7 +88,7 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use firesteel_rdd::task::TaskError;
+    use firesteel_task::TaskError;
 
     use super::*;
 

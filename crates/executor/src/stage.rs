@@ -8,11 +8,11 @@ use bytes::Bytes;
 use firesteel_common::{BroadcastId, ExecutorId, ShuffleId, TaskFailure, TaskId};
 use firesteel_protocol::Payload;
 use firesteel_rdd::lineage::decode_stage;
-use firesteel_rdd::task::{KillFlag, StageTask, TaskError};
 use firesteel_rpc::checked::decode;
 use firesteel_rpc::proto::executor::{ExecutorFiles, ShuffleOutputs, StageData};
 use firesteel_shuffle::{MapLocation, ShuffleInput};
 use firesteel_storage::{Abort, BlockId, BlockManager, BroadcastMeta};
+use firesteel_task::{KillFlag, StageTask, TaskError};
 
 use crate::config::ExecutorConfig;
 
@@ -77,7 +77,7 @@ impl StageSlot {
 
 fn on_this_host(boot_id: &str) -> bool {
     static HERE: OnceLock<String> = OnceLock::new();
-    !boot_id.is_empty() && HERE.get_or_init(crate::backend::boot_id) == boot_id
+    !boot_id.is_empty() && HERE.get_or_init(crate::this_host::boot_id) == boot_id
 }
 
 fn shuffle_input(

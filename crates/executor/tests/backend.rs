@@ -29,7 +29,7 @@ fn register_kinds() {
     kind("abort", |_, _| std::process::abort());
     kind("overflow", |_, _| result(&[deep(0)]));
     kind("forever", |_, ctx| {
-        while ctx.kill.check().is_ok() {
+        while ctx.kill().check().is_ok() {
             std::thread::yield_now();
         }
         result(&[])
@@ -40,9 +40,9 @@ fn register_kinds() {
         result(&[p as u8])
     });
     kind("hoard", |_, ctx| {
-        let mut hoard = ctx.memory.reserve("hoard");
+        let mut hoard = ctx.memory().reserve("hoard");
         assert!(hoard.resize(20 << 20));
-        while ctx.kill.check().is_ok() {
+        while ctx.kill().check().is_ok() {
             std::thread::yield_now();
         }
         // As where there is no memory.

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use firesteel_common::{ExecutorId, ShuffleId, TaskId};
 use firesteel_protocol::{MapOutputMoved, TaskOutcome, ToDriver};
-use firesteel_rdd::task::TaskOutput;
 use firesteel_rpc::{Role, Transport};
 use firesteel_shuffle::{MapWriter, ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockServer};
+use firesteel_task::TaskOutput;
 use support::{End, Rig, kind, launch, leave, result, rig_at, stage_ended};
 
 const SHUFFLE: ShuffleId = ShuffleId(5);
@@ -48,8 +48,8 @@ fn peer() -> Peer {
 /// Tasks of this kind write a map output.
 fn writes(name: &str) {
     kind(name, |_, ctx| {
-        let mut writer = MapWriter::new(&ctx.services.shuffle, SHUFFLE, ctx.task, 2);
-        writer.write(1, &ctx.task.0).unwrap();
+        let mut writer = MapWriter::new(&ctx.services().shuffle, SHUFFLE, ctx.info().task, 2);
+        writer.write(1, &ctx.task_attempt_id()).unwrap();
         Ok(TaskOutput::Map(writer.finish().unwrap()))
     });
 }
@@ -129,7 +129,7 @@ fn it_goes_when_its_tasks_have_ended_and_their_results_were_fetched_and_with_wha
     let wait = Mutex::new(wait);
     kind("late", move |_, ctx| {
         wait.lock().unwrap().recv_timeout(Duration::from_secs(60)).unwrap();
-        let mut writer = MapWriter::new(&ctx.services.shuffle, SHUFFLE, ctx.task, 1);
+        let mut writer = MapWriter::new(&ctx.services().shuffle, SHUFFLE, ctx.info().task, 1);
         writer.write(0, &1u8).unwrap();
         writer.finish().unwrap();
         result(&[0; 5000])

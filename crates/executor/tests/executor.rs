@@ -10,9 +10,9 @@ use firesteel_common::{RddId, ShuffleId, StageAttempt, StageId, TaskFailure, Tas
 use firesteel_protocol::{
     BlockRef, BlockUpdate, KillTask, LaunchTasks, PartitionData, Payload, TaskOutcome, ToExecutor,
 };
-use firesteel_rdd::task::{CacheUpdate, TaskAbort, TaskError, TaskOutput};
 use firesteel_shuffle::MapOutput;
 use firesteel_storage::{BlockId, BlockManager, BlockServer, BlockSource};
+use firesteel_task::{CacheUpdate, TaskAbort, TaskError, TaskOutput};
 use support::{End, inline, kind, launch, result, rig, stage, stage_data, stage_ended, task};
 
 mod support;
@@ -33,7 +33,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 fn a_task_computes_its_partition_and_its_result_comes_inline() {
     let rig = rig(1);
     kind("partition", |p, ctx| {
-        assert_eq!((ctx.task, ctx.stage.stage, ctx.partition), (TaskId(7), StageId(4), p));
+        assert_eq!((ctx.info().task, ctx.info().stage.stage, ctx.partition_id()), (TaskId(7), StageId(4), p));
         result(&[p as u8])
     });
     rig.executor.handle(launch(4, "partition", [7]));
@@ -44,7 +44,7 @@ fn a_task_computes_its_partition_and_its_result_comes_inline() {
 fn a_map_output_names_its_task_and_says_how_large_its_blocks_are() {
     let rig = rig(1);
     kind("map", |_, ctx| {
-        Ok(TaskOutput::Map(MapOutput { map_task: ctx.task, sizes: vec![1, 0, 2], checksum: Some(9) }))
+        Ok(TaskOutput::Map(MapOutput { map_task: ctx.info().task, sizes: vec![1, 0, 2], checksum: Some(9) }))
     });
     rig.executor.handle(launch(1, "map", [7]));
     let TaskOutcome::MapOutput(m) = rig.next_update().outcome else { panic!("no map output") };
@@ -97,7 +97,7 @@ fn a_running_task_is_killed_with_the_reason_whatever_it_then_fails_of() {
     let (begun, has_begun) = mpsc::channel();
     kind("loops", move |_, ctx| {
         begun.send(()).unwrap();
-        while ctx.kill.check().is_ok() {
+        while ctx.kill().check().is_ok() {
             std::thread::yield_now();
         }
         Err(TaskError::failed("my file was half written"))
@@ -290,7 +290,7 @@ fn dropping_the_executor_asks_running_tasks_to_end() {
     let (flag, (begun, has_begun)) = (ended.clone(), mpsc::channel());
     kind("outlives", move |_, ctx| {
         begun.send(()).unwrap();
-        while !ctx.kill.is_set() {
+        while !ctx.kill().is_set() {
             std::thread::yield_now();
         }
         flag.store(true, Ordering::SeqCst);

@@ -1,7 +1,7 @@
 //! Makes accumulators of a Context.
 
 use firesteel_common::Data;
-use firesteel_rdd::{Accumulate, Accumulator, Collected, DoubleSum, LongSum};
+use firesteel_task::{Accumulate, Accumulator, Collected, DoubleSum, LongSum};
 
 use crate::Context;
 

@@ -16,13 +16,12 @@ use firesteel_common::{
 use firesteel_events::Bus;
 use firesteel_files::SplitBounds;
 use firesteel_rdd::{
-    Broadcast, Lines, Rdd,
-    accumulator::Accumulators,
-    broadcast::BroadcastSettings,
+    Lines, Rdd,
     runner::{Job, JobHandle, JobRunner, Scope},
     sources::{self, RangeItem},
 };
 use firesteel_scheduler::DriverEvent;
+use firesteel_task::{Accumulators, Broadcast, BroadcastSettings};
 
 use crate::{
     Error, Result,
@@ -244,7 +243,7 @@ impl Context {
         if self.inner.stopped.load(Ordering::Acquire) {
             return Err(Error::Stopped);
         }
-        Broadcast::new(&self.inner.scope, value)
+        self.inner.scope.broadcast(value)
     }
 
     /// The partitions of all of `rdds`, in order.

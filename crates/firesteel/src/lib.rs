@@ -55,12 +55,15 @@ pub use context::Context;
 pub use firesteel_common::{Data, Env, Key, MemSize, Str, TaskFailure, conf::Conf};
 pub use firesteel_derive::MemSize;
 pub use firesteel_rdd::{
-    Accumulate, Accumulator, BarrierError, BarrierTaskContext, BarrierTaskInfo, BarrierWith, Broadcast, Collected,
-    DoubleSum, Emitter, Error, JobFuture, Lazy, Lines, LinesWith, LongSum, PartitionIter, Partitioned, PartitionedWith,
-    Partitioning, Rdd, RddBarrier, Result, StorageLevel, TextRecord, With,
+    BarrierWith, Emitter, Error, JobFuture, Lazy, Lines, LinesWith, Partitioned, PartitionedWith, Partitioning, Rdd,
+    RddBarrier, Result, StorageLevel, TextRecord, With,
 };
 pub use firesteel_scheduler::{JobError, JobState};
 pub use firesteel_shuffle::{HashPartitioner, Partitioner, RangePartitioner, SortKey};
+pub use firesteel_task::{
+    Accumulate, Accumulator, Broadcast, Collected, DoubleSum, LongSum, NotOnDriver, PartitionIter, TaskContext,
+    barrier::{BarrierError, BarrierTaskContext, BarrierTaskInfo},
+};
 pub use partitioned::PartitionedContext;
 pub use properties::LocalProperties;
 pub use status::{JobInfo, StageCounts, StatusTracker};

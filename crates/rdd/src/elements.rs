@@ -15,9 +15,9 @@ use firesteel_common::{
     size::{Filling, heap_estimate, room_of},
 };
 
-use crate::{
+use firesteel_task::{
+    TaskContext, TaskError,
     chunk::{CHUNK, Chunk, ChunkStream, PerChunk, Stream},
-    task::{TaskContext, TaskError},
 };
 
 /// Whether [`CHUNK`] elements are never too many.
@@ -107,7 +107,7 @@ impl<T: Data, U: Data, F: FnMut(T) -> Result<U, TaskError>> ChunkStream<U> for M
             };
             return Ok(Some(Chunk::Owned(all?)));
         }
-        self.ctx.kill.check()?;
+        self.ctx.kill().check()?;
         if self.rest.len() == 0 {
             match self.input.next_chunk()? {
                 Some(chunk) => self.rest = chunk.into(),
@@ -158,7 +158,7 @@ impl<T: Data, U: Data, F: FnMut(&T) -> U> ChunkStream<U> for MappedRef<T, F> {
             let Some(chunk) = self.input.next_chunk()? else { return Ok(None) };
             return Ok(Some(Chunk::Owned(chunk.as_slice().iter().map(&mut self.f).collect())));
         }
-        self.ctx.kill.check()?;
+        self.ctx.kill().check()?;
         let (chunk, at) = match self.current.take() {
             Some(current) => current,
             None => match self.input.next_chunk()? {
@@ -269,7 +269,7 @@ impl<T: Clone, I: Iterator<Item: Data>, F: FnMut(T) -> Result<I, TaskError>> Chu
     for Flattened<T, I, F>
 {
     fn next_chunk(&mut self) -> Result<Option<Chunk<I::Item>>, TaskError> {
-        self.ctx.kill.check()?;
+        self.ctx.kill().check()?;
         let mut out = Vec::with_capacity(self.filling.room(room_of::<I::Item>(CHUNK)));
         if flat::<I::Item>() {
             self.by_number(&mut out)?;
@@ -297,7 +297,7 @@ impl<I: Iterator<Item: Data> + 'static> FromIter<I> {
 
 impl<I: Iterator<Item: Data>> ChunkStream<I::Item> for FromIter<I> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<I::Item>>, TaskError> {
-        self.ctx.kill.check()?;
+        self.ctx.kill().check()?;
         let most = room_of::<I::Item>(CHUNK);
         let mut out = Vec::with_capacity(self.iter.size_hint().0.min(self.filling.room(most)));
         if needs_drop::<I::Item>() {

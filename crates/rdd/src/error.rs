@@ -72,6 +72,21 @@ impl From<firesteel_files::Error> for Error {
     }
 }
 
+impl From<firesteel_task::NotOnDriver> for Error {
+    fn from(e: firesteel_task::NotOnDriver) -> Self {
+        Error::InvalidArgument(e.to_string())
+    }
+}
+
+impl From<firesteel_task::BroadcastError> for Error {
+    fn from(e: firesteel_task::BroadcastError) -> Self {
+        match e {
+            firesteel_task::BroadcastError::Encode(source) => Error::Codec(source),
+            e => Error::InvalidArgument(e.to_string()),
+        }
+    }
+}
+
 impl From<CodecError> for Error {
     fn from(e: CodecError) -> Self {
         Error::Codec(Arc::new(e))

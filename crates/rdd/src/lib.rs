@@ -11,8 +11,7 @@
 //! * [`node`]: one step of a lineage; [`pipe`] and [`output`] are the two common kinds.
 //! * [`Lines`]: the lines of text files by reference. Where files lie, and how they are read and written, is `firesteel_files`'.
 //! * [`determinism`]: which RDDs come out the same when they are computed again.
-//! * [`chunk`]: how elements flow. [`lineage`]: how a stage is encoded. [`task`]: what the executor sees.
-//! * [`Broadcast`]: a value that every executor gets once.
+//! * [`lineage`]: how a stage is encoded. What runs of it on an executor is a task of `firesteel_task`.
 //! * [`Lazy`]: an environment that each process makes for itself.
 //! * [`runner`]: what an RDD needs of its Context.
 
@@ -21,12 +20,8 @@
 #[macro_use]
 mod operators;
 
-pub mod accumulator;
 mod actions;
-pub mod barrier;
-pub mod broadcast;
-pub mod cache;
-pub mod chunk;
+mod barrier;
 pub mod determinism;
 mod elements;
 pub mod error;
@@ -41,14 +36,9 @@ pub mod pipe;
 mod rdd;
 pub mod runner;
 pub mod sources;
-pub mod task;
-pub mod task_env;
 
-pub use accumulator::{Accumulate, Accumulator, Collected, DoubleSum, LongSum};
 pub use actions::JobFuture;
-pub use barrier::{BarrierError, BarrierTaskContext, BarrierTaskInfo, BarrierWith, RddBarrier};
-pub use broadcast::Broadcast;
-pub use chunk::PartitionIter;
+pub use barrier::{BarrierWith, RddBarrier};
 pub use error::{Error, Result};
 pub use firesteel_files::text::TextRecord;
 pub use lazy::Lazy;

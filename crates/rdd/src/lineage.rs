@@ -9,11 +9,11 @@ use firesteel_closure::{
     table::{Table, TableNode},
 };
 use firesteel_common::RddId;
+use firesteel_task::{StageTask, StageTaskNode};
 
 use crate::{
     error::Error,
     node::{AnyRdd, Dep, EncodedOp},
-    task::{StageTask, StageTaskNode},
 };
 
 /// All RDDs that `root` is computed from and `root` itself, parents before children, each once.

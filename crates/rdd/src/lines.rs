@@ -7,14 +7,12 @@ use std::{marker::PhantomData, sync::Arc};
 
 use firesteel_common::{Data, Env, size::Filling};
 use firesteel_files::text::LineBlock;
-
-use crate::{
-    Emitter, Rdd, Result,
-    actions::over,
+use firesteel_task::{
+    TaskContext, TaskError,
     chunk::{Chunk, ChunkStream, PerChunk, Stream},
-    pipe::PipeOp,
-    task::{TaskContext, TaskError},
 };
+
+use crate::{Emitter, Rdd, Result, actions::over, pipe::PipeOp};
 
 /// The lines of text files, which closures see by reference: no String is made for a line that is only looked at.
 ///
@@ -212,7 +210,7 @@ impl<F> Emitted<F> {
 
 impl<U: Data, F: Fn(&str, &mut Emitter<U>)> ChunkStream<U> for Emitted<F> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<U>>, TaskError> {
-        self.ctx.kill.check()?;
+        self.ctx.kill().check()?;
         self.filling.begin();
         let (mut out, mut full) = (Emitter::for_a_chunk(&self.filling), false);
         while !full {

@@ -21,15 +21,14 @@ use firesteel_common::{
     codec::{self, CodecError},
 };
 pub use firesteel_storage::StorageLevel;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-use crate::{
+use firesteel_task::{
+    Cleaner, Released, TaskContext, TaskError,
     cache::{self, Persisted},
     chunk::Stream,
-    error::Error,
-    runner::{Cleaner, Released},
-    task::{TaskContext, TaskError},
 };
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::error::Error;
 
 /// Which records lie in which partition: two RDDs with equal keys are co-partitioned and join without a shuffle.
 ///

@@ -7,13 +7,12 @@ use firesteel_common::{
     Data, Env,
     codec::{self, CodecError},
 };
+use firesteel_task::{StageTask, StageTaskNode, TaskContext, TaskError, TaskOutput, chunk::Stream};
 use serde::Serialize;
 
 use crate::{
-    chunk::Stream,
     flat_drop::Parent,
     node::{EncodedOp, RddNode},
-    task::{StageTask, StageTaskNode, TaskContext, TaskError, TaskOutput},
 };
 
 /// Consumes a partition. A value is zero-sized, as a [`crate::pipe::PipeOp`]'s is.

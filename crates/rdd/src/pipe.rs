@@ -7,12 +7,11 @@ use firesteel_common::{
     Data, Env, RddId,
     codec::{self, CodecError},
 };
+use firesteel_task::{TaskContext, TaskError, chunk::Stream};
 
 use crate::{
-    chunk::Stream,
     flat_drop::Parent,
     node::{AnyRdd, Body, Dep, NarrowMap, RddNode},
-    task::{TaskContext, TaskError},
 };
 
 /// What an operator does with a partition. A value is zero-sized: it is the user's closure in a wrapper.

@@ -7,11 +7,11 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use firesteel_common::{BroadcastId, CallSite, RddId, ShuffleId};
+use firesteel_common::{CallSite, Env, RddId, ShuffleId};
 use firesteel_files::FileSystems;
+use firesteel_task::{Broadcast, BroadcastSource, Cleaner};
 
 use crate::{
-    broadcast::BroadcastSource,
     error::{Error, Result},
     node::{AnyRdd, EncodedOp},
 };
@@ -64,25 +64,6 @@ pub trait JobRunner: Send + Sync {
 
     /// Forgets the kept partitions of an RDD everywhere.
     fn unpersist(&self, rdd: RddId);
-}
-
-/// Something whose last handle was dropped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Released {
-    /// An RDD whose partitions were kept at some time.
-    Rdd(RddId),
-    /// A shuffle: no RDD and no running job refers to it.
-    Shuffle(ShuffleId),
-    /// A broadcast variable, which may have been destroyed instead.
-    Broadcast(BroadcastId),
-    /// What executors hold of a broadcast variable; the driver keeps it.
-    BroadcastCopies(BroadcastId),
-}
-
-/// Hears what nobody holds any more, and frees it everywhere. Spark: `ContextCleaner`, which a garbage collector tells.
-pub trait Cleaner: Send + Sync {
-    /// Called from `Drop`, on any thread, also after the Context's end: never waits and never fails.
-    fn released(&self, what: Released);
 }
 
 /// What the RDDs of one Context share. Holds the Context weakly: an action after its end is an error.
@@ -138,9 +119,14 @@ impl Scope {
         self.context.as_ref().map(|context| &context.cleaner)
     }
 
-    /// Where broadcast variables are made.
-    pub fn broadcasts(&self) -> Option<&BroadcastSource> {
-        self.context.as_ref().map(|context| &context.broadcasts)
+    /// Makes a value ready to be fetched by the executors of the Context.
+    ///
+    /// # Errors
+    /// When the Context has stopped, and when the value cannot be encoded or held.
+    pub fn broadcast<T: Env>(&self, value: T) -> Result<Broadcast<T>> {
+        self.runner()?;
+        let Some(ContextParts { cleaner, broadcasts }) = &self.context else { return Err(Error::Stopped) };
+        Ok(Broadcast::new(broadcasts, cleaner, value)?)
     }
 
     /// The file systems that paths may name now.

@@ -16,12 +16,12 @@ use firesteel_protocol::{
     BlockAddress, DecommissionExecutor, LaunchTasks, Payload, StageBinary, TaskDescription, TaskOutcome, TaskUpdate,
     ToDriver, ToExecutor,
 };
-use firesteel_rdd::broadcast::BroadcastValues;
-use firesteel_rdd::task::{ResultBounds, StageTask, StageTaskNode, TaskContext, TaskError, TaskOutput, TaskServices};
 use firesteel_rpc::proto::executor::StageData;
 use firesteel_rpc::{Role, Transport};
 use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockManager, MemoryConfig, MemoryManager};
+use firesteel_task::BroadcastValues;
+use firesteel_task::{ResultBounds, StageTask, StageTaskNode, TaskContext, TaskError, TaskOutput, TaskServices};
 use prost::Message as _;
 
 type Body = dyn Fn(u32, &Arc<TaskContext>) -> Result<TaskOutput, TaskError> + Send + Sync;

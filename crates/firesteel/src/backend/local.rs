@@ -12,10 +12,10 @@ use firesteel_common::{
 };
 use firesteel_executor::{DriverLink, Executor, ExecutorConfig, ExecutorSettings};
 use firesteel_protocol::{RegisterExecutor, ToDriver, ToExecutor};
-use firesteel_rdd::{broadcast::BroadcastValues, task::TaskServices};
 use firesteel_rpc::{PROTOCOL_VERSION, Role, Transport, checked::IN_PROCESS};
 use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockId, BlockManager, LocalDirs, MemoryConfig, MemoryManager};
+use firesteel_task::{BroadcastValues, TaskServices};
 
 use super::{Backend, Capabilities, ClusterManager, Start};
 use crate::{

@@ -2,8 +2,8 @@
 
 use std::sync::mpsc;
 
-use firesteel_rdd::runner::{Cleaner, Released};
 use firesteel_scheduler::DriverEvent;
+use firesteel_task::{Cleaner, Released};
 
 use super::Message;
 

@@ -28,13 +28,12 @@ use firesteel_common::{BroadcastId, CallSite, ExecutorId, JobId, ShuffleId, Tick
 use firesteel_events::{AppEvent, Bus};
 use firesteel_protocol::{RegisterExecutor, ToDriver, ToExecutor};
 use firesteel_rdd::{
-    accumulator::Accumulators,
-    broadcast::{BroadcastSettings, BroadcastSource, BroadcastValues},
     node::{AnyRdd, AnyShuffle, EncodedOp},
     runner::{ContextParts, Job, JobEvent},
 };
 use firesteel_scheduler::{DriverCore, DriverEffect, DriverEvent, JobProperties, SchedulerConfig};
 use firesteel_storage::BlockManager;
+use firesteel_task::{Accumulators, BroadcastSettings, BroadcastSource, BroadcastValues};
 
 pub use self::listening::since_1970;
 use self::{cleaner::EventLoopCleaner, results::ResultFetcher, services::ShuffleServices, stages::Stages};

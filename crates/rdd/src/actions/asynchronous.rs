@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use firesteel_common::{Data, Env};
 
+use firesteel_task::{PartitionIter, chunk::Stream};
+
 use crate::{
-    PartitionIter, Rdd, Result,
+    Rdd, Result,
     actions::{
         WithEffects,
         elements::{Elements, concat},
         over,
     },
-    chunk::Stream,
     output::OutputOp,
 };
 

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use firesteel_common::{Data, Key};
 use firesteel_shuffle::Partitioner;
+use firesteel_task::chunk::Stream;
 
-use crate::{Rdd, Result, actions::over, chunk::Stream};
+use crate::{Rdd, Result, actions::over};
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
     /// How many pairs each key has.

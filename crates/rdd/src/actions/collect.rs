@@ -1,12 +1,13 @@
 //! Actions that bring elements to the driver: `collect`, `count`, `first`, `take`.
 
+use firesteel_task::chunk::Stream;
+
 use crate::{
     Rdd, Result,
     actions::{
         elements::{Elements, concat},
         over,
     },
-    chunk::Stream,
     error::Error,
 };
 use firesteel_common::Data;

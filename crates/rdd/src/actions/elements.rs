@@ -7,12 +7,12 @@ use firesteel_common::{
     Data,
     codec::{self, CodecError},
 };
-
-use crate::{
+use firesteel_task::{
+    TaskContext, TaskError, TaskOutput,
     chunk::{Chunk, Stream},
-    output::OutputOp,
-    task::{TaskContext, TaskError, TaskOutput},
 };
+
+use crate::output::OutputOp;
 
 /// The tasks of `collect`.
 pub(super) struct Elements<T>(PhantomData<fn() -> T>);

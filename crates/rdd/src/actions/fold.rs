@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use firesteel_common::Data;
+use firesteel_task::chunk::Stream;
 
-use crate::{Result, actions::over, chunk::Stream, error::Error};
+use crate::{Result, actions::over, error::Error};
 
 operators! {
     impl[T: Data] T;

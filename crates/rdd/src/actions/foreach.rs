@@ -3,13 +3,14 @@
 use std::fmt::Display;
 
 use firesteel_common::Data;
+use firesteel_task::{PartitionIter, TaskError};
 
 use super::{
     WithEffects,
     asynchronous::{each_element, each_partition},
     over,
 };
-use crate::{PartitionIter, Result, task::TaskError};
+use crate::Result;
 
 operators! {
     impl[T: Data] T;

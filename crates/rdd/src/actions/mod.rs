@@ -3,13 +3,10 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use firesteel_common::{Data, Env, codec};
+use firesteel_task::{TaskContext, TaskError, TaskOutput, chunk::Stream};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{
-    chunk::Stream,
-    output::OutputOp,
-    task::{TaskContext, TaskError, TaskOutput},
-};
+use crate::output::OutputOp;
 
 mod asynchronous;
 mod by_key;

@@ -2,8 +2,9 @@
 
 use firesteel_common::Data;
 use firesteel_shuffle::SortKey;
+use firesteel_task::chunk::Stream;
 
-use crate::{Rdd, Result, actions::over, chunk::Stream, error::Error};
+use crate::{Rdd, Result, actions::over, error::Error};
 
 /// The `n` first of `elements` by their order, or the last when `descending`, sorted.
 fn select<T: SortKey>(mut elements: Vec<T>, n: usize, descending: bool) -> Vec<T> {

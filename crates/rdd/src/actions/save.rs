@@ -8,13 +8,9 @@ use firesteel_files::{
     FilePath, FileSystems, ManifestEntry, OutputFormat, OutputJob, RecordWriter, TaskAttempt, WriteTask,
     text::{TextOutput, TextRecord},
 };
+use firesteel_task::{TaskContext, TaskError, chunk::Stream};
 
-use crate::{
-    Rdd, Result,
-    actions::over,
-    chunk::Stream,
-    task::{TaskContext, TaskError},
-};
+use crate::{Rdd, Result, actions::over};
 
 impl<T: Data> Rdd<T> {
     /// Writes each element as a line into `dir`, one file `part-00000` a partition, and `_SUCCESS` when all is there.
@@ -53,7 +49,7 @@ impl<T: Data> Rdd<T> {
         let (protocol, job) = (system.commit_protocol(), OutputJob::new(dir));
         protocol.setup_job(system, &job)?;
         let write = over(|(format, systems, job): &(F, FileSystems, OutputJob), input: Stream<T>, ctx| {
-            let attempt = TaskAttempt { partition: ctx.partition, id: ctx.task.0 };
+            let attempt = TaskAttempt { partition: ctx.partition_id(), id: ctx.task_attempt_id() };
             write(format, &WriteTask::new(systems.clone(), job.clone(), attempt), input, ctx)
         });
         let written: Result<Vec<Vec<ManifestEntry>>> = self.run_all(action, &(format, &systems, &job), write);
@@ -77,7 +73,7 @@ fn write<T: Data, F: OutputFormat<T>>(
     mut input: Stream<T>,
     ctx: &TaskContext,
 ) -> Result<Vec<ManifestEntry>, TaskError> {
-    let counters = ctx.memory.counters();
+    let counters = ctx.memory().counters();
     let mut writer = format.open(task)?;
     let mut counted = 0;
     let mut count = || {

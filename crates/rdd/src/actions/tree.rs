@@ -4,15 +4,9 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use firesteel_common::{Data, Env};
+use firesteel_task::{TaskContext, TaskError, chunk::Stream};
 
-use crate::{
-    Rdd, Result,
-    chunk::Stream,
-    elements::FromIter,
-    error::Error,
-    pipe::PipeOp,
-    task::{TaskContext, TaskError},
-};
+use crate::{Rdd, Result, elements::FromIter, error::Error, pipe::PipeOp};
 
 /// Turns a partition into at most one element.
 struct ToOne<T, U, E, F>(F, PhantomData<fn(T, E) -> U>);

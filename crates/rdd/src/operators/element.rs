@@ -3,14 +3,16 @@
 use std::{convert::Infallible, fmt::Display, marker::PhantomData, sync::Arc};
 
 use firesteel_common::{Data, Env};
+use firesteel_task::{
+    TaskContext, TaskError,
+    chunk::{PerChunk, Stream},
+};
 
 use super::emitter::{Emitter, FlatMapTo};
 use crate::{
     Rdd,
-    chunk::{PerChunk, Stream},
     elements::{self, Flattened, Mapped, MappedRef},
     pipe::PipeOp,
-    task::{TaskContext, TaskError},
 };
 
 /// Declares a [`PipeOp`] that makes one element of each one: its name, the closure's type, the stream and how it calls the

@@ -6,12 +6,12 @@ use firesteel_common::{
     Data, Env,
     size::{Filling, room_of},
 };
-
-use crate::{
+use firesteel_task::{
+    TaskContext, TaskError,
     chunk::{CHUNK, Chunk, ChunkStream, Stream},
-    pipe::PipeOp,
-    task::{TaskContext, TaskError},
 };
+
+use crate::pipe::PipeOp;
 
 /// Where the closure of `flat_map_to` puts its results.
 pub struct Emitter<U>(Vec<U>);
@@ -83,7 +83,7 @@ struct Emitted<T, F> {
 
 impl<T, U: Data, F: Fn(&T, &mut Emitter<U>)> ChunkStream<U> for Emitted<T, F> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<U>>, TaskError> {
-        self.ctx.kill.check()?;
+        self.ctx.kill().check()?;
         self.filling.begin();
         let (mut out, mut full) = (Emitter::for_a_chunk(&self.filling), false);
         while !full {

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use firesteel_closure::{AnyNode, DecodeError, Func, parent};
 use firesteel_common::{Data, MemSize, RddId, codec::CodecError};
+use firesteel_task::{TaskContext, TaskError, chunk::Stream};
 
 use crate::{
     Rdd,
-    chunk::Stream,
     flat_drop::Parent,
     node::{AnyRdd, Body, Dep, NarrowMap, RddNode},
-    task::{TaskContext, TaskError},
 };
 
 /// The body of an RDD whose elements know their size.

@@ -3,14 +3,9 @@
 use std::{convert::Infallible, fmt::Display, marker::PhantomData, sync::Arc};
 
 use firesteel_common::{Data, Env};
+use firesteel_task::{PartitionIter, TaskContext, TaskError, chunk::Stream};
 
-use crate::{
-    PartitionIter, Rdd,
-    chunk::Stream,
-    elements::FromIter,
-    pipe::PipeOp,
-    task::{TaskContext, TaskError},
-};
+use crate::{Rdd, elements::FromIter, pipe::PipeOp};
 
 struct MapPartitions<T, U, I, X, E, F>(F, PhantomData<fn(T, U, I, X, E)>);
 

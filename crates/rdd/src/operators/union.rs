@@ -8,14 +8,16 @@ use firesteel_common::{
     Data, RddId,
     codec::{self, CodecError},
 };
+use firesteel_task::{
+    TaskContext, TaskError,
+    chunk::{Chunk, ChunkStream, Stream},
+};
 
 use crate::{
     Rdd,
-    chunk::{Chunk, ChunkStream, Stream},
     flat_drop::Parent,
     node::{AnyRdd, Body, Dep, NarrowMap, RddNode},
     runner::Scope,
-    task::{TaskContext, TaskError},
 };
 
 /// A node whose partitions are runs of its parents' partitions.

@@ -9,6 +9,7 @@ use firesteel_common::{
     size::{CHUNK_BYTES, estimate},
 };
 use firesteel_shuffle::{Aggregation, Combine, Partitioner, group_pieces, size_of_code};
+use firesteel_task::{TaskContext, TaskError, chunk::Stream};
 use serde::Serialize;
 
 use super::{
@@ -18,10 +19,8 @@ use super::{
 };
 use crate::{
     Rdd,
-    chunk::Stream,
     flat_drop::Parent,
     node::{AnyRdd, Body, Dep, NarrowMap, PartitionerKey, RddNode},
-    task::{TaskContext, TaskError},
 };
 
 /// One input of a cogroup: partitions that lie right already, or a shuffle.

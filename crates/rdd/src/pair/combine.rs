@@ -11,15 +11,17 @@ use firesteel_common::{
 use firesteel_shuffle::{
     Aggregated, Aggregation, Combine, MapWriter, Partitioner, RecordReader, ShuffleBlocks, group_pieces,
 };
+use firesteel_task::{
+    TaskContext, TaskError, TaskOutput,
+    chunk::{CHUNK, Chunk, ChunkStream, Stream},
+};
 
 use super::{Partitioning, ShuffleDep, ShuffleRead, partition_by::write_pairs};
 use crate::{
     Rdd,
-    chunk::{CHUNK, Chunk, ChunkStream, Stream},
     node::{Body, Dep},
     output::OutputOp,
     pipe::PipeOp,
-    task::{TaskContext, TaskError, TaskOutput},
 };
 
 /// The three functions of `combine_by_key`. Spark: `Aggregator`.
@@ -202,7 +204,7 @@ impl<A: Aggregator> OutputOp for WriteCombined<A> {
         let (agg, (shuffle, partitioner, env)) = (self.0, &**env);
         let reducers = partitioner.partitions().max(1);
         let mut writer = ctx.map_writer(*shuffle, reducers);
-        let limit = ctx.services.shuffle.config().write_buffer_bytes as u64;
+        let limit = ctx.services().shuffle.config().write_buffer_bytes as u64;
         let mut table = Aggregation::bounded(ByValue(agg, env.clone()), &ctx.spills(), limit);
         // Of the rows since combining was last begun: how many, and how many records they became.
         let (mut rows, mut records) = (0u64, 0u64);
@@ -284,7 +286,7 @@ impl<A: Combine + 'static> Combined<A> {
 
 impl<A: Combine> ChunkStream<(A::Key, A::Combined)> for Combined<A> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<(A::Key, A::Combined)>>, TaskError> {
-        self.ctx.kill.check()?;
+        self.ctx.kill().check()?;
         Ok(self.result.next_batch(CHUNK)?.map(Chunk::Owned))
     }
 }

@@ -6,13 +6,10 @@ use firesteel_common::{ExecutorId, StageAttempt, StageId, TaskId};
 use firesteel_rpc::Role;
 use firesteel_shuffle::{MapLocation, ShuffleConfig, ShuffleInput, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockManager};
+use firesteel_task::{BroadcastValues, KillFlag, TaskInfo, TaskServices};
 
 use super::*;
-use crate::{
-    broadcast::BroadcastValues,
-    elements::FromIter,
-    task::{KillFlag, TaskServices},
-};
+use crate::elements::FromIter;
 
 /// The context of a task whose map side may hold `bytes`.
 fn context(dir: &std::path::Path, bytes: usize) -> Arc<TaskContext> {
@@ -27,8 +24,8 @@ fn context(dir: &std::path::Path, bytes: usize) -> Arc<TaskContext> {
         broadcasts: BroadcastValues::in_process(),
     });
     let stage = StageAttempt { stage: StageId(0), attempt: 0 };
-    let (kill, shuffles, inputs) = (Arc::new(KillFlag::default()), Arc::default(), BTreeMap::new());
-    Arc::new(TaskContext::new(TaskId(1), stage, 0, 0, kill, shuffles, inputs, services))
+    let info = TaskInfo { task: TaskId(1), stage, partition: 0, attempt_number: 0 };
+    Arc::new(TaskContext::new(info, Arc::new(KillFlag::default()), services))
 }
 
 /// The records that the map side writes for ones under the keys of `keys`, by the number of bytes that it may hold.
@@ -53,7 +50,7 @@ fn written(keys: impl Iterator<Item = u64> + 'static, bytes: usize) -> Vec<(u64,
     let input = Arc::new(ShuffleInput { shuffle: ShuffleId(0), maps: vec![map], host_local: Default::default() });
     let mut all = Vec::new();
     for reduce in 0..3 {
-        let blocks = ctx.services.shuffle.read(&input, reduce, firesteel_shuffle::Abort::new(|| None));
+        let blocks = ctx.services().shuffle.read(&input, reduce, firesteel_shuffle::Abort::new(|| None));
         RecordReader::new(blocks)
             .for_each(|record| {
                 all.push(record);

@@ -5,6 +5,10 @@ use std::{marker::PhantomData, sync::Arc};
 use firesteel_closure::{AnyNode, DecodeError, Func};
 use firesteel_common::{Data, Key, RddId, TaskFailure, codec::CodecError};
 use firesteel_shuffle::{HashJoin, JoinShape, Rows, Spills};
+use firesteel_task::{
+    TaskContext, TaskError,
+    chunk::{CHUNK, Chunk, ChunkStream, Stream},
+};
 
 use super::{
     Partitioning,
@@ -12,9 +16,7 @@ use super::{
 };
 use crate::{
     Rdd,
-    chunk::{CHUNK, Chunk, ChunkStream, Stream},
     node::{Body, Dep},
-    task::{TaskContext, TaskError},
 };
 
 /// What a join makes of its two sides.
@@ -156,7 +158,7 @@ impl<S: JoinShape + 'static> Joined<S> {
 
 impl<S: JoinShape> ChunkStream<S::Out> for Joined<S> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<S::Out>>, TaskError> {
-        self.ctx.kill.check()?;
+        self.ctx.kill().check()?;
         Ok(self.join.next_batch(CHUNK)?.map(Chunk::Owned))
     }
 }

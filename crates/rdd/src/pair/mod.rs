@@ -25,8 +25,8 @@ use crate::{
     flat_drop::Parent,
     node::{AnyRdd, AnyShuffle, Dep, EncodedOp, RddNode},
     output::{OutputOp, encode_output},
-    runner::{Cleaner, Released},
 };
+use firesteel_task::{Cleaner, Released};
 
 /// The map side of a shuffle, on the driver.
 struct ShuffleDep<O: OutputOp> {

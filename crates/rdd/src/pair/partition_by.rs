@@ -8,14 +8,16 @@ use firesteel_common::{
     codec::{self, CodecError},
 };
 use firesteel_shuffle::{Partitioner, RecordReader};
+use firesteel_task::{
+    TaskContext, TaskError, TaskOutput,
+    chunk::{CHUNK, Chunk, ChunkStream, Stream},
+};
 
 use super::{Partitioning, ShuffleDep, ShuffleRead};
 use crate::{
     Rdd,
-    chunk::{CHUNK, Chunk, ChunkStream, Stream},
     node::{Body, Dep},
     output::OutputOp,
-    task::{TaskContext, TaskError, TaskOutput},
 };
 
 /// Map side: writes each pair to the partition of its key.

@@ -3,14 +3,10 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use firesteel_common::{Data, ShuffleId};
+use firesteel_task::{TaskContext, TaskError, TaskOutput, chunk::Stream};
 
 use super::{ShuffleDep, ShuffleRead, partition_by::ReadRecords};
-use crate::{
-    Rdd,
-    chunk::Stream,
-    output::OutputOp,
-    task::{TaskContext, TaskError, TaskOutput},
-};
+use crate::{Rdd, output::OutputOp};
 
 /// Map side: deals the elements out in turn.
 ///
@@ -36,7 +32,7 @@ impl<T: Data> OutputOp for WriteDealt<T> {
     fn run(self, env: &Arc<Self::Env>, mut input: Stream<T>, ctx: &Arc<TaskContext>) -> Result<TaskOutput, TaskError> {
         let (shuffle, partitions) = **env;
         let mut writer = ctx.map_writer(shuffle, partitions);
-        let mut next = first_reducer(ctx.partition, partitions);
+        let mut next = first_reducer(ctx.partition_id(), partitions);
         while let Some(chunk) = input.next_chunk()? {
             for x in chunk.as_slice() {
                 writer.write(next, x)?;

@@ -9,14 +9,16 @@ use firesteel_common::{
     hash::fixed_hash,
 };
 use firesteel_shuffle::{ExternalSorter, RangePartitioner, RecordReader, SortKey, Sorted};
+use firesteel_task::{
+    TaskContext, TaskError,
+    chunk::{CHUNK, Chunk, ChunkStream, Stream},
+};
 
 use super::{Partitioning, ShuffleRead, partition_by::write_pairs};
 use crate::{
     Partitioned, PartitionedWith, Rdd, Result,
     actions::over,
-    chunk::{CHUNK, Chunk, ChunkStream, Stream},
     node::{Body, Dep},
-    task::{TaskContext, TaskError},
 };
 
 /// Keys sampled for each partition of the result, as Spark's RangePartitioner does.
@@ -65,7 +67,7 @@ struct SortedRows<K, V> {
 
 impl<K: Data + SortKey, V: Data> ChunkStream<(K, V)> for SortedRows<K, V> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<(K, V)>>, TaskError> {
-        self.ctx.kill.check()?;
+        self.ctx.kill().check()?;
         Ok(self.rows.next_batch(CHUNK)?.map(Chunk::Owned))
     }
 }
@@ -120,7 +122,7 @@ impl<K: Data + SortKey, V: Data> Rdd<(K, V)> {
         let wanted = (SAMPLES_A_PARTITION * partitions as usize).min(1_000_000);
         // Three times the even share, so that an uneven partition is still sampled well.
         let each = (3 * wanted).div_ceil(self.num_partitions().max(1) as usize).max(1);
-        let sketch = over(|each: &usize, input: Stream<(K, V)>, ctx| sample(*each, ctx.partition, input));
+        let sketch = over(|each: &usize, input: Stream<(K, V)>, ctx| sample(*each, ctx.partition_id(), input));
         let sketches: Vec<(u64, Vec<K>)> = self.run_all("sort_by_key", &each, sketch)?;
         let weigh = |(seen, keys): (u64, Vec<K>)| {
             let weight = seen as f64 / keys.len().max(1) as f64;

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use firesteel_common::codec;
 use firesteel_files::{FileSystems, Input, InputFormat, InputSplit, ReadTask, RecordReader, SplitBounds};
+use firesteel_task::{
+    TaskContext, TaskError,
+    chunk::{Chunk, ChunkStream, Stream},
+};
 
 use super::{Source, rdd_of};
 use crate::{
     Rdd,
-    chunk::{Chunk, ChunkStream, Stream},
     error::{Error, Result},
     runner::Scope,
-    task::{TaskContext, TaskError},
 };
 
 type Record<F> = <<F as InputFormat>::Reader as RecordReader>::Record;
@@ -62,13 +64,13 @@ struct Records<R> {
 impl<R: RecordReader> ChunkStream<R::Record> for Records<R> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<R::Record>>, TaskError> {
         loop {
-            self.ctx.kill.check()?;
+            self.ctx.kill().check()?;
             let batch = self.reader.next_batch();
-            let (counters, read) = (self.ctx.memory.counters(), self.task.bytes_read());
+            let (counters, read) = (self.ctx.memory().counters(), self.task.bytes_read());
             counters.input_bytes.add(read - self.counted);
             self.counted = read;
             let Some(batch) = batch? else { return Ok(None) };
-            if self.ctx.measured {
+            if self.ctx.is_measured() {
                 counters.input_records.add(R::count(&batch));
             }
             if !batch.is_empty() {

@@ -8,14 +8,13 @@ use firesteel_common::{
     Data, Env, RddId,
     codec::{self, CodecError},
 };
+use firesteel_task::{TaskContext, TaskError, chunk::Stream};
 
 use crate::{
     Rdd,
-    chunk::Stream,
     error::{Error, Result},
     node::{Body, Dep},
     runner::Scope,
-    task::{TaskContext, TaskError},
 };
 
 mod format;

@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use firesteel_common::{Data, codec};
+use firesteel_task::{TaskContext, TaskError, chunk::Stream};
 
 use super::{Source, rdd_of, run_of};
 use crate::{
     Rdd,
-    chunk::Stream,
     elements::FromIter,
     error::{Error, Result},
     runner::Scope,
-    task::{TaskContext, TaskError},
 };
 
 struct Parallelize<T> {

@@ -4,15 +4,13 @@ use std::{marker::PhantomData, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use firesteel_common::{Data, codec};
+use firesteel_task::{
+    TaskContext, TaskError,
+    chunk::{CHUNK, Chunk, ChunkStream, Stream},
+};
 
 use super::{Source, rdd_of, run_of};
-use crate::{
-    Rdd,
-    chunk::{CHUNK, Chunk, ChunkStream, Stream},
-    error::Result,
-    runner::Scope,
-    task::{TaskContext, TaskError},
-};
+use crate::{Rdd, error::Result, runner::Scope};
 
 /// An integer type that `range` can produce.
 pub trait RangeItem: Data + Copy {
@@ -78,7 +76,7 @@ where
     Range<T>: Iterator<Item = T>,
 {
     fn next_chunk(&mut self) -> Result<Option<Chunk<T>>, TaskError> {
-        self.ctx.kill.check()?;
+        self.ctx.kill().check()?;
         let from = self.at;
         self.at = (from + CHUNK as i128).min(self.end);
         Ok(if from < self.at { Some(Chunk::Owned(T::iterate(from, self.at).collect())) } else { None })

@@ -29,9 +29,9 @@ use std::{
 };
 
 use firesteel_closure::binary::{RunningBinary, running_binary};
-use firesteel_rdd::broadcast::BroadcastValues;
 use firesteel_rpc::{Role, bind::host_port};
 use firesteel_storage::{Abort, BlockClient, BlockId, BlockManager, BlockServer};
+use firesteel_task::BroadcastValues;
 use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 
 use self::session::Session;

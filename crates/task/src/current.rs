@@ -1,37 +1,27 @@
-//! What decoding finds of the task on whose thread it runs: a broadcast variable that arrives in an environment, or within
-//! the elements of an RDD, gets the executor's services from here.
+//! The task of this thread: a broadcast variable that arrives in an environment, or within the elements of an RDD, gets the
+//! executor's services from here, and user code its task's context.
 
 use std::{cell::RefCell, sync::Arc};
 
 use firesteel_common::codec::CodecError;
-use firesteel_storage::Abort;
 
 use crate::{
-    accumulator::{Accumulate, TaskAccumulators},
-    task::{KillFlag, TaskServices},
+    accumulator::{accumulate::Accumulate, local::TaskAccumulators},
+    context::TaskContext,
 };
-
-/// The task of this thread.
-#[derive(Clone)]
-pub struct TaskEnv {
-    /// Its executor's services.
-    pub services: Arc<TaskServices>,
-    /// The request to end it.
-    pub kill: Arc<KillFlag>,
-}
 
 thread_local! {
     /// What the task has added to accumulators.
     static ACCUMULATED: RefCell<TaskAccumulators> = const { RefCell::new(TaskAccumulators::none()) };
-    static CURRENT: RefCell<Option<TaskEnv>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Arc<TaskContext>>> = const { RefCell::new(None) };
 }
 
 /// The thread is a task's until this is dropped.
-pub struct Entered(Option<TaskEnv>, TaskAccumulators);
+pub struct Entered(Option<Arc<TaskContext>>, TaskAccumulators);
 
-/// Makes this thread one of a task.
-pub fn enter(env: TaskEnv) -> Entered {
-    Entered(CURRENT.with(|current| current.replace(Some(env))), ACCUMULATED.take())
+/// Makes this thread that of a task.
+pub fn enter(context: Arc<TaskContext>) -> Entered {
+    Entered(CURRENT.with(|current| current.replace(Some(context))), ACCUMULATED.take())
 }
 
 impl Drop for Entered {
@@ -45,7 +35,7 @@ impl Drop for Entered {
 }
 
 /// The task of this thread, if it is one of a task.
-pub fn current() -> Option<TaskEnv> {
+pub(crate) fn context() -> Option<Arc<TaskContext>> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
@@ -69,12 +59,4 @@ pub(crate) fn add_to<A: Accumulate>(id: u64, x: A::In) -> bool {
 /// When a value cannot be encoded.
 pub fn take_accumulated() -> Result<Vec<(u64, Vec<u8>)>, CodecError> {
     ACCUMULATED.take().encode()
-}
-
-impl TaskEnv {
-    /// Ends a fetch when the task shall end.
-    pub fn abort(&self) -> Abort {
-        let kill = self.kill.clone();
-        Abort::new(move || kill.reason())
-    }
 }

@@ -7,10 +7,11 @@ use firesteel_common::{Data, RddId, TaskFailure, codec};
 use firesteel_storage::{BlockId, Frame, FrameReader, storage_reservation::StorageReservation};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Persisted;
+use super::persisted::Persisted;
 use crate::{
     chunk::{CHUNK, Chunk, ChunkStream, Stream},
-    task::{TaskContext, TaskError},
+    context::TaskContext,
+    error::TaskError,
 };
 
 /// A frame is done when it has so many bytes: one is in memory at a time where a file is read.
@@ -139,7 +140,7 @@ impl<T: Data> FrameStream<T> {
     fn damaged(&self, message: impl std::fmt::Display) -> TaskError {
         let (rdd, partition) = (self.rdd, self.partition);
         if self.address.is_empty() {
-            super::drop_damaged(BlockId::Rdd { rdd, partition }, &self.ctx);
+            drop_damaged(BlockId::Rdd { rdd, partition }, &self.ctx);
         }
         let (address, message) = (self.address.clone(), message.to_string());
         TaskFailure::CachedPartitionDamaged { rdd, partition, address, message }.into()
@@ -148,7 +149,7 @@ impl<T: Data> FrameStream<T> {
 
 impl<T: Data> ChunkStream<T> for FrameStream<T> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<T>>, TaskError> {
-        self.ctx.kill.check()?;
+        self.ctx.kill().check()?;
         while self.current.elements == 0 {
             match self.source.next_frame() {
                 Ok(Some(frame)) => self.current = frame,
@@ -159,4 +160,10 @@ impl<T: Data> ChunkStream<T> for FrameStream<T> {
         let chunk = self.decode().map_err(|e| self.damaged(e))?;
         Ok(Some(Chunk::Owned(chunk)))
     }
+}
+
+/// Drops what cannot be read, and has the driver know.
+pub(super) fn drop_damaged(block: BlockId, ctx: &TaskContext) {
+    ctx.services().blocks.remove(&block);
+    ctx.services().blocks.memory().note_dropped(block);
 }

@@ -13,10 +13,11 @@ use firesteel_storage::{
     storage_reservation::StorageReservation,
 };
 
-use super::{HeapOf, frames::FrameBuilder};
+use super::{frames::FrameBuilder, persisted::HeapOf};
 use crate::{
     chunk::{CHUNK, Chunk, ChunkStream, Stream},
-    task::{TaskContext, TaskError},
+    context::TaskContext,
+    error::TaskError,
 };
 
 const PIECE_BYTES: usize = 1 << 20;
@@ -136,7 +137,7 @@ impl<T: Data> PieceStream<T> {
 
 impl<T: Data> ChunkStream<T> for PieceStream<T> {
     fn next_chunk(&mut self) -> Result<Option<Chunk<T>>, TaskError> {
-        self.ctx.kill.check()?;
+        self.ctx.kill().check()?;
         let Some(piece) = self.pieces.0.get(self.piece) else { return Ok(None) };
         let start = self.at;
         let most = (start + 4 * CHUNK).min(piece.len());

@@ -1,21 +1,15 @@
-//! Barrier execution: all tasks of a stage run at once and may wait for one another. Spark: `RDDBarrier`,
-//! `BarrierTaskContext`.
-//!
-//! `operators` is what users call; [`BarrierSync`] is where a task waits, and what its executor lets it go on with.
-
-mod operators;
-mod sync;
+//! What a task of a barrier stage calls.
 
 use std::{fmt, panic::resume_unwind, sync::Arc};
 
 use bytes::Bytes;
 use firesteel_common::TaskFailure;
 
-pub use self::{
-    operators::{BarrierWith, RddBarrier},
-    sync::{BarrierCall, BarrierSync},
+use super::sync::{BarrierSync, BarrierTaskInfo};
+use crate::{
+    context::TaskContext,
+    error::{TaskAbort, TaskError},
 };
-use crate::task::{TaskAbort, TaskContext, TaskError};
 
 /// Why tasks of a barrier stage did not meet: one ended early, made another call, or did not come in time.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,18 +24,10 @@ impl fmt::Display for BarrierError {
 impl std::error::Error for BarrierError {}
 
 impl BarrierError {
-    pub(crate) fn new(reason: impl fmt::Display) -> Self {
+    /// One for this reason.
+    pub fn new(reason: impl fmt::Display) -> Self {
         BarrierError(reason.to_string())
     }
-}
-
-/// Where a task of a barrier stage runs. Spark: `BarrierTaskInfo`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BarrierTaskInfo {
-    /// Its executor's host.
-    pub host: String,
-    /// host:port of its executor's block server; `in-process` with `local[N]`.
-    pub address: String,
 }
 
 /// What a task of a barrier stage knows of itself and the others. Spark: `BarrierTaskContext`.
@@ -56,10 +42,12 @@ pub struct BarrierTaskContext {
 
 impl BarrierTaskContext {
     /// The context of a task; an error when it was not launched as one of a barrier stage.
-    pub(crate) fn of(ctx: &Arc<TaskContext>) -> Result<Self, TaskError> {
-        match &ctx.barrier {
+    pub fn of(ctx: &Arc<TaskContext>) -> Result<Self, TaskError> {
+        match ctx.barrier() {
             Some(sync) => Ok(BarrierTaskContext { ctx: ctx.clone(), sync: sync.clone() }),
-            None => Err(TaskError::failed(format!("{} was not launched as a task of a barrier stage", ctx.task))),
+            None => {
+                Err(TaskError::failed(format!("{} was not launched as a task of a barrier stage", ctx.info().task)))
+            }
         }
     }
 
@@ -82,8 +70,8 @@ impl BarrierTaskContext {
     }
 
     fn call(&self, gathers: bool, message: Bytes) -> Result<Vec<Bytes>, BarrierError> {
-        let Some(result) = self.sync.call(&self.ctx.kill, gathers, message) else {
-            let reason = self.ctx.kill.reason().unwrap_or_default();
+        let Some(result) = self.sync.call(self.ctx.kill(), gathers, message) else {
+            let reason = self.ctx.kill().reason().unwrap_or_default();
             resume_unwind(Box::new(TaskAbort(TaskFailure::Killed { reason }.into())));
         };
         result.map_err(BarrierError)
@@ -91,17 +79,17 @@ impl BarrierTaskContext {
 
     /// The partition that this task computes, from 0.
     pub fn partition_id(&self) -> u32 {
-        self.ctx.partition
+        self.ctx.partition_id()
     }
 
     /// How often this task was tried before in this attempt of its stage: always 0, as the stage starts again as a whole.
     pub fn attempt_number(&self) -> u32 {
-        self.ctx.attempt_number
+        self.ctx.attempt_number()
     }
 
     /// How often the stage was tried before.
     pub fn stage_attempt_number(&self) -> u32 {
-        self.ctx.stage.attempt
+        self.ctx.stage_attempt_number()
     }
 
     /// Where the tasks of the stage run, in the order of the partitions. Spark: `getTaskInfos`.

@@ -5,8 +5,16 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::BarrierTaskInfo;
-use crate::task::KillFlag;
+use crate::kill::KillFlag;
+
+/// Where a task of a barrier stage runs. Spark: `BarrierTaskInfo`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BarrierTaskInfo {
+    /// Its executor's host.
+    pub host: String,
+    /// host:port of its executor's block server; `in-process` with `local[N]`.
+    pub address: String,
+}
 
 /// A task's call, on its way to the driver.
 #[derive(Clone, PartialEq, Eq, Debug)]

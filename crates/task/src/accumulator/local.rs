@@ -4,7 +4,7 @@ use std::{any::Any, collections::BTreeMap};
 
 use firesteel_common::codec::{self, CodecError};
 
-use super::Accumulate;
+use super::accumulate::Accumulate;
 
 /// A local value of some kind, and how it is encoded.
 struct Local {

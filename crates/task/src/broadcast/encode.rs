@@ -4,54 +4,15 @@ use std::{sync::Arc, thread};
 
 use bytes::Bytes;
 use firesteel_common::{
-    Env, codec,
-    conf::{Conf, ConfError, keys},
+    Env,
+    codec::{self, CodecError},
 };
-use firesteel_storage::BlockManager;
 
-use super::{raw, values::BroadcastValues};
-use crate::error::Result;
+use super::{raw, source::BroadcastSettings};
 
 /// Samples that decide whether compressing is worth its time.
 const SAMPLES: usize = 4;
 const SAMPLE_BYTES: usize = 64 << 10;
-
-/// How broadcast values travel.
-#[derive(Clone, Copy, Debug)]
-pub struct BroadcastSettings {
-    /// Bytes of a piece (`spark.broadcast.blockSize`).
-    pub piece_bytes: u64,
-    /// Whether pieces are compressed where that halves them (`spark.broadcast.compress`).
-    pub compress: bool,
-    /// Whether pieces carry checksums (`spark.broadcast.checksum`).
-    pub checksum: bool,
-}
-
-impl BroadcastSettings {
-    /// Reads `spark.broadcast.*`.
-    ///
-    /// # Errors
-    /// When a value cannot be read.
-    pub fn from_conf(conf: &Conf) -> std::result::Result<BroadcastSettings, ConfError> {
-        Ok(BroadcastSettings {
-            piece_bytes: conf.get(&keys::BROADCAST_BLOCK_SIZE)?.0,
-            compress: conf.get(&keys::BROADCAST_COMPRESS)?,
-            checksum: conf.get(&keys::BROADCAST_CHECKSUM)?,
-        })
-    }
-}
-
-/// Where a Context's broadcast variables are made.
-pub struct BroadcastSource {
-    /// How they travel.
-    pub settings: BroadcastSettings,
-    /// The driver's blocks.
-    pub blocks: Arc<BlockManager>,
-    /// `host:port` of the driver's block server; `None` where executors are threads of this process and share the value.
-    pub address: Option<String>,
-    /// The values of this process.
-    pub values: Arc<BroadcastValues>,
-}
 
 /// A value ready to be sent.
 pub(super) struct Encoded {
@@ -62,7 +23,7 @@ pub(super) struct Encoded {
     pub compressed: bool,
 }
 
-pub(super) fn encode<T: Env>(value: &Arc<T>, settings: BroadcastSettings) -> Result<Encoded> {
+pub(super) fn encode<T: Env>(value: &Arc<T>, settings: BroadcastSettings) -> Result<Encoded, CodecError> {
     let bytes = match raw::view(value.clone()) {
         Some(bytes) => bytes,
         None => Bytes::from(codec::encode(&**value)?),

@@ -6,13 +6,24 @@ use firesteel_common::{BroadcastId, TaskFailure, codec::CodecError};
 use firesteel_storage::BlockError;
 
 use crate::{
-    task::{TaskAbort, TaskError},
-    task_env,
+    current,
+    error::{TaskAbort, TaskError},
 };
 
 /// A broadcast variable cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BroadcastError {
+    /// Its value cannot travel.
+    #[error(transparent)]
+    Encode(Arc<CodecError>),
+    /// The driver cannot hold it for the executors.
+    #[error("cannot hold {id} for the executors: {source}")]
+    Hold {
+        /// Which.
+        id: BroadcastId,
+        /// What went wrong.
+        source: Arc<BlockError>,
+    },
     /// It was destroyed.
     #[error("{id} was destroyed at {at}: it cannot be used any more")]
     Destroyed {
@@ -64,8 +75,8 @@ impl BroadcastError {
     #[track_caller]
     #[expect(clippy::panic, reason = "what the caller documents")]
     pub(super) fn raise(self) -> ! {
-        let Some(env) = task_env::current() else { panic!("{self}") };
-        let error = match env.kill.check() {
+        let Some(context) = current::context() else { panic!("{self}") };
+        let error = match context.kill().check() {
             Err(killed) => killed,
             Ok(()) => match self {
                 BroadcastError::Fetch { id, source } => {

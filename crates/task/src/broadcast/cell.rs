@@ -20,12 +20,12 @@ use super::{
     encode::{Encoded, encode},
     error::BroadcastError,
     raw,
-    values::BroadcastValues,
+    source::BroadcastSource,
+    values::{AnyCell, BroadcastValues},
 };
 use crate::{
-    error::{Error, Result},
-    runner::{Cleaner, Released, Scope},
-    task_env,
+    current,
+    release::{Cleaner, Released},
 };
 
 /// What travels in place of the value.
@@ -48,18 +48,21 @@ pub(super) struct Cell<T: Env> {
 }
 
 impl<T: Env> Cell<T> {
-    pub fn on_driver(scope: &Arc<Scope>, value: T) -> Result<Arc<Cell<T>>> {
-        scope.runner()?;
-        let (Some(source), Some(cleaner)) = (scope.broadcasts(), scope.cleaner()) else { return Err(Error::Stopped) };
+    pub fn on_driver(
+        source: &BroadcastSource,
+        cleaner: &Arc<dyn Cleaner>,
+        value: T,
+    ) -> Result<Arc<Cell<T>>, BroadcastError> {
         let (id, value) = (BroadcastId::fresh(), Arc::new(value));
         let wire = match &source.address {
             None => Wire { meta: BroadcastMeta { id, ..BroadcastMeta::default() }, compressed: false },
             Some(address) => {
                 let settings = source.settings;
-                let Encoded { len, pieces, compressed } = encode(&value, settings)?;
+                let Encoded { len, pieces, compressed } =
+                    encode(&value, settings).map_err(|e| BroadcastError::Encode(Arc::new(e)))?;
                 let meta = BroadcastMeta::of(id, len, settings.piece_bytes, &pieces, settings.checksum, address);
                 let put = source.blocks.put_broadcast(&meta, pieces);
-                put.map_err(|e| Error::InvalidArgument(format!("cannot hold {id} for the executors: {e}")))?;
+                put.map_err(|e| BroadcastError::Hold { id, source: Arc::new(e) })?;
                 Wire { meta, compressed }
             }
         };
@@ -71,7 +74,7 @@ impl<T: Env> Cell<T> {
             cleaner: Some(cleaner.clone()),
             destroyed: OnceLock::new(),
         });
-        source.values.register(id, Arc::downgrade(&cell) as Weak<dyn Any + Send + Sync>);
+        source.values.register(id, Arc::downgrade(&cell) as Weak<AnyCell>);
         Ok(cell)
     }
 
@@ -84,6 +87,25 @@ impl<T: Env> Cell<T> {
     pub fn on_executor(wire: Wire, values: &Arc<BroadcastValues>) -> Cell<T> {
         let (value, destroyed) = (OnceLock::new(), OnceLock::new());
         Cell { wire, value, fetching: Mutex::new(()), values: Arc::downgrade(values), cleaner: None, destroyed }
+    }
+
+    /// The cell that a handle which arrived refers to.
+    pub fn open(values: &Arc<BroadcastValues>, wire: Wire) -> Result<Arc<Cell<T>>, BroadcastError> {
+        let id = wire.meta.id;
+        let known = |cell: Arc<AnyCell>| {
+            cell.downcast().map_err(|_| BroadcastError::Type { id, type_name: std::any::type_name::<T>() })
+        };
+        if let Some(cell) = values.find(id) {
+            return known(cell);
+        }
+        if values.fetcher().is_none() {
+            return Err(BroadcastError::Gone { id });
+        }
+        let cell = Arc::new(Cell::on_executor(wire, values));
+        match values.find_or_insert(id, Arc::downgrade(&cell) as Weak<AnyCell>) {
+            Some(faster) => known(faster),
+            None => Ok(cell),
+        }
     }
 
     pub fn id(&self) -> BroadcastId {
@@ -131,7 +153,7 @@ impl<T: Env> Cell<T> {
         let (id, meta) = (self.id(), &self.wire.meta);
         let values = self.values.upgrade().ok_or(BroadcastError::Gone { id })?;
         let fetcher = values.fetcher().ok_or(BroadcastError::Gone { id })?;
-        let abort = task_env::current().map_or_else(Abort::never, |env| env.abort());
+        let abort = current::context().map_or_else(Abort::never, |context| context.abort());
         let len = usize::try_from(meta.len).unwrap_or(usize::MAX);
         let is_raw = raw::sink(TypeId::of::<T>(), 0).is_some();
         let mut sink: Box<dyn raw::Sink> = match raw::sink(TypeId::of::<T>(), len) {

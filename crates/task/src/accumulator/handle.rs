@@ -1,15 +1,4 @@
-//! Accumulators: values that tasks add to and the driver reads.
-//!
-//! ```text
-//!  task: Accumulator::add ─▶ TaskAccumulators of the task ──encoded, with its success──▶ DriverCore counts it once
-//!  driver: Accumulator::value ◀── Accumulators::merge ◀──DriverEffect::Accumulate───────────────┘
-//! ```
-//!
-//! * `kinds`: [`LongSum`], [`DoubleSum`], [`Collected`].
-//! * `local`: what the tasks of an executor have added so far.
-
-mod kinds;
-mod local;
+//! The handle on an accumulator, and those of a Context.
 
 use std::{
     any::Any,
@@ -23,60 +12,15 @@ use std::{
 };
 
 use firesteel_common::codec::{self, CodecError};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{
-    error::{Error, Result},
-    task_env,
-};
+use super::accumulate::Accumulate;
+use crate::current;
 
-pub use kinds::{Collected, DoubleSum, LongSum};
-pub(crate) use local::TaskAccumulators;
-
-/// A kind of accumulator: how what is added becomes a value. Its `Default` is the zero with which each task begins.
-/// Merging must not depend on the order in which tasks end.
-///
-/// ```
-/// use firesteel_rdd::Accumulate;
-/// use serde::{Deserialize, Serialize};
-///
-/// /// The longest word.
-/// #[derive(Default, Serialize, Deserialize)]
-/// struct Longest(usize);
-///
-/// impl Accumulate for Longest {
-///     type In = String;
-///     type Out = usize;
-///
-///     fn add(&mut self, word: String) {
-///         self.0 = self.0.max(word.len());
-///     }
-///
-///     fn merge(&mut self, other: Longest) {
-///         self.0 = self.0.max(other.0);
-///     }
-///
-///     fn value(&self) -> usize {
-///         self.0
-///     }
-/// }
-/// ```
-#[doc(alias = "AccumulatorV2")]
-pub trait Accumulate: Default + Serialize + DeserializeOwned + Send + 'static {
-    /// What is added.
-    type In;
-    /// What the driver reads.
-    type Out;
-
-    /// Adds something.
-    fn add(&mut self, x: Self::In);
-
-    /// Adds all that was added to `other`.
-    fn merge(&mut self, other: Self);
-
-    /// What it amounts to.
-    fn value(&self) -> Self::Out;
-}
+/// The value of an accumulator was asked for in a task: it is on the driver only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the value of accumulator {0} is on the driver only: tasks add to it, the program reads it after the action")]
+pub struct NotOnDriver(pub u64);
 
 /// A value that tasks add to and the driver reads: `rdd.with(counter.clone()).map(|counter, x| { counter.add(1); x })`.
 ///
@@ -156,7 +100,7 @@ impl<A: Accumulate> Accumulator<A> {
         if let Some(registered) = &self.registered {
             return registered.value().add(x);
         }
-        if !task_env::add_to::<A>(self.id, x) {
+        if !current::add_to::<A>(self.id, x) {
             panic!("accumulator {} is added to on a thread that runs no task", self.id);
         }
     }
@@ -164,8 +108,8 @@ impl<A: Accumulate> Accumulator<A> {
     /// What it amounts to so far; all that counts of an action once that has returned.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] in a task: the value is on the driver only.
-    pub fn value(&self) -> Result<A::Out> {
+    /// [`NotOnDriver`] in a task.
+    pub fn value(&self) -> Result<A::Out, NotOnDriver> {
         self.look(A::value)
     }
 
@@ -173,7 +117,7 @@ impl<A: Accumulate> Accumulator<A> {
     ///
     /// # Errors
     /// As [`Accumulator::value`].
-    pub fn reset(&self) -> Result<()> {
+    pub fn reset(&self) -> Result<(), NotOnDriver> {
         self.look_mut(|value| *value = A::default())
     }
 
@@ -182,17 +126,14 @@ impl<A: Accumulate> Accumulator<A> {
         self.registered.as_ref()?.name.as_deref()
     }
 
-    pub(crate) fn look<R>(&self, look: impl FnOnce(&A) -> R) -> Result<R> {
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&A) -> R) -> Result<R, NotOnDriver> {
         self.look_mut(|value| look(value))
     }
 
-    fn look_mut<R>(&self, look: impl FnOnce(&mut A) -> R) -> Result<R> {
+    fn look_mut<R>(&self, look: impl FnOnce(&mut A) -> R) -> Result<R, NotOnDriver> {
         match &self.registered {
             Some(registered) => Ok(look(&mut registered.value())),
-            None => Err(Error::InvalidArgument(format!(
-                "the value of accumulator {} is on the driver only: tasks add to it, the program reads it after the action",
-                self.id
-            ))),
+            None => Err(NotOnDriver(self.id)),
         }
     }
 }

@@ -1,31 +1,16 @@
-//! [`Broadcast`]: a value that travels to each executor once, whatever uses it there.
-//!
-//! ```text
-//!  sc.broadcast(value) ─▶ pieces in the driver's block manager      (none where executors are threads of this process)
-//!  handle in an environment ─▶ its BroadcastMeta travels ─▶ handle in a task ── value() ─▶ BroadcastFetcher, decoded once
-//!  last handle dropped, destroy ─▶ Cleaner ─▶ pieces and values go everywhere
-//! ```
-//!
-//! Called by user code; `driver/` of crate `firesteel` carries the removal out, executors hold [`BroadcastValues`].
-
-mod cell;
-mod encode;
-mod error;
-mod raw;
-mod values;
+//! The handle on a broadcast value.
 
 use std::{fmt, panic::Location, sync::Arc};
 
 use firesteel_common::{BroadcastId, Env, codec};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use self::cell::{Cell, Wire};
-pub use self::{
-    encode::{BroadcastSettings, BroadcastSource},
+use super::{
+    cell::{Cell, Wire},
     error::BroadcastError,
-    values::BroadcastValues,
+    source::BroadcastSource,
 };
-use crate::{error::Result, runner::Scope, task_env};
+use crate::{current, release::Cleaner};
 
 /// A read-only value that every executor gets once, piece by piece from the driver and from other executors, and that all
 /// tasks there share. Made by `Context::broadcast`; cloning gives another handle on the same value.
@@ -34,7 +19,7 @@ use crate::{error::Result, runner::Scope, task_env};
 /// executors when the last handle is dropped; RDDs whose closures use it hold one, as do jobs that run.
 ///
 /// ```
-/// # use firesteel_rdd::{Broadcast, Rdd};
+/// # use firesteel::{Broadcast, Rdd};
 /// fn known(words: &Rdd<String>, dictionary: &Broadcast<std::collections::BTreeSet<String>>) -> Rdd<String> {
 ///     words.with(dictionary.clone()).filter(|dictionary, word| dictionary.value().contains(word))
 /// }
@@ -42,9 +27,12 @@ use crate::{error::Result, runner::Scope, task_env};
 pub struct Broadcast<T: Env>(Arc<Cell<T>>);
 
 impl<T: Env> Broadcast<T> {
-    /// Makes a value ready to be fetched by the executors of `scope`'s Context.
-    pub fn new(scope: &Arc<Scope>, value: T) -> Result<Broadcast<T>> {
-        Cell::on_driver(scope, value).map(Broadcast)
+    /// Makes a value ready to be fetched by executors.
+    ///
+    /// # Errors
+    /// When it cannot be encoded, or not be held.
+    pub fn new(source: &BroadcastSource, cleaner: &Arc<dyn Cleaner>, value: T) -> Result<Broadcast<T>, BroadcastError> {
+        Cell::on_driver(source, cleaner, value).map(Broadcast)
     }
 
     /// The number of this variable within this process.
@@ -103,9 +91,9 @@ impl<'de, T: Env> Deserialize<'de> for Broadcast<T> {
         if codec::is_check() {
             return Ok(Broadcast(Arc::new(Cell::detached(wire))));
         }
-        let Some(env) = task_env::current() else {
+        let Some(context) = current::context() else {
             return Err(de::Error::custom(BroadcastError::NoTask { id }));
         };
-        env.services.broadcasts.open(wire).map(Broadcast).map_err(de::Error::custom)
+        Cell::open(&context.services().broadcasts, wire).map(Broadcast).map_err(de::Error::custom)
     }
 }

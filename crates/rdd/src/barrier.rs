@@ -1,18 +1,11 @@
-//! `rdd.barrier()` and the operators that can follow it.
+//! `rdd.barrier()` and the operators that can follow it: all tasks of a stage run at once and may wait for one another.
 
 use std::{convert::Infallible, fmt::Display, marker::PhantomData, sync::Arc};
 
 use firesteel_common::{Data, Env};
+use firesteel_task::{PartitionIter, TaskContext, TaskError, barrier::BarrierTaskContext, chunk::Stream};
 
-use super::BarrierTaskContext;
-use crate::{
-    PartitionIter, Rdd, With,
-    chunk::Stream,
-    elements::FromIter,
-    node::AnyRdd,
-    pipe::PipeOp,
-    task::{TaskContext, TaskError},
-};
+use crate::{Rdd, With, elements::FromIter, node::AnyRdd, pipe::PipeOp};
 
 /// An RDD whose next operator runs in a barrier stage, from [`Rdd::barrier`]. Spark: `RDDBarrier`.
 pub struct RddBarrier<T: Data> {
@@ -33,7 +26,8 @@ impl<T: Data> Rdd<T> {
     /// actions on it must compute all of them.
     ///
     /// ```
-    /// # use firesteel_rdd::{Rdd, BarrierError};
+    /// # use firesteel_rdd::Rdd;
+    /// # use firesteel_task::barrier::BarrierError;
     /// fn totals(numbers: &Rdd<u64>) -> Rdd<u64> {
     ///     numbers.barrier().try_map_partitions(|ctx, numbers| {
     ///         let mine: u64 = numbers.sum();

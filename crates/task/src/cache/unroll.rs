@@ -14,13 +14,16 @@ use firesteel_storage::{
 };
 
 use super::{
-    Chain, Persisted,
+    chain::Chain,
+    copies::copy_to_peers,
     frames::{FrameBuilder, FrameSource, FrameStream},
+    persisted::Persisted,
     pieces::{Leaving, PieceStream, PiecesBuilder},
 };
 use crate::{
     chunk::{Chunk, Stream},
-    task::{CacheUpdate, TaskContext, TaskError},
+    context::{CacheUpdate, TaskContext},
+    error::TaskError,
 };
 
 /// Keeps the partition that `input` yields, and streams it.
@@ -29,7 +32,7 @@ pub(super) fn keep<T: Data>(
     ctx: &Arc<TaskContext>,
     input: Stream<T>,
 ) -> Result<Stream<T>, TaskError> {
-    let manager = ctx.services.blocks.memory_manager().clone();
+    let manager = ctx.services().blocks.memory_manager().clone();
     let unroll = Unroll { persisted, ctx, input, memory: StorageReservation::new(manager, Some(persisted.rdd)) };
     match (persisted.level.use_memory(), persisted.level.deserialized()) {
         (true, true) => unroll.values(),
@@ -99,7 +102,7 @@ impl<T: Data> Unroll<'_, T> {
         pieces: VecDeque<Arc<Vec<T>>>,
         builder: FrameBuilder,
     ) -> Result<Stream<T>, TaskError> {
-        let mut writer = match self.ctx.services.blocks.write_to_disk(self.persisted.block()) {
+        let mut writer = match self.ctx.services().blocks.write_to_disk(self.persisted.block()) {
             Ok(writer) => writer,
             Err(e) => return self.disk_failed(&e, None, Waiting { frames, pieces, builder, rest: Vec::new() }),
         };
@@ -174,7 +177,7 @@ impl<T: Data> Unroll<'_, T> {
             parts.push(FrameStream::stream(self.persisted, FrameSource::Disk(reader), self.ctx));
         }
         waiting.frames.extend(waiting.builder.finish()?);
-        let manager = self.ctx.services.blocks.memory_manager().clone();
+        let manager = self.ctx.services().blocks.memory_manager().clone();
         let frames = FrameSource::Leaving(waiting.frames, StorageReservation::new(manager, None));
         parts.push(FrameStream::stream(self.persisted, frames, self.ctx));
         waiting.pieces.push_front(Arc::new(waiting.rest));
@@ -184,19 +187,19 @@ impl<T: Data> Unroll<'_, T> {
     }
 
     fn put(&mut self, cached: Cached) {
-        let manager = self.ctx.services.blocks.memory_manager().clone();
+        let manager = self.ctx.services().blocks.memory_manager().clone();
         let memory = std::mem::replace(&mut self.memory, StorageReservation::new(manager, None));
         let bytes = memory.into_block();
         let level = self.persisted.level;
-        self.ctx.services.blocks.memory().put(self.persisted.block(), cached, bytes, level.use_disk());
+        self.ctx.services().blocks.memory().put(self.persisted.block(), cached, bytes, level.use_disk());
         self.stored(bytes);
     }
 
     fn stored(&self, memory_bytes: u64) {
         let (rdd, partition) = (self.persisted.rdd, self.persisted.partition);
         let (ctx, level) = (self.ctx, self.persisted.level);
-        let (blocks, wanted) = (&ctx.services.blocks, level.replication().saturating_sub(1));
-        let replicas = super::copy_to_peers(blocks, self.persisted.block(), level, wanted, &ctx.peers, &ctx.abort());
+        let (blocks, wanted) = (&ctx.services().blocks, level.replication().saturating_sub(1));
+        let replicas = copy_to_peers(blocks, self.persisted.block(), level, wanted, ctx.peers(), &ctx.abort());
         if (replicas.len() as u32) < wanted {
             let copies = replicas.len();
             tracing::warn!(%rdd, partition, copies, wanted, "fewer copies of the partition are kept than its level asks for");

@@ -3,8 +3,10 @@
 use firesteel_common::Data;
 use serde::{Deserialize, Serialize};
 
-use super::{Accumulate, Accumulator};
-use crate::error::Result;
+use super::{
+    accumulate::Accumulate,
+    handle::{Accumulator, NotOnDriver},
+};
 
 /// Declares a sum with the number of what was added.
 macro_rules! sum {
@@ -42,7 +44,7 @@ macro_rules! sum {
             ///
             /// # Errors
             /// As [`Accumulator::value`].
-            pub fn sum(&self) -> Result<$T> {
+            pub fn sum(&self) -> Result<$T, NotOnDriver> {
                 self.value()
             }
 
@@ -50,7 +52,7 @@ macro_rules! sum {
             ///
             /// # Errors
             /// As [`Accumulator::value`].
-            pub fn count(&self) -> Result<u64> {
+            pub fn count(&self) -> Result<u64, NotOnDriver> {
                 self.look(|value| value.count)
             }
 
@@ -58,7 +60,7 @@ macro_rules! sum {
             ///
             /// # Errors
             /// As [`Accumulator::value`].
-            pub fn avg(&self) -> Result<f64> {
+            pub fn avg(&self) -> Result<f64, NotOnDriver> {
                 self.look(|value| value.sum as f64 / value.count as f64)
             }
         }

@@ -1,20 +1,16 @@
 //! The broadcast values of one process: each is fetched and decoded once, whichever task asks first.
 
 use std::{
-    any::{Any, type_name},
+    any::Any,
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use firesteel_common::{BroadcastId, Env};
+use firesteel_common::BroadcastId;
 use firesteel_storage::BroadcastFetcher;
 
-use super::{
-    cell::{Cell, Wire},
-    error::BroadcastError,
-};
-
-type AnyCell = dyn Any + Send + Sync;
+/// A [`Cell`](super::cell::Cell) of any type.
+pub(super) type AnyCell = dyn Any + Send + Sync;
 
 /// Finds the values of a process by their numbers. Handles hold them; an executor's memory store does, too, as long as it
 /// has room, so that the next stage finds them decoded.
@@ -74,30 +70,20 @@ impl BroadcastValues {
         }
     }
 
-    /// The cell that a handle which arrived refers to.
-    pub(super) fn open<T: Env>(self: &Arc<Self>, wire: Wire) -> Result<Arc<Cell<T>>, BroadcastError> {
-        let id = wire.meta.id;
+    /// The cell of a value, if there is one.
+    pub(super) fn find(&self, id: BroadcastId) -> Option<Arc<AnyCell>> {
         // Its drop takes the lock.
-        let found = self.lock().get(&id).and_then(Weak::upgrade);
-        if let Some(cell) = found {
-            return cell.downcast().map_err(|_| BroadcastError::Type { id, type_name: type_name::<T>() });
+        let found = self.lock().get(&id).cloned();
+        found.and_then(|cell| cell.upgrade())
+    }
+
+    /// Enters a cell, or returns that of another thread, which was faster.
+    pub(super) fn find_or_insert(&self, id: BroadcastId, cell: Weak<AnyCell>) -> Option<Arc<AnyCell>> {
+        let mut cells = self.lock();
+        let known = cells.get(&id).and_then(Weak::upgrade);
+        if known.is_none() {
+            cells.insert(id, cell);
         }
-        if self.fetcher.is_none() {
-            return Err(BroadcastError::Gone { id });
-        }
-        let cell = Arc::new(Cell::on_executor(wire, self));
-        let known = {
-            let mut cells = self.lock();
-            let known = cells.get(&id).and_then(Weak::upgrade);
-            if known.is_none() {
-                cells.insert(id, Arc::downgrade(&cell) as Weak<AnyCell>);
-            }
-            known
-        };
-        match known {
-            // Another thread was faster.
-            Some(known) => known.downcast().map_err(|_| BroadcastError::Type { id, type_name: type_name::<T>() }),
-            None => Ok(cell),
-        }
+        known
     }
 }

@@ -10,7 +10,10 @@ use std::{mem::needs_drop, ops::Range, panic::resume_unwind, sync::Arc};
 
 use castaway::cast;
 
-use crate::task::{TaskAbort, TaskContext, TaskError};
+use crate::{
+    context::TaskContext,
+    error::{TaskAbort, TaskError},
+};
 
 /// How many elements a source puts into a chunk, at most.
 pub const CHUNK: usize = 1024;
@@ -55,7 +58,7 @@ impl<T: Clone> Chunk<T> {
     }
 
     /// What `f` makes of each element, taken by value. Owned elements are replaced where they lie when the results are
-    /// of their size; shared ones are cloned one by one. The results are together in memory: see [`crate::elements`].
+    /// of their size; shared ones are cloned one by one. The results are together in memory: operators cut them.
     #[inline]
     pub fn map<U: Clone + 'static>(self, mut f: impl FnMut(T) -> U) -> Vec<U>
     where
@@ -190,7 +193,8 @@ pub struct PartitionIter<T> {
 }
 
 impl<T: Clone> PartitionIter<T> {
-    pub(crate) fn new(input: Stream<T>, ctx: &Arc<TaskContext>) -> Self {
+    /// The elements of `input`, in the task of `ctx`.
+    pub fn new(input: Stream<T>, ctx: &Arc<TaskContext>) -> Self {
         PartitionIter { current: Vec::new().into_iter(), input, ctx: ctx.clone(), done: false, failed: None }
     }
 
@@ -201,10 +205,10 @@ impl<T: Clone> PartitionIter<T> {
         }
         let next = match self.failed.clone() {
             Some(e) => Err(e),
-            None => self.ctx.kill.check().and_then(|()| self.input.next_chunk()),
+            None => self.ctx.kill().check().and_then(|()| self.input.next_chunk()),
         };
         // A kill that came with the last chunk must not look like the end either.
-        match next.and_then(|chunk| if chunk.is_none() { self.ctx.kill.check().map(|()| None) } else { Ok(chunk) }) {
+        match next.and_then(|chunk| if chunk.is_none() { self.ctx.kill().check().map(|()| None) } else { Ok(chunk) }) {
             Ok(Some(chunk)) => {
                 self.current = chunk.into_vec().into_iter();
                 self.current.next()
