@@ -20,11 +20,13 @@ const SEED: u64 = 0x243f_6a88_85a3_08d3;
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 const LENGTH: u64 = 0xa409_3822_299f_31d1;
 const EMPTY: u64 = 0x082e_fa98_ec4e_6c89;
+const PLACE: u64 = 0xd1b5_4a32_d192_ed03;
 
-/// The hash of `value`; `None` when its `Serialize` refuses, which then also fails the encoding.
+/// The hash of `value` at `place`, each of which has hashes of its own; `None` when its `Serialize` refuses, which then also
+/// fails the encoding.
 #[inline]
-pub fn content_hash<T: Serialize + ?Sized>(value: &T) -> Option<u64> {
-    let mut hasher = ContentHasher(SEED);
+pub fn content_hash<T: Serialize + ?Sized>(place: u64, value: &T) -> Option<u64> {
+    let mut hasher = ContentHasher(SEED ^ place.wrapping_mul(PLACE));
     // The codec copies these as a whole, too.
     if size_of_val(value) == size_of::<Vec<u8>>()
         && let Ok(bytes) = cast!(value, &Vec<u8>)
@@ -366,7 +368,7 @@ mod tests {
     use super::*;
 
     fn hash<T: Serialize>(x: T) -> u64 {
-        content_hash(&x).unwrap()
+        content_hash(0, &x).unwrap()
     }
 
     #[test]

@@ -9,8 +9,9 @@ use crate::{Partitioner, SortKey};
 /// Splits the keys at bounds that were taken from a sample. Spark: `RangePartitioner`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct RangePartitioner<K> {
-    /// Ascending; partition `i` holds what is above bound `i - 1` and not above bound `i`.
-    bounds: Vec<K>,
+    /// Ascending, each with its prefix, which mostly decides; partition `i` holds what is above bound `i - 1` and not above
+    /// bound `i`.
+    bounds: Vec<(u64, K)>,
     ascending: bool,
 }
 
@@ -26,7 +27,7 @@ impl<K: SortKey> RangePartitioner<K> {
         sample.sort_by(|a, b| a.0.cmp_key(&b.0));
         let total: f64 = sample.iter().map(|(_, weight)| weight).sum();
         let step = total / f64::from(partitions.max(1));
-        let mut bounds: Vec<K> = Vec::new();
+        let mut bounds: Vec<(u64, K)> = Vec::new();
         let mut seen = 0.0;
         let mut keys = sample.into_iter().peekable();
         while let Some((key, weight)) = keys.next() {
@@ -37,8 +38,8 @@ impl<K: SortKey> RangePartitioner<K> {
             if full || keys.peek().is_none() {
                 break;
             }
-            if seen >= wanted && bounds.last().is_none_or(|last| last.cmp_key(&key).is_lt()) {
-                bounds.push(key);
+            if seen >= wanted && bounds.last().is_none_or(|(_, last)| last.cmp_key(&key).is_lt()) {
+                bounds.push((key.prefix(), key));
             }
         }
         RangePartitioner { bounds, ascending }
@@ -48,7 +49,9 @@ impl<K: SortKey> RangePartitioner<K> {
 impl<K: SortKey> Partitioner<K> for RangePartitioner<K> {
     #[inline]
     fn partition(&self, key: &K) -> u32 {
-        let above = self.bounds.partition_point(|bound| bound.cmp_key(key) == Ordering::Less);
+        let prefix = key.prefix();
+        let is_below = |bound: &K| bound.cmp_key(key) == Ordering::Less;
+        let above = self.bounds.partition_point(|(p, bound)| *p < prefix || *p == prefix && is_below(bound));
         (if self.ascending { above } else { self.bounds.len() - above }) as u32
     }
 

@@ -22,8 +22,7 @@ impl RowSum {
     #[inline]
     pub(crate) fn add<T: Serialize + ?Sized>(&mut self, reduce: u32, row: &T) {
         // A row that cannot be hashed cannot be encoded either, and its task fails.
-        let hash = content_hash(row).unwrap_or_default();
-        let row = fold(hash ^ u64::from(reduce).wrapping_mul(REDUCER), ROW);
+        let row = content_hash(u64::from(reduce), row).unwrap_or_default();
         self.sum = self.sum.wrapping_add(row);
         self.xor ^= row;
         self.rows += 1;

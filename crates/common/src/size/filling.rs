@@ -34,6 +34,8 @@ pub struct Filling {
     until: u32,
     /// What that one stands for.
     step: u32,
+    /// No step is longer.
+    farthest: u32,
     /// Of all that was looked at, ever.
     largest: u64,
     /// Elements that were looked at or passed over since it was begun.
@@ -44,7 +46,7 @@ pub struct Filling {
 
 impl Default for Filling {
     fn default() -> Self {
-        Filling { bytes: 0, until: 1, step: 1, largest: 0, elements: 0, expected: usize::MAX }
+        Filling { bytes: 0, until: 1, step: 1, farthest: FARTHEST, largest: 0, elements: 0, expected: usize::MAX }
     }
 }
 
@@ -121,20 +123,28 @@ impl Filling {
         self.bytes
     }
 
-    #[inline(never)]
+    #[inline]
     fn look(&mut self, heap: u64) -> bool {
         self.bytes = self.bytes.saturating_add(heap.saturating_mul(u64::from(self.step)));
         self.elements += self.step as usize;
-        self.largest = self.largest.max(heap);
-        // Elements that came unseen between two looks shall not be much together; and no step is much longer than the last.
-        let safe = (CHUNK_BYTES / 16 / self.largest.max(1)).clamp(1, u64::from(FARTHEST)) as u32;
-        self.step = safe.min(self.step + 1);
+        if heap > self.largest {
+            self.saw_larger(heap);
+        }
+        // No step is much longer than the last.
+        self.step = self.farthest.min(self.step + 1);
         self.until = self.step;
         let full = self.bytes >= CHUNK_BYTES;
         if full {
             self.expected = self.elements + self.elements / 4;
         }
         full
+    }
+
+    /// Elements that come unseen between two looks shall not be much together.
+    #[cold]
+    fn saw_larger(&mut self, heap: u64) {
+        self.largest = heap;
+        self.farthest = (CHUNK_BYTES / 16 / heap).clamp(1, u64::from(FARTHEST)) as u32;
     }
 }
 

@@ -81,6 +81,18 @@ fn is_reference<T: ?Sized>() -> bool {
     type_name::<T>().starts_with('&')
 }
 
+/// What an element takes of a sequence that shows references to numbers, which need not be walked.
+#[inline]
+fn number_bytes<T: ?Sized>() -> Option<usize> {
+    match type_name::<T>() {
+        "&u8" | "&i8" | "&bool" => Some(1),
+        "&u16" | "&i16" => Some(2),
+        "&u32" | "&i32" | "&f32" | "&char" => Some(4),
+        "&u64" | "&i64" | "&f64" => Some(8),
+        _ => None,
+    }
+}
+
 /// A value `depth` levels below the first one. What is nested deeper than may travel counts as far as that.
 #[inline]
 fn walk<T: Serialize + ?Sized>(value: &T, depth: u32, heap: &mut u64) -> Result<Flat, Failed> {
@@ -251,6 +263,12 @@ impl<'a> Serializer for Walker<'a> {
         I::Item: Serialize,
     {
         let iter = iter.into_iter();
+        if let (Some(bytes), (len, Some(most))) = (number_bytes::<I::Item>(), iter.size_hint())
+            && len == most
+        {
+            *self.heap += allocation((len * bytes) as u64);
+            return Ok(Flat::container(CONTAINER));
+        }
         let mut elements = Elements::new(self, false);
         sampled(iter, &mut elements, |elements, x| elements.element(&x))
     }
