@@ -1,10 +1,11 @@
 //! Strangers attack every port of a cluster over real sockets, for a few seconds, while jobs run.
 //!
 //! What decides: the jobs' answers, that nobody came in, and that descriptors, threads and memory of every process stay
-//! bounded during the attack and come back after it. The longest time of a job is printed beside that of a quiet cluster.
+//! bounded during the attack and come back after it. The longest times of jobs, short and long ones, are printed beside those
+//! of a quiet cluster.
 
 use std::{
-    fs,
+    fmt, fs,
     io::{self, Read, Write},
     net::TcpStream,
     sync::{
@@ -24,7 +25,10 @@ use firesteel_rpc::{
 
 use crate::{
     cluster::{Cluster, executor_pids, wait_for},
-    strangers::{BLOCKS, Use, connect, garbage, hold, idle_at_blocks, idle_at_control, job, ports, sockets, use_of},
+    strangers::{
+        BLOCKS, Use, connect, garbage, hold, idle_at_blocks, idle_at_control, job, job_of, ports, rows_of_a_long_job,
+        sockets, use_of,
+    },
 };
 
 const SECRET: &str = "e2e-7f3a9c1e5b8d2460";
@@ -176,13 +180,43 @@ fn answers_blocks(port: &u16) -> bool {
     String::from_utf8_lossy(&answer).contains("does not speak Firesteel's protocol")
 }
 
+/// The longest times of jobs.
+#[derive(Default)]
+struct Longest {
+    jobs: u64,
+    short: Duration,
+    long: Duration,
+}
+
+impl Longest {
+    /// Runs a long job of so many rows, and then short ones for a while.
+    fn run(&mut self, sc: &Context, rows: u64) {
+        self.long = self.long.max(job_of(sc, rows));
+        for _ in 0..20 {
+            self.short = self.short.max(job(sc));
+        }
+        self.jobs += 21;
+    }
+}
+
+impl fmt::Display for Longest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} jobs, the longest of the short ones {:?}, of the long ones {:?}",
+            self.jobs, self.short, self.long
+        )
+    }
+}
+
 /// Attacks all of its ports while jobs run.
 #[expect(clippy::print_stdout, reason = "the figures of the attack")]
 fn attack(attacked: &Attacked, secret: bool) {
     let Attacked { cluster, sc, daemons, .. } = attacked;
-    let (mut quiet, began) = (Duration::ZERO, Instant::now());
+    let rows = rows_of_a_long_job(sc);
+    let (mut quiet, began) = (Longest::default(), Instant::now());
     while began.elapsed() < ATTACK {
-        quiet = quiet.max(job(sc));
+        quiet.run(sc, rows);
     }
     let before: Vec<Use> = daemons.iter().map(|pid| use_of(*pid)).collect();
     let served = attacked.served();
@@ -226,20 +260,18 @@ fn attack(attacked: &Attacked, secret: bool) {
                 }
             });
         }
-        let (mut longest, mut jobs) = (Duration::ZERO, 0);
+        let mut longest = Longest::default();
         let many = || newcomers.iter().all(|came| came.load(Ordering::Relaxed) >= NEWCOMERS);
-        while began.elapsed() < ATTACK || jobs < 3 || !many() {
-            longest = longest.max(job(sc));
-            jobs += 1;
+        while began.elapsed() < ATTACK || longest.jobs < 3 || !many() {
+            longest.run(sc, rows);
         }
         let during: Vec<Use> = daemons.iter().map(|pid| use_of(*pid)).collect();
         stop.store(true, Ordering::Relaxed);
-        println!("{jobs} jobs beside the attack");
         (longest, during)
     });
     runtime.shutdown_timeout(Duration::from_secs(20));
     println!(
-        "longest job: {longest:?} beside {} attempts, {quiet:?} without; before {before:?}, during {during:?}",
+        "beside {} attempts: {longest}; without: {quiet}; before {before:?}, during {during:?}",
         attempts.load(Ordering::Relaxed)
     );
     let worked: Vec<u64> = before.iter().zip(&during).map(|(before, during)| during.worked - before.worked).collect();

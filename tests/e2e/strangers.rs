@@ -127,13 +127,28 @@ pub fn hold(port: u16, stop: &AtomicBool) {
 
 /// A job whose answer is known; how long it took.
 pub fn job(sc: &Context) -> Duration {
+    job_of(sc, 8_000)
+}
+
+/// The same over so many rows, a multiple of 100.
+pub fn job_of(sc: &Context, rows: u64) -> Duration {
     let began = Instant::now();
-    let sums = sc.partitioned(4).range(0..8_000u64).map(|x| (x % 100, x)).partitioned(4).reduce_by_key(|a, b| a + b);
+    let sums = sc.partitioned(4).range(0..rows).map(|x| (x % 100, x)).partitioned(4).reduce_by_key(|a, b| a + b);
     let mut got = sums.collect().unwrap();
     got.sort_unstable();
-    let expected: Vec<(u64, u64)> = (0..100).map(|k| (k, (0..80).map(|i| k + 100 * i).sum())).collect();
+    let n = rows / 100;
+    let expected: Vec<(u64, u64)> = (0..100).map(|k| (k, n * k + 100 * (n * (n - 1) / 2))).collect();
     assert_eq!(got, expected);
     began.elapsed()
+}
+
+/// How many rows make a job that takes a fifth of a second here, in this build.
+pub fn rows_of_a_long_job(sc: &Context) -> u64 {
+    let mut rows = 1_000_000;
+    while job_of(sc, rows) < Duration::from_millis(200) && rows < 1 << 32 {
+        rows *= 2;
+    }
+    rows
 }
 
 /// Comes with what passes for a good handshake where there is no secret, and then asks for nothing. The oldest go only when

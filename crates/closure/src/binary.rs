@@ -6,11 +6,12 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use sha2::{Digest, Sha256};
-
 const SELF: &str = "/proc/self/exe";
 
-/// SHA-256 of an executable file: what makes two processes one build. Shown as hexadecimal digits.
+/// BLAKE3 of an executable file: what makes two processes one build. Shown as hexadecimal digits.
+///
+/// Each executor hashes its file before it runs anything; this hash has assembly of its own and is fast in a build without
+/// optimisation, too.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BuildHash(pub [u8; 32]);
 
@@ -39,7 +40,7 @@ impl BuildHash {
 /// An executor runs another build than its driver, so that code references would mean other code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the executor runs another build than the driver (SHA-256 {executor}, the driver has {driver}): both must run the \
+    "the executor runs another build than the driver (BLAKE3 {executor}, the driver has {driver}): both must run the \
      very same executable file; submit the application again"
 )]
 pub struct BuildMismatch {
@@ -65,7 +66,7 @@ pub struct BinaryError {
 pub struct RunningBinary {
     /// Open for reading and closed on exec; read it by position, it is shared.
     pub file: File,
-    /// SHA-256 of its bytes.
+    /// BLAKE3 of its bytes.
     pub hash: BuildHash,
     /// Its length in bytes.
     pub size: u64,
@@ -94,16 +95,16 @@ impl RunningBinary {
     }
 }
 
-/// SHA-256 of a whole file, read by position.
+/// BLAKE3 of a whole file, read by position.
 pub fn hash_file(file: &File) -> std::io::Result<BuildHash> {
-    let mut sha = Sha256::new();
+    let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 18];
     let mut at = 0;
     loop {
         match file.read_at(&mut buffer, at) {
-            Ok(0) => return Ok(BuildHash(sha.finalize().into())),
+            Ok(0) => return Ok(BuildHash(hasher.finalize().into())),
             Ok(n) => {
-                sha.update(&buffer[..n]);
+                hasher.update(&buffer[..n]);
                 at += n as u64;
             }
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
@@ -136,7 +137,7 @@ mod tests {
         let binary = running_binary().unwrap();
         let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         assert_eq!(binary.size, bytes.len() as u64);
-        assert_eq!(binary.hash.0, <[u8; 32]>::from(Sha256::digest(&bytes)));
+        assert_eq!(binary.hash.0, *blake3::hash(&bytes).as_bytes());
         assert!(std::ptr::eq(binary, running_binary().unwrap()));
     }
 

@@ -42,6 +42,9 @@ struct Launch {
     config: RawFd,
     lifeline: RawFd,
     run: fn() -> i32,
+    /// Whether memory may come in huge pages, which an allocator asks for as soon as it is used: one of them is more than all
+    /// that the supervisor needs. So there are none until it stands.
+    huge_pages: bool,
 }
 
 static LAUNCH: OnceLock<Launch> = OnceLock::new();
@@ -88,7 +91,13 @@ fn take_marker(run: fn() -> i32) -> bool {
     };
     // SAFETY: as for getenv above; `text` is not used after this.
     unsafe { libc::unsetenv(MARKER_C.as_ptr()) };
-    LAUNCH.set(Launch { config, lifeline, run }).is_ok()
+    // SAFETY: asks for a flag of this process and sets it. Where the kernel refuses, memory comes as it comes.
+    let huge_pages = unsafe {
+        let huge_pages = libc::prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0) == 0;
+        libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0);
+        huge_pages
+    };
+    LAUNCH.set(Launch { config, lifeline, run, huge_pages }).is_ok()
 }
 
 /// What an executor process does: first acts, then `run` on a fresh thread. Its result is the exit status.
@@ -97,6 +106,10 @@ fn run_executor() -> c_int {
     if let Err(e) = crate::supervisor::supervise(launch.lifeline) {
         say!("firesteel: cannot start the executor below its supervisor: {e}");
         return 2;
+    }
+    if launch.huge_pages {
+        // SAFETY: takes back what `take_marker` set.
+        unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 0, 0, 0, 0) };
     }
     // SAFETY: ignoring a signal installs no handler, so there is no code whose signal-safety could matter. std does
     // the same before a `main`; without it a write to a peer that is gone would end the process.

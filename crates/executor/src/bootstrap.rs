@@ -75,7 +75,7 @@ pub enum BootstrapError {
         source: BlockError,
     },
     /// What arrived is another file.
-    #[error("the executable that the driver at {address} sent has SHA-256 {found}, but {expected} was announced")]
+    #[error("the executable that the driver at {address} sent has BLAKE3 {found}, but {expected} was announced")]
     Corrupt {
         /// The driver's block server.
         address: String,

@@ -48,7 +48,7 @@ pub enum BlockId {
         /// Its partition.
         partition: u32,
     },
-    /// An application binary, by its SHA-256.
+    /// An application binary, by its BLAKE3 hash.
     Binary([u8; 32]),
     /// A piece of a broadcast value.
     Broadcast {
