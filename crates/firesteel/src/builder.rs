@@ -5,13 +5,13 @@ use std::{
     path::Path,
 };
 
-use firesteel_common::conf::{Conf, ConfValue, Environment, Key, Source, keys, submit};
-
+use firesteel_common::conf::{Conf, Environment, Source, keys, submit};
 use firesteel_events::{Bus, Listener};
 
 use crate::{
     Context, Error, Result, backend,
     progress::ConsoleProgress,
+    setting::get,
     summary::{self, JobSummaries},
 };
 
@@ -106,11 +106,6 @@ impl ContextBuilder {
         let master = master.parse().map_err(|why| Error::Start(format!("spark.master={master}: {why}")))?;
         Context::start(self.conf, backend::of(master), bus)
     }
-}
-
-/// The value of a key, its error in the Context's words.
-pub(crate) fn get<T: ConfValue>(conf: &Conf, key: &Key<T>) -> Result<T> {
-    conf.get(key).map_err(|e| Error::Start(e.to_string()))
 }
 
 #[cfg(test)]

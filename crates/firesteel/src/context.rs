@@ -26,12 +26,13 @@ use firesteel_task::{Accumulators, Broadcast, BroadcastSettings};
 use crate::{
     Error, Result,
     backend::{Backend, ClusterManager, Start},
-    builder::{ContextBuilder, get},
+    builder::ContextBuilder,
     driver::{Driver, Message},
     news,
     partitioned::PartitionedContext,
     properties,
     scheduling::scheduler_config,
+    setting::get,
 };
 
 /// A connection to a cluster, or to the threads of this process: makes RDDs and runs their jobs.

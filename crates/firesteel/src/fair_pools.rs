@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use firesteel_common::conf::{Conf, Environment, keys};
 use firesteel_scheduler::{PoolConfig, SchedulingMode};
 
-use crate::{Error, Result, builder::get};
+use crate::{Error, Result, setting::get};
 
 /// The pools of `spark.scheduler.allocation.file`, or of `fairscheduler.xml` in the configuration directory if it is there.
 pub(crate) fn read(conf: &Conf) -> Result<Vec<PoolConfig>> {

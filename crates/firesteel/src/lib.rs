@@ -47,6 +47,7 @@ mod progress;
 mod properties;
 mod scheduling;
 mod scratch;
+mod setting;
 mod status;
 mod summary;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use firesteel_common::conf::{Conf, keys, redact};
 use firesteel_events::{AppEvent, Bus, Listener, ListenerHandle};
 
-use crate::{Context, Error, Result, builder::get, driver::since_1970};
+use crate::{Context, Error, Result, driver::since_1970, setting::get};
 
 /// Listeners have this long to hear what waits for them when the Context stops.
 const FAREWELL: Duration = Duration::from_secs(10);

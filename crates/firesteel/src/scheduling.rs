@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firesteel_common::conf::{Conf, keys};
 use firesteel_scheduler::{AllocationConfig, SchedulerConfig, SchedulingMode};
 
-use crate::{Error, Result, backend::Capabilities, builder::get, fair_pools};
+use crate::{Error, Result, backend::Capabilities, fair_pools, setting::get};
 
 /// The schedulers' settings, which fit together and the cluster.
 pub(crate) fn scheduler_config(conf: &Conf, cluster: &Capabilities) -> Result<SchedulerConfig> {

@@ -20,9 +20,9 @@ use firesteel_task::{BroadcastValues, TaskServices};
 use super::{Backend, Capabilities, ClusterManager, Start};
 use crate::{
     Error, Result,
-    builder::get,
     driver::{Driver, DriverBlocks, FetchBlock, Link, Message},
     scratch::Scratch,
+    setting::get,
 };
 
 /// The only executor.

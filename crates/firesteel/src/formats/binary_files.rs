@@ -11,7 +11,7 @@ use firesteel_rdd::Rdd;
 use serde::{Deserialize, Serialize};
 
 use super::key_of;
-use crate::{Context, PartitionedContext, Result, builder::get};
+use crate::{Context, PartitionedContext, Result, setting::get};
 
 impl Context {
     /// The files that `path` names, each as a pair of its path and a stream of its bytes, which a task opens when it wants

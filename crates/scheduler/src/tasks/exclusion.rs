@@ -17,7 +17,7 @@ use std::{
 
 use firesteel_common::{ExecutorId, StageAttempt, Tick};
 
-use super::{SetKey, TaskScheduler, executors::Executor, min_some, task_set::Place};
+use super::{SetKey, TaskScheduler, executors::Executor, min_some, place::Place};
 use crate::config::ExclusionConfig;
 
 /// What failed where in one task set.

@@ -14,7 +14,7 @@ use super::{
     leaving::Leaving,
     min_some,
     pace::{Pace, Pack},
-    task_set::Place,
+    place::Place,
 };
 
 #[derive(Debug)]

@@ -20,6 +20,7 @@ pub(crate) mod executors;
 pub(crate) mod leaving;
 mod offers;
 pub(crate) mod pace;
+mod place;
 pub(crate) mod pools;
 pub(crate) mod speculation;
 pub(crate) mod task_set;

@@ -9,7 +9,8 @@ use firesteel_common::{ExecutorId, TaskId, Tick};
 
 use super::{
     RunningTask, SetKey, TaskScheduler, min_some,
-    task_set::{Locality, Place, TaskSetManager, TaskState},
+    place::Place,
+    task_set::{Locality, TaskSetManager, TaskState},
 };
 use crate::effect::{BarrierPlace, DriverEffect, TaskSpec};
 

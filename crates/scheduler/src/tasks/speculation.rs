@@ -7,10 +7,7 @@ use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use firesteel_common::Tick;
 
-use super::{
-    TaskScheduler,
-    task_set::{Place, TaskSetManager},
-};
+use super::{TaskScheduler, place::Place, task_set::TaskSetManager};
 use crate::config::SpeculationConfig;
 
 /// The median of the durations that it was given, at any time.

@@ -12,7 +12,7 @@ use std::{
 
 use firesteel_common::{ExecutorId, StageAttempt, TaskId, Tick};
 
-use super::{exclusion::SetExclusion, executors::Executors, pools::PoolId, speculation::Median};
+use super::{exclusion::SetExclusion, executors::Executors, place::Place, pools::PoolId, speculation::Median};
 
 /// Where a task would best run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,14 +92,6 @@ pub(crate) struct LocalityWaits {
     pub(crate) process: Duration,
     pub(crate) node: Duration,
     pub(crate) rack: Duration,
-}
-
-/// An executor that is offered to a set.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    pub(crate) executor: ExecutorId,
-    pub(crate) host: Arc<str>,
-    pub(crate) rack: Option<Arc<str>>,
 }
 
 #[derive(Debug)]

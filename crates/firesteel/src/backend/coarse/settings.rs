@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use firesteel_common::conf::{Conf, keys, redact};
 use firesteel_rpc::Transport;
 
-use crate::{Error, Result, builder::get};
+use crate::{Error, Result, setting::get};
 
 /// The driver's own part of an application's settings.
 #[derive(Clone)]

@@ -30,9 +30,9 @@ use crate::{
         failed,
         local::local_dirs,
     },
-    builder::get,
     driver::Driver,
     scratch::Scratch,
+    setting::get,
 };
 
 const HOST: &str = "127.0.0.1";

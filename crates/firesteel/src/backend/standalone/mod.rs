@@ -16,7 +16,7 @@ use firesteel_rpc::{MasterUrl, master_client::MasterClientConfig};
 pub(super) use self::local_cluster::LocalClusterManager;
 use self::{master_link::MasterLink, settings::Settings};
 use super::{Backend, Capabilities, ClusterManager, Start, coarse};
-use crate::{Result, builder::get, driver::Driver};
+use crate::{Result, driver::Driver, setting::get};
 
 /// Rounds over the masters before a start is given up: five to ten seconds where nobody listens.
 const ROUNDS_AT_START: u32 = 5;

@@ -20,7 +20,7 @@ use crate::{
         coarse::{Application, DriverSettings},
         failed,
     },
-    builder::get,
+    setting::get,
 };
 
 /// The longest time between two heartbeats to the master.
