@@ -1,4 +1,5 @@
-//! Events of drivers: registration, heartbeats, the end of an application. Called by [`Master::handle`].
+//! Events of applications, on the streams that their drivers open: registration, heartbeats, the end. Called by
+//! [`Master::handle`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,8 +32,8 @@ impl Master {
         let executor_limit = m.executor_limit;
         let registered = match self.parties.get(&from) {
             // A repeated message, or an answer that the driver did not see.
-            Some(Party::Driver(id)) if m.app_id.is_empty() || *id == m.app_id => Ok(id.clone()),
-            Some(_) => Err("this stream is another worker's or driver's already".to_owned()),
+            Some(Party::Application(id)) if m.app_id.is_empty() || *id == m.app_id => Ok(id.clone()),
+            Some(_) => Err("this stream is another worker's or application's already".to_owned()),
             None => self
                 .admit_application(now, from, m, out)
                 // What was asked for without a stream, or got lost with one, is told here.
@@ -87,7 +88,7 @@ impl Master {
             return Err(reason);
         }
         match self.applications.contains_key(&app_id) {
-            true => self.driver_came_back(now, from, &app_id, &m.incarnation, out)?,
+            true => self.application_came_back(now, from, &app_id, &m.incarnation, out)?,
             // A driver that outlived its master keeps its name.
             false => self.application_is_new(now, from, &app_id, m),
         }
@@ -123,7 +124,7 @@ impl Master {
         let RegisterApplication { token, incarnation, .. } = m;
         let description = m.application.unwrap_or_default();
         info!(%app_id, name = description.name, "application registered");
-        self.parties.insert(from, Party::Driver(app_id.clone()));
+        self.parties.insert(from, Party::Application(app_id.clone()));
         self.fifo.push(app_id.clone());
         // One that comes back after it was removed may have executors that are still being killed.
         let left = || self.executors.iter().filter(|(key, _)| key.app_id == *app_id);
@@ -173,7 +174,7 @@ impl Master {
         }
     }
 
-    fn driver_came_back(
+    fn application_came_back(
         &mut self,
         now: Tick,
         from: ConnectionId,
@@ -193,7 +194,7 @@ impl Master {
         if let Some(old) = old {
             self.drop_connection(old, out);
         }
-        self.parties.insert(from, Party::Driver(app_id.clone()));
+        self.parties.insert(from, Party::Application(app_id.clone()));
         Ok(())
     }
 
@@ -205,9 +206,9 @@ impl Master {
             if let Some(executor) = self.executors.get(&key)
                 && let Some(worker) = self.workers.get(&executor.worker_id)
             {
-                self.tell_driver(app_id, executor_added(executor_id, executor, worker), out);
+                self.tell_application(app_id, executor_added(executor_id, executor, worker), out);
                 if executor.decommissioned {
-                    self.tell_driver(app_id, executor_decommissioned(executor_id, worker), out);
+                    self.tell_application(app_id, executor_decommissioned(executor_id, worker), out);
                 }
             }
         }
@@ -240,7 +241,7 @@ impl Master {
         app_id: &str,
         out: &mut Vec<MasterEffect>,
     ) {
-        if self.is_driver_of(from, app_id) {
+        if self.is_of_application(from, app_id) {
             info!(app_id, "application unregistered by its driver");
             self.remove_application(app_id, out);
             self.schedule(now, out);
@@ -251,7 +252,7 @@ impl Master {
     pub(crate) fn fail_application(&mut self, app_id: &str, reason: String, out: &mut Vec<MasterEffect>) {
         warn!(app_id, reason, "application failed");
         let removed = ApplicationRemoved { reason: reason.clone() };
-        self.tell_driver(app_id, Message::ApplicationRemoved(removed), out);
+        self.tell_application(app_id, Message::ApplicationRemoved(removed), out);
         self.remove_application(app_id, out);
         if let Some(over) = self.over.get_mut(app_id) {
             over.failed = Some(reason);
@@ -281,8 +282,8 @@ impl Master {
         }
     }
 
-    pub(crate) fn driver_disconnected(&mut self, now: Tick, app_id: &str) {
-        let lost_at = now + self.rules.driver_grace;
+    pub(crate) fn application_disconnected(&mut self, now: Tick, app_id: &str) {
+        let lost_at = now + self.rules.application_grace;
         if let Some(application) = self.applications.get_mut(app_id) {
             info!(app_id, "driver's stream closed");
             application.connection = None;
@@ -296,7 +297,7 @@ impl Master {
         application.lost_at.into_iter().chain(silent).min()
     }
 
-    pub(crate) fn remove_driverless_applications(&mut self, now: Tick, out: &mut Vec<MasterEffect>) {
+    pub(crate) fn remove_silent_applications(&mut self, now: Tick, out: &mut Vec<MasterEffect>) {
         let due: Vec<AppId> = self
             .applications
             .iter()

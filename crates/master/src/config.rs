@@ -23,8 +23,8 @@ pub struct MasterRules {
     pub max_executor_retries: i32,
     /// How long a worker whose stream closed may take to come back before its executors count as lost.
     pub worker_grace: Duration,
-    /// How long a driver whose stream closed may take to come back before its application is removed.
-    pub driver_grace: Duration,
+    /// How long an application whose stream closed may take to come back before it is removed.
+    pub application_grace: Duration,
 }
 
 impl MasterRules {
@@ -53,7 +53,7 @@ impl Default for MasterRules {
             spread_out: true,
             max_executor_retries: 10,
             worker_grace: Duration::from_secs(1),
-            driver_grace: Duration::from_secs(3),
+            application_grace: Duration::from_secs(3),
         }
     }
 }

@@ -39,7 +39,7 @@ impl Master {
                 application.decommissioned += 1;
             }
             if let Some(worker) = self.workers.get(id) {
-                self.tell_driver(&key.app_id, executor_decommissioned(key.executor_id, worker), out);
+                self.tell_application(&key.app_id, executor_decommissioned(key.executor_id, worker), out);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use firesteel_rpc::Role;
 use firesteel_rpc::proto::deploy::{from_master, to_master};
 
-/// One stream of a worker or driver; the shell never uses a number twice.
+/// One stream of a worker or an application; the shell never uses a number twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ConnectionId(pub u64);
 

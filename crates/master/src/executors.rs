@@ -102,7 +102,7 @@ impl Master {
             state: ExecutorState::Running.into(),
             ..ExecutorUpdated::default()
         };
-        self.tell_driver(&key.app_id, Message::ExecutorUpdated(update), out);
+        self.tell_application(&key.app_id, Message::ExecutorUpdated(update), out);
     }
 
     /// Takes back what an executor had, tells its driver, and decides whether its application may go on. The caller
@@ -139,7 +139,7 @@ impl Master {
             worker_lost: end.worker_lost,
             parting: end.parting.into(),
         };
-        self.tell_driver(&key.app_id, Message::ExecutorUpdated(update), out);
+        self.tell_application(&key.app_id, Message::ExecutorUpdated(update), out);
         // An end that somebody wished, or that came with its worker's, says nothing about the application.
         let wished = executor.killing || executor.decommissioned || end.parting == Parting::InOrder;
         if !wished
@@ -158,7 +158,7 @@ impl Master {
         m: &RequestExecutors,
         out: &mut Vec<MasterEffect>,
     ) {
-        if self.is_driver_of(from, &m.app_id)
+        if self.is_of_application(from, &m.app_id)
             && let Some(application) = self.applications.get_mut(m.app_id.as_str())
         {
             if application.may_log(now, &m.app_id) {
@@ -170,7 +170,7 @@ impl Master {
     }
 
     pub(crate) fn kill_executors(&mut self, from: ConnectionId, m: &KillExecutors, out: &mut Vec<MasterEffect>) {
-        if let Some(Party::Driver(app_id)) = self.parties.get(&from).cloned()
+        if let Some(Party::Application(app_id)) = self.parties.get(&from).cloned()
             && app_id == m.app_id
         {
             for &executor_id in &m.executor_ids {
@@ -336,6 +336,6 @@ impl Master {
         };
         self.executors.insert(ExecutorKey { app_id: app_id.clone(), executor_id }, executor);
         self.tell_worker(worker_id, Message::LaunchExecutor(launch), out);
-        self.tell_driver(app_id, added, out);
+        self.tell_application(app_id, added, out);
     }
 }

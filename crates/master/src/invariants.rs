@@ -77,7 +77,7 @@ impl Master {
         for (connection, party) in &self.parties {
             let theirs = match party {
                 Party::Worker(id) => self.workers.get(id).and_then(|w| w.connection),
-                Party::Driver(id) => self.applications.get(id).and_then(|a| a.connection),
+                Party::Application(id) => self.applications.get(id).and_then(|a| a.connection),
             };
             ensure(theirs == Some(*connection), || format!("{connection} is not what {party:?} speaks on"))?;
         }

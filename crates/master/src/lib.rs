@@ -3,7 +3,7 @@
 //! * [`Master`] is the state machine: [`MasterEvent`] in, [`MasterEffect`] out. It has no clock, socket or thread, so
 //!   that the simulation runs the very same code.
 //! * [`placement`] is the pure function that deals out cores.
-//! * [`run`] is the shell: it accepts the streams of workers and drivers and feeds the machine. The binary
+//! * [`run`] is the shell: it accepts the streams of workers and applications and feeds the machine. The binary
 //!   `firesteel-master` and the driver library's `local-cluster` call it.
 
 mod applications;

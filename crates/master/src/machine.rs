@@ -4,7 +4,7 @@
 //!  shell or simulation ──handle(now, event)──▶ Master ─┬─ roles.rs          who may say what
 //!                                                      ├─ workers.rs        RegisterWorker, heartbeats; worker_loss.rs
 //!                      ◀──────effects──────────────────┼─ decommission.rs   workers that are to leave
-//!                                                      ├─ applications.rs   RegisterApplication, the driver's loss
+//!                                                      ├─ applications.rs   RegisterApplication, the loss of its stream
 //!                                                      ├─ executors.rs      states, scheduling; trouble.rs  bad ends
 //!                                                      │    └─ placement.rs  who gets which cores (pure)
 //!                                                      └─ invariants.rs     what holds after every event
@@ -25,11 +25,11 @@ use crate::roles::role_of;
 use crate::state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo};
 use firesteel_common::ExecutorKey;
 
-/// Whose stream it is.
+/// Whose stream it is. That of an application is opened by its driver, wherever that runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Party {
     Worker(WorkerId),
-    Driver(AppId),
+    Application(AppId),
 }
 
 /// The master's state machine. Spark: `org.apache.spark.deploy.master.Master`.
@@ -93,7 +93,7 @@ impl Master {
         workers.chain(applications).chain(self.pauses_end()).chain(self.pace.next_deadline()).min()
     }
 
-    /// Whether a registered worker or driver speaks on this stream.
+    /// Whether this is the stream of a registered worker or application.
     pub fn knows(&self, connection: ConnectionId) -> bool {
         self.parties.contains_key(&connection)
     }
@@ -136,14 +136,14 @@ impl Master {
     pub(crate) fn closed(&mut self, now: Tick, connection: ConnectionId) {
         match self.parties.remove(&connection) {
             Some(Party::Worker(id)) => self.worker_disconnected(now, &id),
-            Some(Party::Driver(id)) => self.driver_disconnected(now, &id),
+            Some(Party::Application(id)) => self.application_disconnected(now, &id),
             None => {}
         }
     }
 
     fn wake(&mut self, now: Tick, out: &mut Vec<MasterEffect>) {
         self.remove_silent_workers(now, out);
-        self.remove_driverless_applications(now, out);
+        self.remove_silent_applications(now, out);
         self.end_pauses(now);
         self.pace.wake(now);
         self.schedule(now, out);
@@ -162,9 +162,9 @@ impl Master {
         out.push(MasterEffect::Close { connection });
     }
 
-    /// Whether the stream is that application's driver's.
-    pub(crate) fn is_driver_of(&self, from: ConnectionId, app_id: &str) -> bool {
-        matches!(self.parties.get(&from), Some(Party::Driver(id)) if id == app_id)
+    /// Whether the stream is that application's.
+    pub(crate) fn is_of_application(&self, from: ConnectionId, app_id: &str) -> bool {
+        matches!(self.parties.get(&from), Some(Party::Application(id)) if id == app_id)
     }
 
     /// Says something to a worker; while it has no stream it misses it and is set right when it registers again.
@@ -174,8 +174,8 @@ impl Master {
         }
     }
 
-    /// Says something to an application's driver, if it has a stream.
-    pub(crate) fn tell_driver(&self, app_id: &str, message: from_master::Message, out: &mut Vec<MasterEffect>) {
+    /// Says something on an application's stream, if it has one.
+    pub(crate) fn tell_application(&self, app_id: &str, message: from_master::Message, out: &mut Vec<MasterEffect>) {
         if let Some(to) = self.applications.get(app_id).and_then(|a| a.connection) {
             out.push(MasterEffect::Send { to, message });
         }

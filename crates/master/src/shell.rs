@@ -146,7 +146,7 @@ impl Shell {
         }
     }
 
-    /// A stream may be idle while it is a worker's or driver's that the master knows.
+    /// A stream may be idle while it is that of a worker or an application that the master knows.
     fn tell_door(&self, connection: ConnectionId) {
         if let Some(sender) = self.senders.get(&connection) {
             sender.set_known(self.master.knows(connection));

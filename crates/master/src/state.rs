@@ -147,7 +147,7 @@ pub struct ApplicationInfo {
     pub token: Token,
     /// By what its driver's process is known.
     pub incarnation: Vec<u8>,
-    /// The driver's stream; `None` between a stream that closed and the driver's return.
+    /// Its stream, which its driver opens; `None` between one that closed and the driver's return.
     pub connection: Option<ConnectionId>,
     /// With no stream: when the application is removed.
     pub lost_at: Option<Tick>,

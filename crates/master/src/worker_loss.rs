@@ -61,7 +61,7 @@ impl Master {
         // All of them: an application may have had executors there under an earlier master.
         for app_id in self.applications.keys() {
             let removed = WorkerRemoved { worker_id: id.to_owned(), message: why.to_owned() };
-            self.tell_driver(app_id, Message::WorkerRemoved(removed), out);
+            self.tell_application(app_id, Message::WorkerRemoved(removed), out);
         }
         for application in self.applications.values_mut() {
             application.troubles.remove(id);

@@ -84,7 +84,7 @@ impl Master {
             return Some(reason);
         }
         if self.parties.get(&from).is_some_and(|p| !matches!(p, Party::Worker(id) if *id == m.worker_id)) {
-            return Some("this stream is another worker's or driver's already".to_owned());
+            return Some("this stream is another worker's or application's already".to_owned());
         }
         None
     }

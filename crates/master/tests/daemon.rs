@@ -103,7 +103,8 @@ async fn an_application_gets_an_executor_and_loses_it_when_it_unregisters() {
 
 #[tokio::test]
 async fn a_driver_that_drops_its_stream_is_missed_after_the_grace() {
-    let daemon = Daemon::start(MasterRules { driver_grace: Duration::from_millis(20), ..MasterRules::default() }, None);
+    let daemon =
+        Daemon::start(MasterRules { application_grace: Duration::from_millis(20), ..MasterRules::default() }, None);
     let mut w = daemon.peer(Role::Worker, None).await;
     w.say(worker("w1"));
     w.hear().await;
