@@ -16,6 +16,7 @@ use crate::decommission::executor_decommissioned;
 use crate::event::{ConnectionId, MasterEffect};
 use crate::limits;
 use crate::machine::{Master, Party, version_mismatch};
+use crate::records::RecordId;
 use crate::state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo};
 
 /// So many applications that are over are remembered.
@@ -76,7 +77,7 @@ impl Master {
         if m.app_id.is_empty() {
             let app_id = self.new_application_id(now);
             m.token = self.issuer.token(&app_id);
-            self.application_is_new(now, from, &app_id, m);
+            self.application_is_new(now, from, &app_id, m, out);
             return Ok(app_id);
         }
         let app_id = AppId::parse(&m.app_id).map_err(|e| e.to_string())?;
@@ -88,9 +89,9 @@ impl Master {
             return Err(reason);
         }
         match self.applications.contains_key(&app_id) {
-            true => self.application_came_back(now, from, &app_id, &m.incarnation, out)?,
+            true => self.application_came_back(now, from, &app_id, &m, out)?,
             // A driver that outlived its master keeps its name.
-            false => self.application_is_new(now, from, &app_id, m),
+            false => self.application_is_new(now, from, &app_id, m, out),
         }
         Ok(app_id)
     }
@@ -120,7 +121,14 @@ impl Master {
         }
     }
 
-    fn application_is_new(&mut self, now: Tick, from: ConnectionId, app_id: &AppId, m: RegisterApplication) {
+    fn application_is_new(
+        &mut self,
+        now: Tick,
+        from: ConnectionId,
+        app_id: &AppId,
+        m: RegisterApplication,
+        out: &mut Vec<MasterEffect>,
+    ) {
         let RegisterApplication { token, incarnation, .. } = m;
         let description = m.application.unwrap_or_default();
         info!(%app_id, name = description.name, "application registered");
@@ -133,36 +141,36 @@ impl Master {
         let decommissioned = left().fold(0, |n, (_, e)| n + u32::from(e.decommissioned));
         let spent = self.over.remove(app_id).map_or(0, |over| over.next_executor_id);
         let next_executor_id = executors.last().map_or(0, |last| last + 1).max(m.next_executor_id).max(spent);
-        self.applications.insert(
-            app_id.clone(),
-            ApplicationInfo {
-                description,
-                token: Token(token),
-                incarnation,
-                connection: Some(from),
-                lost_at: None,
-                last_heard: now,
-                beats: false,
-                next_executor_id,
-                executors,
-                cores_granted,
-                decommissioned,
-                retries: 0,
-                troubles: BTreeMap::new(),
-                executor_limit: None,
-                warned: false,
-                bounded: false,
-                lines: limits::Lines::default(),
-            },
-        );
+        let application = ApplicationInfo {
+            description,
+            token: Token(token),
+            incarnation,
+            connection: Some(from),
+            lost_at: None,
+            last_heard: now,
+            beats: false,
+            next_executor_id,
+            executors,
+            cores_granted,
+            decommissioned,
+            retries: 0,
+            troubles: BTreeMap::new(),
+            executor_limit: None,
+            warned: false,
+            bounded: false,
+            lines: limits::Lines::default(),
+        };
+        out.push(MasterEffect::Persist { record: application.record(app_id) });
+        self.applications.insert(app_id.clone(), application);
     }
 
-    /// `app-yyyyMMddHHmmss-NNNN` in UTC, as Spark names them. Names of the second in which this master began, and before,
-    /// may have been given by one before it, whose applications live on.
+    /// `app-yyyyMMddHHmmss-NNNN` in UTC, as Spark names them. Names of the second in which this master was elected, and
+    /// before, may have been given by one before it, whose applications live on.
     fn new_application_id(&mut self, now: Tick) -> AppId {
         loop {
-            let ms = self.epoch_ms + u64::try_from(now.since(Tick::ZERO).as_millis()).unwrap_or(0);
-            let second = (ms / 1000).max(self.epoch_ms / 1000 + 1);
+            let ms = |tick: Tick| u64::try_from(tick.since(Tick::ZERO).as_millis()).unwrap_or(0);
+            let second_of = |tick| (self.epoch_ms + ms(tick)) / 1000;
+            let second = second_of(now).max(second_of(self.led_from) + 1);
             let id = AppId::issued(second, self.registered_applications);
             self.registered_applications += 1;
             let taken = self.applications.contains_key(&id)
@@ -179,11 +187,11 @@ impl Master {
         now: Tick,
         from: ConnectionId,
         app_id: &AppId,
-        incarnation: &[u8],
+        m: &RegisterApplication,
         out: &mut Vec<MasterEffect>,
     ) -> Result<(), String> {
         let Some(application) = self.applications.get_mut(app_id) else { return Ok(()) };
-        if application.incarnation != incarnation {
+        if application.incarnation != m.incarnation {
             let holder = &application.description.driver_address;
             return Err(format!("application {app_id} belongs to the driver at {holder}, which is another process"));
         }
@@ -191,6 +199,9 @@ impl Master {
         let old = application.connection.replace(from);
         application.lost_at = None;
         application.last_heard = now;
+        // Under the master before this one it may have had more.
+        application.next_executor_id = application.next_executor_id.max(m.next_executor_id);
+        self.await_application_no_longer(app_id);
         if let Some(old) = old {
             self.drop_connection(old, out);
         }
@@ -264,6 +275,8 @@ impl Master {
     fn remove_application(&mut self, app_id: &str, out: &mut Vec<MasterEffect>) {
         let Some((app_id, application)) = self.applications.remove_entry(app_id) else { return };
         self.fifo.retain(|id| *id != app_id);
+        self.await_application_no_longer(&app_id);
+        out.push(MasterEffect::Forget { id: RecordId::Application(app_id.clone()) });
         let ApplicationInfo { next_executor_id, token, .. } = application;
         self.over.insert(app_id.clone(), OverApplication { next_executor_id, token, failed: None });
         if self.over.len() > REMEMBERED {
@@ -305,11 +318,16 @@ impl Master {
             .map(|(id, _)| id.clone())
             .collect();
         for app_id in due {
-            self.fail_application(&app_id, "its driver was not heard of any more".to_owned(), out);
-            // It may come back all the same, as after a pause of its host, and starts afresh.
-            if let Some(over) = self.over.get_mut(&app_id) {
-                over.failed = None;
-            }
+            self.drop_application(&app_id, "its driver was not heard of any more", out);
+        }
+    }
+
+    /// Ends an application of whose driver nothing is heard. It may come back all the same, as after a pause of its host, and
+    /// starts afresh.
+    pub(crate) fn drop_application(&mut self, app_id: &str, reason: &str, out: &mut Vec<MasterEffect>) {
+        self.fail_application(app_id, reason.to_owned(), out);
+        if let Some(over) = self.over.get_mut(app_id) {
+            over.failed = None;
         }
     }
 }

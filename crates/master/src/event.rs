@@ -5,6 +5,8 @@ use std::fmt;
 use firesteel_rpc::Role;
 use firesteel_rpc::proto::deploy::{from_master, to_master};
 
+use crate::records::{Record, RecordId, Records};
+
 /// One stream of a worker or an application; the shell never uses a number twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ConnectionId(pub u64);
@@ -33,13 +35,19 @@ pub enum MasterEvent {
         /// Which.
         connection: ConnectionId,
     },
+    /// This master leads from now on. Of one that leads already it changes nothing.
+    Elected {
+        /// What the leader before it left behind; nothing when there was none, or nothing was kept.
+        records: Records,
+    },
+    /// This master does not lead any more.
+    Deposed,
     /// A deadline of [`Master::next_deadline`](crate::Master::next_deadline) has come.
     Wake,
 }
 
 /// What the shell is to do, in this order.
 #[derive(Clone, PartialEq, Debug)]
-#[expect(clippy::large_enum_variant, reason = "messages are what nearly every event carries; a box would cost more")]
 pub enum MasterEffect {
     /// Say this on that stream; when it cannot be said, close the stream and report [`MasterEvent::Closed`].
     Send {
@@ -47,6 +55,16 @@ pub enum MasterEffect {
         to: ConnectionId,
         /// What.
         message: from_master::Message,
+    },
+    /// Keep this record for the master that is elected after this one, before what follows is done.
+    Persist {
+        /// It takes the place of one with the same id.
+        record: Record,
+    },
+    /// Keep this record no longer.
+    Forget {
+        /// Which.
+        id: RecordId,
     },
     /// Close the stream after what was sent on it. The master has forgotten it: `Closed` may follow or not.
     Close {

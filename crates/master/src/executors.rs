@@ -15,6 +15,7 @@ use crate::event::{ConnectionId, MasterEffect};
 use crate::limits;
 use crate::machine::{Master, Party};
 use crate::placement::{Demand, WorkerOffer, place};
+use crate::recovery::RecoveryState;
 use crate::state::{ApplicationInfo, ExecutorInfo, WorkerInfo, WorkerState};
 use firesteel_common::ExecutorKey;
 
@@ -192,6 +193,10 @@ impl Master {
     /// Hands out what is free: the first application gets all that it may have before the second gets anything.
     /// Spark: `startExecutorsOnWorkers`.
     pub(crate) fn schedule(&mut self, now: Tick, out: &mut Vec<MasterEffect>) {
+        // Before all are back it is not known what is free.
+        if self.recovery_state() != RecoveryState::Alive {
+            return;
+        }
         for app_id in self.fifo.clone() {
             self.schedule_application(now, &app_id, out);
             // The others come when it has what it may have.

@@ -2,14 +2,30 @@
 //! the simulation call it.
 
 use crate::machine::{Master, Party};
+use crate::recovery::Leadership;
 
 impl Master {
     /// Checks the tables against each other; the error says what is wrong.
     pub fn check_invariants(&self) -> Result<(), String> {
+        self.check_leadership()?;
         self.check_workers()?;
         self.check_applications()?;
         self.check_executors()?;
         self.check_parties()
+    }
+
+    fn check_leadership(&self) -> Result<(), String> {
+        let nothing = self.workers.is_empty() && self.applications.is_empty() && self.executors.is_empty();
+        ensure(self.leadership != Leadership::Standby || (nothing && self.parties.is_empty()), || {
+            "a master that stands by has workers, applications or executors".to_owned()
+        })?;
+        ensure(self.leadership != Leadership::CompletingRecovery, || "a recovery stands still".to_owned())?;
+        let Leadership::Recovering(awaited) = &self.leadership else { return Ok(()) };
+        let workers = || awaited.workers.iter().map(|id| self.workers.get(id).map(|w| w.connection));
+        let applications = || awaited.applications.iter().map(|id| self.applications.get(id).map(|a| a.connection));
+        ensure(workers().chain(applications()).all(|stream| stream == Some(None)), || {
+            "who is awaited is not known, or has come".to_owned()
+        })
     }
 
     fn check_workers(&self) -> Result<(), String> {

@@ -15,6 +15,8 @@ mod invariants;
 mod limits;
 mod machine;
 pub mod placement;
+mod records;
+mod recovery;
 mod roles;
 mod shell;
 mod state;
@@ -25,6 +27,8 @@ mod workers;
 pub use config::{MasterConfig, MasterRules};
 pub use event::{ConnectionId, MasterEffect, MasterEvent};
 pub use machine::Master;
+pub use records::{ApplicationRecord, Record, RecordId, Records, WorkerRecord};
+pub use recovery::RecoveryState;
 pub use shell::run;
 pub use state::{ApplicationInfo, ExecutorInfo, Sickness, Trouble, WorkerInfo, WorkerState};
 

@@ -3,6 +3,7 @@
 //! ```text
 //!  shell or simulation ──handle(now, event)──▶ Master ─┬─ roles.rs          who may say what
 //!                                                      ├─ workers.rs        RegisterWorker, heartbeats; worker_loss.rs
+//!                                                      ├─ recovery.rs       who leads, what it takes over; records.rs
 //!                      ◀──────effects──────────────────┼─ decommission.rs   workers that are to leave
 //!                                                      ├─ applications.rs   RegisterApplication, the loss of its stream
 //!                                                      ├─ executors.rs      states, scheduling; trouble.rs  bad ends
@@ -21,6 +22,7 @@ use tracing::warn;
 use crate::config::MasterRules;
 use crate::event::{ConnectionId, MasterEffect, MasterEvent};
 use crate::limits::Pace;
+use crate::recovery::Leadership;
 use crate::roles::role_of;
 use crate::state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo};
 use firesteel_common::ExecutorKey;
@@ -39,6 +41,9 @@ pub struct Master {
     pub(crate) issuer: Issuer,
     /// Wall clock at tick 0, milliseconds since 1970: application ids tell when they began.
     pub(crate) epoch_ms: u64,
+    pub(crate) leadership: Leadership,
+    /// When it was elected last.
+    pub(crate) led_from: Tick,
     pub(crate) workers: BTreeMap<WorkerId, WorkerInfo>,
     pub(crate) applications: BTreeMap<AppId, ApplicationInfo>,
     pub(crate) executors: BTreeMap<ExecutorKey, ExecutorInfo>,
@@ -54,13 +59,15 @@ pub struct Master {
 }
 
 impl Master {
-    /// A master without workers; `epoch_ms` is the wall clock at tick 0 in milliseconds since 1970, and `issuer` proves
+    /// A master that stands by; `epoch_ms` is the wall clock at tick 0 in milliseconds since 1970, and `issuer` proves
     /// which applications are known to this master or to one before it.
     pub fn new(rules: MasterRules, epoch_ms: u64, issuer: Issuer) -> Master {
         Master {
             rules,
             issuer,
             epoch_ms,
+            leadership: Leadership::Standby,
+            led_from: Tick::ZERO,
             workers: BTreeMap::new(),
             applications: BTreeMap::new(),
             executors: BTreeMap::new(),
@@ -81,8 +88,11 @@ impl Master {
                 false => self.out_of_role(now, from, role, &message, out),
             },
             MasterEvent::Closed { connection } => self.closed(now, connection),
+            MasterEvent::Elected { records } => self.elected(now, records),
+            MasterEvent::Deposed => self.deposed(out),
             MasterEvent::Wake => self.wake(now, out),
         }
+        self.complete_recovery(now, out);
         debug_assert_eq!(self.check_invariants(), Ok(()));
     }
 
@@ -90,7 +100,8 @@ impl Master {
     pub fn next_deadline(&self) -> Option<Tick> {
         let workers = self.workers.values().map(|w| self.worker_deadline(w));
         let applications = self.applications.values().filter_map(|a| self.application_deadline(a));
-        workers.chain(applications).chain(self.pauses_end()).chain(self.pace.next_deadline()).min()
+        let recovery = self.recovery_deadline();
+        workers.chain(applications).chain(self.pauses_end()).chain(self.pace.next_deadline()).chain(recovery).min()
     }
 
     /// Whether this is the stream of a registered worker or application.
@@ -115,6 +126,9 @@ impl Master {
 
     fn received(&mut self, now: Tick, from: ConnectionId, message: to_master::Message, out: &mut Vec<MasterEffect>) {
         use to_master::Message;
+        if self.leadership == Leadership::Standby {
+            return self.stand_by(from, &message, out);
+        }
         match message {
             // The stream's own business; done before the shell hands a stream over.
             Message::Handshake(_) => {}
@@ -142,6 +156,7 @@ impl Master {
     }
 
     fn wake(&mut self, now: Tick, out: &mut Vec<MasterEffect>) {
+        self.complete_recovery(now, out);
         self.remove_silent_workers(now, out);
         self.remove_silent_applications(now, out);
         self.end_pauses(now);

@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 use crate::config::MasterConfig;
 use crate::event::{ConnectionId, MasterEffect, MasterEvent};
 use crate::machine::Master;
+use crate::records::Records;
 
 /// Messages of all streams together that wait for the machine; a stream that has more waits with it.
 const INBOX: usize = 4096;
@@ -50,12 +51,14 @@ pub async fn run(
     let issuer = Issuer::random(security.clone()).map_err(|e| RpcError::Random { reason: e.to_string() })?;
     let served = config.transport.serve_master(listener, on_peer, shutdown);
     let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-    let shell = Shell {
+    let mut shell = Shell {
         master: Master::new(config.rules, epoch_ms, issuer),
         started: Instant::now(),
         senders: BTreeMap::new(),
         connections: 0,
     };
+    // What a master knows is not kept (`spark.deploy.recoveryMode` NONE): none led before it, none will after it.
+    shell.handle(MasterEvent::Elected { records: Records::default() });
     // The shell goes when the server has sent what was queued and closed every stream.
     tokio::select! {
         result = served => result,
@@ -84,23 +87,27 @@ impl Shell {
                 Some(event) = events.recv() => event,
                 () = sleep_until(deadline) => MasterEvent::Wake,
             };
-            if let MasterEvent::Closed { connection } = &event {
-                self.senders.remove(connection);
-            }
-            let from = match &event {
-                MasterEvent::Received { from, .. } => Some(*from),
-                _ => None,
-            };
-            let mut effects = Vec::new();
-            self.master.handle(self.now(), event, &mut effects);
-            match from {
-                Some(from) => self.tell_door(from),
-                // Whoever was silent for too long is nobody's any more.
-                None => self.senders.keys().for_each(|connection| self.tell_door(*connection)),
-            }
-            for effect in effects {
-                self.carry_out(effect);
-            }
+            self.handle(event);
+        }
+    }
+
+    fn handle(&mut self, event: MasterEvent) {
+        if let MasterEvent::Closed { connection } = &event {
+            self.senders.remove(connection);
+        }
+        let from = match &event {
+            MasterEvent::Received { from, .. } => Some(*from),
+            _ => None,
+        };
+        let mut effects = Vec::new();
+        self.master.handle(self.now(), event, &mut effects);
+        match from {
+            Some(from) => self.tell_door(from),
+            // Whoever was silent for too long is nobody's any more.
+            None => self.senders.keys().for_each(|connection| self.tell_door(*connection)),
+        }
+        for effect in effects {
+            self.carry_out(effect);
         }
     }
 
@@ -138,6 +145,8 @@ impl Shell {
                     }
                 }
             }
+            // No other master comes that would want to know.
+            MasterEffect::Persist { .. } | MasterEffect::Forget { .. } => {}
             MasterEffect::Close { connection } => {
                 if let Some(sender) = self.senders.remove(&connection) {
                     sender.close("the master gave this stream up");

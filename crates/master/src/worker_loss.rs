@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use crate::event::MasterEffect;
 use crate::executors::ExecutorEnd;
 use crate::machine::Master;
+use crate::records::RecordId;
 use crate::state::WorkerInfo;
 
 impl Master {
@@ -55,8 +56,12 @@ impl Master {
             let end = ExecutorEnd { worker_lost: true, ..ExecutorEnd::lost(why) };
             self.executor_ended(now, &key, end, out);
         }
-        if let Some(connection) = self.workers.remove(id).and_then(|w| w.connection) {
-            self.drop_connection(connection, out);
+        self.await_worker_no_longer(id);
+        if let Some((id, worker)) = self.workers.remove_entry(id) {
+            out.push(MasterEffect::Forget { id: RecordId::Worker(id) });
+            if let Some(connection) = worker.connection {
+                self.drop_connection(connection, out);
+            }
         }
         // All of them: an application may have had executors there under an earlier master.
         for app_id in self.applications.keys() {

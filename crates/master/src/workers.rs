@@ -44,6 +44,8 @@ impl Master {
         } else {
             self.worker_is_new(now, from, &id, &m, out);
         }
+        self.await_worker_no_longer(&id);
+        self.adopt_executors(now, &id, &executors, out);
         if m.decommissioning {
             self.decommission_worker(&id, out);
         }
@@ -166,26 +168,25 @@ impl Master {
         let order = self.registered_workers;
         self.registered_workers += 1;
         self.parties.insert(from, Party::Worker(id.clone()));
-        self.workers.insert(
-            id.clone(),
-            WorkerInfo {
-                id: id.clone(),
-                host: m.host.clone(),
-                port: m.port,
-                incarnation: m.incarnation.clone(),
-                cores: m.cores,
-                memory_mb: m.memory_mb,
-                executors: 0,
-                cores_used: 0,
-                memory_used_mb: 0,
-                connection: Some(from),
-                last_heard: now,
-                lost_at: None,
-                order,
-                decommissioning: false,
-                sickness: None,
-            },
-        );
+        let worker = WorkerInfo {
+            id: id.clone(),
+            host: m.host.clone(),
+            port: m.port,
+            incarnation: m.incarnation.clone(),
+            cores: m.cores,
+            memory_mb: m.memory_mb,
+            executors: 0,
+            cores_used: 0,
+            memory_used_mb: 0,
+            connection: Some(from),
+            last_heard: now,
+            lost_at: None,
+            order,
+            decommissioning: false,
+            sickness: None,
+        };
+        out.push(MasterEffect::Persist { record: worker.record() });
+        self.workers.insert(id.clone(), worker);
         info!(worker_id = %id, cores = m.cores, memory_mb = m.memory_mb, "worker registered");
     }
 
@@ -321,11 +322,11 @@ impl Master {
 }
 
 /// An executor as its worker describes it.
-struct Described {
-    key: ExecutorKey,
-    cores: u32,
-    memory_mb: u64,
-    state: ExecutorState,
+pub(crate) struct Described {
+    pub(crate) key: ExecutorKey,
+    pub(crate) cores: u32,
+    pub(crate) memory_mb: u64,
+    pub(crate) state: ExecutorState,
 }
 
 fn described(executors: &[ExecutorDescription]) -> Result<Vec<Described>, BadName> {

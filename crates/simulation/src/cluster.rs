@@ -11,6 +11,7 @@ use firesteel_common::ExecutorKey;
 use firesteel_common::{TaskId, Tick};
 use firesteel_executor::core::Event as ExecutorEvent;
 use firesteel_protocol::{BlockAddress, ReplicateBlock};
+use firesteel_master::{Record, RecordId};
 use firesteel_rpc::{
     MasterUrl,
     master_client::{Attempt, Event as SearchEvent},
@@ -87,6 +88,10 @@ pub(crate) struct Cluster {
     pub(crate) partition: Option<Partition>,
     pub(crate) masters: Vec<MasterNode>,
     pub(crate) leader: usize,
+    /// What leaders have left for those after them.
+    pub(crate) records: BTreeMap<RecordId, Record>,
+    /// Executors whose end a driver has asked for.
+    pub(crate) unwanted: BTreeSet<(String, u32)>,
     pub(crate) workers: Vec<Option<WorkerNode>>,
     pub(crate) drivers: Vec<DriverNode>,
     pub(crate) drivers_to_come: u32,
@@ -163,6 +168,8 @@ impl Cluster {
             partition: None,
             masters: (0..masters).map(|_| MasterNode::default()).collect(),
             leader,
+            records: BTreeMap::new(),
+            unwanted: BTreeSet::new(),
             workers: (0..WORKERS).map(|_| None).collect(),
             drivers: Vec::new(),
             drivers_to_come: 0,

@@ -42,6 +42,8 @@ counts! {
     fetch_failures: usize,
     /// Masters that were started again.
     master_restarts: usize,
+    /// Executors that a master took over from the one before it.
+    adopted: usize,
     /// Nodes that were stopped for a while.
     frozen: usize,
     /// Partitions of the network.

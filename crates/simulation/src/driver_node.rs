@@ -275,6 +275,9 @@ impl Cluster {
     }
 
     pub(crate) fn tell_master(&mut self, d: usize, message: to_master::Message) {
+        if let to_master::Message::KillExecutors(kill) = &message {
+            self.unwanted.extend(kill.executor_ids.iter().map(|id| (kill.app_id.clone(), *id)));
+        }
         if let Some((_, link)) = self.drivers[d].link {
             self.send(link, Side::Opener, Message::ToMaster(message));
         }
@@ -307,6 +310,12 @@ impl Cluster {
             M::WorkerRemoved(m) => {
                 if let Some(executors) = driver.workers.remove(&m.worker_id) {
                     executors.iter().for_each(|e| driver.books.service_lost(*e));
+                    // A master that has taken over knows none of them, and says of none that it is lost.
+                    for unsaid in executors.iter().map(|e| e.0) {
+                        if !self.drivers[d].gone.contains_key(&unsaid) {
+                            self.executor_removed(d, unsaid, m.message.clone(), false, true);
+                        }
+                    }
                     let executors = executors.into_iter().collect();
                     self.driver_handle(d, DriverEvent::WorkerRemoved { executors, message: m.message });
                 }

@@ -46,6 +46,8 @@ pub struct Faults {
     pub crash_worker: Option<Duration>,
     /// Mean time between crashes of the leading master.
     pub crash_master: Option<Duration>,
+    /// What a master knew of workers and applications is kept for the one that is elected after it.
+    pub recovery: bool,
     /// Mean time between crashes of drivers.
     pub crash_driver: Option<Duration>,
     /// Mean time between stops of some process, which goes on later.
@@ -79,6 +81,7 @@ impl Faults {
             crash_executor: None,
             crash_worker: None,
             crash_master: None,
+            recovery: false,
             crash_driver: None,
             freeze: None,
             partition: None,
@@ -154,7 +157,18 @@ impl Faults {
         if aside.chance(20) {
             f.sick_worker = if aside.chance(50) { 10_000 } else { 1000 + aside.below(9000) };
         }
+        f.recovery = aside.chance(50);
+        if aside.chance(4) {
+            let crash_master = mean(1000 + aside.below(4000));
+            f = Faults { until: f.until, crash_master, recovery: true, ..Faults::none() };
+        }
         f
+    }
+
+    /// Masters change, and all that they knew is kept: nobody has a reason to end an executor but its driver.
+    pub(crate) fn only_masters_change(&self) -> bool {
+        let calm = Faults { until: self.until, crash_master: self.crash_master, recovery: true, ..Faults::none() };
+        *self == calm
     }
 
     fn mean(&self, fault: Fault) -> Option<Duration> {

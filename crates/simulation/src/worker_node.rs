@@ -144,6 +144,7 @@ impl Cluster {
                 }
                 WorkerEffect::StartExecutor { key, launch } => self.start_executor(n, key, &launch),
                 WorkerEffect::KillExecutor(key) => {
+                    self.check_kill(&key);
                     let at = self.now + Duration::from_millis(1 + self.rng.below(5));
                     let is_it = |p: &&Process, e: &ExecutorNode| {
                         p.worker == n && p.executor == key.executor_id && e.app_id == key.app_id
@@ -163,6 +164,15 @@ impl Cluster {
         }
         if leaves {
             self.worker_leaves(n);
+        }
+    }
+
+    /// A change of masters costs no executor of an application that goes on.
+    fn check_kill(&mut self, key: &ExecutorKey) {
+        let goes_on = self.drivers.iter().any(|d| d.app_id == *key.app_id && d.lives() && !d.removed);
+        let asked = self.unwanted.contains(&(key.app_id.to_string(), key.executor_id));
+        if self.faults.only_masters_change() && goes_on && !asked {
+            self.violated(format!("executor {key} is killed though nobody but the master has changed"));
         }
     }
 

@@ -26,6 +26,7 @@ fn every_job_ends_rightly_whatever_fails() {
         ("second copies of tasks", counts.speculative),
         ("fetch failures", counts.fetch_failures),
         ("restarted masters", counts.master_restarts),
+        ("executors that a new master took over", counts.adopted),
         ("stopped nodes", counts.frozen),
         ("partitions", counts.partitions),
         ("crashed drivers", counts.driver_crashes),
@@ -74,6 +75,20 @@ fn who_leaves_in_good_order_costs_no_job() {
         left += counts.executors_left + counts.workers_left;
     }
     assert!(moved > 20 && left > 100, "{moved} moved, {left} left: the test tests little");
+}
+
+#[test]
+fn a_master_that_is_elected_with_the_records_of_another_takes_its_executors_over() {
+    let until = Duration::from_secs(20);
+    let (mut changes, mut adopted) = (0, 0);
+    for seed in 0..200 {
+        let crash_master = Some(Duration::from_millis(500 + 10 * seed));
+        let counts = play(seed, Some(Faults { until, crash_master, recovery: true, ..Faults::none() })).counts;
+        assert_eq!(counts.succeeded + counts.cancelled + counts.refused, counts.jobs, "seed {seed}");
+        changes += counts.master_restarts;
+        adopted += counts.adopted;
+    }
+    assert!(changes > 200 && adopted > 200, "{changes} changes, {adopted} adopted: the test tests little");
 }
 
 #[test]

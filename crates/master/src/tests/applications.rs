@@ -229,9 +229,9 @@ fn another_driver_may_not_take_an_application_over() {
 
 /// What a driver gets that comes with this id and token, to a master that knows nothing of it.
 fn comes_back_with(rules: MasterRules, secret: Option<&str>, app_id: &str, token: Vec<u8>) -> (Cluster, Vec<To>) {
-    let mut c = Cluster::new(rules);
-    c.master =
-        Master::new(c.master.rules.clone(), 1_795_267_353_000, Issuer::new(secret.map(Secret::from_bytes), [9; 32]));
+    let mut c = Cluster::standing_by(rules);
+    c.master.issuer = Issuer::new(secret.map(Secret::from_bytes), [9; 32]);
+    c.event(MasterEvent::Elected { records: Records::default() });
     c.worker(1, 4, 4096);
     c.said.clear();
     let to_master::Message::RegisterApplication(m) = register_application(application(None, 512, None), app_id) else {

@@ -4,6 +4,7 @@ mod applications;
 mod chaos;
 mod decommission;
 mod executors;
+mod recovery;
 mod trouble;
 mod workers;
 
@@ -17,7 +18,7 @@ use firesteel_rpc::proto::deploy::{
 use firesteel_rpc::{Issuer, PROTOCOL_VERSION, Role, Security};
 
 use crate::roles::role_of;
-use crate::{ConnectionId, Master, MasterEffect, MasterEvent, MasterRules};
+use crate::{ConnectionId, Master, MasterEffect, MasterEvent, MasterRules, Records};
 
 /// A master, its clock, and what it said since it was last asked.
 struct Cluster {
@@ -28,6 +29,17 @@ struct Cluster {
 
 impl Cluster {
     fn new(rules: MasterRules) -> Cluster {
+        Cluster::recovering(rules, Records::default())
+    }
+
+    /// One that leads with what another has left behind.
+    fn recovering(rules: MasterRules, records: Records) -> Cluster {
+        let mut cluster = Cluster::standing_by(rules);
+        cluster.event(MasterEvent::Elected { records });
+        cluster
+    }
+
+    fn standing_by(rules: MasterRules) -> Cluster {
         Cluster { master: Master::new(rules, 1_795_267_353_000, issuer()), now: Tick::ZERO, said: Vec::new() }
     }
 
@@ -204,8 +216,8 @@ fn removed(messages: &[from_master::Message]) -> Option<String> {
 
 /// Whether a message is of this kind.
 macro_rules! says {
-    ($messages:expr, $pattern:pat) => {
-        $messages.iter().any(|m| matches!(m, $pattern))
+    ($messages:expr, $pattern:pat $(if $guard:expr)?) => {
+        $messages.iter().any(|m| matches!(m, $pattern $(if $guard)?))
     };
 }
 use says;

@@ -168,10 +168,17 @@ impl Executors {
         let _ = self.messages.send(Message::WorkerLeaves { executors, message });
     }
 
-    /// A node is gone, and what it kept of executors that had gone before.
+    /// A node is gone, and what it kept of executors that had gone before. So are those there of which the manager has not
+    /// said that they are lost: a master that has taken over does not know the executors of a worker that has not come back.
     pub fn node_lost(&self, node: &str, message: String) {
-        let Some(executors) = self.table().nodes.remove(node) else { return };
+        let mut table = self.table();
+        let Some(executors) = table.nodes.remove(node) else { return };
+        let unsaid: Vec<u32> = executors.iter().copied().filter(|id| table.granted.contains_key(id)).collect();
+        drop(table);
         tracing::info!(node, executors = executors.len(), "node lost: {message}");
+        for executor in unsaid.into_iter().map(ExecutorId) {
+            self.ended(executor, Loss { message: message.clone(), by_application: false, node_lost: true });
+        }
         let executors = executors.into_iter().map(ExecutorId).collect();
         // A driver that has ended needs no nodes.
         let _ = self.messages.send(Message::Event(DriverEvent::WorkerRemoved { executors, message }));
