@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use firesteel_common::{StageAttempt, TaskId, Tick};
+use firesteel_machine::Machine;
 
 /// What happens to an executor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -169,13 +170,6 @@ impl ExecutorCore {
         ExecutorCore { reaper, ..self }
     }
 
-    /// When [`Event::Wake`] is wanted next.
-    pub fn next_deadline(&self) -> Option<Tick> {
-        let heartbeat = self.heartbeat.filter(|_| !self.stopped).map(|(_, at)| at);
-        let watched = self.reaper.iter().flat_map(|_| self.tasks.values().filter_map(|t| t.killed.map(|(_, at)| at)));
-        heartbeat.into_iter().chain(watched).min()
-    }
-
     /// Whether it was told to stop.
     pub fn stopped(&self) -> bool {
         self.stopped
@@ -194,19 +188,6 @@ impl ExecutorCore {
     /// Tasks that run or wait.
     pub fn tasks(&self) -> usize {
         self.tasks.len()
-    }
-
-    /// Takes an event and appends what is to be done.
-    pub fn handle(&mut self, now: Tick, event: Event, out: &mut Vec<Effect>) {
-        match event {
-            Event::Launch { tasks, ended } => self.launch(tasks, ended, out),
-            Event::Kill { task, reason } => self.kill(now, task, reason, out),
-            Event::Recall { tasks } => self.recall(tasks, out),
-            Event::Finished { task } => self.finished(task, out),
-            Event::Stop { reason } => self.stop(now, &reason, out),
-            Event::Wake => self.wake(now, out),
-        }
-        debug_assert!(self.check().is_ok(), "{:?}", self.check());
     }
 
     fn launch(&mut self, tasks: Vec<(TaskId, StageAttempt)>, ended: Vec<StageAttempt>, out: &mut Vec<Effect>) {
@@ -283,7 +264,7 @@ impl ExecutorCore {
         all.into_iter().for_each(|task| self.kill(now, task, reason.to_owned(), out));
     }
 
-    fn wake(&mut self, now: Tick, out: &mut Vec<Effect>) {
+    fn look_around(&mut self, now: Tick, out: &mut Vec<Effect>) {
         self.watch_killed(now, out);
         if let Some((every, at)) = self.heartbeat
             && !self.stopped
@@ -324,9 +305,36 @@ impl ExecutorCore {
             out.push(Effect::DropStage { stage });
         }
     }
+}
 
-    /// What always holds: slots are not overbooked, no task waits while a slot is free, counts are what the table says.
-    pub fn check(&self) -> Result<(), String> {
+impl Machine for ExecutorCore {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Tick, event: Event, out: &mut Vec<Effect>) {
+        match event {
+            Event::Launch { tasks, ended } => self.launch(tasks, ended, out),
+            Event::Kill { task, reason } => self.kill(now, task, reason, out),
+            Event::Recall { tasks } => self.recall(tasks, out),
+            Event::Finished { task } => self.finished(task, out),
+            Event::Stop { reason } => self.stop(now, &reason, out),
+            Event::Wake => self.look_around(now, out),
+        }
+        debug_assert_eq!(self.check_invariants(), Ok(()));
+    }
+
+    fn next_deadline(&self) -> Option<Tick> {
+        let heartbeat = self.heartbeat.filter(|_| !self.stopped).map(|(_, at)| at);
+        let watched = self.reaper.iter().flat_map(|_| self.tasks.values().filter_map(|t| t.killed.map(|(_, at)| at)));
+        heartbeat.into_iter().chain(watched).min()
+    }
+
+    fn wake() -> Event {
+        Event::Wake
+    }
+
+    /// Slots are not overbooked, no task waits while a slot is free, counts are what the table says.
+    fn check_invariants(&self) -> Result<(), String> {
         let running = self.tasks.values().filter(|t| t.running).count();
         let facts = [
             (running == self.running as usize, "the number of running tasks is not what the table says"),

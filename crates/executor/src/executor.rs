@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use firesteel_common::{BroadcastId, ShuffleId, StageAttempt, TaskFailure, TaskId, Tick};
+use firesteel_machine::Machine;
 use firesteel_protocol::{
     BarrierAnswer, BarrierSync as BarrierArrival, BarrierTask, BlockUpdate, DecommissionExecutor, LaunchTasks,
     ReplicateBlock, TaskDescription, TaskOutcome, TaskUpdate, ToDriver, ToExecutor,

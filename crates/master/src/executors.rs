@@ -15,8 +15,7 @@ use crate::event::{ConnectionId, MasterEffect};
 use crate::limits;
 use crate::machine::{Master, Party};
 use crate::placement::{Demand, WorkerOffer, place};
-use crate::recovery::RecoveryState;
-use crate::state::{ApplicationInfo, ExecutorInfo, WorkerInfo, WorkerState};
+use crate::state::{ApplicationInfo, ExecutorInfo, RecoveryState, WorkerInfo, WorkerState};
 use firesteel_common::ExecutorKey;
 
 /// How an executor ended, as far as the master knows.

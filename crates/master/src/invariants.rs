@@ -1,12 +1,11 @@
-//! What holds after every event, written once: a debug assertion of [`Master::handle`], unit tests, property tests and
-//! the simulation call it.
+//! What holds after every event, written once: see [`Machine::check_invariants`](firesteel_machine::Machine::check_invariants).
 
 use crate::machine::{Master, Party};
-use crate::recovery::Leadership;
+use crate::state::Leadership;
 
 impl Master {
     /// Checks the tables against each other; the error says what is wrong.
-    pub fn check_invariants(&self) -> Result<(), String> {
+    pub(crate) fn tables_agree(&self) -> Result<(), String> {
         self.check_leadership()?;
         self.check_workers()?;
         self.check_applications()?;

@@ -28,9 +28,8 @@ pub use config::{MasterConfig, MasterRules};
 pub use event::{ConnectionId, MasterEffect, MasterEvent};
 pub use machine::Master;
 pub use records::{ApplicationRecord, Record, RecordId, Records, WorkerRecord};
-pub use recovery::RecoveryState;
 pub use shell::run;
-pub use state::{ApplicationInfo, ExecutorInfo, Sickness, Trouble, WorkerInfo, WorkerState};
+pub use state::{ApplicationInfo, ExecutorInfo, RecoveryState, Sickness, Trouble, WorkerInfo, WorkerState};
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 
 use firesteel_common::{AppId, BadName, Tick, WorkerId};
+use firesteel_machine::Machine;
 use firesteel_rpc::Issuer;
 use firesteel_rpc::proto::deploy::{from_master, to_master};
 
@@ -22,9 +23,8 @@ use tracing::warn;
 use crate::config::MasterRules;
 use crate::event::{ConnectionId, MasterEffect, MasterEvent};
 use crate::limits::Pace;
-use crate::recovery::Leadership;
 use crate::roles::role_of;
-use crate::state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo};
+use crate::state::{ApplicationInfo, ExecutorInfo, Leadership, OverApplication, WorkerInfo};
 use firesteel_common::ExecutorKey;
 
 /// Whose stream it is. That of an application is opened by its driver, wherever that runs.
@@ -78,30 +78,6 @@ impl Master {
             registered_workers: 0,
             registered_applications: 0,
         }
-    }
-
-    /// Takes one event and appends what is to be done.
-    pub fn handle(&mut self, now: Tick, event: MasterEvent, out: &mut Vec<MasterEffect>) {
-        match event {
-            MasterEvent::Received { from, role, message } => match role_of(&message).is_none_or(|only| only == role) {
-                true => self.received(now, from, message, out),
-                false => self.out_of_role(now, from, role, &message, out),
-            },
-            MasterEvent::Closed { connection } => self.closed(now, connection),
-            MasterEvent::Elected { records } => self.elected(now, records),
-            MasterEvent::Deposed => self.deposed(out),
-            MasterEvent::Wake => self.wake(now, out),
-        }
-        self.complete_recovery(now, out);
-        debug_assert_eq!(self.check_invariants(), Ok(()));
-    }
-
-    /// When [`MasterEvent::Wake`] is due next, `None` when nothing waits for time to pass.
-    pub fn next_deadline(&self) -> Option<Tick> {
-        let workers = self.workers.values().map(|w| self.worker_deadline(w));
-        let applications = self.applications.values().filter_map(|a| self.application_deadline(a));
-        let recovery = self.recovery_deadline();
-        workers.chain(applications).chain(self.pauses_end()).chain(self.pace.next_deadline()).chain(recovery).min()
     }
 
     /// Whether this is the stream of a registered worker or application.
@@ -194,6 +170,40 @@ impl Master {
         if let Some(to) = self.applications.get(app_id).and_then(|a| a.connection) {
             out.push(MasterEffect::Send { to, message });
         }
+    }
+}
+
+impl Machine for Master {
+    type Event = MasterEvent;
+    type Effect = MasterEffect;
+
+    fn handle(&mut self, now: Tick, event: MasterEvent, out: &mut Vec<MasterEffect>) {
+        match event {
+            MasterEvent::Received { from, role, message } => match role_of(&message).is_none_or(|only| only == role) {
+                true => self.received(now, from, message, out),
+                false => self.out_of_role(now, from, role, &message, out),
+            },
+            MasterEvent::Closed { connection } => self.closed(now, connection),
+            MasterEvent::Elected { records } => self.elected(now, records),
+            MasterEvent::Deposed => self.deposed(out),
+            MasterEvent::Wake => self.wake(now, out),
+        }
+        self.complete_recovery(now, out);
+    }
+
+    fn next_deadline(&self) -> Option<Tick> {
+        let workers = self.workers.values().map(|w| self.worker_deadline(w));
+        let applications = self.applications.values().filter_map(|a| self.application_deadline(a));
+        let recovery = self.recovery_deadline();
+        workers.chain(applications).chain(self.pauses_end()).chain(self.pace.next_deadline()).chain(recovery).min()
+    }
+
+    fn wake() -> MasterEvent {
+        MasterEvent::Wake
+    }
+
+    fn check_invariants(&self) -> Result<(), String> {
+        self.tables_agree()
     }
 }
 

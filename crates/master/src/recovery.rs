@@ -10,9 +10,7 @@
 //! `MasterChanged` asks them for. Executors that a worker brings along are adopted, and nothing is launched before it is
 //! known what runs. Called by [`Master::handle`] and by the families of workers and applications.
 
-use std::collections::BTreeSet;
-
-use firesteel_common::{AppId, ExecutorKey, Tick, WorkerId};
+use firesteel_common::{ExecutorKey, Tick, WorkerId};
 use firesteel_rpc::proto::deploy::{ExecutorState, MasterInStandby, from_master::Message, to_master};
 use tracing::{info, warn};
 
@@ -21,38 +19,8 @@ use crate::event::{ConnectionId, MasterEffect};
 use crate::limits::{MOST_EXECUTORS_OF_WORKER, Pace};
 use crate::machine::Master;
 use crate::records::Records;
-use crate::state::{ApplicationInfo, ExecutorInfo, WorkerInfo};
+use crate::state::{ApplicationInfo, Awaited, ExecutorInfo, Leadership, RecoveryState, WorkerInfo};
 use crate::workers::Described;
-
-/// What a master is about. Spark: `RecoveryState`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RecoveryState {
-    /// Another one leads, or none: who registers is sent on.
-    Standby,
-    /// It leads, and waits for the workers and applications of the one before it to register again.
-    Recovering,
-    /// It drops those that have not. Never seen from outside: it takes no time.
-    CompletingRecovery,
-    /// It leads, and deals out executors.
-    Alive,
-}
-
-/// The machine's state, with what it waits for.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) enum Leadership {
-    Standby,
-    Recovering(Awaited),
-    CompletingRecovery,
-    Alive,
-}
-
-/// Who has not registered again, and until when they may.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Awaited {
-    until: Tick,
-    pub(crate) workers: BTreeSet<WorkerId>,
-    pub(crate) applications: BTreeSet<AppId>,
-}
 
 impl Master {
     /// Whether it leads, and how far it has come with what it took over.

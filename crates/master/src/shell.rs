@@ -2,20 +2,20 @@
 //!
 //! ```text
 //!  serve_master ─on_peer─▶ newcomers ─┐
-//!  a task a stream ─messages─▶ inbox ─┼─▶ Shell::work ─handle─▶ Master ─effects─▶ Sender of each stream
+//!  a task a stream ─messages─▶ inbox ─┼─▶ MasterShell ─step─▶ Master ─effects─▶ Sender of each stream
 //!  next_deadline ─────────────────────┘
 //! ```
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::TcpListener;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use firesteel_common::Tick;
-use firesteel_rpc::proto::deploy::{FromMaster, ToMaster};
+use firesteel_machine::{self as machine, Driven, Shell, step};
+use firesteel_rpc::proto::deploy::{FromMaster, ToMaster, from_master};
 use firesteel_rpc::{Duplex, Issuer, RpcError, SendError, Sender};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::config::MasterConfig;
@@ -51,67 +51,101 @@ pub async fn run(
     let issuer = Issuer::random(security.clone()).map_err(|e| RpcError::Random { reason: e.to_string() })?;
     let served = config.transport.serve_master(listener, on_peer, shutdown);
     let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-    let mut shell = Shell {
-        master: Master::new(config.rules, epoch_ms, issuer),
-        started: Instant::now(),
+    let (inbox, events) = mpsc::channel(INBOX);
+    let mut shell = MasterShell {
+        master: Driven::new(Master::new(config.rules, epoch_ms, issuer)),
+        newcomers,
+        inbox,
+        events,
         senders: BTreeMap::new(),
         connections: 0,
+        heard_on: None,
     };
     // What a master knows is not kept (`spark.deploy.recoveryMode` NONE): none led before it, none will after it.
-    shell.handle(MasterEvent::Elected { records: Records::default() });
+    let Ok(()) = step(&mut shell, MasterEvent::Elected { records: Records::default() });
     // The shell goes when the server has sent what was queued and closed every stream.
     tokio::select! {
         result = served => result,
-        () = shell.work(newcomers) => Ok(()),
+        Ok(()) = machine::serve(&mut shell) => Ok(()),
     }
 }
 
-struct Shell {
-    master: Master,
-    started: Instant,
+struct MasterShell {
+    master: Driven<Master>,
+    newcomers: mpsc::UnboundedReceiver<Peer>,
+    inbox: mpsc::Sender<MasterEvent>,
+    events: mpsc::Receiver<MasterEvent>,
     senders: BTreeMap<ConnectionId, Sender<FromMaster>>,
     connections: u64,
+    /// Where the event came from that the machine is given.
+    heard_on: Option<ConnectionId>,
 }
 
-impl Shell {
-    /// Ends only by being dropped.
-    async fn work(mut self, mut newcomers: mpsc::UnboundedReceiver<Peer>) {
-        let (inbox, mut events) = mpsc::channel(INBOX);
-        loop {
-            let deadline = self.master.next_deadline().map(|tick| self.instant(tick));
-            let event = tokio::select! {
-                Some(peer) = newcomers.recv() => {
-                    self.welcome(peer, inbox.clone());
-                    continue;
-                }
-                Some(event) = events.recv() => event,
-                () = sleep_until(deadline) => MasterEvent::Wake,
-            };
-            self.handle(event);
+#[expect(clippy::large_enum_variant, reason = "events are what nearly every input carries; a box would cost more")]
+enum Input {
+    Newcomer(Peer),
+    Event(MasterEvent),
+}
+
+impl Shell for MasterShell {
+    type Machine = Master;
+    type Input = Input;
+    type Error = Infallible;
+
+    fn driven(&mut self) -> &mut Driven<Master> {
+        &mut self.master
+    }
+
+    async fn next_input(&mut self) -> Option<Input> {
+        tokio::select! {
+            // While the server ends nobody comes any more, and those who are there are still served.
+            Some(peer) = self.newcomers.recv() => Some(Input::Newcomer(peer)),
+            event = self.events.recv() => event.map(Input::Event),
         }
     }
 
-    fn handle(&mut self, event: MasterEvent) {
-        if let MasterEvent::Closed { connection } = &event {
-            self.senders.remove(connection);
-        }
-        let from = match &event {
-            MasterEvent::Received { from, .. } => Some(*from),
-            _ => None,
+    fn take(&mut self, input: Input) -> Result<(), Infallible> {
+        let event = match input {
+            Input::Newcomer(peer) => {
+                self.welcome(peer);
+                return Ok(());
+            }
+            Input::Event(event) => event,
         };
-        let mut effects = Vec::new();
-        self.master.handle(self.now(), event, &mut effects);
-        match from {
+        match &event {
+            MasterEvent::Closed { connection } => _ = self.senders.remove(connection),
+            MasterEvent::Received { from, .. } => self.heard_on = Some(*from),
+            _ => {}
+        }
+        step(self, event)
+    }
+
+    fn decided(&mut self) {
+        match self.heard_on.take() {
             Some(from) => self.tell_door(from),
             // Whoever was silent for too long is nobody's any more.
             None => self.senders.keys().for_each(|connection| self.tell_door(*connection)),
         }
-        for effect in effects {
-            self.carry_out(effect);
-        }
     }
 
-    fn welcome(&mut self, mut peer: Peer, inbox: mpsc::Sender<MasterEvent>) {
+    fn carry_out(&mut self, effect: MasterEffect) -> Result<(), Infallible> {
+        match effect {
+            MasterEffect::Send { to, message } => self.send(to, message),
+            // No other master comes that would want to know.
+            MasterEffect::Persist { .. } | MasterEffect::Forget { .. } => {}
+            MasterEffect::Close { connection } => {
+                if let Some(sender) = self.senders.remove(&connection) {
+                    sender.close("the master gave this stream up");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl MasterShell {
+    fn welcome(&mut self, mut peer: Peer) {
+        let inbox = self.inbox.clone();
         let connection = ConnectionId(self.connections);
         self.connections += 1;
         let role = peer.peer.role;
@@ -129,28 +163,17 @@ impl Shell {
         });
     }
 
-    fn carry_out(&mut self, effect: MasterEffect) {
-        match effect {
-            MasterEffect::Send { to, message } => {
-                let Some(sender) = self.senders.get(&to) else {
-                    return debug!(connection = %to, "nothing is sent on a stream that has closed");
-                };
-                match sender.send(FromMaster { message: Some(message) }) {
-                    Ok(()) => {}
-                    Err(SendError::Closed { .. }) => {} // its task will say so
-                    // What it missed leaves it in a state that the master does not know: better that it comes again.
-                    Err(e) => {
-                        warn!(connection = %to, error = %e, "closing a stream");
-                        sender.close(&e.to_string());
-                    }
-                }
-            }
-            // No other master comes that would want to know.
-            MasterEffect::Persist { .. } | MasterEffect::Forget { .. } => {}
-            MasterEffect::Close { connection } => {
-                if let Some(sender) = self.senders.remove(&connection) {
-                    sender.close("the master gave this stream up");
-                }
+    fn send(&self, to: ConnectionId, message: from_master::Message) {
+        let Some(sender) = self.senders.get(&to) else {
+            return debug!(connection = %to, "nothing is sent on a stream that has closed");
+        };
+        match sender.send(FromMaster { message: Some(message) }) {
+            Ok(()) => {}
+            Err(SendError::Closed { .. }) => {} // its task will say so
+            // What it missed leaves it in a state that the master does not know: better that it comes again.
+            Err(e) => {
+                warn!(connection = %to, error = %e, "closing a stream");
+                sender.close(&e.to_string());
             }
         }
     }
@@ -158,22 +181,7 @@ impl Shell {
     /// A stream may be idle while it is that of a worker or an application that the master knows.
     fn tell_door(&self, connection: ConnectionId) {
         if let Some(sender) = self.senders.get(&connection) {
-            sender.set_known(self.master.knows(connection));
+            sender.set_known(self.master.machine().knows(connection));
         }
-    }
-
-    fn now(&self) -> Tick {
-        Tick::ZERO + self.started.elapsed()
-    }
-
-    fn instant(&self, tick: Tick) -> Instant {
-        self.started + tick.since(Tick::ZERO)
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

@@ -1,14 +1,44 @@
-//! What the master knows of each worker, application and executor.
+//! Whether the master leads, and what it knows of each worker, application and executor.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use firesteel_common::{Tick, WorkerId};
+use firesteel_common::{AppId, Tick, WorkerId};
 use firesteel_rpc::issuer::Token;
 use firesteel_rpc::proto::deploy::{ApplicationDescription, ExecutorState};
 
 use crate::event::ConnectionId;
 use crate::limits::{Lines, MOST_EXECUTORS_OF_WORKER};
 use crate::placement::WorkerOffer;
+
+/// What a master is about. Spark: `RecoveryState`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RecoveryState {
+    /// Another one leads, or none: who registers is sent on.
+    Standby,
+    /// It leads, and waits for the workers and applications of the one before it to register again.
+    Recovering,
+    /// It drops those that have not. Never seen from outside: it takes no time.
+    CompletingRecovery,
+    /// It leads, and deals out executors.
+    Alive,
+}
+
+/// The machine's state, with what it waits for.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Leadership {
+    Standby,
+    Recovering(Awaited),
+    CompletingRecovery,
+    Alive,
+}
+
+/// Who has not registered again, and until when they may.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Awaited {
+    pub(crate) until: Tick,
+    pub(crate) workers: BTreeSet<WorkerId>,
+    pub(crate) applications: BTreeSet<AppId>,
+}
 
 /// What a worker is good for. Spark: `WorkerState`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

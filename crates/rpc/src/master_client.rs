@@ -22,6 +22,7 @@ mod event;
 mod tests;
 
 use firesteel_common::Tick;
+use firesteel_machine::Machine;
 
 use crate::MasterUrl;
 use backoff::Backoff;
@@ -115,45 +116,6 @@ impl MasterClient {
 
     fn tried_masters(&self) -> Vec<(String, String)> {
         self.masters.iter().map(|m| (m.address.clone(), m.ended.clone())).collect()
-    }
-
-    /// When to hand in [`Event::Wake`], at the latest.
-    pub fn next_deadline(&self) -> Option<Tick> {
-        match self.state {
-            State::Waiting { until } | State::Connecting { until } | State::Registering { until } => Some(until),
-            State::Idle | State::Registered | State::Stopped => None,
-        }
-    }
-
-    /// Takes an event; what is to be done is appended to `out`.
-    pub fn handle(&mut self, now: Tick, event: Event, out: &mut Vec<Effect>) {
-        match event {
-            Event::Start if self.state == State::Idle => self.connect(now, out),
-            Event::Start => (),
-            Event::Stop => self.stop(out),
-            Event::Wake => self.wake(now, out),
-            Event::Connected { attempt } if self.is_current(attempt) => self.connected(now, out),
-            // A connection that stands after it was given up must not stay open.
-            Event::Connected { attempt } => out.push(Effect::Disconnect { attempt }),
-            Event::ConnectFailed { attempt, error, permanent } if self.is_current(attempt) => {
-                if matches!(self.state, State::Connecting { .. }) {
-                    self.failed(now, error, permanent, out);
-                }
-            }
-            Event::StreamClosed { attempt, reason } if self.is_current(attempt) => self.closed(now, reason, out),
-            Event::Standby { attempt } if self.is_current(attempt) => self.standby(now, out),
-            Event::Registered { attempt } if self.is_current(attempt) => self.registered(),
-            Event::Rejected { attempt, reason } if self.is_current(attempt) => self.rejected(reason, out),
-            Event::Held { attempt, reason } if self.is_current(attempt) => self.is_held(now, reason, out),
-            Event::Forgotten { attempt } if self.is_current(attempt) => self.forgotten(now, out),
-            Event::ConnectFailed { .. }
-            | Event::StreamClosed { .. }
-            | Event::Standby { .. }
-            | Event::Registered { .. }
-            | Event::Rejected { .. }
-            | Event::Held { .. }
-            | Event::Forgotten { .. } => (),
-        }
     }
 
     fn is_current(&self, attempt: Attempt) -> bool {
@@ -298,3 +260,59 @@ impl MasterClient {
         self.state = State::Stopped;
     }
 }
+
+impl Machine for MasterClient {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Tick, event: Event, out: &mut Vec<Effect>) {
+        match event {
+            Event::Start if self.state == State::Idle => self.connect(now, out),
+            Event::Start => (),
+            Event::Stop => self.stop(out),
+            Event::Wake => self.wake(now, out),
+            Event::Connected { attempt } if self.is_current(attempt) => self.connected(now, out),
+            // A connection that stands after it was given up must not stay open.
+            Event::Connected { attempt } => out.push(Effect::Disconnect { attempt }),
+            Event::ConnectFailed { attempt, error, permanent } if self.is_current(attempt) => {
+                if matches!(self.state, State::Connecting { .. }) {
+                    self.failed(now, error, permanent, out);
+                }
+            }
+            Event::StreamClosed { attempt, reason } if self.is_current(attempt) => self.closed(now, reason, out),
+            Event::Standby { attempt } if self.is_current(attempt) => self.standby(now, out),
+            Event::Registered { attempt } if self.is_current(attempt) => self.registered(),
+            Event::Rejected { attempt, reason } if self.is_current(attempt) => self.rejected(reason, out),
+            Event::Held { attempt, reason } if self.is_current(attempt) => self.is_held(now, reason, out),
+            Event::Forgotten { attempt } if self.is_current(attempt) => self.forgotten(now, out),
+            Event::ConnectFailed { .. }
+            | Event::StreamClosed { .. }
+            | Event::Standby { .. }
+            | Event::Registered { .. }
+            | Event::Rejected { .. }
+            | Event::Held { .. }
+            | Event::Forgotten { .. } => (),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Tick> {
+        match self.state {
+            State::Waiting { until } | State::Connecting { until } | State::Registering { until } => Some(until),
+            State::Idle | State::Registered | State::Stopped => None,
+        }
+    }
+
+    fn wake() -> Event {
+        Event::Wake
+    }
+
+    fn check_invariants(&self) -> Result<(), String> {
+        match () {
+            () if self.current >= self.masters.len() => Err(format!("master {} of {}", self.current, self.masters.len())),
+            () if self.tried > self.masters.len() => Err(format!("{} masters were tried in one round", self.tried)),
+            () if self.rounds > self.config.rounds.max(1) => Err(format!("{} rounds were tried", self.rounds)),
+            () => Ok(()),
+        }
+    }
+}
+

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use firesteel_common::{CallSite, ExecutorId, JobId, RddId, TaskId, Tick};
+use firesteel_machine::Machine;
 use firesteel_protocol::*;
 use firesteel_scheduler::*;
 

@@ -8,6 +8,7 @@ use std::{
 
 use firesteel_common::{ExecutorId, TaskId, Tick};
 use firesteel_events::{AppEvent, TaskReport};
+use firesteel_machine::Machine;
 use firesteel_protocol::ToDriver;
 
 use crate::{
@@ -70,11 +71,6 @@ impl DriverCore {
             allocation: config.allocation.clone().map(ExecutorAllocation::new),
             config,
         }
-    }
-
-    /// Takes one event at the time `now` and appends what is to be done to `out`, in order.
-    pub fn handle(&mut self, now: Tick, event: DriverEvent, out: &mut Vec<DriverEffect>) {
-        self.handle_all(now, [event], out);
     }
 
     /// Takes events that have all happened by `now`, in order; executors' slots are offered once after them.
@@ -194,16 +190,33 @@ impl DriverCore {
         }
     }
 
-    /// When `handle` must be called at the latest, with [`DriverEvent::Wake`] if nothing else happens before.
-    pub fn next_deadline(&self) -> Option<Tick> {
+    /// Jobs that are not over.
+    pub fn active_jobs(&self) -> usize {
+        self.dag.jobs.len() + self.dag.held.len()
+    }
+}
+
+impl Machine for DriverCore {
+    type Event = DriverEvent;
+    type Effect = DriverEffect;
+
+    fn handle(&mut self, now: Tick, event: DriverEvent, out: &mut Vec<DriverEffect>) {
+        self.handle_all(now, [event], out);
+    }
+
+    fn next_deadline(&self) -> Option<Tick> {
         let allocation = self.allocation.as_ref().and_then(ExecutorAllocation::next_deadline);
         let barriers = min_some(self.barriers.next_deadline(), self.next_held());
         let barriers = min_some(barriers, self.tasks.executors.next_kill());
         min_some(min_some(min_some(self.tasks.next_deadline(), self.next_resubmission()), allocation), barriers)
     }
 
-    /// Jobs that are not over.
-    pub fn active_jobs(&self) -> usize {
-        self.dag.jobs.len() + self.dag.held.len()
+    fn wake() -> DriverEvent {
+        DriverEvent::Wake
+    }
+
+    /// Takes time in proportion to all that is known.
+    fn check_invariants(&self) -> Result<(), String> {
+        self.check_tables()
     }
 }

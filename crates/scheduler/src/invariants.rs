@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use firesteel_common::{StageAttempt, TaskId};
+use firesteel_machine::Machine;
 
 use crate::{
     dag::stage::StageState,
@@ -25,7 +26,7 @@ macro_rules! hold {
 
 impl DriverCore {
     /// Checks every invariant; the error says which one does not hold. Takes time in proportion to all that is known.
-    pub fn check_invariants(&self) -> Result<(), String> {
+    pub(crate) fn check_tables(&self) -> Result<(), String> {
         hold!(self.doubles == 0, "{} outputs were counted twice", self.doubles);
         self.check_slots()?;
         self.check_leaving()?;

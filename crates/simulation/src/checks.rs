@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use firesteel_common::{ExecutorId, Tick};
+use firesteel_machine::Machine;
 use firesteel_scheduler::JobError;
 
 use crate::{
@@ -57,7 +58,7 @@ impl Cluster {
                 Node::Master(m) => self.masters[m].machine.as_ref().map_or(Ok(()), |m| m.check_invariants()),
                 Node::Worker(n) => self.workers[n].as_ref().map_or(Ok(()), |w| w.machine.check_invariants()),
                 Node::Driver(d) => self.drivers[d].core.check_invariants(),
-                Node::Executor(id) => self.executors.get(&id).map_or(Ok(()), |e| e.core.check()),
+                Node::Executor(id) => self.executors.get(&id).map_or(Ok(()), |e| e.core.check_invariants()),
             }
             .map_err(|e| format!("{node}: {e}"))?;
         }

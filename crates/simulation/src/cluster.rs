@@ -10,8 +10,9 @@ use std::{
 use firesteel_common::ExecutorKey;
 use firesteel_common::{TaskId, Tick};
 use firesteel_executor::core::Event as ExecutorEvent;
-use firesteel_protocol::{BlockAddress, ReplicateBlock};
+use firesteel_machine::Machine;
 use firesteel_master::{Record, RecordId};
+use firesteel_protocol::{BlockAddress, ReplicateBlock};
 use firesteel_rpc::{
     MasterUrl,
     master_client::{Attempt, Event as SearchEvent},

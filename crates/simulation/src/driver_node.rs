@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, JobId, ShuffleId, StageAttempt, StageId, TaskId, Tick};
+use firesteel_machine::Machine;
 use firesteel_protocol::DecommissionExecutor;
 use firesteel_rpc::{
     MasterClient, PROTOCOL_VERSION,

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use firesteel_common::{AppId, ExecutorKey};
 use firesteel_common::{ExecutorId, StageAttempt, TaskFailure, TaskId, Tick};
 use firesteel_executor::core::{Effect, Event, ExecutorCore};
+use firesteel_machine::Machine;
 use firesteel_protocol::{
     BlockUpdate, LaunchTasks, RegisterExecutor, TaskDescription, TaskOutcome, TaskUpdate, ToDriver, ToExecutor,
 };

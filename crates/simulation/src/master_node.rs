@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use firesteel_common::Tick;
+use firesteel_machine::Machine;
 use firesteel_master::{ConnectionId, Master, MasterEffect, MasterEvent, MasterRules, RecoveryState};
 use firesteel_rpc::{
     Issuer, Role, Secret,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use firesteel_common::{ExecutorKey, Tick};
+use firesteel_machine::Machine;
 use firesteel_rpc::{
     master_client::{Attempt, MasterClientConfig},
     proto::deploy::{LaunchExecutor, from_master},

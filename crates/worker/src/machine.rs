@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use firesteel_common::{AppId, BadName, Tick};
+use firesteel_machine::Machine;
 use firesteel_rpc::master_client::{Attempt, Effect as Search, Event as News, MasterClientConfig};
 use firesteel_rpc::proto::deploy::{
     ExecutorDescription, ExecutorStateChanged, RegisterWorker, RegisteredWorker, WorkerDecommissioning,
@@ -74,39 +75,6 @@ impl Worker {
         }
     }
 
-    /// Takes one event and appends what is to be done.
-    pub fn handle(&mut self, now: Tick, event: WorkerEvent, out: &mut Vec<WorkerEffect>) {
-        match event {
-            WorkerEvent::Start => self.search(now, News::Start, out),
-            WorkerEvent::Connected { attempt } => self.search(now, News::Connected { attempt }, out),
-            WorkerEvent::ConnectFailed { attempt, error, permanent } => {
-                self.search(now, News::ConnectFailed { attempt, error, permanent }, out);
-            }
-            WorkerEvent::Closed { attempt, reason } => {
-                self.search(now, News::StreamClosed { attempt, reason }, out);
-            }
-            WorkerEvent::Received { attempt, message } if attempt == self.client.attempt() => {
-                self.received(now, attempt, message, out);
-            }
-            WorkerEvent::Received { .. } => {} // of a stream that was given up
-            WorkerEvent::ExecutorRegistered(key) => self.executor_registered(&key, out),
-            WorkerEvent::ExecutorEnded { key, end } => self.executor_ended(key, end, out),
-            WorkerEvent::Decommission => self.decommission(out),
-            WorkerEvent::Stop => self.stop(now, out),
-            WorkerEvent::Wake => {
-                self.search(now, News::Wake, out);
-                self.beat(now, out);
-            }
-        }
-        self.leave_when_empty(out);
-        debug_assert_eq!(self.check_invariants(), Ok(()));
-    }
-
-    /// When [`WorkerEvent::Wake`] is due next, `None` when nothing waits for time to pass.
-    pub fn next_deadline(&self) -> Option<Tick> {
-        self.beats.map(|(_, due)| due).into_iter().chain(self.client.next_deadline()).min()
-    }
-
     /// What this worker says of itself.
     pub fn identity(&self) -> &WorkerIdentity {
         &self.identity
@@ -135,27 +103,6 @@ impl Worker {
     /// The executors that have not ended.
     pub fn executors(&self) -> impl Iterator<Item = &ExecutorKey> {
         self.executors.keys()
-    }
-
-    /// What holds after every event; the error says what is wrong.
-    pub fn check_invariants(&self) -> Result<(), String> {
-        for key in self.executors.keys() {
-            if !self.past.get(&key.app_id).is_some_and(|ids| ids.contains(&key.executor_id)) {
-                return Err(format!("executor {key} runs but was never launched"));
-            }
-        }
-        for app_id in &self.finished {
-            if !self.executors_of(app_id).all(|(_, e)| e.killing) || self.executors_of(app_id).next().is_none() {
-                return Err(format!("{app_id} is over but its executors are not ending"));
-            }
-        }
-        if self.left && (!self.decommissioning || !self.executors.is_empty()) {
-            return Err("the worker leaves without being decommissioned and empty".to_owned());
-        }
-        if self.is_registered() && !self.unreported.is_empty() {
-            return Err("a registered worker keeps the end of an executor to itself".to_owned());
-        }
-        Ok(())
     }
 
     /// Hands news to the client and does what it asks for.
@@ -310,6 +257,65 @@ impl Worker {
 
     pub(crate) fn send(&self, message: to_master::Message, out: &mut Vec<WorkerEffect>) {
         out.push(WorkerEffect::Send { attempt: self.client.attempt(), message });
+    }
+}
+
+impl Machine for Worker {
+    type Event = WorkerEvent;
+    type Effect = WorkerEffect;
+
+    fn handle(&mut self, now: Tick, event: WorkerEvent, out: &mut Vec<WorkerEffect>) {
+        match event {
+            WorkerEvent::Start => self.search(now, News::Start, out),
+            WorkerEvent::Connected { attempt } => self.search(now, News::Connected { attempt }, out),
+            WorkerEvent::ConnectFailed { attempt, error, permanent } => {
+                self.search(now, News::ConnectFailed { attempt, error, permanent }, out);
+            }
+            WorkerEvent::Closed { attempt, reason } => {
+                self.search(now, News::StreamClosed { attempt, reason }, out);
+            }
+            WorkerEvent::Received { attempt, message } if attempt == self.client.attempt() => {
+                self.received(now, attempt, message, out);
+            }
+            WorkerEvent::Received { .. } => {} // of a stream that was given up
+            WorkerEvent::ExecutorRegistered(key) => self.executor_registered(&key, out),
+            WorkerEvent::ExecutorEnded { key, end } => self.executor_ended(key, end, out),
+            WorkerEvent::Decommission => self.decommission(out),
+            WorkerEvent::Stop => self.stop(now, out),
+            WorkerEvent::Wake => {
+                self.search(now, News::Wake, out);
+                self.beat(now, out);
+            }
+        }
+        self.leave_when_empty(out);
+    }
+
+    fn next_deadline(&self) -> Option<Tick> {
+        self.beats.map(|(_, due)| due).into_iter().chain(self.client.next_deadline()).min()
+    }
+
+    fn wake() -> WorkerEvent {
+        WorkerEvent::Wake
+    }
+
+    fn check_invariants(&self) -> Result<(), String> {
+        for key in self.executors.keys() {
+            if !self.past.get(&key.app_id).is_some_and(|ids| ids.contains(&key.executor_id)) {
+                return Err(format!("executor {key} runs but was never launched"));
+            }
+        }
+        for app_id in &self.finished {
+            if !self.executors_of(app_id).all(|(_, e)| e.killing) || self.executors_of(app_id).next().is_none() {
+                return Err(format!("{app_id} is over but its executors are not ending"));
+            }
+        }
+        if self.left && (!self.decommissioning || !self.executors.is_empty()) {
+            return Err("the worker leaves without being decommissioned and empty".to_owned());
+        }
+        if self.is_registered() && !self.unreported.is_empty() {
+            return Err("a registered worker keeps the end of an executor to itself".to_owned());
+        }
+        Ok(())
     }
 }
 

@@ -18,17 +18,18 @@ use std::time::Duration;
 use firesteel_os::memfd::memfd;
 use firesteel_os::memory_record;
 use firesteel_os::{Lifeline, ProcessEnd, STDERR_TAIL_BYTES, host, spawn, tail, terminate_group};
+use firesteel_machine::sleep_until;
 use firesteel_rpc::Security;
 use firesteel_rpc::proto::deploy::{ExecutorLaunch, LaunchExecutor, Parting};
 use prost::Message;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+
 
 use crate::config::Launcher;
 use crate::event::{ExecutorEnd, WorkerEvent};
-use crate::shell::{Input, sleep_until};
+use crate::shell::Input;
 use crate::shuffle_service::ShuffleService;
 use crate::work_dir::{ExecutorDirs, WorkDir};
 use firesteel_common::ExecutorKey;

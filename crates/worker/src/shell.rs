@@ -13,9 +13,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use firesteel_common::Tick;
 use firesteel_common::hash::fixed_hash;
 use firesteel_common::tick::utc_digits;
+use firesteel_machine::{Driven, Shell, serve, step};
 use firesteel_rpc::master_client::Attempt;
 use firesteel_rpc::proto::deploy::{FromMaster, LaunchExecutor, ToMaster};
 use firesteel_rpc::{Duplex, Role, SendError, Sender};
@@ -82,8 +82,9 @@ pub async fn run(
     };
     info!(worker_id, cores, memory_mb, master = %config.master, "worker started");
     let (inbox, inputs) = mpsc::channel(INBOX);
-    let mut shell = Shell {
-        worker: Worker::new(identity, &config.master, config.settings.patience.clone(), fixed_hash(&worker_id)),
+    let worker = Worker::new(identity, &config.master, config.settings.patience.clone(), fixed_hash(&worker_id));
+    let mut shell = WorkerShell {
+        worker: Driven::new(worker),
         site: Arc::new(Site {
             dirs,
             worker_id,
@@ -94,8 +95,8 @@ pub async fn run(
             binary_cache_bytes: config.settings.binary_cache_bytes,
             shuffle_service,
         }),
+        sweeps: tokio::time::interval(config.settings.cleanup.interval),
         config,
-        started: Instant::now(),
         inbox,
         inputs,
         streams: BTreeMap::new(),
@@ -103,17 +104,21 @@ pub async fn run(
         left: false,
         closing: None,
     };
-    let result = shell.work(shutdown).await;
+    let result = tokio::select! {
+        () = shutdown => Ok(()),
+        result = shell.work() => result,
+    };
     shell.end().await;
     drop(listener);
     result
 }
 
-struct Shell {
-    worker: Worker,
+struct WorkerShell {
+    worker: Driven<Worker>,
     site: Arc<Site>,
     config: WorkerConfig,
-    started: Instant,
+    /// When old output is looked for.
+    sweeps: tokio::time::Interval,
     inbox: mpsc::Sender<Input>,
     inputs: mpsc::Receiver<Input>,
     streams: BTreeMap<Attempt, Sender<ToMaster>>,
@@ -124,97 +129,59 @@ struct Shell {
     closing: Option<Attempt>,
 }
 
-impl Shell {
-    async fn work(&mut self, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
-        tokio::pin!(shutdown);
-        let decommission = asked(self.config.decommission.take());
-        tokio::pin!(decommission);
-        let mut decommissioned = false;
-        let mut sweeps = tokio::time::interval(self.config.settings.cleanup.interval);
-        self.handle(WorkerEvent::Start)?;
-        while !self.left {
-            let deadline = self.worker.next_deadline().map(|tick| self.started + tick.since(Tick::ZERO));
-            tokio::select! {
-                () = &mut shutdown => return Ok(()),
-                () = &mut decommission, if !decommissioned => {
-                    decommissioned = true;
-                    self.handle(WorkerEvent::Decommission)?;
-                }
-                Some(input) = self.inputs.recv() => self.take(input)?,
-                _ = sweeps.tick() => self.sweep(),
-                () = sleep_until(deadline) => self.handle(WorkerEvent::Wake)?,
-            }
-        }
-        Ok(())
+/// What the shell hears of.
+#[expect(clippy::large_enum_variant, reason = "events are what nearly every input carries; a box would cost more")]
+enum News {
+    /// From its own tasks.
+    Input(Input),
+    /// It is to be decommissioned.
+    Decommission,
+    /// Old output may be there.
+    Sweep,
+}
+
+impl Shell for WorkerShell {
+    type Machine = Worker;
+    type Input = News;
+    type Error = WorkerError;
+
+    fn driven(&mut self) -> &mut Driven<Worker> {
+        &mut self.worker
     }
 
-    /// Leaves the master, kills the executors, waits for their end and cleans up.
-    async fn end(&mut self) {
-        let stopped = self.handle(WorkerEvent::Stop);
-        let give_up = Instant::now() + FAREWELL;
-        while self.worker.executors().next().is_some() {
-            let Ok(Some(input)) = tokio::time::timeout_at(give_up, self.inputs.recv()).await else {
-                let left = self.worker.executors().count();
-                warn!(left, "executors were killed but did not end; leaving them to the kernel");
-                break;
-            };
-            if let Err(e) = self.take(input) {
-                debug!(error = %e, "while ending");
-            }
+    async fn next_input(&mut self) -> Option<News> {
+        if self.left {
+            return None;
         }
-        // Only then has the master heard of what ended here.
-        let give_up = Instant::now() + GOODBYE;
-        while self.closing.is_some() {
-            let Ok(Some(input)) = tokio::time::timeout_at(give_up, self.inputs.recv()).await else {
-                debug!("the master did not close its side of the stream");
-                break;
-            };
-            if let Err(e) = self.take(input) {
-                debug!(error = %e, "while ending");
-            }
+        tokio::select! {
+            () = asked(&mut self.config.decommission) => Some(News::Decommission),
+            input = self.inputs.recv() => input.map(News::Input),
+            _ = self.sweeps.tick() => Some(News::Sweep),
         }
-        if let Err(e) = stopped {
-            debug!(error = %e, "while ending");
-        }
-        let site = self.site.clone();
-        if let Err(e) = tokio::task::spawn_blocking(move || site.dirs.close()).await {
-            warn!(error = %e, "could not remove the block directories");
-        }
-        info!(worker_id = self.site.worker_id, "worker ended");
     }
 
-    fn take(&mut self, input: Input) -> Result<(), WorkerError> {
-        match input {
-            Input::Stream(attempt, stream) => {
-                self.streams.insert(attempt, stream.tx.clone());
-                tokio::spawn(listen(attempt, stream, self.inbox.clone()));
-                self.handle(WorkerEvent::Connected { attempt })
+    fn take(&mut self, news: News) -> Result<(), WorkerError> {
+        match news {
+            News::Input(input) => self.take_input(input),
+            News::Decommission => {
+                self.config.decommission = None;
+                step(self, WorkerEvent::Decommission)
             }
-            Input::Event(event) => {
-                match &event {
-                    WorkerEvent::Closed { attempt, .. } => {
-                        self.streams.remove(attempt);
-                        self.closing.take_if(|closing| closing == attempt);
-                    }
-                    WorkerEvent::ExecutorEnded { key, .. } => _ = self.kills.remove(key),
-                    _ => {}
-                }
-                self.handle(event)
+            News::Sweep => {
+                self.sweep();
+                Ok(())
             }
         }
     }
 
-    fn handle(&mut self, event: WorkerEvent) -> Result<(), WorkerError> {
-        let mut effects = Vec::new();
-        self.worker.handle(Tick::ZERO + self.started.elapsed(), event, &mut effects);
-        if let Some(standing) = &self.config.standing {
-            let registered = self.worker.master().map(|address| Standing::Registered(format!("spark://{address}")));
-            // Between two rounds it has something to tell; while it tries, what was told last is still true.
-            if let Some(news) = registered.or_else(|| self.worker.failed_search().map(Standing::Looking)) {
-                standing.send_if_modified(|told| std::mem::replace(told, news.clone()) != news);
-            }
+    fn decided(&mut self) {
+        let Some(standing) = &self.config.standing else { return };
+        let worker = self.worker.machine();
+        let registered = worker.master().map(|address| Standing::Registered(format!("spark://{address}")));
+        // Between two rounds it has something to tell; while it tries, what was told last is still true.
+        if let Some(news) = registered.or_else(|| worker.failed_search().map(Standing::Looking)) {
+            standing.send_if_modified(|told| std::mem::replace(told, news.clone()) != news);
         }
-        effects.into_iter().try_for_each(|effect| self.carry_out(effect))
     }
 
     fn carry_out(&mut self, effect: WorkerEffect) -> Result<(), WorkerError> {
@@ -255,6 +222,69 @@ impl Shell {
             WorkerEffect::GiveUp { error } => return Err(error.into()),
         }
         Ok(())
+    }
+}
+
+impl WorkerShell {
+    async fn work(&mut self) -> Result<(), WorkerError> {
+        step(self, WorkerEvent::Start)?;
+        serve(self).await
+    }
+
+    /// Leaves the master, kills the executors, waits for their end and cleans up.
+    async fn end(&mut self) {
+        let stopped = step(self, WorkerEvent::Stop);
+        let give_up = Instant::now() + FAREWELL;
+        while self.worker.machine().executors().next().is_some() {
+            let Ok(Some(input)) = tokio::time::timeout_at(give_up, self.inputs.recv()).await else {
+                let left = self.worker.machine().executors().count();
+                warn!(left, "executors were killed but did not end; leaving them to the kernel");
+                break;
+            };
+            if let Err(e) = self.take_input(input) {
+                debug!(error = %e, "while ending");
+            }
+        }
+        // Only then has the master heard of what ended here.
+        let give_up = Instant::now() + GOODBYE;
+        while self.closing.is_some() {
+            let Ok(Some(input)) = tokio::time::timeout_at(give_up, self.inputs.recv()).await else {
+                debug!("the master did not close its side of the stream");
+                break;
+            };
+            if let Err(e) = self.take_input(input) {
+                debug!(error = %e, "while ending");
+            }
+        }
+        if let Err(e) = stopped {
+            debug!(error = %e, "while ending");
+        }
+        let site = self.site.clone();
+        if let Err(e) = tokio::task::spawn_blocking(move || site.dirs.close()).await {
+            warn!(error = %e, "could not remove the block directories");
+        }
+        info!(worker_id = self.site.worker_id, "worker ended");
+    }
+
+    fn take_input(&mut self, input: Input) -> Result<(), WorkerError> {
+        match input {
+            Input::Stream(attempt, stream) => {
+                self.streams.insert(attempt, stream.tx.clone());
+                tokio::spawn(listen(attempt, stream, self.inbox.clone()));
+                step(self, WorkerEvent::Connected { attempt })
+            }
+            Input::Event(event) => {
+                match &event {
+                    WorkerEvent::Closed { attempt, .. } => {
+                        self.streams.remove(attempt);
+                        self.closing.take_if(|closing| closing == attempt);
+                    }
+                    WorkerEvent::ExecutorEnded { key, .. } => _ = self.kills.remove(key),
+                    _ => {}
+                }
+                step(self, event)
+            }
+        }
     }
 
     /// Removes old output of applications, on a thread of its own.
@@ -302,18 +332,11 @@ async fn listen(attempt: Attempt, mut stream: Duplex<FromMaster, ToMaster>, inbo
 }
 
 /// Completes when the flag is true; never when nobody can turn it any more.
-async fn asked(flag: Option<watch::Receiver<bool>>) {
-    if let Some(mut flag) = flag
+async fn asked(flag: &mut Option<watch::Receiver<bool>>) {
+    if let Some(flag) = flag
         && flag.wait_for(|on| *on).await.is_ok()
     {
         return;
     }
     std::future::pending().await
-}
-
-pub(crate) async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }

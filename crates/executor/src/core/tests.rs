@@ -146,7 +146,7 @@ proptest! {
                     Effect::DropStage { .. } | Effect::Heartbeat => {}
                 }
             }
-            c.check().map_err(TestCaseError::fail)
+            c.check_invariants().map_err(TestCaseError::fail)
         };
         for (what, n) in steps {
             let event = match what {

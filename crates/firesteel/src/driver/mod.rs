@@ -26,6 +26,7 @@ use std::{
 
 use firesteel_common::{BroadcastId, CallSite, ExecutorId, JobId, ShuffleId, Tick};
 use firesteel_events::{AppEvent, Bus};
+use firesteel_machine::Machine;
 use firesteel_protocol::{RegisterExecutor, ToDriver, ToExecutor};
 use firesteel_rdd::{
     node::{AnyRdd, AnyShuffle, EncodedOp},

@@ -11,6 +11,7 @@ mod workers;
 use std::time::Duration;
 
 use firesteel_common::{AppId, Tick};
+use firesteel_machine::Machine;
 use firesteel_rpc::proto::deploy::{
     ApplicationDescription, ExecutorDescription, ExecutorState, ExecutorStateChanged, LaunchExecutor,
     RegisterApplication, RegisterWorker, WorkerDecommissioning, WorkerHeartbeat, from_master, to_master,

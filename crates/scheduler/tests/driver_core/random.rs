@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{CallSite, ExecutorId, JobId, RddId, ShuffleId, TaskFailure, TaskId};
+use firesteel_machine::Machine;
 use firesteel_protocol::*;
 use firesteel_scheduler::*;
 

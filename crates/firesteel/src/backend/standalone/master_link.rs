@@ -10,6 +10,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use firesteel_common::{ExecutorId, Tick, hash::fixed_hash};
+use firesteel_machine::Machine;
 use firesteel_rpc::{
     Duplex, MasterClient, MasterUrl, PROTOCOL_VERSION, Role, RpcError, Sender, Transport,
     master_client::{Attempt, Effect, Event, MasterClientConfig},
