@@ -308,11 +308,12 @@ impl Machine for MasterClient {
 
     fn check_invariants(&self) -> Result<(), String> {
         match () {
-            () if self.current >= self.masters.len() => Err(format!("master {} of {}", self.current, self.masters.len())),
+            () if self.current >= self.masters.len() => {
+                Err(format!("master {} of {}", self.current, self.masters.len()))
+            }
             () if self.tried > self.masters.len() => Err(format!("{} masters were tried in one round", self.tried)),
             () if self.rounds > self.config.rounds.max(1) => Err(format!("{} rounds were tried", self.rounds)),
             () => Ok(()),
         }
     }
 }
-

@@ -11,6 +11,7 @@ mod event;
 mod executors;
 mod machine;
 mod outputs;
+mod process_runner;
 mod runner;
 mod shell;
 mod shuffle_service;

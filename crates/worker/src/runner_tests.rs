@@ -1,23 +1,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use firesteel_rpc::proto::deploy::ApplicationDescription;
 
 use super::*;
 use crate::config::Cleanup;
-
-#[test]
-fn lack_of_memory_is_named_and_other_ends_are_not() {
-    let failed = "memory allocation of 99 bytes failed";
-    let named = |end, stderr, before, after| lack_of_memory(end, stderr, Some(before), Some(after)).is_some();
-    assert!(named(ProcessEnd::Signalled(SIGABRT), failed, 0, 0));
-    assert!(!named(ProcessEnd::Signalled(SIGABRT), "assertion failed", 0, 1));
-    assert!(named(ProcessEnd::Signalled(SIGKILL), "", 3, 4));
-    assert!(!named(ProcessEnd::Signalled(SIGKILL), "", 3, 3));
-    assert!(!named(ProcessEnd::Exited(1), failed, 3, 4));
-    assert_eq!(lack_of_memory(ProcessEnd::Signalled(SIGKILL), "", None, None), None);
-}
 
 /// More files than are deleted in a moment.
 const FILES: usize = 300;
