@@ -45,12 +45,11 @@ fn until_begun(dir: &Path, names: &[&str]) {
 }
 
 fn why(result: Result<u64>) -> String {
-    match result.unwrap_err() {
-        Error::Job { reason, .. } => match reason.downcast_ref::<JobError>() {
-            Some(JobError::Cancelled { reason }) => reason.clone(),
-            other => panic!("{other:?}"),
-        },
-        other => panic!("{other}"),
+    let error = result.unwrap_err();
+    let source = std::error::Error::source(&error);
+    match source.and_then(|source| source.downcast_ref::<JobError>()) {
+        Some(JobError::Cancelled { reason }) => reason.clone(),
+        other => panic!("{error}: {other:?}"),
     }
 }
 

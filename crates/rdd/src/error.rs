@@ -1,15 +1,14 @@
 //! What an action or a source tells the user's program when it cannot do its work.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use firesteel_common::codec::CodecError;
 
 /// An action or a source failed.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The job ended without a result; the source is the scheduler's typed reason.
-    #[error("{site}: {reason}")]
     Job {
         /// Where the action was called.
         site: String,
@@ -17,25 +16,18 @@ pub enum Error {
         reason: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The Context of this RDD was stopped or dropped.
-    #[error("the Context of this RDD is stopped: actions need a living Context")]
     Stopped,
     /// The Context could not be started.
-    #[error("cannot start the Context: {0}")]
     Start(String),
     /// A value cannot travel between processes.
-    #[error(transparent)]
     Codec(Arc<CodecError>),
     /// An operator's code has no place that another process of this binary finds.
-    #[error("cannot name an operator's code: {0}")]
     Code(String),
     /// An input path or pattern matches no file.
-    #[error("input path does not exist: {0}")]
     InputMissing(String),
     /// The directory that a save would create is there already.
-    #[error("output directory {} already exists: remove it or name another", .0.display())]
     OutputExists(PathBuf),
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
     Io {
         /// Which.
         path: PathBuf,
@@ -43,11 +35,39 @@ pub enum Error {
         source: Arc<io::Error>,
     },
     /// An argument makes no sense.
-    #[error("{0}")]
     InvalidArgument(String),
     /// The RDD has no element where at least one is needed.
-    #[error("{0} of an empty RDD")]
     Empty(&'static str),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Job { site, reason } => write!(f, "{site}: {reason}"),
+            Error::Stopped => f.write_str("the Context of this RDD is stopped: actions need a living Context"),
+            Error::Start(reason) => write!(f, "cannot start the Context: {reason}"),
+            Error::Codec(e) => e.fmt(f),
+            Error::Code(reason) => write!(f, "cannot name an operator's code: {reason}"),
+            Error::InputMissing(path) => write!(f, "input path does not exist: {path}"),
+            Error::OutputExists(path) => {
+                write!(f, "output directory {} already exists: remove it or name another", path.display())
+            }
+            Error::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            Error::InvalidArgument(what) => f.write_str(what),
+            Error::Empty(action) => write!(f, "{action} of an empty RDD"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Job { reason, .. } => Some(&**reason),
+            Error::Codec(e) => e.source(),
+            Error::Io { source, .. } => Some(&**source),
+            _ => None,
+        }
+    }
 }
 
 /// The result of an action.
