@@ -19,10 +19,17 @@ use crate::{
 ///
 /// ```
 /// # fn main() -> firesteel::Result<()> {
-/// use firesteel::prelude::*;
+/// use firesteel::{events::AppEvent, prelude::*};
 ///
-/// let sc = Context::builder().app_name("squares").master("local[2]").set("spark.default.parallelism", 4).build()?;
-/// assert_eq!(sc.range(1..5u64).map(|x| x * x).collect()?, [1, 4, 9, 16]);
+/// let builder = Context::builder().app_name("squares").master("local[2]").set("spark.default.parallelism", 4);
+/// let builder = builder.add_listener(|event: &AppEvent| {
+///     if let AppEvent::ApplicationStart { name, .. } = event {
+///         assert_eq!(name, "squares");
+///     }
+/// });
+/// let sc = builder.build()?;
+/// let squares = sc.range(1..5u64).map(|x| x * x);
+/// assert_eq!((squares.num_partitions(), squares.collect()?), (4, vec![1, 4, 9, 16]));
 /// # Ok(()) }
 /// ```
 #[doc(alias = "SparkConf")]

@@ -71,6 +71,15 @@ struct Running {
 
 impl Context {
     /// Sets up a Context.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// use firesteel::prelude::*;
+    ///
+    /// let sc = Context::builder().app_name("sum").master("local[2]").build()?;
+    /// assert_eq!(sc.range(1..101u64).reduce(|a, b| a + b)?, 5050);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "SparkConf")]
     pub fn builder() -> ContextBuilder {
         ContextBuilder::default()
@@ -115,6 +124,13 @@ impl Context {
     }
 
     /// The id that the master gave the application; `local-<..>` without a master.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// assert!(sc.application_id().starts_with("local-"));
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "applicationId")]
     pub fn application_id(&self) -> &str {
         &self.inner.app_id
@@ -122,18 +138,44 @@ impl Context {
 
     /// Which attempt of the application this is, where a cluster manager tries one several times: `local` and standalone
     /// clusters do not.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// assert_eq!(sc.application_attempt_id(), None);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "applicationAttemptId")]
     pub fn application_attempt_id(&self) -> Option<&str> {
         self.inner.attempt_id.as_deref()
     }
 
     /// The configuration as it took effect.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// use firesteel::prelude::*;
+    ///
+    /// let sc = Context::builder().master("local[2]").set("spark.locality.wait", "1s").build()?;
+    /// assert_eq!(sc.conf().get_str("spark.locality.wait"), Some("1s"));
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "getConf")]
     pub fn conf(&self) -> &Conf {
         &self.inner.conf
     }
 
     /// Partitions of sources when the call does not say: `spark.default.parallelism`, or the cores that are there.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// use firesteel::prelude::*;
+    ///
+    /// let sc = Context::builder().master("local[2]").build()?;
+    /// assert_eq!(sc.default_parallelism(), 2);
+    /// assert_eq!(sc.range(0..100u64).num_partitions(), 2);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "defaultParallelism")]
     pub fn default_parallelism(&self) -> u32 {
         self.inner.scope.default_parallelism()
@@ -144,10 +186,9 @@ impl Context {
     ///
     /// ```
     /// # fn main() -> firesteel::Result<()> {
-    /// # use firesteel::prelude::*;
-    /// # let sc = Context::builder().master("local[1]").build()?;
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
     /// let halves = sc.partitioned(2).parallelize(["a", "b", "c", "d"].map(str::to_owned));
-    /// assert_eq!(halves.num_partitions(), 2);
+    /// assert_eq!(halves.collect_partitions()?, [["a", "b"], ["c", "d"]]);
     /// # Ok(()) }
     /// ```
     #[doc(alias = "numSlices")]
@@ -157,6 +198,14 @@ impl Context {
     }
 
     /// An RDD of `data`, in as many partitions as [`Context::default_parallelism`].
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let words = sc.parallelize(["tea", "salt"].map(String::from));
+    /// assert_eq!(words.collect()?, ["tea", "salt"]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn parallelize<T: Data>(&self, data: impl IntoIterator<Item = T>) -> Rdd<T> {
         self.partitioned(self.default_parallelism()).parallelize(data)
@@ -165,13 +214,13 @@ impl Context {
     /// An RDD of `data`, a partition for each element, whose task best runs on one of the hosts beside the element. Hosts
     /// have the names under which their workers are known; for one that is busy a task waits `spark.locality.wait`.
     ///
-    /// ```no_run
+    /// ```
     /// # fn main() -> firesteel::Result<()> {
-    /// # let sc = firesteel::Context::builder().build()?;
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
     /// let (one, other) = (vec!["10.0.0.1".to_owned()], vec!["10.0.0.2".to_owned()]);
-    /// let parts = sc.make_rdd_with_preferences([("a".to_owned(), one), ("b".to_owned(), other)])?;
-    /// # Ok(())
-    /// # }
+    /// let shards = sc.make_rdd_with_preferences([("shard-a".to_owned(), one), ("shard-b".to_owned(), other)])?;
+    /// assert_eq!((shards.num_partitions(), shards.collect()?), (2, vec!["shard-a".to_owned(), "shard-b".to_owned()]));
+    /// # Ok(()) }
     /// ```
     ///
     /// # Errors
@@ -186,6 +235,14 @@ impl Context {
     }
 
     /// An RDD of the integers of `range`, in as many partitions as [`Context::default_parallelism`].
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let years = sc.range(1996..2006i32).filter(|year| year % 4 == 0);
+    /// assert_eq!(years.collect()?, [1996, 2000, 2004]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn range<T: RangeItem>(&self, range: Range<T>) -> Rdd<T>
     where
@@ -196,6 +253,15 @@ impl Context {
 
     /// The lines of the text files that `path` names: a file, a directory, a glob, or several with commas between. Has at
     /// least two partitions, or one with a default parallelism of one, where the files have as many bytes.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    /// let settings = sc.text_file(path)?.filter(|line| line.contains(" = "));
+    /// assert!(settings.first()?.starts_with("name = "));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// When nothing matches.
@@ -209,11 +275,13 @@ impl Context {
     ///
     /// ```
     /// # fn main() -> firesteel::Result<()> {
-    /// # use firesteel::prelude::*;
-    /// # let sc = Context::builder().master("local[1]").build()?;
-    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    /// let words = sc.text_lines(path)?.flat_map_to(|line, words| line.split_whitespace().for_each(|w| words.emit(Str::from(w))));
-    /// # assert!(words.count()? > 10);
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// use firesteel::Str;
+    ///
+    /// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    /// let lines = sc.text_lines(path)?;
+    /// let words = lines.flat_map_to(|line, words| line.split_whitespace().for_each(|word| words.emit(Str::from(word))));
+    /// assert!(words.count()? > 10);
     /// # Ok(()) }
     /// ```
     ///
@@ -248,12 +316,28 @@ impl Context {
     }
 
     /// The partitions of all of `rdds`, in order.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let months = ["january", "february"].map(|month| sc.parallelize([month.to_owned()]));
+    /// assert_eq!(sc.union(&months).collect()?, ["january", "february"]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn union<T: Data>(&self, rdds: &[Rdd<T>]) -> Rdd<T> {
         Rdd::union_of(&self.inner.scope, rdds)
     }
 
     /// The numbers of the executors that are connected now, in order.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// // Here the program's own process is the executor.
+    /// assert_eq!(sc.executor_ids()?.len(), 1);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// When the Context was stopped.
@@ -268,6 +352,19 @@ impl Context {
     /// Has executors leave: they get no more tasks, end those that they run, have other executors take the partitions and
     /// map outputs that they hold, and end. The master gives others in their place when it can. Returns those that are
     /// connected, and so will leave, in order; does not wait for them.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// use firesteel::prelude::*;
+    ///
+    /// let builder = Context::builder().master("local-cluster[2,1,256]").set("spark.decommission.enabled", true);
+    /// let sc = builder.build()?;
+    /// assert_eq!(sc.range(0..100u64).count()?, 100);
+    /// let ids = sc.executor_ids()?;
+    /// assert_eq!(sc.decommission_executors(&ids[..1])?, ids[..1]);
+    /// assert_eq!(sc.range(0..100u64).count()?, 100);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// When `spark.decommission.enabled` is false, in `local[N]`, or when the Context was stopped.
@@ -289,6 +386,17 @@ impl Context {
     }
 
     /// Gives up the executors. Running jobs fail; actions of RDDs that are still held give [`Error::Stopped`].
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// use firesteel::Error;
+    ///
+    /// let numbers = sc.range(0..100u64);
+    /// sc.stop();
+    /// assert!(matches!(numbers.count(), Err(Error::Stopped)));
+    /// # Ok(()) }
+    /// ```
     pub fn stop(&self) {
         self.inner.stop();
     }

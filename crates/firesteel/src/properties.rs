@@ -26,6 +26,17 @@ thread_local! {
 
 /// The properties that a thread has set for its jobs: [`crate::Context::local_properties`] takes them out, so that another
 /// thread can go on with them.
+///
+/// ```
+/// # fn main() -> firesteel::Result<()> {
+/// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+/// let mut properties = sc.local_properties();
+/// properties.set("spark.scheduler.pool", Some("reports"));
+/// assert_eq!(properties.get("spark.scheduler.pool"), Some("reports"));
+/// // They are a copy until the thread takes them over.
+/// assert_eq!(sc.local_property("spark.scheduler.pool"), None);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LocalProperties(BTreeMap<String, String>);
 

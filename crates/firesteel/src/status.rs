@@ -19,8 +19,9 @@ use crate::{Context, Error, Result, driver::Message};
 /// let jobs = tracker.job_ids_for_group(Some("reports"))?;
 /// let job = tracker.job_info(jobs[0])?.unwrap();
 /// let stage = tracker.stage_info(job.stages[0])?.unwrap();
-/// println!("{}: {} of {} tasks", stage.name, stage.completed, stage.tasks);
-/// # assert!(stage.completed == stage.tasks && tracker.active_job_ids()?.is_empty());
+/// assert!(job.name.starts_with("count at"));
+/// assert_eq!((stage.tasks, stage.completed, stage.failed), (2, 2, 0));
+/// assert!(tracker.active_job_ids()?.is_empty() && tracker.active_stage_ids()?.is_empty());
 /// # Ok(()) }
 /// ```
 #[doc(alias = "SparkStatusTracker")]
@@ -65,6 +66,18 @@ pub struct StageCounts {
 
 impl Context {
     /// Says how jobs and stages stand.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// use firesteel::JobState;
+    ///
+    /// sc.range(0..100u64).count()?;
+    /// let tracker = sc.status_tracker();
+    /// let jobs = tracker.job_ids_for_group(None)?;
+    /// assert_eq!(tracker.job_info(jobs[0])?.unwrap().state, JobState::Succeeded);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "statusTracker")]
     pub fn status_tracker(&self) -> StatusTracker {
         StatusTracker(self.clone())

@@ -26,15 +26,18 @@ impl<T: Data> Rdd<T> {
     /// actions on it must compute all of them.
     ///
     /// ```
-    /// # use firesteel_rdd::Rdd;
-    /// # use firesteel_task::barrier::BarrierError;
-    /// fn totals(numbers: &Rdd<u64>) -> Rdd<u64> {
-    ///     numbers.barrier().try_map_partitions(|ctx, numbers| {
-    ///         let mine: u64 = numbers.sum();
-    ///         let all = ctx.all_gather(mine.to_string())?;
-    ///         Ok::<_, BarrierError>(all.iter().filter_map(|n| n.parse::<u64>().ok()).max())
-    ///     })
-    /// }
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// use firesteel::BarrierError;
+    ///
+    /// let numbers = sc.partitioned(2).range(0..10u64);
+    /// let shares = numbers.barrier().try_map_partitions(|ctx, numbers| {
+    ///     let mine: u64 = numbers.sum();
+    ///     let all: Vec<u64> = ctx.all_gather(mine.to_string())?.iter().filter_map(|n| n.parse().ok()).collect();
+    ///     Ok::<_, BarrierError>([(mine, all.iter().sum::<u64>())])
+    /// });
+    /// assert_eq!(shares.collect()?, [(10, 45), (35, 45)]);
+    /// # Ok(()) }
     /// ```
     pub fn barrier(&self) -> RddBarrier<T> {
         RddBarrier { rdd: self.clone() }
@@ -43,6 +46,18 @@ impl<T: Data> Rdd<T> {
 
 impl<T: Data> RddBarrier<T> {
     /// Passes `env` to the closure of the next operator, as [`Rdd::with`].
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let numbers = sc.partitioned(2).range(0..4u64);
+    /// let scaled = numbers.barrier().with(10u64).map_partitions(|scale, _, numbers| {
+    ///     let scale = *scale;
+    ///     numbers.map(move |n| n * scale)
+    /// });
+    /// assert_eq!(scaled.collect()?, [0, 10, 20, 30]);
+    /// # Ok(()) }
+    /// ```
     pub fn with<E: Env>(&self, env: E) -> BarrierWith<T, E> {
         BarrierWith { rdd: self.rdd.clone(), env: Arc::new(env) }
     }
@@ -79,9 +94,18 @@ where
 }
 
 operators! {
-    @ [T: Data,] [RddBarrier<T>] [BarrierWith<T, E>]
+    @ RddBarrier [T: Data,] [RddBarrier<T>] [BarrierWith<T, E>]
 
     /// Applies `f` to each partition as a whole, in a barrier stage.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let numbers = sc.partitioned(2).range(0..10u64);
+    /// let of_how_many = numbers.barrier().map_partitions(|ctx, _| [(ctx.partition_id(), ctx.task_infos().len())]);
+    /// assert_eq!(of_how_many.collect()?, [(0, 2), (1, 2)]);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "mapPartitions")]
     fn map_partitions[U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static,]()
         { f: F(ctx: &BarrierTaskContext, elements: PartitionIter<T>) -> I } -> Rdd<U> = |rdd, env| {
@@ -92,6 +116,22 @@ operators! {
         };
 
     /// As `map_partitions`; an `Err` fails the task with its text, and with it the attempt of the stage.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// use firesteel::BarrierError;
+    ///
+    /// let numbers = sc.partitioned(2).range(0..10u64);
+    /// let counts = numbers.barrier().try_map_partitions(|ctx, numbers| {
+    ///     let n = numbers.count();
+    ///     // No task goes on before all have read their numbers.
+    ///     ctx.barrier()?;
+    ///     Ok::<_, BarrierError>([n])
+    /// });
+    /// assert_eq!(counts.collect()?, [5, 5]);
+    /// # Ok(()) }
+    /// ```
     fn try_map_partitions[
         U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static, X: Display + 'static,
     ]() { f: F(ctx: &BarrierTaskContext, elements: PartitionIter<T>) -> Result<I, X> } -> Rdd<U> = |rdd, env| {
@@ -100,6 +140,15 @@ operators! {
     };
 
     /// As `map_partitions`, with the partition's number, from 0.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let letters = sc.partitioned(2).parallelize(['a', 'b', 'c', 'd']);
+    /// let numbered = letters.barrier().map_partitions_with_index(|index, _, letters| letters.map(move |c| (index, c)));
+    /// assert_eq!(numbered.collect()?, [(0, 'a'), (0, 'b'), (1, 'c'), (1, 'd')]);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "mapPartitionsWithIndex")]
     fn map_partitions_with_index[U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static,]()
         { f: F(index: u32, ctx: &BarrierTaskContext, elements: PartitionIter<T>) -> I } -> Rdd<U> = |rdd, env| {

@@ -5,6 +5,19 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 use firesteel_common::codec::CodecError;
 
 /// An action or a source failed.
+///
+/// ```
+/// # fn main() -> firesteel::Result<()> {
+/// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+/// use std::io::ErrorKind;
+/// use firesteel::Error;
+///
+/// assert!(matches!(sc.text_file("/no/such/log"), Err(Error::InputMissing(_))));
+///
+/// let error = Error::io("/data/out", ErrorKind::StorageFull.into());
+/// assert!(error.to_string().starts_with("/data/out: "));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {

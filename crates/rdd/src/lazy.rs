@@ -25,16 +25,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 /// that panic, and the next one tries again.
 ///
 /// ```
+/// # fn main() -> firesteel::Result<()> {
+/// # let sc = firesteel::Context::builder().master("local[2]").build()?;
 /// use std::{collections::HashMap, sync::Mutex};
-/// use firesteel_rdd::{Lazy, Rdd};
+/// use firesteel::Lazy;
 ///
-/// fn lengths(words: &Rdd<String>) -> Rdd<usize> {
-///     let known = Lazy::new(|| Mutex::new(HashMap::<String, usize>::new()));
-///     words.with(known).map(|known, word| {
-///         let mut known = known.lock().unwrap();
-///         *known.entry(word).or_insert_with_key(|word| word.chars().count())
-///     })
-/// }
+/// let words = sc.parallelize(["tea", "żurek", "tea"].map(String::from));
+/// let known = Lazy::new(|| Mutex::new(HashMap::<String, usize>::new()));
+/// let lengths = words.with(known).map(|known, word| {
+///     let mut known = known.lock().unwrap();
+///     *known.entry(word).or_insert_with_key(|word| word.chars().count())
+/// });
+/// assert_eq!(lengths.collect()?, [3, 5, 3]);
+/// # Ok(()) }
 /// ```
 pub struct Lazy<T>(Arc<Cell<T>>);
 

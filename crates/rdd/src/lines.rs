@@ -17,13 +17,20 @@ use crate::{Emitter, Rdd, Result, actions::over, pipe::PipeOp};
 /// The lines of text files, which closures see by reference: no String is made for a line that is only looked at.
 ///
 /// ```
-/// # use firesteel_common::Str;
-/// # use firesteel_rdd::{Lines, Rdd};
-/// fn errors_by_host(log: &Lines) -> Rdd<(Str, u64)> {
-///     log.filter(|line| line.contains("ERROR"))
-///         .map_to(|line| (Str::from(line.split(' ').next().unwrap_or_default()), 1))
-///         .reduce_by_key(|a, b| a + b)
-/// }
+/// # fn main() -> firesteel::Result<()> {
+/// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("log").to_str().unwrap().to_owned();
+/// use firesteel::Str;
+///
+/// std::fs::write(&path, "10.0.0.1 INFO up\n10.0.0.2 ERROR disk\n10.0.0.2 ERROR disk\n").unwrap();
+/// let errors_by_host = sc
+///     .text_lines(&path)?
+///     .filter(|line| line.contains("ERROR"))
+///     .map_to(|line| (Str::from(line.split(' ').next().unwrap_or_default()), 1u64))
+///     .reduce_by_key(|a, b| a + b);
+/// assert_eq!(errors_by_host.collect()?, [(Str::from("10.0.0.2"), 2)]);
+/// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct Lines {
@@ -42,23 +49,67 @@ impl Lines {
     }
 
     /// Passes `env` to the closure of the next operator, as [`Rdd::with`] does.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("log").to_str().unwrap().to_owned();
+    /// std::fs::write(&path, "INFO up\nERROR disk\nWARN slow\n").unwrap();
+    /// let level = "WARN".to_owned();
+    /// let warnings = sc.text_lines(&path)?.with(level).filter(|level, line| line.starts_with(level.as_str()));
+    /// assert_eq!(warnings.to_strings().collect()?, ["WARN slow"]);
+    /// # Ok(()) }
+    /// ```
     pub fn with<E: Env>(&self, env: E) -> LinesWith<E> {
         LinesWith { rdd: self.rdd.clone(), env: Arc::new(env) }
     }
 
     /// Number of partitions. Spark: `getNumPartitions`.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("log").to_str().unwrap().to_owned();
+    /// std::fs::write(&path, "INFO up\nERROR disk\nWARN slow\n").unwrap();
+    /// let lines = sc.partitioned(3).text_lines(&path)?;
+    /// assert_eq!((lines.num_partitions(), lines.count()?), (3, 3));
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "getNumPartitions")]
     pub fn num_partitions(&self) -> u32 {
         self.rdd.num_partitions()
     }
 
     /// Each line as a String.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("log").to_str().unwrap().to_owned();
+    /// std::fs::write(&path, "INFO up\nERROR disk\n").unwrap();
+    /// let errors = sc.text_lines(&path)?.filter(|line| line.starts_with("ERROR"));
+    /// assert_eq!(errors.to_strings().first()?, "ERROR disk");
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn to_strings(&self) -> Rdd<String> {
         self.rdd.pipe("text_file", false, &Arc::new(()), Strings)
     }
 
     /// How many lines there are.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("log").to_str().unwrap().to_owned();
+    /// std::fs::write(&path, "INFO up\nERROR disk\n").unwrap();
+    /// assert_eq!(sc.text_lines(&path)?.count()?, 2);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// When the job fails.
@@ -74,17 +125,52 @@ operators! {
     on [Lines] [LinesWith<E>];
 
     /// Keeps the lines for which `f` is true.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("log").to_str().unwrap().to_owned();
+    /// std::fs::write(&path, "INFO up\nERROR disk\nERROR net\n").unwrap();
+    /// assert_eq!(sc.text_lines(&path)?.filter(|line| line.starts_with("ERROR")).count()?, 2);
+    /// # Ok(()) }
+    /// ```
     fn filter[]() { f: F(line: &str) -> bool } -> Lines = |rdd, env| {
         Lines::new(rdd.pipe("filter", false, env, FilterLines(f, PhantomData)))
     };
 
     /// What `f` makes of each line.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("prices").to_str().unwrap().to_owned();
+    /// std::fs::write(&path, "tea;9.5\nsalt;2\n").unwrap();
+    /// let prices = sc.text_lines(&path)?.map_to(|line| line.rsplit(';').next().and_then(|price| price.parse::<f64>().ok()));
+    /// assert_eq!(prices.collect()?, [Some(9.5), Some(2.0)]);
+    /// # Ok(()) }
+    /// ```
     fn map_to[U: Data,]() { f: F(line: &str) -> U } -> Rdd<U> = |rdd, env| {
         let f = move |env: &E, line: &str, out: &mut Emitter<U>| out.emit(f(env, line));
         rdd.pipe("map_to", false, env, EmitLines(f, PhantomData))
     };
 
     /// All that `f` emits for each line. The results of one line are together in memory.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("play").to_str().unwrap().to_owned();
+    /// use firesteel::Str;
+    ///
+    /// std::fs::write(&path, "to be or\nnot to be\n").unwrap();
+    /// let lines = sc.text_lines(&path)?;
+    /// let words = lines.flat_map_to(|line, words| line.split(' ').for_each(|word| words.emit(Str::from(word))));
+    /// assert_eq!(words.count_by_value()?["to"], 2);
+    /// # Ok(()) }
+    /// ```
     fn flat_map_to[U: Data,]() { f: F(line: &str, emit: &mut Emitter<U>) -> () } -> Rdd<U> = |rdd, env| {
         rdd.pipe("flat_map_to", false, env, EmitLines(f, PhantomData))
     };

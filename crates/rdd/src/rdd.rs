@@ -96,10 +96,13 @@ impl<T: Data> Rdd<T> {
     /// Passes `env` to the closure of the next operator, which then takes it by reference as its first argument.
     ///
     /// ```
-    /// # use firesteel_rdd::Rdd;
-    /// fn at_least(words: &Rdd<(String, u64)>, min: u64) -> Rdd<(String, u64)> {
-    ///     words.with(min).filter(|min, (_, n)| n >= min)
-    /// }
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let words = sc.parallelize(["tea", "a", "kettle"].map(String::from));
+    /// let min = 3usize;
+    /// let long = words.with(min).filter(|min, word| word.len() >= *min);
+    /// assert_eq!(long.collect()?, ["tea", "kettle"]);
+    /// # Ok(()) }
     /// ```
     pub fn with<E: Env>(&self, env: E) -> With<T, E> {
         With { rdd: self.clone(), env: Arc::new(env) }
@@ -109,16 +112,19 @@ impl<T: Data> Rdd<T> {
     /// hash, a [`Partitioner`](firesteel_shuffle::Partitioner), or [how another RDD's pairs lie](Rdd::partitioning). Spark:
     /// the `numPartitions` and `partitioner` arguments.
     ///
-    /// ```
-    /// # use firesteel_rdd::Rdd;
-    /// fn counts(words: &Rdd<(String, u64)>) -> Rdd<(String, u64)> {
-    ///     words.partitioned(8).reduce_by_key(|a, b| a + b)
-    /// }
-    /// ```
-    ///
     /// Without it a shuffle is spread as by Spark's `Partitioner.defaultPartitioner`: as a parent is already, unless that
     /// has far fewer partitions than the largest parent; otherwise by hash, into `spark.default.parallelism` partitions, or
     /// as many as the largest parent has.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let sold = sc.parallelize([("tea", 2u64), ("salt", 1), ("tea", 3)].map(|(what, n)| (what.to_owned(), n)));
+    /// let totals = sold.partitioned(8).reduce_by_key(|a, b| a + b);
+    /// assert_eq!(totals.num_partitions(), 8);
+    /// assert_eq!(totals.collect_as_map()?["tea"], 5);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "numPartitions")]
     pub fn partitioned<P>(&self, by: P) -> Partitioned<T, P> {
         Partitioned { rdd: self.clone(), by }
@@ -129,23 +135,68 @@ impl<T: Data> Rdd<T> {
     }
 
     /// Number of partitions. Spark: `getNumPartitions`.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let numbers = sc.partitioned(4).range(0..100u64);
+    /// assert_eq!(numbers.num_partitions(), 4);
+    /// assert_eq!(numbers.collect_partitions()?.len(), 4);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "getNumPartitions")]
     pub fn num_partitions(&self) -> u32 {
         self.node.meta().partitions
     }
 
     /// The number of this RDD within this process.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let numbers = sc.range(0..100u64);
+    /// let even = numbers.filter(|n| n % 2 == 0);
+    /// assert_eq!(numbers.clone().id(), numbers.id());
+    /// assert_ne!(even.id(), numbers.id());
+    /// # Ok(()) }
+    /// ```
     pub fn id(&self) -> u32 {
         self.node.meta().id.0
     }
 
     /// Keeps the partitions in the executors' memory once they were computed. Same as `persist(StorageLevel::MEMORY_ONLY)`.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let computed = sc.long_accumulator("squares computed");
+    /// let squares = sc.range(0..10u64).with(computed.clone()).map(|computed, x| {
+    ///     computed.add(1);
+    ///     x * x
+    /// });
+    /// let squares = squares.cache();
+    /// assert_eq!(squares.max()?, 81);
+    /// assert_eq!(squares.reduce(|a, b| a + b)?, 285);
+    /// assert_eq!(computed.value()?, 10);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn cache(&self) -> Self {
         self.persist(StorageLevel::MEMORY_ONLY)
     }
 
     /// Keeps the partitions at `level` once they were computed. Applies to this RDD, whichever handle is used.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// use firesteel::StorageLevel;
+    ///
+    /// let squares = sc.range(0..1000u64).map(|x| x * x).persist(StorageLevel::MEMORY_AND_DISK);
+    /// assert_eq!(squares.count()?, 1000);
+    /// assert_eq!(squares.max()?, 998_001);
+    /// # Ok(()) }
+    /// ```
     pub fn persist(&self, level: StorageLevel) -> Self {
         if level.is_off_heap() {
             tracing::info!(
@@ -158,6 +209,20 @@ impl<T: Data> Rdd<T> {
     }
 
     /// Forgets the kept partitions and keeps no more. Does nothing when the Context is gone.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let computed = sc.long_accumulator("squares computed");
+    /// let squares = sc.range(0..10u64).with(computed.clone()).map(|computed, x| {
+    ///     computed.add(1);
+    ///     x * x
+    /// });
+    /// assert_eq!(squares.cache().max()?, 81);
+    /// assert_eq!(squares.unpersist().max()?, 81);
+    /// assert_eq!(computed.value()?, 20);
+    /// # Ok(()) }
+    /// ```
     pub fn unpersist(&self) -> Self {
         self.node.meta().set_level(StorageLevel::NONE);
         if let Ok(runner) = self.scope.runner() {
@@ -167,6 +232,17 @@ impl<T: Data> Rdd<T> {
     }
 
     /// How the partitions are kept. Spark: `getStorageLevel`.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// use firesteel::StorageLevel;
+    ///
+    /// let numbers = sc.range(0..100u64);
+    /// assert_eq!(numbers.storage_level(), StorageLevel::NONE);
+    /// assert_eq!(numbers.cache().storage_level(), StorageLevel::MEMORY_ONLY);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "getStorageLevel")]
     pub fn storage_level(&self) -> StorageLevel {
         self.node.meta().level()
@@ -178,6 +254,15 @@ impl<T: Data> Rdd<T> {
     /// already fails instead of mixing two versions.
     ///
     /// Without the declaration a difference is found when a lost partition comes out with other records, which is later.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let orders = sc.parallelize(["tea", "salt"].map(String::from));
+    /// let stamped = orders.map(|order| (std::time::SystemTime::now(), order)).indeterminate();
+    /// assert_eq!(stamped.values().collect()?, ["tea", "salt"]);
+    /// # Ok(()) }
+    /// ```
     pub fn indeterminate(&self) -> Self {
         self.node.meta().set_indeterminate();
         self.clone()

@@ -192,12 +192,15 @@ pub struct PartitionIter<T> {
     failed: Option<TaskError>,
 }
 
+/// For operators.
 impl<T: Clone> PartitionIter<T> {
     /// The elements of `input`, in the task of `ctx`.
     pub fn new(input: Stream<T>, ctx: &Arc<TaskContext>) -> Self {
         PartitionIter { current: Vec::new().into_iter(), input, ctx: ctx.clone(), done: false, failed: None }
     }
+}
 
+impl<T: Clone> PartitionIter<T> {
     #[cold]
     fn refill(&mut self) -> Option<T> {
         if self.done {

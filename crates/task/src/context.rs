@@ -73,6 +73,22 @@ pub type ShuffleInputs = Arc<BTreeMap<ShuffleId, Arc<ShuffleInput>>>;
 /// One task attempt, as it sees itself. Spark: `TaskContext`.
 ///
 /// User code that runs in a task finds its own by [`TaskContext::get`].
+///
+/// ```
+/// # fn main() -> firesteel::Result<()> {
+/// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+/// use firesteel::TaskContext;
+///
+/// let tasks = sc.partitioned(2).range(0..4u64).map_partitions(|_| {
+///     let task = TaskContext::get().unwrap();
+///     task.on_completion(|task| println!("task {} is over", task.task_attempt_id()));
+///     task.on_failure(|task, _| eprintln!("partition {} failed", task.partition_id()));
+///     assert!(!task.is_interrupted());
+///     [(task.stage_id(), task.stage_attempt_number(), task.partition_id(), task.attempt_number())]
+/// });
+/// assert_eq!(tasks.collect()?, [(0, 0, 0, 0), (0, 0, 1, 0)]);
+/// # Ok(()) }
+/// ```
 pub struct TaskContext {
     info: TaskInfo,
     kill: Arc<KillFlag>,

@@ -94,6 +94,24 @@ impl InputFormat for BinaryFiles {
 
 /// A file that can be opened in any task: an element of [`Context::binary_files`]. What is read of it is not counted in the
 /// task's metrics.
+///
+/// ```
+/// # fn main() -> firesteel::Result<()> {
+/// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let images = dir.path().to_str().unwrap();
+/// use std::io::Read;
+///
+/// std::fs::write(format!("{images}/a.bmp"), b"BM\x01\x02").unwrap();
+/// let (_, image) = sc.binary_files(images)?.first()?;
+/// assert!(image.path().path().ends_with("a.bmp"));
+/// assert_eq!((image.len(), image.to_vec().unwrap()), (4, b"BM\x01\x02".to_vec()));
+///
+/// let mut magic = [0; 2];
+/// image.open().unwrap().read_exact(&mut magic).unwrap();
+/// assert_eq!(&magic, b"BM");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PortableDataStream {
     path: FilePath,

@@ -75,6 +75,54 @@ impl Context {
     ///
     /// Spark: `spark.hadoop.fs.<scheme>.impl`, which names a class.
     ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// use std::{collections::BTreeMap, ffi::OsStr, io};
+    /// use firesteel::files::{FileKind, FilePath, FileStatus, FileSystem, InputFile, OutputFile};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// /// Texts that travel with the program.
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Bundle(BTreeMap<String, String>);
+    ///
+    /// impl Bundle {
+    ///     fn text(&self, path: &FilePath) -> io::Result<&String> {
+    ///         path.path().to_str().and_then(|name| self.0.get(name)).ok_or(io::ErrorKind::NotFound.into())
+    ///     }
+    /// }
+    ///
+    /// fn read_only<T>() -> io::Result<T> {
+    ///     Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    /// }
+    ///
+    /// impl FileSystem for Bundle {
+    ///     fn status(&self, path: &FilePath) -> io::Result<FileStatus> {
+    ///         let len = self.text(path)?.len() as u64;
+    ///         Ok(FileStatus { path: path.clone(), kind: FileKind::File, len })
+    ///     }
+    ///
+    ///     fn list(&self, _: &FilePath, _: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<FileStatus>> {
+    ///         Err(io::ErrorKind::NotADirectory.into())
+    ///     }
+    ///
+    ///     fn open(&self, path: &FilePath) -> io::Result<Box<dyn InputFile>> {
+    ///         Ok(Box::new(io::Cursor::new(self.text(path)?.clone())))
+    ///     }
+    ///
+    ///     fn create(&self, _: &FilePath) -> io::Result<Box<dyn OutputFile>> { read_only() }
+    ///     fn create_dir(&self, _: &FilePath) -> io::Result<()> { read_only() }
+    ///     fn create_dirs(&self, _: &FilePath) -> io::Result<()> { read_only() }
+    ///     fn rename(&self, _: &FilePath, _: &FilePath) -> io::Result<()> { read_only() }
+    ///     fn delete(&self, _: &FilePath) -> io::Result<()> { read_only() }
+    /// }
+    ///
+    /// let words = ("words.txt".to_owned(), "tea\nsalt\n".to_owned());
+    /// sc.add_file_system("bundle", Bundle(BTreeMap::from([words])))?;
+    /// assert_eq!(sc.text_file("bundle://words.txt")?.collect()?, ["tea", "salt"]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// When `scheme` is no word or is `file`, and when `system` cannot be encoded.
     pub fn add_file_system<F: FileSystem + Env>(&self, scheme: &str, system: F) -> Result<()> {

@@ -10,6 +10,14 @@ use crate::{Rdd, Result, actions::over};
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
     /// How many pairs each key has.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let visits = sc.parallelize([(7u32, "home"), (8, "cart"), (7, "cart")].map(|(user, page)| (user, page.to_owned())));
+    /// assert_eq!(visits.count_by_key()?[&7], 2);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "countByKey")]
     #[track_caller]
     pub fn count_by_key(&self) -> Result<HashMap<K, u64>> {
@@ -18,6 +26,14 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     }
 
     /// The pairs as a map; of several values of a key the last one stays.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let capitals = sc.parallelize([("Italy", "Rome"), ("Peru", "Lima")].map(|(of, is)| (of.to_owned(), is.to_owned())));
+    /// assert_eq!(capitals.collect_as_map()?["Peru"], "Lima");
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "collectAsMap")]
     #[track_caller]
     pub fn collect_as_map(&self) -> Result<HashMap<K, V>> {
@@ -25,6 +41,14 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     }
 
     /// All values of `key`. Looks at one partition only when it is known how the pairs are spread.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let visits = sc.parallelize([(7u32, "home"), (8, "cart"), (7, "cart")].map(|(user, page)| (user, page.to_owned())));
+    /// assert_eq!(visits.lookup(&7)?, ["home", "cart"]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn lookup(&self, key: &K) -> Result<Vec<V>> {
         let partitions = match self.partitioning() {
@@ -50,6 +74,14 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
 
 impl<T: Key> Rdd<T> {
     /// How often each element occurs.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let colours = sc.parallelize(["red", "blue", "red"].map(String::from));
+    /// assert_eq!(colours.count_by_value()?["red"], 2);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "countByValue")]
     #[track_caller]
     pub fn count_by_value(&self) -> Result<HashMap<T, u64>> {

@@ -14,6 +14,14 @@ use firesteel_common::Data;
 
 impl<T: Data> Rdd<T> {
     /// All elements, in partition order. They must fit into the driver's memory and `spark.driver.maxResultSize`.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let squares = sc.range(1..5u64).map(|x| x * x);
+    /// assert_eq!(squares.collect()?, [1, 4, 9, 16]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn collect(&self) -> Result<Vec<T>> {
         self.collect_as("collect")
@@ -25,6 +33,14 @@ impl<T: Data> Rdd<T> {
     }
 
     /// The elements of each partition. Spark: `glom().collect()`.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let letters = sc.partitioned(2).parallelize(['a', 'b', 'c', 'd']);
+    /// assert_eq!(letters.collect_partitions()?, [['a', 'b'], ['c', 'd']]);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "glom")]
     #[track_caller]
     pub fn collect_partitions(&self) -> Result<Vec<Vec<T>>> {
@@ -32,6 +48,14 @@ impl<T: Data> Rdd<T> {
     }
 
     /// How many elements there are.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let multiples = sc.range(1..101u64).filter(|n| n % 7 == 0);
+    /// assert_eq!(multiples.count()?, 14);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn count(&self) -> Result<u64> {
         let counts: Vec<u64> = self.run_all("count", &(), over(|_: &(), mut input: Stream<T>, _| input.count()))?;
@@ -40,6 +64,14 @@ impl<T: Data> Rdd<T> {
 
     /// The first `n` elements, in partition order. Looks at one partition first, then at four times as many each time,
     /// as Spark does.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let numbers = sc.partitioned(100).range(0..1_000_000u64);
+    /// assert_eq!(numbers.take(3)?, [0, 1, 2]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn take(&self, n: usize) -> Result<Vec<T>> {
         self.head("take", n)
@@ -76,6 +108,17 @@ impl<T: Data> Rdd<T> {
 
     /// The first element.
     ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// use firesteel::Error;
+    ///
+    /// let words = sc.parallelize(["tea", "salt"].map(String::from));
+    /// assert_eq!(words.first()?, "tea");
+    /// assert!(matches!(words.filter(|word| word.len() > 9).first(), Err(Error::Empty(_))));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Empty`] when there is none.
     #[track_caller]
@@ -84,6 +127,14 @@ impl<T: Data> Rdd<T> {
     }
 
     /// Whether there is no element.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let readings = sc.parallelize([21.5f64, 19.0]);
+    /// assert!(readings.filter(|t| *t > 30.0).is_empty()?);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "isEmpty")]
     #[track_caller]
     pub fn is_empty(&self) -> Result<bool> {

@@ -22,6 +22,14 @@ fn select<T: SortKey>(mut elements: Vec<T>, n: usize, descending: bool) -> Vec<T
 
 impl<T: Data + SortKey> Rdd<T> {
     /// The `n` smallest elements, smallest first.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let prices = sc.parallelize([9.5f64, 2.0, 30.0, 4.5]);
+    /// assert_eq!(prices.take_ordered(2)?, [2.0, 4.5]);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "takeOrdered")]
     #[track_caller]
     pub fn take_ordered(&self, n: usize) -> Result<Vec<T>> {
@@ -29,12 +37,28 @@ impl<T: Data + SortKey> Rdd<T> {
     }
 
     /// The `n` largest elements, largest first.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let scores = sc.parallelize([(310u32, "Ada"), (290, "Max"), (350, "Eva")].map(|(n, who)| (n, who.to_owned())));
+    /// assert_eq!(scores.top(1)?, [(350, "Eva".to_owned())]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn top(&self, n: usize) -> Result<Vec<T>> {
         self.extremes("top", n, true)
     }
 
     /// The largest element.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let prices = sc.parallelize([9.5f64, 2.0, 30.0]);
+    /// assert_eq!(prices.max()?, 30.0);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Empty`] when there is no element.
@@ -44,6 +68,14 @@ impl<T: Data + SortKey> Rdd<T> {
     }
 
     /// The smallest element.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let prices = sc.parallelize([9.5f64, 2.0, 30.0]);
+    /// assert_eq!(prices.min()?, 2.0);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Empty`] when there is no element.

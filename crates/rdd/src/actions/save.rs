@@ -16,6 +16,18 @@ impl<T: Data> Rdd<T> {
     /// Writes each element as a line into `dir`, one file `part-00000` a partition, and `_SUCCESS` when all is there.
     /// `dir` must be at the same path on every worker, as on one machine or a shared file system.
     ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let out = dir.path().join("totals");
+    /// let totals = sc.parallelize([("tea".to_owned(), 5u64), ("salt".to_owned(), 1)]);
+    /// totals.save_as_text_file(&out)?;
+    /// assert_eq!(std::fs::read_to_string(out.join("part-00000")).unwrap(), "(tea,5)\n");
+    /// assert!(out.join("_SUCCESS").exists());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::OutputExists`](crate::Error::OutputExists) when `dir` is there already. When the job fails, `dir` is removed
     /// again.
@@ -32,6 +44,47 @@ impl<T: Data> Rdd<T> {
     /// `dir` must be at the same path on every worker, or in a file system that was added to the Context.
     ///
     /// Spark: `saveAsHadoopFile`, which is named after the classes that it takes.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// use std::io::Write;
+    /// use firesteel::files::{self, ManifestEntry, OutputFormat, RecordWriter, TaskFile, WriteTask};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// /// Numbers as eight bytes each.
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Binary;
+    ///
+    /// struct Writer(TaskFile);
+    ///
+    /// impl OutputFormat<u64> for Binary {
+    ///     type Writer = Writer;
+    ///
+    ///     fn open(&self, task: &WriteTask) -> files::Result<Writer> {
+    ///         Ok(Writer(task.create(".bin")?))
+    ///     }
+    /// }
+    ///
+    /// impl RecordWriter<u64> for Writer {
+    ///     fn write(&mut self, numbers: &[u64]) -> files::Result<()> {
+    ///         let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_be_bytes()).collect();
+    ///         Ok(self.0.write_all(&bytes)?)
+    ///     }
+    ///
+    ///     fn finish(self) -> files::Result<Vec<ManifestEntry>> {
+    ///         Ok(vec![self.0.finish()?])
+    ///     }
+    /// }
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let out = dir.path().join("numbers").to_str().unwrap().to_owned();
+    /// sc.range(0..100u64).save_with_format(&out, Binary)?;
+    /// let numbers = sc.binary_records(&out, 8)?;
+    /// assert_eq!(numbers.first()?, [0; 8]);
+    /// assert_eq!(numbers.count()?, 100);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`Rdd::save_as_text_file`].

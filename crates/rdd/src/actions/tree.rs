@@ -56,6 +56,14 @@ operators! {
 
     /// As `reduce`, combining the partitions' results on the executors in about `depth` levels; Spark's default is 2.
     ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let sizes = sc.partitioned(64).range(0..1000u64);
+    /// assert_eq!(sizes.tree_reduce(2, |a, b| a + b)?, 499_500);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Empty`] when there is no element.
     #[doc(alias = "treeReduce")]
@@ -74,14 +82,17 @@ operators! {
     /// As `aggregate`, combining the partitions' results on the executors in about `depth` levels; Spark's default is 2.
     ///
     /// ```
-    /// # use firesteel_rdd::Rdd;
-    /// fn total(vectors: &Rdd<Vec<f64>>, dimensions: usize) -> firesteel_rdd::Result<Vec<f64>> {
-    ///     let add = |mut sum: Vec<f64>, x: &[f64]| {
-    ///         sum.iter_mut().zip(x).for_each(|(a, b)| *a += b);
-    ///         sum
-    ///     };
-    ///     vectors.tree_aggregate(vec![0.0; dimensions], 2, move |sum, x| add(sum, x), move |a, b| add(a, &b))
-    /// }
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let gradients = sc.partitioned(16).range(0..100u32).map(|n| vec![1.0, f64::from(n)]);
+    /// let sum = gradients.tree_aggregate(
+    ///     vec![0.0; 2],
+    ///     2,
+    ///     |sum, x| sum.iter().zip(x).map(|(a, b)| a + b).collect(),
+    ///     |a, b| a.iter().zip(b).map(|(a, b)| a + b).collect(),
+    /// )?;
+    /// assert_eq!(sum, [100.0, 4950.0]);
+    /// # Ok(()) }
     /// ```
     #[doc(alias = "treeAggregate")]
     fn tree_aggregate[U: Data,](zero: U, depth: u32) { seq: F(acc: U, x: &T) -> U, comb: G(a: U, b: U) -> U }

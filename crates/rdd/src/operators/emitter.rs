@@ -14,6 +14,20 @@ use firesteel_task::{
 use crate::pipe::PipeOp;
 
 /// Where the closure of `flat_map_to` puts its results.
+///
+/// ```
+/// # fn main() -> firesteel::Result<()> {
+/// use firesteel::Emitter;
+///
+/// fn vowels(word: &String, out: &mut Emitter<char>) {
+///     word.chars().filter(|c| "aeiou".contains(*c)).for_each(|c| out.emit(c));
+/// }
+///
+/// let sc = firesteel::Context::builder().master("local[2]").build()?;
+/// let words = sc.parallelize(["salt", "tea"].map(String::from));
+/// assert_eq!(words.flat_map_to(vowels).collect()?, ['a', 'e', 'a']);
+/// # Ok(()) }
+/// ```
 pub struct Emitter<U>(Vec<U>);
 
 impl<U> Emitter<U> {

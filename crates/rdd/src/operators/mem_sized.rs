@@ -49,6 +49,15 @@ impl<T: Data + MemSize> Body for MemSized<T> {
 impl<T: Data + MemSize> Rdd<T> {
     /// The same elements, known by their exact size: where the result is persisted as values, its partitions count with
     /// what [`MemSize`] says instead of an estimate.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let embeddings = sc.range(0..1000u32).map(|word| (word, vec![0.5f32; 16]));
+    /// let embeddings = embeddings.mem_sized().cache();
+    /// assert_eq!(embeddings.count()?, 1000);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn mem_sized(&self) -> Rdd<T> {
         let body = MemSized { parent: self.node().clone() };

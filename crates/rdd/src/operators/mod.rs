@@ -9,16 +9,17 @@
 /// `impl[..] T`, on these two.
 ///
 /// `fn name[generics,](plain: Args) { closure: F(x: Arg) -> R } -> Output = |rdd, env| body` becomes both
-/// `rdd.name(plain, |x| ..)` and `rdd.with(env).name(plain, |env, x| ..)`.
+/// `rdd.name(plain, |x| ..)` and `rdd.with(env).name(plain, |env, x| ..)`. The declaration's attributes are those of the
+/// plain form, whose documentation the other one names: so its example stands, and is run, once.
 macro_rules! operators {
     (impl[$($g:tt)*] $T:ty; $($rest:tt)*) => {
-        operators! { @ [$($g)*,] [$crate::Rdd<$T>] [$crate::With<$T, E>] $($rest)* }
+        operators! { @ Rdd [$($g)*,] [$crate::Rdd<$T>] [$crate::With<$T, E>] $($rest)* }
     };
-    (on [$Plain:ty] [$With:ty]; $($rest:tt)*) => {
-        operators! { @ [] [$Plain] [$With] $($rest)* }
+    (on [$Plain:ident] [$With:ty]; $($rest:tt)*) => {
+        operators! { @ $Plain [] [$Plain] [$With] $($rest)* }
     };
     (
-        @ [$($g:tt)*] [$Plain:ty] [$With:ty]
+        @ $Handle:ident [$($g:tt)*] [$Plain:ty] [$With:ty]
         $(
             $(#[$meta:meta])*
             fn $name:ident[$($ug:tt)*]($($arg:ident: $at:ty),*) {
@@ -42,9 +43,10 @@ macro_rules! operators {
 
         impl<$($g)* E: firesteel_common::Env> $With {
             $(
-                $(#[$meta])*
-                ///
-                /// The closure's first argument is the environment.
+                #[doc = concat!(
+                    "As [`", stringify!($Handle), "::", stringify!($name), "`](crate::", stringify!($Handle), "::",
+                    stringify!($name), "); the closure's first argument is the environment.",
+                )]
                 #[track_caller]
                 pub fn $name<$($ug)* $($F),+>(&self, $($arg: $at,)* $($f: $F),+) -> $ret
                 where
@@ -84,9 +86,10 @@ macro_rules! shuffles {
 
         impl<$($g)*, P> $crate::Partitioned<$T, P> {
             $(
-                $(#[$meta])*
-                ///
-                /// Spread by what [`Rdd::partitioned`](crate::Rdd::partitioned) got.
+                #[doc = concat!(
+                    "As [`Rdd::", stringify!($name), "`](crate::Rdd::", stringify!($name),
+                    "), spread by what [`Rdd::partitioned`](crate::Rdd::partitioned) got.",
+                )]
                 #[track_caller]
                 pub fn $name<$($ug)*>(&self, $($arg: $at),*) -> $ret
                 where
@@ -124,9 +127,10 @@ macro_rules! shuffles_with {
 
         impl<$($g)*, P> $crate::Partitioned<$T, P> {
             $(
-                $(#[$meta])*
-                ///
-                /// Spread by what [`Rdd::partitioned`](crate::Rdd::partitioned) got.
+                #[doc = concat!(
+                    "As [`Rdd::", stringify!($name), "`](crate::Rdd::", stringify!($name),
+                    "), spread by what [`Rdd::partitioned`](crate::Rdd::partitioned) got.",
+                )]
                 #[track_caller]
                 pub fn $name<$($ug)* $($F),+>(&self, $($arg: $at,)* $($f: $F),+) -> $ret
                 where
@@ -141,10 +145,11 @@ macro_rules! shuffles_with {
 
         impl<$($g)*, P, E: firesteel_common::Env> $crate::PartitionedWith<$T, P, E> {
             $(
-                $(#[$meta])*
-                ///
-                /// The closure's first argument is the environment. Spread by what
-                /// [`Rdd::partitioned`](crate::Rdd::partitioned) got.
+                #[doc = concat!(
+                    "As [`Rdd::", stringify!($name), "`](crate::Rdd::", stringify!($name),
+                    "), spread by what [`Rdd::partitioned`](crate::Rdd::partitioned) got; the closure's first argument is ",
+                    "the environment.",
+                )]
                 #[track_caller]
                 pub fn $name<$($ug)* $($F),+>(&self, $($arg: $at,)* $($f: $F),+) -> $ret
                 where

@@ -38,10 +38,12 @@ operators! {
     /// runs only when the partition was seen to its end.
     ///
     /// ```
-    /// # use firesteel_rdd::Rdd;
-    /// fn longest_of_each(words: &Rdd<String>) -> Rdd<String> {
-    ///     words.map_partitions(|words| words.max_by_key(|w| w.len()))
-    /// }
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let words = sc.partitioned(2).parallelize(["to", "be", "or", "not"].map(String::from));
+    /// let longest_of_each = words.map_partitions(|words| words.max_by_key(|word| word.len()));
+    /// assert_eq!(longest_of_each.collect()?, ["be", "not"]);
+    /// # Ok(()) }
     /// ```
     #[doc(alias = "mapPartitions")]
     fn map_partitions[U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static,]()
@@ -51,6 +53,18 @@ operators! {
         };
 
     /// As `map_partitions`; an `Err` fails the task with its text.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let texts = sc.partitioned(2).parallelize(["1", "2", "3", "4"].map(String::from));
+    /// let sums = texts.try_map_partitions(|texts| {
+    ///     let sum: u32 = texts.map(|text| text.parse::<u32>()).sum::<Result<_, _>>()?;
+    ///     Ok::<_, std::num::ParseIntError>([sum])
+    /// });
+    /// assert_eq!(sums.collect()?, [3, 7]);
+    /// # Ok(()) }
+    /// ```
     fn try_map_partitions[
         U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static, X: Display + 'static,
     ]() { f: F(elements: PartitionIter<T>) -> Result<I, X> } -> Rdd<U> = |rdd, env| {
@@ -59,6 +73,15 @@ operators! {
     };
 
     /// As `map_partitions`, with the partition's number, from 0.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let letters = sc.partitioned(2).parallelize(['a', 'b', 'c', 'd']);
+    /// let numbered = letters.map_partitions_with_index(|index, letters| letters.map(move |letter| (index, letter)));
+    /// assert_eq!(numbered.collect()?, [(0, 'a'), (0, 'b'), (1, 'c'), (1, 'd')]);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "mapPartitionsWithIndex")]
     fn map_partitions_with_index[U: Data, I: IntoIterator<Item = U, IntoIter: 'static> + 'static,]()
         { f: F(index: u32, elements: PartitionIter<T>) -> I } -> Rdd<U> = |rdd, env| {

@@ -91,6 +91,15 @@ impl<T: Data> ChunkStream<T> for Concat<T> {
 
 impl<T: Data> Rdd<T> {
     /// The partitions of this RDD, then those of `other`. Duplicates stay.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let monday = sc.parallelize(["tea", "salt"].map(String::from));
+    /// let tuesday = sc.parallelize(["tea".to_owned()]);
+    /// assert_eq!(monday.union(&tuesday).collect()?, ["tea", "salt", "tea"]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn union(&self, other: &Rdd<T>) -> Rdd<T> {
         Rdd::union_of(self.scope(), &[self.clone(), other.clone()])
@@ -113,6 +122,15 @@ impl<T: Data> Rdd<T> {
 
     /// Puts neighbouring partitions together until there are at most `partitions`, without a shuffle. More partitions
     /// than there are need [`Rdd::repartition`]. `partitions` is taken as at least 1.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let hits = sc.partitioned(100).range(0..100_000u64).filter(|n| n % 1000 == 0);
+    /// let few = hits.coalesce(4);
+    /// assert_eq!((few.num_partitions(), few.count()?), (4, 100));
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn coalesce(&self, partitions: u32) -> Rdd<T> {
         let (parents, children) = (self.num_partitions(), partitions.max(1).min(self.num_partitions()));

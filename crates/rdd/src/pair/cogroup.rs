@@ -178,6 +178,17 @@ shuffles! {
     impl[K: Key, V: Data] (K, V);
 
     /// For each key of either RDD, its values in both. A side that lies by an equal partitioner is not moved.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let orders = sc.parallelize([(1u32, 9.5f64), (1, 3.0)]);
+    /// let complaints = sc.parallelize([(1u32, "late".to_owned()), (2, "lost".to_owned())]);
+    /// let both = orders.cogroup(&complaints).collect_as_map()?;
+    /// assert_eq!(both[&1], (vec![9.5, 3.0], vec!["late".to_owned()]));
+    /// assert_eq!(both[&2], (vec![], vec!["lost".to_owned()]));
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "groupWith")]
     fn cogroup[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, (Vec<V>, Vec<W>))>, by K = |rdd, by| {
         let (left, right, partitions, key) = sides(rdd, other, by);

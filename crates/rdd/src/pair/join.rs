@@ -233,27 +233,76 @@ shuffles! {
     /// All pairs of values that the two RDDs have under the same key.
     ///
     /// The values of a key on one side (the right one, if it is not much larger than the left one) must fit into memory.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let orders = sc.parallelize([(1u32, 9.5f64), (3, 2.0)]);
+    /// let customers = sc.parallelize([(1u32, "Ada".to_owned()), (2, "Max".to_owned())]);
+    /// assert_eq!(orders.join(&customers).collect()?, [(1, (9.5, "Ada".to_owned()))]);
+    /// # Ok(()) }
+    /// ```
     fn join[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, (V, W))>, by K = |rdd, by| rdd.joined::<W, Inner>("join", other, by);
 
     /// As `join`, and `None` for the values of this RDD whose keys `other` lacks.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let orders = sc.parallelize([(1u32, 9.5f64), (3, 2.0)]);
+    /// let customers = sc.parallelize([(1u32, "Ada".to_owned()), (2, "Max".to_owned())]);
+    /// let joined = orders.left_outer_join(&customers).sort_by_key(true)?;
+    /// assert_eq!(joined.collect()?, [(1, (9.5, Some("Ada".to_owned()))), (3, (2.0, None))]);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "leftOuterJoin")]
     fn left_outer_join[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, (V, Option<W>))>, by K = |rdd, by| {
         rdd.joined::<W, Left>("left_outer_join", other, by)
     };
 
     /// As `join`, and `None` for the values of `other` whose keys this RDD lacks.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let orders = sc.parallelize([(1u32, 9.5f64), (3, 2.0)]);
+    /// let customers = sc.parallelize([(1u32, "Ada".to_owned()), (2, "Max".to_owned())]);
+    /// let joined = orders.right_outer_join(&customers).sort_by_key(true)?;
+    /// assert_eq!(joined.collect()?, [(1, (Some(9.5), "Ada".to_owned())), (2, (None, "Max".to_owned()))]);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "rightOuterJoin")]
     fn right_outer_join[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, (Option<V>, W))>, by K = |rdd, by| {
         rdd.joined::<W, Right>("right_outer_join", other, by)
     };
 
     /// As `join`, and `None` on either side for keys that the other lacks.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let orders = sc.parallelize([(1u32, 9.5f64), (3, 2.0)]);
+    /// let customers = sc.parallelize([(1u32, "Ada".to_owned()), (2, "Max".to_owned())]);
+    /// let joined = orders.full_outer_join(&customers).collect_as_map()?;
+    /// assert_eq!(joined[&1], (Some(9.5), Some("Ada".to_owned())));
+    /// assert_eq!((&joined[&2].0, &joined[&3].1), (&None, &None));
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "fullOuterJoin")]
     fn full_outer_join[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, (Option<V>, Option<W>))>, by K = |rdd, by| {
         rdd.joined::<W, Full>("full_outer_join", other, by)
     };
 
     /// The pairs whose keys `other` lacks.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let orders = sc.parallelize([(1u32, 9.5f64), (3, 2.0)]);
+    /// let paid = sc.parallelize([(1u32, true)]);
+    /// assert_eq!(orders.subtract_by_key(&paid).collect()?, [(3, 2.0)]);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "subtractByKey")]
     fn subtract_by_key[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, V)>, by K = |rdd, by| {
         rdd.joined::<W, Lacking>("subtract_by_key", other, by)

@@ -107,20 +107,23 @@ impl<K: Data, V: Data> Rdd<(K, V)> {
     /// An RDD that was spread and then kept joins with others spread by an equal partitioner without moving again.
     ///
     /// ```
-    /// # use firesteel_rdd::Rdd;
-    /// # use firesteel_shuffle::HashPartitioner;
-    /// fn flow(links: &Rdd<(u32, Vec<u32>)>, mut ranks: Rdd<(u32, f64)>) -> Rdd<(u32, f64)> {
-    ///     let links = links.partition_by(HashPartitioner::new(8)).cache();
-    ///     for _ in 0..10 {
-    ///         // Only the contributions move.
-    ///         let shares = links.join(&ranks).flat_map(|(_, (to, rank))| {
-    ///             let share = rank / to.len() as f64;
-    ///             to.into_iter().map(move |page| (page, share))
-    ///         });
-    ///         ranks = shares.partitioned(8).reduce_by_key(|a, b| a + b);
-    ///     }
-    ///     ranks
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// use firesteel::HashPartitioner;
+    ///
+    /// let links = sc.parallelize([(1u32, vec![2u32, 3]), (2, vec![1]), (3, vec![1])]);
+    /// let links = links.partition_by(HashPartitioner::new(8)).cache();
+    /// let mut ranks = links.map_values(|_| 1.0f64);
+    /// for _ in 0..3 {
+    ///     // Only the shares move.
+    ///     let shares = links.join(&ranks).flat_map(|(_, (to, rank))| {
+    ///         let share = rank / to.len() as f64;
+    ///         to.into_iter().map(move |page| (page, share))
+    ///     });
+    ///     ranks = shares.partitioned(8).reduce_by_key(|a, b| a + b);
     /// }
+    /// assert_eq!(ranks.collect_as_map()?[&1], 2.0);
+    /// # Ok(()) }
     /// ```
     #[doc(alias = "partitionBy")]
     #[track_caller]

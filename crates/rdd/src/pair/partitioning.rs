@@ -23,12 +23,33 @@ use crate::{Rdd, node::PartitionerKey, runner::Scope};
 /// A partitioner itself, so that what spread one RDD can spread another:
 ///
 /// ```
-/// # use firesteel_rdd::{Rdd, Partitioning};
-/// fn beside(orders: &Rdd<(u32, f64)>, customers: &Rdd<(u32, String)>) -> Rdd<(u32, (f64, String))> {
-///     let as_they_lie = customers.partitioning().unwrap_or_else(|| Partitioning::hash(8));
-///     // The customers do not move.
-///     orders.partitioned(as_they_lie).join(customers)
+/// # fn main() -> firesteel::Result<()> {
+/// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+/// use firesteel::{Partitioner, Partitioning};
+/// use serde::{Deserialize, Serialize};
+///
+/// /// Orders of one year lie together.
+/// #[derive(Serialize, Deserialize, Clone)]
+/// struct ByYear;
+///
+/// impl Partitioner<(u32, u32)> for ByYear {
+///     fn partition(&self, (year, _): &(u32, u32)) -> u32 {
+///         year % 10
+///     }
+///
+///     fn partitions(&self) -> u32 {
+///         10
+///     }
 /// }
+///
+/// let orders = sc.parallelize([((2025u32, 1u32), 9.5f64), ((2026, 1), 2.0), ((2025, 2), 3.0)]);
+/// let by_year = Partitioning::of(ByYear);
+/// let spread = orders.partitioned(by_year).group_by_key();
+/// assert_eq!(spread.keys().collect_partitions()?[5].len(), 2);
+///
+/// let by_hash = Partitioning::hash(4);
+/// assert_eq!(orders.partition_by(by_hash).num_partitions(), 4);
+/// # Ok(()) }
 /// ```
 pub struct Partitioning<K> {
     by: By<K>,
@@ -194,6 +215,22 @@ impl<K: 'static> Partitioning<K> {
 impl<K: Key, V: Data> Rdd<(K, V)> {
     /// How the pairs are spread, where that is known: after a shuffle by key, and after operators that leave the keys as
     /// they are. Spark: `RDD.partitioner`.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let customers = sc.parallelize([(1u32, "Ada".to_owned()), (2, "Max".to_owned())]);
+    /// assert!(customers.partitioning().is_none());
+    ///
+    /// let spread = customers.partition_by(4u32);
+    /// let orders = sc.parallelize([(2u32, 9.5f64)]);
+    /// if let Some(as_they_lie) = spread.partitioning() {
+    ///     // The customers do not move.
+    ///     let joined = orders.partitioned(as_they_lie).join(&spread);
+    ///     assert_eq!(joined.collect()?, [(2, (9.5, "Max".to_owned()))]);
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "partitioner")]
     pub fn partitioning(&self) -> Option<Partitioning<K>> {
         self.partitioner()?.partitioning().cloned()

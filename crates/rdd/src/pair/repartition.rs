@@ -54,6 +54,15 @@ impl<T: Data> Rdd<T> {
     /// Deals the elements out into `partitions` partitions (at least one) of nearly equal size, through a shuffle.
     ///
     /// Each partition's elements are dealt out in turn, by their position.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let uneven = sc.partitioned(2).range(0..1000u64).filter(|n| *n < 500);
+    /// let sizes = uneven.repartition(4).map_partitions(|numbers| [numbers.count()]);
+    /// assert_eq!(sizes.collect()?, [125; 4]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn repartition(&self, partitions: u32) -> Rdd<T> {
         let partitions = partitions.max(1);

@@ -96,6 +96,14 @@ impl<K: Data + SortKey, V: Data> Rdd<(K, V)> {
     /// at once that samples the keys, as Spark does. Floats are ordered as by Java's
     /// `Double.compare`: every NaN comes last.
     ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let results = sc.parallelize([(60.5f64, "Ada"), (59.0, "Max"), (61.0, "Eva")].map(|(t, who)| (t, who.to_owned())));
+    /// assert_eq!(results.sort_by_key(true)?.values().collect()?, ["Max", "Ada", "Eva"]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// When the sampling job fails.
     #[doc(alias = "sortByKey")]
@@ -147,6 +155,14 @@ operators! {
     impl[T: Data] T;
 
     /// The elements in the order of the keys that `f` gives them; see `sort_by_key`.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let words = sc.parallelize(["kettle", "tea", "salt"].map(String::from));
+    /// assert_eq!(words.sort_by(true, |word| word.len())?.collect()?, ["tea", "salt", "kettle"]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// When the sampling job fails.

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// Merging must not depend on the order in which tasks end.
 ///
 /// ```
-/// use firesteel_task::Accumulate;
+/// use firesteel::Accumulate;
 /// use serde::{Deserialize, Serialize};
 ///
 /// /// The longest word.
@@ -29,6 +29,14 @@ use serde::{Serialize, de::DeserializeOwned};
 ///         self.0
 ///     }
 /// }
+///
+/// # fn main() -> firesteel::Result<()> {
+/// let sc = firesteel::Context::builder().master("local[2]").build()?;
+/// let longest = sc.accumulator::<Longest>("longest word");
+/// let words = sc.parallelize(["tea", "kettle"].map(String::from));
+/// words.with(longest.clone()).foreach(|longest, word| longest.add(word))?;
+/// assert_eq!(longest.value()?, 6);
+/// # Ok(()) }
 /// ```
 #[doc(alias = "AccumulatorV2")]
 pub trait Accumulate: Default + Serialize + DeserializeOwned + Send + 'static {

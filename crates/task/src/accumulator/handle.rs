@@ -29,6 +29,20 @@ pub struct NotOnDriver(pub u64);
 /// when a lost output is computed again. What failed and killed tasks added never counts. The results of an action that
 /// returns them together may be taken back while it runs: what such tasks added counts when the action returns. The
 /// operators after which no action comes are not computed, and add nothing.
+///
+/// ```
+/// # fn main() -> firesteel::Result<()> {
+/// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+/// let parsed = sc.long_accumulator("bytes parsed");
+/// let lines = sc.parallelize(["7 cups", "12 pots"].map(String::from));
+/// lines.with(parsed.clone()).foreach(|parsed, line| parsed.add(line.len() as i64))?;
+/// assert_eq!((parsed.value()?, parsed.sum()?, parsed.count()?, parsed.avg()?), (13, 13, 2, 6.5));
+/// assert_eq!(parsed.name(), Some("bytes parsed"));
+///
+/// parsed.reset()?;
+/// assert_eq!(parsed.value()?, 0);
+/// # Ok(()) }
+/// ```
 #[doc(alias = "LongAccumulator")]
 pub struct Accumulator<A: Accumulate> {
     id: u64,

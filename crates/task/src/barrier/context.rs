@@ -23,6 +23,7 @@ impl fmt::Display for BarrierError {
 
 impl std::error::Error for BarrierError {}
 
+/// For operators.
 impl BarrierError {
     /// One for this reason.
     pub fn new(reason: impl fmt::Display) -> Self {
@@ -34,12 +35,31 @@ impl BarrierError {
 ///
 /// Every task of the stage must make the same calls of [`barrier`](Self::barrier) and [`all_gather`](Self::all_gather),
 /// in the same order. When the task is killed while it waits, the call unwinds.
+///
+/// ```
+/// # fn main() -> firesteel::Result<()> {
+/// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+/// use firesteel::BarrierError;
+///
+/// let workers = sc.partitioned(2).range(0..2u32).barrier().try_map_partitions(|ctx, _| {
+///     assert_eq!((ctx.attempt_number(), ctx.stage_attempt_number()), (0, 0));
+///     ctx.barrier()?;
+///     // The first task tells the others where to find it.
+///     let port = if ctx.partition_id() == 0 { "7077" } else { "" };
+///     let ports = ctx.all_gather(port)?;
+///     let ranks = ctx.all_gather_bytes(vec![ctx.partition_id() as u8])?;
+///     Ok::<_, BarrierError>([(ports[0].clone(), ranks[1][0], ctx.task_infos().len())])
+/// });
+/// assert_eq!(workers.collect()?, vec![("7077".to_owned(), 1, 2); 2]);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct BarrierTaskContext {
     ctx: Arc<TaskContext>,
     sync: Arc<BarrierSync>,
 }
 
+/// For operators.
 impl BarrierTaskContext {
     /// The context of a task; an error when it was not launched as one of a barrier stage.
     pub fn of(ctx: &Arc<TaskContext>) -> Result<Self, TaskError> {
@@ -50,7 +70,9 @@ impl BarrierTaskContext {
             }
         }
     }
+}
 
+impl BarrierTaskContext {
     /// Waits until all tasks of the stage are here. The error says who did not come, or ended before
     /// (`spark.barrier.sync.timeout`).
     pub fn barrier(&self) -> Result<(), BarrierError> {

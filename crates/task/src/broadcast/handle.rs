@@ -19,13 +19,27 @@ use crate::{current, release::Cleaner};
 /// executors when the last handle is dropped; RDDs whose closures use it hold one, as do jobs that run.
 ///
 /// ```
-/// # use firesteel::{Broadcast, Rdd};
-/// fn known(words: &Rdd<String>, dictionary: &Broadcast<std::collections::BTreeSet<String>>) -> Rdd<String> {
-///     words.with(dictionary.clone()).filter(|dictionary, word| dictionary.value().contains(word))
-/// }
+/// # fn main() -> firesteel::Result<()> {
+/// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+/// use std::collections::BTreeSet;
+///
+/// let dictionary = sc.broadcast(BTreeSet::from(["salt".to_owned(), "tea".to_owned()]))?;
+/// let words = sc.parallelize(["tea", "tae"].map(String::from));
+/// let known = words.with(dictionary.clone()).filter(|dictionary, word| dictionary.value().contains(word));
+/// assert_eq!(known.collect()?, ["tea"]);
+///
+/// // Executors drop their copies, and fetch them again for the next job.
+/// dictionary.unpersist();
+/// assert_eq!(known.count()?, 1);
+///
+/// dictionary.destroy();
+/// let error = known.count().unwrap_err();
+/// assert!(error.to_string().contains("destroyed"), "{error} of broadcast {}", dictionary.id());
+/// # Ok(()) }
 /// ```
 pub struct Broadcast<T: Env>(Arc<Cell<T>>);
 
+/// For the Context.
 impl<T: Env> Broadcast<T> {
     /// Makes a value ready to be fetched by executors.
     ///
@@ -34,7 +48,9 @@ impl<T: Env> Broadcast<T> {
     pub fn new(source: &BroadcastSource, cleaner: &Arc<dyn Cleaner>, value: T) -> Result<Broadcast<T>, BroadcastError> {
         Cell::on_driver(source, cleaner, value).map(Broadcast)
     }
+}
 
+impl<T: Env> Broadcast<T> {
     /// The number of this variable within this process.
     pub fn id(&self) -> u32 {
         self.0.id().0
