@@ -20,7 +20,7 @@ use firesteel_task::{KillFlag, TaskError};
 use crate::attempt::{Attempt, failed};
 use crate::config::ExecutorConfig;
 use crate::core::{Effect, Event, ExecutorCore};
-use crate::decommission::Departure;
+use crate::decommission::Leaving;
 use crate::panics::{self, BeforeAbort};
 use crate::pool::TaskThreads;
 use crate::stage::StageSlot;
@@ -49,7 +49,7 @@ struct Inner {
     table: Mutex<Table>,
     threads: TaskThreads,
     status: StatusBatcher,
-    departure: Departure,
+    departure: Leaving,
 }
 
 /// What is to be done after the table is no longer locked.
@@ -84,7 +84,7 @@ impl Executor {
             }),
             threads: TaskThreads::new("firesteel-task", threads, config.settings.stack_bytes),
             status: StatusBatcher::new(driver),
-            departure: Departure::default(),
+            departure: Leaving::default(),
             config,
         }))
     }

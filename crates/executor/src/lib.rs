@@ -9,7 +9,7 @@
 //! ```
 //!
 //! * [`Executor`]: the shell, the same in `local[N]` and in a process of its own.
-//! * [`core`]: its state machine, also run by the simulation.
+//! * [`core`]: its state machine, also run by the simulation, as is [`departure`]: how it leaves.
 //! * [`backend`]: the process: launch message, lifeline, block server, registration, heartbeats. `closure::enter!` runs it.
 //!
 //! Called by `firesteel` (places the entry, `local[N]`); calls `rdd` for the tasks themselves, `storage` and `shuffle` for
@@ -21,6 +21,7 @@ pub mod bootstrap;
 pub mod config;
 pub mod core;
 mod decommission;
+pub mod departure;
 mod driver_stream;
 pub mod error;
 mod executor;

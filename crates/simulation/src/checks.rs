@@ -117,7 +117,7 @@ impl Cluster {
             |since: Option<Tick>| undisturbed && since.is_some_and(|s| now.since(s.max(calm_since)) > longest);
         let ids: Vec<Process> = self.executors.keys().copied().collect();
         for id in ids {
-            let keeps_nothing = self.executor_leaves(id) && self.still_held(id).is_none();
+            let keeps_nothing = self.executor_leaves(id) && !self.still_holds(id);
             let Some(node) = self.executors.get_mut(&id) else { continue };
             let over = keeps_nothing && node.tasks.is_empty();
             node.kept_by_nothing = over.then_some(node.kept_by_nothing.unwrap_or(now));

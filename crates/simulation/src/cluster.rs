@@ -9,7 +9,7 @@ use std::{
 
 use firesteel_common::ExecutorKey;
 use firesteel_common::{TaskId, Tick};
-use firesteel_executor::core::Event as ExecutorEvent;
+use firesteel_executor::{core::Event as ExecutorEvent, departure::Item};
 use firesteel_machine::Machine;
 use firesteel_master::{Record, RecordId};
 use firesteel_protocol::{BlockAddress, ReplicateBlock};
@@ -26,7 +26,6 @@ use crate::{
     driver_node::DriverNode,
     executor_node::ExecutorNode,
     faults::Faults,
-    leaving::Held,
     master_node::MasterNode,
     model::Rng,
     network::{LinkId, Message, Network, Node, Process, Side},
@@ -55,7 +54,7 @@ pub(crate) enum Action {
     ProcessEnded { worker: usize, start: u32, key: ExecutorKey, end: ExecutorEnd },
     TaskEnds { process: Process, task: TaskId },
     Migrate { process: Process },
-    Adopt { from: Process, peer: BlockAddress, held: Held },
+    Adopt { from: Process, peer: BlockAddress, item: Item },
     Copy { process: Process, block: ReplicateBlock },
     ResultFetched { driver: usize, block_address: Arc<str>, task: TaskId },
     SubmitJob { driver: usize, root: usize },
@@ -330,7 +329,7 @@ impl Cluster {
             Action::TaskEnds { process, task } => self.task_ends(process, task),
             Action::Migrate { process } => self.migrate(process),
             Action::Copy { process, block } => self.copy_block(process, block),
-            Action::Adopt { from, peer, held } => self.adopt(from, &peer, held),
+            Action::Adopt { from, peer, item } => self.adopt(from, &peer, item),
             Action::ResultFetched { driver, block_address, task } => self.result_fetched(driver, &block_address, task),
             Action::SubmitJob { driver, root } => self.submit_job(driver, root),
             Action::CancelJob => self.cancel_some_job(),

@@ -2,13 +2,17 @@
 //!
 //! ```text
 //!  operator ─▶ Worker ─▶ Master ─▶ driver ─┐
-//!  user or dynamic allocation ─────────────┴▶ DriverCore ─▶ Decommission ─▶ executor ─ one thing after the other ─▶ peers
-//!                                                                              └─ Moved, Updates ─▶ driver
+//!  user or dynamic allocation ─────────────┴▶ DriverCore ─▶ Decommission ─▶ executor (Departure) ─ some things at a time ─▶ peers
+//!                                                                              └─ moves ─▶ driver
 //! ```
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskId};
+use firesteel_common::ExecutorId;
+use firesteel_executor::departure::{Departure, Effect, Event, Item};
 use firesteel_protocol::{
     BlockAddress, BlockUpdate, DecommissionExecutor, MapOutputMoved, ReplicateBlock, ToDriver, ToExecutor,
 };
@@ -25,22 +29,36 @@ use crate::{
 /// `spark.storage.decommission.maxReplicationFailuresPerBlock`.
 const MOST_FAILURES: u32 = 3;
 
-/// Something that an executor holds and others may need.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Held {
-    Output(ShuffleId, TaskId),
-    Block(RddId, u32),
+/// `spark.storage.decommission.shuffleBlocks.maxThreads`.
+const AT_A_TIME: u32 = 2;
+
+/// An executor that is to go: how it does is decided by production's machine.
+pub(crate) struct Leaving {
+    machine: Departure,
+    /// What was here when it was looked last.
+    looked: Vec<Item>,
+    /// Who has taken what, and who has not.
+    asked: BTreeMap<Item, BTreeMap<ExecutorId, bool>>,
+    /// How often something was not taken since it was looked last.
+    failures: BTreeMap<Item, u32>,
 }
 
-/// An executor that is to go.
-#[derive(Default)]
-pub(crate) struct Leaving {
-    orders: DecommissionExecutor,
-    /// Whose turn it is to take something.
-    turn: usize,
-    /// What others have, or could not take.
-    done: BTreeSet<Held>,
-    failures: u32,
+impl Leaving {
+    /// It goes. The error says what it should not leave behind.
+    fn check(&self) -> Result<(), String> {
+        let peers = &self.machine.orders().peers;
+        let none = BTreeMap::new();
+        for item in &self.looked {
+            let asked = self.asked.get(item).unwrap_or(&none);
+            let taken = peers.iter().any(|peer| asked.get(&peer.executor) == Some(&true));
+            let outputs = matches!(item, Item::Cached(..)) || self.machine.orders().map_outputs;
+            let given_up = self.failures.get(item).is_some_and(|failures| *failures >= MOST_FAILURES);
+            if outputs && !taken && !given_up && peers.iter().any(|peer| !asked.contains_key(&peer.executor)) {
+                return Err(format!("{item:?} is left behind, which not all peers were asked to take"));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Cluster {
@@ -171,89 +189,116 @@ impl Cluster {
 
     pub(crate) fn told_to_leave(&mut self, id: Process, orders: DecommissionExecutor) {
         let Some(node) = self.executors.get_mut(&id) else { return };
-        if let Some(leaving) = &mut node.leaving {
-            leaving.orders = orders;
-        } else {
-            node.leaving = Some(Leaving { orders, ..Leaving::default() });
-            self.migrates_next(id);
+        match &mut node.leaving {
+            Some(leaving) => leaving.machine.handle(Event::Ordered(orders), &mut Vec::new()),
+            None => {
+                let machine = Departure::new(orders, MOST_FAILURES, AT_A_TIME);
+                node.leaving =
+                    Some(Leaving { machine, looked: Vec::new(), asked: BTreeMap::new(), failures: BTreeMap::new() });
+                self.look_again(id, Duration::from_micros(100));
+            }
         }
     }
 
-    fn migrates_next(&mut self, id: Process) {
-        let at = self.now + Duration::from_micros(100) + self.latency();
+    fn look_again(&mut self, id: Process, after: Duration) {
+        let at = self.now + after + self.latency();
         self.schedule(at, Action::Migrate { process: id });
     }
 
-    /// What the executor holds and others are to take. While nobody is there to take it, that is nothing.
-    pub(crate) fn still_held(&self, id: Process) -> Option<Held> {
-        let node = self.executors.get(&id)?;
-        let Leaving { done, orders: DecommissionExecutor { map_outputs: outputs, peers }, .. } =
-            node.leaving.as_ref()?;
-        if peers.is_empty() {
-            return None;
-        }
-        let mine = node.store.files.keys().map(|(s, t)| Held::Output(*s, *t));
+    /// What the executor holds, with what its worker serves of it.
+    fn held(&self, id: Process) -> Vec<Item> {
+        let Some(node) = self.executors.get(&id) else { return Vec::new() };
+        let mine = node.store.files.keys().map(|(s, t)| Item::Output(*s, *t));
         let served = self.workers[id.worker].iter().flat_map(|w| &w.service);
         let served = served.filter(|((d, ..), file)| *d == node.driver && file.writer == id.executor);
-        let served = served.map(|((_, s, t), _)| Held::Output(*s, *t));
-        let blocks = node.store.cache.keys().map(|(r, p)| Held::Block(*r, *p));
-        mine.chain(served).filter(|_| *outputs).chain(blocks).find(|held| !done.contains(held))
+        let served = served.map(|((_, s, t), _)| Item::Output(*s, *t));
+        let blocks = node.store.cache.keys().map(|(r, p)| Item::Cached(*r, *p));
+        mine.chain(served).chain(blocks).collect()
     }
 
-    /// The executor hands over one thing, or ends when it has nothing left and nothing to do.
+    /// Whether the executor holds what others are to take. While nobody is there to take it, that is nothing.
+    pub(crate) fn still_holds(&self, id: Process) -> bool {
+        let leaving = self.executors.get(&id).and_then(|node| node.leaving.as_ref());
+        leaving.is_some_and(|l| !l.machine.orders().peers.is_empty() && !l.machine.wanted(self.held(id)).is_empty())
+    }
+
+    /// The executor looks at what is to be moved.
     pub(crate) fn migrate(&mut self, id: Process) {
-        let held = self.still_held(id);
+        let held = self.held(id);
         let Some(node) = self.executors.get_mut(&id) else { return };
-        let (tasks, Some(leaving)) = (node.core.tasks(), node.leaving.as_mut()) else { return };
-        match held {
-            None if tasks > 0 => {
-                let at = self.now + Duration::from_millis(5);
-                self.schedule(at, Action::Migrate { process: id });
-            }
-            None => {
-                self.note(format_args!("{id} has handed over what it had"));
-                self.executor_ends(id, exit(Parting::InOrder, "decommissioned"));
-            }
-            Some(held) => {
-                leaving.turn += 1;
-                let peers = &leaving.orders.peers;
-                let Some(peer) = peers.get(leaving.turn % peers.len().max(1)).cloned() else { return };
-                let at = self.now + self.latency();
-                self.schedule(at, Action::Adopt { from: id, peer, held });
-            }
-        }
+        let (idle, Some(leaving)) = (node.core.tasks() == 0, node.leaving.as_mut()) else { return };
+        leaving.looked.clone_from(&held);
+        leaving.failures.clear();
+        self.departs(id, Event::Looked { held, idle });
     }
 
     /// A peer takes something over, if it can.
-    pub(crate) fn adopt(&mut self, from: Process, peer: &BlockAddress, held: Held) {
-        let taken = self.give(from, peer, held);
-        let peer = peer.executor;
+    pub(crate) fn adopt(&mut self, from: Process, peer: &BlockAddress, item: Item) {
+        let is_here = self.held(from).contains(&item);
+        let taken = is_here && self.give(from, peer, item);
+        let executor = peer.executor;
         let Some(leaving) = self.executors.get_mut(&from).and_then(|e| e.leaving.as_mut()) else { return };
-        if taken {
-            (leaving.failures, _) = (0, leaving.done.insert(held));
-            self.counts.moved += 1;
-            self.note(format_args!("{from} hands {held:?} over to {peer}"));
-            self.say(
-                from,
-                match held {
-                    Held::Output(shuffle, map_task) => {
-                        ToDriver::MapOutputMoved(MapOutputMoved { shuffle, map_task, to: peer })
-                    }
-                    Held::Block(rdd, partition) => {
-                        let replicas = vec![peer];
-                        ToDriver::BlockUpdates(vec![BlockUpdate { replicas, ..BlockUpdate::stored(rdd, partition, 0) }])
-                    }
-                },
-            );
-        } else {
-            leaving.failures += 1;
-            if leaving.failures >= MOST_FAILURES {
-                (leaving.failures, _) = (0, leaving.done.insert(held));
-                self.counts.not_moved += 1;
-                self.note(format_args!("{from} cannot hand {held:?} over"));
+        *leaving.asked.entry(item).or_default().entry(executor).or_default() |= taken;
+        *leaving.failures.entry(item).or_default() += u32::from(!taken);
+        self.counts.moved += usize::from(taken);
+        self.departs(
+            from,
+            match (is_here, taken) {
+                (false, _) => Event::Gone { item },
+                (true, true) => Event::Moved { item, to: executor },
+                (true, false) => Event::Refused { item, by: executor },
+            },
+        );
+    }
+
+    fn departs(&mut self, id: Process, event: Event) {
+        let mut out = Vec::new();
+        let Some(leaving) = self.executors.get_mut(&id).and_then(|e| e.leaving.as_mut()) else { return };
+        leaving.machine.handle(event, &mut out);
+        for effect in out {
+            match effect {
+                Effect::Look => self.look_again(id, Duration::from_millis(5)),
+                Effect::Give { item, peer } => {
+                    let at = self.now + self.latency();
+                    self.schedule(at, Action::Adopt { from: id, peer, item });
+                }
+                Effect::Tell { item, to } => {
+                    self.note(format_args!("{id} hands {item:?} over to {to}"));
+                    self.tell_moved(id, item, to);
+                }
+                Effect::GivenUp { item, attempts } => {
+                    self.counts.not_moved += 1;
+                    self.note(format_args!("{id} cannot hand {item:?} over in {attempts} attempts"));
+                }
+                Effect::Lost { items } => self.note(format_args!("{id} has nobody to take {items} things")),
+                Effect::Leave => return self.departed(id),
             }
         }
-        self.migrates_next(from);
+    }
+
+    fn tell_moved(&mut self, id: Process, item: Item, to: ExecutorId) {
+        let message = match item {
+            Item::Output(shuffle, map_task) => ToDriver::MapOutputMoved(MapOutputMoved { shuffle, map_task, to }),
+            Item::Cached(rdd, partition) => {
+                let (replicas, stored) = (vec![to], self.held(id).contains(&item));
+                ToDriver::BlockUpdates(vec![BlockUpdate { replicas, stored, ..BlockUpdate::dropped(rdd, partition) }])
+            }
+        };
+        self.say(id, message);
+    }
+
+    /// The executor has handed over what it had, as far as others take it.
+    fn departed(&mut self, id: Process) {
+        let Some(node) = self.executors.get(&id) else { return };
+        let tasks = node.core.tasks();
+        if tasks > 0 {
+            return self.violated(format!("{id} leaves with {tasks} tasks"));
+        }
+        if let Some(Err(e)) = node.leaving.as_ref().map(Leaving::check) {
+            return self.violated(format!("{id} leaves: {e}"));
+        }
+        self.note(format_args!("{id} has handed over what it had"));
+        self.executor_ends(id, exit(Parting::InOrder, "decommissioned"));
     }
 
     /// An executor that was asked for copies has them made, as far as others take them.
@@ -261,7 +306,7 @@ impl Cluster {
         let ReplicateBlock { rdd, partition, copies, peers, .. } = block;
         let mut replicas = Vec::new();
         for peer in peers {
-            if (replicas.len() as u32) < copies && self.give(from, &peer, Held::Block(rdd, partition)) {
+            if (replicas.len() as u32) < copies && self.give(from, &peer, Item::Cached(rdd, partition)) {
                 replicas.push(peer.executor);
             }
         }
@@ -273,17 +318,17 @@ impl Cluster {
     }
 
     /// Has a peer take something over; says whether it could.
-    pub(crate) fn give(&mut self, from: Process, peer: &BlockAddress, held: Held) -> bool {
+    pub(crate) fn give(&mut self, from: Process, peer: &BlockAddress, item: Item) -> bool {
         let to = self.executors.iter().find(|(_, e)| e.block_address == peer.address).map(|(id, _)| *id);
         let lost = self.chance(self.faults.lose_message);
         let to = to.filter(|to| !lost && self.reaches(Node::Executor(from), Node::Executor(*to)));
-        to.is_some_and(|to| self.take_over(from, to, held))
+        to.is_some_and(|to| self.take_over(from, to, item))
     }
 
-    fn take_over(&mut self, from: Process, to: Process, held: Held) -> bool {
+    fn take_over(&mut self, from: Process, to: Process, item: Item) -> bool {
         let Some(driver) = self.executors.get(&from).map(|e| e.driver) else { return false };
-        match held {
-            Held::Output(shuffle, task) => {
+        match item {
+            Item::Output(shuffle, task) => {
                 let mine = self.executors[&from].store.files.get(&(shuffle, task)).cloned();
                 let worker = self.workers[from.worker].as_ref();
                 let served = || Some(worker?.service.get(&(driver, shuffle, task))?.blocks.clone());
@@ -293,7 +338,7 @@ impl Cluster {
                 }
                 true
             }
-            Held::Block(rdd, partition) => {
+            Item::Cached(rdd, partition) => {
                 let room = self.faults.cache_blocks;
                 let block = self.executors[&from].store.cache.get(&(rdd, partition)).cloned();
                 let (Some(block), Some(node)) = (block, self.executors.get_mut(&to)) else { return false };

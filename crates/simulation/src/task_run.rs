@@ -7,13 +7,13 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskFailure, TaskId};
+use firesteel_executor::departure::Item;
 use firesteel_protocol::{BlockAddress, BlockUpdate, MapOutput, Payload, TaskDescription, TaskOutcome};
 use firesteel_scheduler::{JobGraph, MapLocation, StageKind};
 
 use crate::{
     cluster::Cluster,
     editions::{checksum, encode_result},
-    leaving::Held,
     model::{self, Record, World},
     network::Process,
 };
@@ -78,7 +78,7 @@ impl AtWork<'_> {
         let wanted = node.and_then(|n| n.replicated).map_or(0, |r| r.copies as usize - 1);
         let mut replicas = Vec::new();
         for peer in self.peers {
-            if replicas.len() < wanted && self.cluster.give(self.here, peer, Held::Block(rdd, partition)) {
+            if replicas.len() < wanted && self.cluster.give(self.here, peer, Item::Cached(rdd, partition)) {
                 replicas.push(peer.executor);
             }
         }
