@@ -190,7 +190,8 @@ fn the_status_tracker_tells_how_jobs_and_stages_stand() {
     std::fs::write(go_on, "").unwrap();
     assert_eq!(job.wait().unwrap(), [0, 1, 2]);
     assert_eq!(tracker.job_info(0).unwrap().unwrap().state, JobState::Succeeded);
-    assert_eq!(tracker.stage_info(0).unwrap().unwrap().completed, 3);
+    let ended = tracker.stage_info(0).unwrap().unwrap();
+    assert_eq!((ended.completed, ended.name), (3, stage.name));
     assert_eq!(tracker.job_info(1).unwrap(), None);
 }
 

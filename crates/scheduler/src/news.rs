@@ -264,7 +264,7 @@ impl DriverCore {
 
     /// What is known of an attempt before it starts.
     fn describe(&self, stage: &Stage, attempt: u32, tasks: u32) -> StageInfo {
-        let site = self.site_of(stage);
+        let site = stage.site;
         StageInfo {
             attempt: stage.attempt_id(attempt),
             name: format!("{site:#}"),
@@ -277,15 +277,6 @@ impl DriverCore {
             completed: None,
             failure: None,
         }
-    }
-
-    /// What names a stage: the action that wants its results, or the operator whose output is shuffled.
-    pub(crate) fn site_of(&self, stage: &Stage) -> CallSite {
-        let job = match stage.kind {
-            StageKind::Result { job } => self.dag.jobs.get(&job),
-            StageKind::ShuffleMap { .. } => None,
-        };
-        job.map_or_else(|| stage.graph.nodes[stage.node].site(), |job| job.site)
     }
 }
 

@@ -122,7 +122,7 @@ impl DriverCore {
         let set = self.tasks.sets.get(&key)?;
         Some(StageStatus {
             attempt: key.1,
-            site: self.site_of(stage),
+            site: stage.site,
             submitted: set.submitted,
             tasks: set.tasks.len() as u32,
             active: set.running,

@@ -84,7 +84,7 @@ pub enum Message {
     /// The application has started: what listeners hear first.
     Started(Vec<AppEvent>),
     /// Shows the schedulers to somebody, with the wall clock at their `Tick::ZERO` in milliseconds since 1970.
-    Look(Box<dyn FnOnce(&DriverCore, u64) + Send>),
+    Look(Look),
     /// Says which executors are connected.
     Executors {
         /// To whom.
@@ -185,6 +185,7 @@ impl Driver {
             bus,
             accumulators: accumulators.clone(),
             held_back: Some(Vec::new()),
+            looks: Vec::new(),
             jobs: BTreeMap::new(),
             links: BTreeMap::new(),
             services: ShuffleServices::new(blocks.remove_shuffle.clone()),
@@ -220,6 +221,9 @@ impl Driver {
     }
 }
 
+/// What looks at the schedulers.
+type Look = Box<dyn FnOnce(&DriverCore, u64) + Send>;
+
 /// A job that runs.
 struct RunningJob {
     root: Arc<dyn AnyRdd>,
@@ -238,6 +242,8 @@ struct EventLoop {
     accumulators: Arc<Accumulators>,
     /// What happened before the application was said to have started.
     held_back: Option<Vec<AppEvent>>,
+    /// Who wants to see the schedulers after what has come is handled.
+    looks: Vec<Look>,
     jobs: BTreeMap<JobId, RunningJob>,
     links: BTreeMap<ExecutorId, Box<dyn Link>>,
     stages: Stages,
@@ -287,6 +293,10 @@ impl EventLoop {
             }
             self.handle(events, &mut effects);
             self.carry_out(&mut effects);
+            // Whoever asks sees what was said before.
+            for look in std::mem::take(&mut self.looks) {
+                look(&self.core, self.epoch);
+            }
             if stop {
                 break;
             }
@@ -321,7 +331,7 @@ impl EventLoop {
             }
             Message::Heard { executor, message } => DriverEvent::Heard { executor, message },
             Message::Started(first) => return self.tell_started(first),
-            Message::Look(look) => return look(&self.core, self.epoch),
+            Message::Look(look) => return self.looks.push(look),
             Message::Executors { reply } => {
                 // Whoever asked may have given up.
                 let _ = reply.send(self.links.keys().copied().collect());

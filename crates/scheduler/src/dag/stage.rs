@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use firesteel_common::{JobId, RddId, ShuffleId, StageAttempt, StageId, Tick};
+use firesteel_common::{CallSite, JobId, RddId, ShuffleId, StageAttempt, StageId, Tick};
 
 use firesteel_events::AccumulatorUpdate;
 
@@ -57,6 +57,8 @@ pub(crate) struct Stage {
     /// Index of its RDD in the graph.
     pub(crate) node: usize,
     pub(crate) rdd: RddId,
+    /// What names it: the action that wants its results, or the operator whose output is shuffled.
+    pub(crate) site: CallSite,
     /// The shuffles that its tasks may read, with the stages that write them.
     pub(crate) parents: Vec<(ShuffleId, StageId)>,
     /// Jobs that need it; the stage goes with the last of them.

@@ -117,7 +117,7 @@ impl DriverCore {
         let Some(WantedJob { site, graph, partitions, properties, repeatable }) = admitted else { return };
         let graph = Arc::new(graph);
         self.replication.note(&graph);
-        let (result_stage, stages) = self.cut_stages(job, &graph, out);
+        let (result_stage, stages) = self.cut_stages(job, site, &graph, out);
         let count = partitions.len();
         self.dag.jobs.insert(
             job,
@@ -170,6 +170,7 @@ impl DriverCore {
     fn cut_stages(
         &mut self,
         job: JobId,
+        site: CallSite,
         graph: &Arc<JobGraph>,
         out: &mut Vec<DriverEffect>,
     ) -> (StageId, BTreeSet<StageId>) {
@@ -195,7 +196,7 @@ impl DriverCore {
                     let parents = nodes.shuffles.iter().map(|(s, ..)| *s).collect();
                     self.outputs.ensure(shuffle, &graph.nodes[node], nodes.indeterminate, parents);
                     let kind = StageKind::ShuffleMap { shuffle, reducers };
-                    let stage = self.new_stage(job, graph, node, kind, nodes);
+                    let stage = self.new_stage(job, graph, node, kind, graph.nodes[node].site(), nodes);
                     self.dag.map_stages.insert(shuffle, stage);
                     if self.outputs.is_available(shuffle) {
                         out.push(DriverEffect::StageSkipped { stage, shuffle, job });
@@ -205,7 +206,7 @@ impl DriverCore {
             };
             self.need_stage(job, stage, &mut stages);
         }
-        let result_stage = self.new_stage(job, graph, graph.root, StageKind::Result { job }, result);
+        let result_stage = self.new_stage(job, graph, graph.root, StageKind::Result { job }, site, result);
         stages.insert(result_stage);
         (result_stage, stages)
     }
@@ -229,6 +230,7 @@ impl DriverCore {
         graph: &Arc<JobGraph>,
         node: usize,
         kind: StageKind,
+        site: CallSite,
         nodes: StageNodes,
     ) -> StageId {
         let id = StageId(self.dag.next_stage);
@@ -241,6 +243,7 @@ impl DriverCore {
             graph: graph.clone(),
             node,
             rdd: rdd.rdd,
+            site,
             parents,
             jobs: BTreeSet::from([job]),
             priority: job,
