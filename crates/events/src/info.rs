@@ -34,9 +34,9 @@ pub struct StageInfo {
 pub struct RddInfo {
     /// Which.
     pub rdd: RddId,
-    /// The operator that made it.
-    pub name: &'static str,
-    /// That operator and where it was called, as `map at main.rs:12`.
+    /// What the program calls it, or else the operator that made it.
+    pub name: String,
+    /// The operator that made it, and where it was called, as `map at main.rs:12`.
     pub call_site: String,
     /// How many partitions it has.
     pub partitions: u32,

@@ -69,6 +69,7 @@ fn two_stages(sc: &Context) -> (u32, u32) {
             Ok(_) => Err("the first one fails".to_owned()),
             Err(_) => Ok((x % 10, x)),
         });
+    pairs.set_name("ones by tens");
     let (sums, line) = (pairs.partitioned(3).reduce_by_key(|a, b| a + b).collect().unwrap(), line!());
     assert_eq!(sums.len(), 10);
     (map_line, line)
@@ -96,8 +97,8 @@ fn assert_hears_all_of_a_job(master: &str) {
     assert_eq!(names, [format!("try_map at news.rs:{map_line}"), format!("collect at news.rs:{line}")]);
     assert_eq!(stages[1].parents, [stages[0].attempt.stage]);
     assert!(stages[0].details.starts_with("try_map at ") && stages[0].details.contains("/tests/news.rs"));
-    let operators: Vec<&str> = stages[0].rdds.iter().map(|rdd| rdd.name).collect();
-    assert_eq!(operators, ["try_map", "range"]);
+    let operators: Vec<&str> = stages[0].rdds.iter().map(|rdd| rdd.name.as_str()).collect();
+    assert_eq!(operators, ["ones by tens", "range"]);
     let here = format!(" at news.rs:{map_line}");
     assert!(stages[0].rdds.iter().all(|rdd| rdd.call_site.ends_with(&here)), "{:?}", stages[0].rdds);
 

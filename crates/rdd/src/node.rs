@@ -9,7 +9,7 @@ use std::{
     ops::Range,
     panic::Location,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU16, Ordering},
     },
 };
@@ -87,6 +87,8 @@ pub struct Meta {
     cleaner: Option<Arc<dyn Cleaner>>,
     /// A level was set at some time.
     kept: AtomicBool,
+    /// What the user calls it.
+    given_name: Mutex<Option<Arc<str>>>,
 }
 
 impl Meta {
@@ -94,7 +96,8 @@ impl Meta {
     pub fn new(id: RddId, partitions: u32, name: &'static str, partitioner: Option<PartitionerKey>) -> Self {
         let (level, indeterminate, kept) = (AtomicU16::new(0), AtomicBool::new(false), AtomicBool::new(false));
         let barrier = AtomicBool::new(false);
-        Meta { id, partitions, name, location: None, partitioner, level, indeterminate, barrier, cleaner: None, kept }
+        let (location, cleaner, given_name) = (None, None, Mutex::default());
+        Meta { id, partitions, name, location, partitioner, level, indeterminate, barrier, cleaner, kept, given_name }
     }
 
     /// The node of an operator that the user called there.
@@ -118,6 +121,16 @@ impl Meta {
     pub fn set_level(&self, level: StorageLevel) {
         self.kept.fetch_or(level.is_kept(), Ordering::AcqRel);
         self.level.store(level.to_bits(), Ordering::Release);
+    }
+
+    /// What the user calls it, if anything.
+    pub fn given_name(&self) -> Option<Arc<str>> {
+        self.given_name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has it be called so from now on.
+    pub fn give_name(&self, name: Arc<str>) {
+        *self.given_name.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
     }
 
     /// Whether the user has said that computing a partition twice may give other records.

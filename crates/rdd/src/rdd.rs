@@ -164,6 +164,37 @@ impl<T: Data> Rdd<T> {
         self.node.meta().id.0
     }
 
+    /// Has this RDD be called so where its stages are told of, instead of by its operator. Spark: `setName`.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let visits = sc.parallelize([3u64, 1, 2]).set_name("visits");
+    /// assert_eq!(visits.name().as_deref(), Some("visits"));
+    /// assert_eq!(visits.map(|n| n + 1).name(), None);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "setName")]
+    pub fn set_name(&self, name: &str) -> Self {
+        self.node.meta().give_name(name.into());
+        self.clone()
+    }
+
+    /// The name that [`Rdd::set_name`] gave it.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let numbers = sc.range(0..10u64);
+    /// assert_eq!(numbers.name(), None);
+    /// numbers.set_name("numbers");
+    /// assert_eq!(numbers.name().as_deref(), Some("numbers"));
+    /// # Ok(()) }
+    /// ```
+    pub fn name(&self) -> Option<String> {
+        self.node.meta().given_name().map(|name| name.to_string())
+    }
+
     /// Keeps the partitions in the executors' memory once they were computed. Same as `persist(StorageLevel::MEMORY_ONLY)`.
     ///
     /// ```

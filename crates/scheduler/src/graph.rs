@@ -1,7 +1,7 @@
 //! A job's lineage as the schedulers see it: pure data, without code. The driver library makes it from its RDDs;
 //! the DAGScheduler cuts it into stages at the shuffle dependencies.
 
-use std::panic::Location;
+use std::{panic::Location, sync::Arc};
 
 use firesteel_common::{CallSite, DeterministicLevel, RddId, ShuffleId};
 
@@ -21,6 +21,8 @@ pub struct GraphNode {
     pub rdd: RddId,
     /// The operator that made it, for errors.
     pub operator: &'static str,
+    /// What the user calls it, if anything.
+    pub name: Option<Arc<str>>,
     /// Where the user called it; None where nobody knows.
     pub location: Option<&'static Location<'static>>,
     /// How many partitions it has.

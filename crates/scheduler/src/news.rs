@@ -303,7 +303,7 @@ fn rdds(graph: &JobGraph, node: usize) -> Vec<RddInfo> {
         let node = &graph.nodes[*i];
         RddInfo {
             rdd: node.rdd,
-            name: node.operator,
+            name: node.name.as_deref().unwrap_or(node.operator).to_owned(),
             call_site: format!("{:#}", node.site()),
             partitions: node.partitions,
             parents: node.deps.iter().map(|dep| graph.nodes[dep.parent()].rdd).collect::<Vec<RddId>>(),

@@ -43,6 +43,7 @@ pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyS
             partitions: meta.partitions,
             deps,
             operator: meta.name,
+            name: meta.given_name(),
             location: meta.location,
             level,
             barrier: meta.barrier(),
