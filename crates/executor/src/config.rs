@@ -86,7 +86,7 @@ pub struct ExecutorConfig {
     pub settings: ExecutorSettings,
     /// `host:port` of the block server that serves `services.blocks` to others.
     pub block_address: String,
-    /// Fetches what the driver did not send inline.
+    /// Asks other executors to take what this one keeps.
     pub client: BlockClient,
     /// What tasks use.
     pub services: Arc<TaskServices>,

@@ -11,7 +11,7 @@ use firesteel_rdd::lineage::decode_stage;
 use firesteel_rpc::checked::decode;
 use firesteel_rpc::proto::executor::{ExecutorFiles, ShuffleOutputs, StageData};
 use firesteel_shuffle::{MapLocation, ShuffleInput};
-use firesteel_storage::{Abort, BlockId, BlockManager, BroadcastMeta};
+use firesteel_storage::{Abort, BlockManager, BroadcastMeta};
 use firesteel_task::{KillFlag, StageTask, TaskError};
 
 use crate::config::ExecutorConfig;
@@ -106,10 +106,6 @@ pub(crate) fn fetch(
     let abort = Abort::new(move || flag.reason());
     let fetched = match payload {
         Payload::Inline(bytes) => return Ok(bytes.clone()),
-        Payload::Block(block) => {
-            let id: BlockId = block.block_id.parse().map_err(TaskError::failed)?;
-            config.client.fetch_one(&block.address, id, &abort)
-        }
         Payload::Broadcast(pieces) => {
             let Some(fetcher) = config.services.broadcasts.fetcher() else {
                 return Err(TaskError::failed("pieces were sent to an executor that shares its driver's process"));

@@ -1,17 +1,14 @@
 //! The executor in one process, with tasks that are closures of the test.
 
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use firesteel_common::{RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId};
-use firesteel_protocol::{
-    BlockRef, BlockUpdate, KillTask, LaunchTasks, PartitionData, Payload, TaskOutcome, ToExecutor,
-};
+use firesteel_common::{RddId, ShuffleId, StageId, TaskFailure, TaskId};
+use firesteel_protocol::{BlockUpdate, KillTask, LaunchTasks, PartitionData, TaskOutcome, ToExecutor};
 use firesteel_shuffle::MapOutput;
-use firesteel_storage::{BlockId, BlockManager, BlockServer, BlockSource};
+use firesteel_storage::{BlockId, BlockSource};
 use firesteel_task::{CacheUpdate, TaskAbort, TaskError, TaskOutput};
 use support::{End, inline, kind, launch, result, rig, stage, stage_data, stage_ended, task};
 
@@ -210,37 +207,19 @@ fn of_a_result_that_the_driver_would_not_take_only_the_size_is_told() {
 }
 
 #[test]
-fn what_the_driver_keeps_is_fetched_from_its_block_server() {
-    let driver = Arc::new(BlockManager::new(1 << 20));
-    let stage_id = BlockId::StageData(StageAttempt { stage: StageId(1), attempt: 0 });
-    let data_id = BlockId::PartitionData { rdd: RddId(5), partition: 2 };
-    driver.put_bytes(stage_id, stage_data("reads")).unwrap();
-    driver.put_bytes(data_id, Bytes::from_static(b"words")).unwrap();
-    let server = BlockServer::start(
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-        driver,
-        firesteel_rpc::Transport::default(),
-        "app",
-    )
-    .unwrap();
-    let block = |id: BlockId| {
-        let address = server.local_addr().to_string();
-        Payload::Block(BlockRef { block_id: id.to_string(), size: 0, address })
-    };
-
+fn a_task_gets_the_data_that_came_with_it() {
     let rig = rig(1);
     kind("reads", |_, ctx| result(ctx.input(RddId(5), 2)?));
     let mut t = task(1, 1, 2);
-    t.inputs = vec![PartitionData { rdd: RddId(5), partition: 2, data: block(data_id) }];
-    let launch = LaunchTasks { stages: vec![stage(1, block(stage_id))], tasks: vec![t.clone()], ended: vec![] };
-    rig.executor.handle(ToExecutor::LaunchTasks(launch));
+    t.inputs = vec![PartitionData { rdd: RddId(5), partition: 2, data: inline(&b"words"[..]) }];
+    let stages = vec![stage(1, inline(stage_data("reads")))];
+    rig.executor.handle(ToExecutor::LaunchTasks(LaunchTasks { stages, tasks: vec![t.clone()], ended: vec![] }));
     assert_eq!(rig.next_end(), (1, End::Result(Bytes::from_static(b"words"))));
 
-    t.task = TaskId(2);
-    t.inputs[0].data = block(BlockId::PartitionData { rdd: RddId(6), partition: 0 });
+    (t.task, t.inputs[0].partition) = (TaskId(2), 3);
     rig.executor.handle(ToExecutor::LaunchTasks(LaunchTasks { stages: vec![], tasks: vec![t], ended: vec![] }));
     let (_, end) = rig.next_end();
-    assert!(matches!(&end, End::Error(text) if text.contains("partitiondata_6_0")), "{end:?}");
+    assert!(matches!(&end, End::Error(text) if text.contains("without the data of")), "{end:?}");
 }
 
 #[test]

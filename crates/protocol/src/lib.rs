@@ -13,6 +13,6 @@ mod payload;
 mod to_driver;
 mod to_executor;
 
-pub use payload::{BlockRef, BroadcastRef, Payload};
+pub use payload::{BroadcastRef, Payload};
 pub use to_driver::*;
 pub use to_executor::*;

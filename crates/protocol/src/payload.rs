@@ -8,21 +8,8 @@ use firesteel_common::BroadcastId;
 pub enum Payload {
     /// Here.
     Inline(Bytes),
-    /// In a block of the driver's.
-    Block(BlockRef),
     /// In pieces of the driver's, which executors that have them pass on.
     Broadcast(BroadcastRef),
-}
-
-/// A block.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BlockRef {
-    /// Its name.
-    pub block_id: String,
-    /// Bytes.
-    pub size: u64,
-    /// host:port of the block server that has it.
-    pub address: String,
 }
 
 /// The pieces of a value that travels as broadcast values do.

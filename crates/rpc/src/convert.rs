@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
 use firesteel_events::{AccumulatorUpdate, TaskReport};
 use firesteel_protocol::{
-    BarrierAnswer, BarrierSync, BarrierTask, BlockAddress, BlockRef, BlockUpdate, BroadcastRef, CachedPlace,
+    BarrierAnswer, BarrierSync, BarrierTask, BlockAddress, BlockUpdate, BroadcastRef, CachedPlace,
     DecommissionExecutor, KillTask, LaunchTasks, MapOutput, MapOutputMoved, PartitionData, Payload, RegisterExecutor,
     ReplicateBlock, StageBinary, TaskDescription, TaskOutcome, TaskUpdate, ToDriver, ToExecutor,
 };
@@ -368,7 +368,6 @@ alike! {
     CachedPlace as CachedPlace { rdd: RddId = rdd_id, ..partition, ..addresses, }
     BlockAddress as BlockPeer { executor: ExecutorId = executor_id, ..address, }
     BarrierTask as BarrierTask { ..host, ..address, }
-    BlockRef as BlockRef { ..block_id, ..size, ..address, }
     BroadcastRef as BroadcastRef { broadcast: BroadcastId = broadcast_id, ..size, ..piece_bytes, ..checksums, ..address, }
 }
 
@@ -377,7 +376,6 @@ impl From<Payload> for pb::Payload {
         use pb::payload::Place;
         let place = match payload {
             Payload::Inline(bytes) => Place::Inline(bytes),
-            Payload::Block(block) => Place::Block(block.into()),
             Payload::Broadcast(pieces) => Place::Broadcast(pieces.into()),
         };
         pb::Payload { place: Some(place) }
@@ -391,7 +389,6 @@ impl TryFrom<pb::Payload> for Payload {
         use pb::payload::Place;
         Ok(match payload.place.ok_or(BadField::missing("Payload", "place"))? {
             Place::Inline(bytes) => Payload::Inline(bytes),
-            Place::Block(block) => Payload::Block(block.into()),
             Place::Broadcast(pieces) => Payload::Broadcast(pieces.into()),
         })
     }

@@ -93,7 +93,6 @@ fn what_a_driver_says_comes_back_as_it_was() {
     }
     let payloads = [
         Payload::Inline(Bytes::from_static(b"data")),
-        Payload::Block(BlockRef { block_id: "taskresult_1".into(), size: 3, address: address.clone() }),
         Payload::Broadcast(BroadcastRef {
             broadcast: BroadcastId(1),
             size: 8,

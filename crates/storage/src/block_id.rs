@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
+use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, TaskId};
 
 /// Names one block. Spark: `BlockId`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -39,15 +39,6 @@ pub enum BlockId {
     },
     /// A result too large for a status update.
     TaskResult(TaskId),
-    /// What all tasks of a stage attempt share.
-    StageData(StageAttempt),
-    /// The elements of one partition of a collection that the driver holds.
-    PartitionData {
-        /// The RDD.
-        rdd: RddId,
-        /// Its partition.
-        partition: u32,
-    },
     /// An application binary, by its BLAKE3 hash.
     Binary([u8; 32]),
     /// A piece of a broadcast value.
@@ -87,8 +78,6 @@ impl fmt::Display for BlockId {
             BlockId::ShuffleIndex { shuffle, map_task } => write!(f, "shuffleindex_{}_{}", shuffle.0, map_task.0),
             BlockId::Rdd { rdd, partition } => write!(f, "rdd_{}_{partition}", rdd.0),
             BlockId::TaskResult(task) => write!(f, "taskresult_{}", task.0),
-            BlockId::StageData(s) => write!(f, "stagedata_{}_{}", s.stage.0, s.attempt),
-            BlockId::PartitionData { rdd, partition } => write!(f, "partitiondata_{}_{partition}", rdd.0),
             BlockId::Binary(hash) => {
                 f.write_str("binary_")?;
                 hash.iter().try_for_each(|b| write!(f, "{b:02x}"))
@@ -140,13 +129,11 @@ fn parse(text: &str) -> Option<BlockId> {
         "shuffleindex" => BlockId::ShuffleIndex { shuffle: ShuffleId(small(next()?)?), map_task: TaskId(next()?) },
         "rdd" => BlockId::Rdd { rdd: RddId(small(next()?)?), partition: small(next()?)? },
         "taskresult" => BlockId::TaskResult(TaskId(next()?)),
-        "stagedata" => BlockId::StageData(StageAttempt { stage: StageId(small(next()?)?), attempt: small(next()?)? }),
         "broadcasthave" => BlockId::BroadcastHave { broadcast: BroadcastId(small(next()?)?), known: small(next()?)? },
         "broadcastholders" => {
             let (broadcast, executor) = (BroadcastId(small(next()?)?), ExecutorId(small(next()?)?));
             BlockId::BroadcastHolders { broadcast, executor }
         }
-        "partitiondata" => BlockId::PartitionData { rdd: RddId(small(next()?)?), partition: small(next()?)? },
         _ => return None,
     };
     parts.next().is_none().then_some(id)
@@ -202,8 +189,6 @@ mod tests {
                 BlockId::ShuffleIndex { shuffle: ShuffleId(a), map_task: TaskId(b) },
                 BlockId::Rdd { rdd: RddId(a), partition: c },
                 BlockId::TaskResult(TaskId(b)),
-                BlockId::StageData(StageAttempt { stage: StageId(a), attempt: c }),
-                BlockId::PartitionData { rdd: RddId(a), partition: c },
                 BlockId::Binary(hash),
                 BlockId::Broadcast { broadcast: BroadcastId(a), piece: c },
                 BlockId::BroadcastValue(BroadcastId(a)),

@@ -12,7 +12,7 @@
 
 use std::io::{self, Read};
 
-use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
+use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, TaskId};
 use firesteel_rpc::checked::check_address;
 
 use crate::{BlockId, StorageLevel};
@@ -130,8 +130,6 @@ pub(crate) fn encode_request(id: &BlockId, out: &mut Vec<u8>) {
         }
         BlockId::Rdd { rdd, partition } => put(1, &[&rdd.0.to_le_bytes(), &partition.to_le_bytes()]),
         BlockId::TaskResult(task) => put(2, &[&task.0.to_le_bytes()]),
-        BlockId::StageData(s) => put(3, &[&s.stage.0.to_le_bytes(), &s.attempt.to_le_bytes()]),
-        BlockId::PartitionData { rdd, partition } => put(4, &[&rdd.0.to_le_bytes(), &partition.to_le_bytes()]),
         BlockId::Binary(hash) => put(5, &[hash]),
         BlockId::ShuffleData { shuffle, map_task } => put(6, &[&shuffle.0.to_le_bytes(), &map_task.0.to_le_bytes()]),
         BlockId::ShuffleIndex { shuffle, map_task } => put(7, &[&shuffle.0.to_le_bytes(), &map_task.0.to_le_bytes()]),
@@ -165,8 +163,6 @@ pub(crate) fn read_request(input: &mut impl Read) -> io::Result<Option<Request>>
         0 => BlockId::Shuffle { shuffle: ShuffleId(u32(input)?), map_task: task(input)?, reduce: u32(input)? },
         1 => BlockId::Rdd { rdd: RddId(u32(input)?), partition: u32(input)? },
         2 => BlockId::TaskResult(task(input)?),
-        3 => BlockId::StageData(StageAttempt { stage: StageId(u32(input)?), attempt: u32(input)? }),
-        4 => BlockId::PartitionData { rdd: RddId(u32(input)?), partition: u32(input)? },
         5 => BlockId::Binary(bytes(input)?),
         6 => BlockId::ShuffleData { shuffle: ShuffleId(u32(input)?), map_task: task(input)? },
         7 => BlockId::ShuffleIndex { shuffle: ShuffleId(u32(input)?), map_task: task(input)? },
@@ -230,8 +226,6 @@ mod tests {
             BlockId::ShuffleIndex { shuffle: ShuffleId(21), map_task: TaskId(22) },
             BlockId::Rdd { rdd: RddId(4), partition: 5 },
             BlockId::TaskResult(TaskId(6)),
-            BlockId::StageData(StageAttempt { stage: StageId(7), attempt: 8 }),
-            BlockId::PartitionData { rdd: RddId(9), partition: 10 },
             BlockId::Binary([11; 32]),
             BlockId::Broadcast { broadcast: BroadcastId(12), piece: 13 },
             BlockId::BroadcastHave { broadcast: BroadcastId(14), known: 15 },

@@ -5,14 +5,13 @@ use super::{
     optional, optional_box, or_none, path, rules, said, up_to,
 };
 use crate::proto::executor::{
-    AccumulatorUpdate, BarrierAnswer, BarrierSync, BarrierTask, BlockPeer, BlockRef, BlockUpdate, BlockUpdates,
-    BroadcastLost, BroadcastRef, CachedPartitionDamaged, CachedPlace, DecommissionExecutor, ExceptionFailure,
-    ExecutorFiles, ExecutorHeartbeat, FetchFailed, GivenBack, KillTask, LaunchTasks, MapOutput, MapOutputMoved,
-    MapStatus, PartitionData, Payload, RecallTasks, RegisterExecutor, RegisterExecutorFailed, RegisteredExecutor,
-    RemoveBroadcast, RemoveRdd, RemoveShuffle, ReplicateBlock, ResultBlock, ResultLost, Running, ShuffleOutputs,
-    StageBinary, StageData, StageKey, StatusUpdate, StatusUpdates, StopExecutor, TaskDescription, TaskFailure,
-    TaskKilled, TaskMetrics, TaskReport, ToDriver, ToExecutor, payload::Place, status_update, task_failure::Reason,
-    to_driver, to_executor,
+    AccumulatorUpdate, BarrierAnswer, BarrierSync, BarrierTask, BlockPeer, BlockUpdate, BlockUpdates, BroadcastLost,
+    BroadcastRef, CachedPartitionDamaged, CachedPlace, DecommissionExecutor, ExceptionFailure, ExecutorFiles,
+    ExecutorHeartbeat, FetchFailed, GivenBack, KillTask, LaunchTasks, MapOutput, MapOutputMoved, MapStatus,
+    PartitionData, Payload, RecallTasks, RegisterExecutor, RegisterExecutorFailed, RegisteredExecutor, RemoveBroadcast,
+    RemoveRdd, RemoveShuffle, ReplicateBlock, ResultBlock, ResultLost, Running, ShuffleOutputs, StageBinary, StageData,
+    StageKey, StatusUpdate, StatusUpdates, StopExecutor, TaskDescription, TaskFailure, TaskKilled, TaskMetrics,
+    TaskReport, ToDriver, ToExecutor, payload::Place, status_update, task_failure::Reason, to_driver, to_executor,
 };
 
 /// Bytes of the word that tells one start of a host from the next.
@@ -51,7 +50,6 @@ rules! {
         checksums: number,
         address: or_none(address),
     }
-    BlockRef { block_id: block_id, size: number, address: or_none(address) }
 
     StageBinary { stage_id: number, stage_attempt: number, data: optional(nested) }
     StageData { lineage: said, shuffles: each(nested), files: each(nested) }
@@ -194,7 +192,6 @@ impl Checked for Place {
     fn check(&self) -> Result<(), BadField> {
         match self {
             Place::Inline(_) => Ok(()),
-            Place::Block(m) => m.check(),
             Place::Broadcast(m) => m.check().and_then(|()| pieces(m)),
         }
     }
