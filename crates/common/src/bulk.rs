@@ -1,5 +1,5 @@
 //! Vecs of bytes and of floats as a whole: their encoding is their memory, so that a copy does what the codec would do
-//! element by element. Called by `codec.rs` alone; the bytes are the same either way.
+//! element by element. Called by `codec` alone; the bytes are the same either way.
 
 use castaway::cast;
 

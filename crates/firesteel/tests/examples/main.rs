@@ -8,7 +8,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-#[path = "examples/methods.rs"]
 mod methods;
 
 use std::collections::{BTreeMap, BTreeSet};
