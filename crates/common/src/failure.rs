@@ -34,12 +34,12 @@ pub enum TaskFailure {
     },
     /// The driver asked for its end. Does not count towards `spark.task.maxFailures`.
     Killed {
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// Its executor is gone.
     ExecutorLost {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
         /// The application's own code ended it (exit, abort, stack overflow, a signal): counts as a failure of the task.
         by_application: bool,
@@ -53,7 +53,7 @@ pub enum TaskFailure {
     },
     /// A broadcast value, or a large closure that travels as one does, could not be fetched.
     BroadcastLost {
-        /// Which.
+        /// The broadcast variable's number.
         broadcast: BroadcastId,
         /// Who was asked for which piece, and what went wrong there.
         message: String,

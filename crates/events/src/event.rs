@@ -20,12 +20,12 @@ pub enum AppEvent {
         id: String,
         /// The user whose process the driver is.
         user: String,
-        /// When.
+        /// Milliseconds since 1970.
         time: u64,
     },
     /// The Context stops; the last event of all. Spark: `SparkListenerApplicationEnd`.
     ApplicationEnd {
-        /// When.
+        /// Milliseconds since 1970.
         time: u64,
     },
     /// What the application works by. Spark: `SparkListenerEnvironmentUpdate`.
@@ -35,9 +35,9 @@ pub enum AppEvent {
     },
     /// A job was submitted and planned. Spark: `SparkListenerJobStart`.
     JobStart {
-        /// Which.
+        /// The job's number within the Context.
         job: JobId,
-        /// When.
+        /// Milliseconds since 1970.
         time: u64,
         /// The action and where it was called, as `count at main.rs:12`.
         name: String,
@@ -48,11 +48,11 @@ pub enum AppEvent {
     },
     /// A job is over. Spark: `SparkListenerJobEnd`.
     JobEnd {
-        /// Which.
+        /// The job's number within the Context.
         job: JobId,
-        /// When.
+        /// Milliseconds since 1970.
         time: u64,
-        /// How.
+        /// How it ended.
         result: JobEnd,
     },
     /// The tasks of a stage attempt are offered slots. Spark: `SparkListenerStageSubmitted`.
@@ -99,9 +99,9 @@ pub enum AppEvent {
     },
     /// An executor is ready for tasks. Spark: `SparkListenerExecutorAdded`.
     ExecutorAdded {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
-        /// When.
+        /// Milliseconds since 1970.
         time: u64,
         /// Where it runs.
         host: String,
@@ -110,30 +110,30 @@ pub enum AppEvent {
     },
     /// An executor is gone for good. Spark: `SparkListenerExecutorRemoved`.
     ExecutorRemoved {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
-        /// When.
+        /// Milliseconds since 1970.
         time: u64,
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// Too many tasks failed on an executor: it gets none for a time. Spark: `SparkListenerExecutorExcluded`.
     ExecutorExcluded {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
-        /// When.
+        /// Milliseconds since 1970.
         time: u64,
     },
     /// An executor gets tasks again. Spark: `SparkListenerExecutorUnexcluded`.
     ExecutorUnexcluded {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
-        /// When.
+        /// Milliseconds since 1970.
         time: u64,
     },
     /// A kept partition came to an executor or went from it. Spark: `SparkListenerBlockUpdated`.
     BlockUpdated {
-        /// Where.
+        /// The executor's number within its application.
         executor: ExecutorId,
         /// Of which RDD; the block's name is `rdd_<RDD>_<partition>`.
         rdd: RddId,
@@ -146,7 +146,7 @@ pub enum AppEvent {
     },
     /// The user called `unpersist`, or nobody holds the RDD any more. Spark: `SparkListenerUnpersistRDD`.
     Unpersisted {
-        /// Which.
+        /// The RDD's number.
         rdd: RddId,
     },
 }

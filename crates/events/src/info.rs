@@ -32,7 +32,7 @@ pub struct StageInfo {
 /// An RDD within a stage. Spark: `RDDInfo`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RddInfo {
-    /// Which.
+    /// The RDD's number.
     pub rdd: RddId,
     /// What the program calls it, or else the operator that made it.
     pub name: String,

@@ -39,14 +39,14 @@ pub enum Event {
     Moved {
         /// Which.
         item: Item,
-        /// Who.
+        /// The executor that gets them.
         to: ExecutorId,
     },
     /// A peer has not taken an item.
     Refused {
         /// Which.
         item: Item,
-        /// Who.
+        /// The executor that says so.
         by: ExecutorId,
     },
     /// An item that a peer was to take is here no more.
@@ -65,7 +65,7 @@ pub enum Effect {
     Give {
         /// Which.
         item: Item,
-        /// Who.
+        /// The executor, with its block server.
         peer: BlockAddress,
     },
     /// Tell the driver that the item is there, too.

@@ -27,12 +27,12 @@ pub enum MasterEvent {
         from: ConnectionId,
         /// What the peer has shown to be.
         role: Role,
-        /// What.
+        /// The message.
         message: to_master::Message,
     },
     /// A stream is gone.
     Closed {
-        /// Which.
+        /// The connection's number.
         connection: ConnectionId,
     },
     /// This master leads from now on. Of one that leads already it changes nothing.
@@ -53,7 +53,7 @@ pub enum MasterEffect {
     Send {
         /// On which stream.
         to: ConnectionId,
-        /// What.
+        /// The message.
         message: from_master::Message,
     },
     /// Keep this record for the master that is elected after this one, before what follows is done.
@@ -63,12 +63,12 @@ pub enum MasterEffect {
     },
     /// Keep this record no longer.
     Forget {
-        /// Which.
+        /// The record's key.
         id: RecordId,
     },
     /// Close the stream after what was sent on it. The master has forgotten it: `Closed` may follow or not.
     Close {
-        /// Which.
+        /// The connection's number.
         connection: ConnectionId,
     },
 }

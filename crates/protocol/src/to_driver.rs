@@ -52,7 +52,7 @@ pub struct RegisterExecutor {
 /// News of one task.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TaskUpdate {
-    /// Which.
+    /// The number of the task attempt, unique within the Context.
     pub task: TaskId,
     /// What became of it.
     pub outcome: TaskOutcome,
@@ -146,7 +146,7 @@ pub struct MapOutputMoved {
 /// A call of a task that waits for the others of its barrier stage.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BarrierSync {
-    /// Which.
+    /// The number of the task attempt, unique within the Context.
     pub task: TaskId,
     /// Which of its calls it is, from 0.
     pub call: u32,

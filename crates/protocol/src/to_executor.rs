@@ -105,7 +105,7 @@ pub struct CachedPlace {
 /// An executor that can take blocks.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct BlockAddress {
-    /// Which.
+    /// The executor's number within its application.
     pub executor: ExecutorId,
     /// host:port of its block server.
     pub address: String,
@@ -123,9 +123,9 @@ pub struct BarrierTask {
 /// The end of a task.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KillTask {
-    /// Which.
+    /// The number of the task attempt, unique within the Context.
     pub task: TaskId,
-    /// Why.
+    /// The reason, in words for people.
     pub reason: String,
 }
 

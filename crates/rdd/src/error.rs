@@ -42,9 +42,9 @@ pub enum Error {
     OutputExists(PathBuf),
     /// A file could not be read or written.
     Io {
-        /// Which.
+        /// The file's path.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: Arc<io::Error>,
     },
     /// An argument makes no sense.

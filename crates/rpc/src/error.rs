@@ -37,7 +37,7 @@ pub enum RpcError {
     Handshake {
         /// The other side.
         addr: String,
-        /// Why.
+        /// What went wrong in the handshake.
         source: HandshakeError,
     },
     /// A listener without a secret would be reachable from other hosts.
@@ -54,7 +54,7 @@ pub enum RpcError {
     Listen {
         /// host:port.
         addr: String,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// This host has no random numbers to give.

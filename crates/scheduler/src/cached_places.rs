@@ -10,7 +10,7 @@ use crate::driver_core::DriverCore;
 /// An executor that can keep blocks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BlockPeer {
-    /// Which.
+    /// The executor's number within its application.
     pub executor: ExecutorId,
     /// Where it runs.
     pub host: Arc<str>,

@@ -31,14 +31,14 @@ pub enum DriverEffect {
     },
     /// Nothing of this attempt is launched any more: its data may go.
     StageEnded {
-        /// Which.
+        /// The stage and its attempt.
         attempt: StageAttempt,
     },
     /// Send tasks.
     LaunchTasks {
         /// Where to.
         executor: ExecutorId,
-        /// Which.
+        /// The tasks to be launched.
         tasks: Vec<TaskSpec>,
     },
     /// All tasks of a barrier stage attempt are launched by the effects that follow.
@@ -52,7 +52,7 @@ pub enum DriverEffect {
     AnswerBarrier {
         /// Where it runs.
         executor: ExecutorId,
-        /// Which.
+        /// The number of the task attempt, unique within the Context.
         task: TaskId,
         /// Which of its calls it waits at.
         call: u32,
@@ -63,23 +63,23 @@ pub enum DriverEffect {
     Tell {
         /// To whom.
         executor: ExecutorId,
-        /// What.
+        /// The message.
         message: ToExecutor,
     },
     /// Ask for those of these tasks that have not begun; each one that comes back is a `TaskOutcome::GivenBack`.
     RecallTasks {
         /// Where they wait.
         executor: ExecutorId,
-        /// Which.
+        /// The numbers of the task attempts.
         tasks: Vec<TaskId>,
     },
     /// Ask a task to end. Its slot is taken until the executor reports it ended.
     KillTask {
         /// Where it runs.
         executor: ExecutorId,
-        /// Which.
+        /// The number of the task attempt, unique within the Context.
         task: TaskId,
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// Fetch a large result and answer with `ResultFetched`.
@@ -97,22 +97,22 @@ pub enum DriverEffect {
     },
     /// A task failed; for the log. The job's fate is told by other effects.
     TaskFailed {
-        /// Which.
+        /// The number of the task attempt, unique within the Context.
         task: TaskId,
         /// Of which stage attempt.
         stage: StageAttempt,
         /// For which partition.
         partition: u32,
-        /// Where.
+        /// The executor's number within its application.
         executor: ExecutorId,
         /// Failures of this partition that count so far.
         failures: u32,
-        /// Why.
+        /// The typed reason.
         failure: TaskFailure,
     },
     /// One partition's result; exactly once each, and once more for each time that the results were discarded.
     JobResult {
-        /// Whose.
+        /// The job's number within the Context.
         job: JobId,
         /// Index into the submitted list of partitions.
         index: u32,
@@ -127,7 +127,7 @@ pub enum DriverEffect {
     /// The results that were handed over count no more: they were made from output that has been replaced by other output.
     /// All will come again. Only for a job that allows it.
     ResultsDiscarded {
-        /// Whose.
+        /// The job's number within the Context.
         job: JobId,
     },
     /// A task that was to make lost map output again made other rows; for the log. What was computed from the first
@@ -147,19 +147,19 @@ pub enum DriverEffect {
     },
     /// All results have been handed over.
     JobSucceeded {
-        /// Which.
+        /// The job's number within the Context.
         job: JobId,
     },
     /// The job is over without success.
     JobFailed {
-        /// Which.
+        /// The job's number within the Context.
         job: JobId,
-        /// Why.
+        /// The typed reason.
         error: JobError,
     },
     /// A stage is not run, as its shuffle's outputs are all there; for the log.
     StageSkipped {
-        /// Which.
+        /// The stage's number within the Context.
         stage: StageId,
         /// Its shuffle.
         shuffle: ShuffleId,
@@ -168,19 +168,19 @@ pub enum DriverEffect {
     },
     /// Tell every executor to drop the shuffle's files.
     DropShuffle {
-        /// Which.
+        /// The shuffle's number.
         shuffle: ShuffleId,
     },
     /// Tell every executor to drop the RDD's cached partitions.
     DropRdd {
-        /// Which.
+        /// The RDD's number.
         rdd: RddId,
     },
     /// The registration is not accepted: tell the executor so and close its stream.
     ExecutorRefused {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// Ask the master for this many executors in all, in place of what was asked for before.
@@ -197,7 +197,7 @@ pub enum DriverEffect {
     /// The executor is to end when its tasks have, after others have taken what it holds; once each. It gets no tasks any
     /// more. What it is to do is told by `Tell`, once and whenever it changes.
     DecommissionExecutor {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
     },
     /// Tasks have waited all this time and none could be launched. Warn the user: "the job has not accepted any

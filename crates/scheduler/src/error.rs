@@ -20,7 +20,7 @@ pub enum JobError {
     /// A stage could not read its shuffle input in `spark.stage.maxConsecutiveAttempts` attempts.
     #[error("{stage} could not read its shuffle input in {attempts} attempts in a row; the last failure: {failure}")]
     FetchFailedTooOften {
-        /// Which.
+        /// The stage's number within the Context.
         stage: StageId,
         /// How many attempts.
         attempts: u32,
@@ -77,7 +77,7 @@ pub enum JobError {
     /// Something that barrier stages cannot do.
     #[error("a barrier stage cannot run like this: {message}")]
     BarrierUnsupported {
-        /// What.
+        /// What happened, in words for people.
         message: String,
     },
     /// A barrier stage needs more slots at once than the cluster has.
@@ -94,7 +94,7 @@ pub enum JobError {
     /// A barrier stage failed in `spark.stage.maxConsecutiveAttempts` attempts.
     #[error("the barrier stage {stage} failed in {attempts} attempts in a row; the last failure: {failure}")]
     BarrierFailed {
-        /// Which.
+        /// The stage's number within the Context.
         stage: StageId,
         /// How many attempts.
         attempts: u32,
@@ -118,13 +118,13 @@ pub enum JobError {
     /// The user cancelled it.
     #[error("the job was cancelled: {reason}")]
     Cancelled {
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// The cluster gives no executors any more.
     #[error("the cluster runs no executors for this application any more: {message}")]
     NoExecutors {
-        /// Why.
+        /// What happened, in words for people.
         message: String,
     },
     /// The Context was stopped.

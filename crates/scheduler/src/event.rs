@@ -28,21 +28,21 @@ pub enum DriverEvent {
     },
     /// The user no longer wants the job.
     CancelJob {
-        /// Which.
+        /// The job's number within the Context.
         job: JobId,
         /// Why; part of the job's error.
         reason: String,
     },
     /// The user no longer wants some jobs.
     CancelJobs {
-        /// Which.
+        /// The jobs that end.
         which: JobSelection,
         /// Why; part of the jobs' errors.
         reason: String,
     },
     /// The user no longer wants the jobs that need this stage.
     CancelStage {
-        /// Which.
+        /// The stage's number within the Context.
         stage: StageId,
         /// Why; part of the jobs' errors.
         reason: String,
@@ -50,19 +50,19 @@ pub enum DriverEvent {
     /// An executor said something; all of one executor in the order in which it was sent. A registration comes first, and
     /// only when the executor is known to belong to the application.
     Heard {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
-        /// What.
+        /// The message.
         message: ToDriver,
     },
     /// Its stream closed. It gets no more tasks; why it is gone is awaited for a bounded time.
     ExecutorDisconnected {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
     },
     /// It is gone for good.
     ExecutorRemoved {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
         /// Exit code, signal, end of stderr, or what is known.
         message: String,
@@ -74,9 +74,9 @@ pub enum DriverEvent {
     /// Its worker goes, or it is to go by itself: it gets no more tasks, ends those that it has, and moves what it holds to
     /// others before it ends. Repeating it is no news; it may come before the registration. Spark: `decommissionExecutor`.
     ExecutorDecommissioning {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
-        /// Why.
+        /// What happened, in words for people.
         message: String,
         /// Its whole worker goes, and with it the shuffle service there.
         worker_leaves: bool,
@@ -86,7 +86,7 @@ pub enum DriverEvent {
     WorkerRemoved {
         /// Those that it ever ran for this application.
         executors: Vec<ExecutorId>,
-        /// Why.
+        /// What happened, in words for people.
         message: String,
     },
     /// The answer to a `FetchResult` effect; every one must be answered.
@@ -103,12 +103,12 @@ pub enum DriverEvent {
     },
     /// Nobody holds the RDD any more, whose partitions were kept at some time.
     RddRemoved {
-        /// Which.
+        /// The RDD's number.
         rdd: RddId,
     },
     /// Nobody holds the shuffle any more.
     ShuffleRemoved {
-        /// Which.
+        /// The shuffle's number.
         shuffle: ShuffleId,
     },
     /// The cluster will give no executors any more (the master refused or removed the application): every job fails.
@@ -129,7 +129,7 @@ pub enum JobSelection {
     All,
     /// Those of a group.
     Group {
-        /// Which.
+        /// The group's name.
         group: String,
         /// Also those that will be submitted in it.
         future: bool,

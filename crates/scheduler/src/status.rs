@@ -28,7 +28,7 @@ pub enum JobState {
 /// A job. Spark: `SparkJobInfo`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct JobStatus {
-    /// Which.
+    /// The job's number within the Context.
     pub job: JobId,
     /// The action, and where it was called.
     pub site: CallSite,

@@ -64,7 +64,7 @@ pub enum BlockError {
     Handshake {
         /// The peer.
         address: String,
-        /// Why.
+        /// What happened, in words for people.
         message: String,
     },
     /// The connection ended or failed.
@@ -114,7 +114,7 @@ pub enum BlockError {
     /// The caller asked to stop.
     #[error("fetch given up: {reason}")]
     Aborted {
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// Memory for blocks is used up.

@@ -80,9 +80,9 @@ pub trait BlockSource: Send + Sync {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{id} is not replicated: {reason}")]
 pub struct NotReplicated {
-    /// Which.
+    /// The block's name.
     pub id: BlockId,
-    /// Why.
+    /// The reason, in words for people.
     pub reason: String,
 }
 
@@ -94,7 +94,7 @@ pub struct NotAdopted {
     pub shuffle: ShuffleId,
     /// Of which map task.
     pub map_task: TaskId,
-    /// Why.
+    /// The reason, in words for people.
     pub reason: String,
 }
 
@@ -104,7 +104,7 @@ pub struct NotAdopted {
 pub struct NotRemoved {
     /// Of which shuffle.
     pub shuffle: ShuffleId,
-    /// Why.
+    /// The reason, in words for people.
     pub reason: String,
 }
 

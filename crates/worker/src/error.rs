@@ -23,7 +23,7 @@ pub enum WorkerError {
         "the work directory {path} is in use by another worker; give this one its own with --work-dir or SPARK_WORKER_DIR"
     )]
     WorkDirInUse {
-        /// Which.
+        /// The file's path.
         path: PathBuf,
     },
     /// A directory or file of its own could not be used.
@@ -39,7 +39,7 @@ pub enum WorkerError {
     /// A local directory belongs to somebody else.
     #[error("{path} belongs to another user (uid {owner}); remove it or set spark.local.dir to another directory")]
     NotOurs {
-        /// Which.
+        /// The file's path.
         path: PathBuf,
         /// Whose.
         owner: u32,
@@ -49,19 +49,19 @@ pub enum WorkerError {
         "the shuffle service does not start: {reason}; set spark.shuffle.service.port to a free port (0 takes any), or          spark.shuffle.service.enabled=false"
     )]
     ShuffleService {
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// The worker's listener has no address.
     #[error("the worker's listener has no address: {source}")]
     Listener {
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// This host has no random numbers to give.
     #[error("cannot draw what masters shall know this worker by: {source}")]
     Incarnation {
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// No master will have this worker, or none can be reached.

@@ -42,23 +42,23 @@ pub enum WorkerEvent {
     Closed {
         /// Which.
         attempt: Attempt,
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// The master said something.
     Received {
         /// On which stream.
         attempt: Attempt,
-        /// What.
+        /// The message.
         message: from_master::Message,
     },
     /// An executor's driver has accepted it.
     ExecutorRegistered(ExecutorKey),
     /// An executor is gone with its whole process group, or could not be started.
     ExecutorEnded {
-        /// Which.
+        /// Application and executor.
         key: ExecutorKey,
-        /// How.
+        /// How it ended.
         end: ExecutorEnd,
     },
     /// The worker is to leave the cluster: it takes no executors any more, and ends when it has none.
@@ -88,12 +88,12 @@ pub enum WorkerEffect {
     Send {
         /// On which stream.
         attempt: Attempt,
-        /// What.
+        /// The message.
         message: to_master::Message,
     },
     /// Start an executor and report its end with [`WorkerEvent::ExecutorEnded`], exactly once.
     StartExecutor {
-        /// Which.
+        /// Application and executor.
         key: ExecutorKey,
         /// As the master said.
         launch: LaunchExecutor,
@@ -102,7 +102,7 @@ pub enum WorkerEffect {
     KillExecutor(ExecutorKey),
     /// No executor of this application is left and none will come: remove what only they needed.
     RemoveApplication {
-        /// Which.
+        /// The application's id.
         app_id: AppId,
     },
     /// It is decommissioned and has no executor left: the worker is to end as after [`WorkerEvent::Stop`]. Said once.

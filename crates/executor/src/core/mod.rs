@@ -27,24 +27,24 @@ pub enum Event {
     },
     /// The driver wants a task to end.
     Kill {
-        /// Which.
+        /// The number of the task attempt, unique within the Context.
         task: TaskId,
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// The driver wants those of these tasks back that have not begun.
     Recall {
-        /// Which.
+        /// The numbers of the task attempts.
         tasks: Vec<TaskId>,
     },
     /// A task that was started has ended, however.
     Finished {
-        /// Which.
+        /// The number of the task attempt, unique within the Context.
         task: TaskId,
     },
     /// The driver, or the owner of the executor, wants everything to end.
     Stop {
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// The time of [`ExecutorCore::next_deadline`] has come.
@@ -56,45 +56,45 @@ pub enum Event {
 pub enum Effect {
     /// Begin this task on a thread.
     Start {
-        /// Which.
+        /// The number of the task attempt, unique within the Context.
         task: TaskId,
         /// It had to wait for a slot, so that the driver does not know yet that it runs.
         waited: bool,
     },
     /// Ask this running task to end.
     Flag {
-        /// Which.
+        /// The number of the task attempt, unique within the Context.
         task: TaskId,
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// Tell the driver that this task was killed before it began.
     NeverRan {
-        /// Which.
+        /// The number of the task attempt, unique within the Context.
         task: TaskId,
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// Give the driver this task back, which has not begun.
     GiveBack {
-        /// Which.
+        /// The number of the task attempt, unique within the Context.
         task: TaskId,
     },
     /// Forget the data and the results of this stage attempt.
     DropStage {
-        /// Which.
+        /// The stage and its attempt.
         stage: StageAttempt,
     },
     /// This task was asked to end some time ago and still runs: say so in the log.
     StillRuns {
-        /// Which.
+        /// The number of the task attempt, unique within the Context.
         task: TaskId,
         /// How long ago it was asked.
         asked: Duration,
     },
     /// This task was asked to end too long ago: the process must end, as the task does not.
     EndProcess {
-        /// Which.
+        /// The number of the task attempt, unique within the Context.
         task: TaskId,
         /// How long ago it was asked.
         asked: Duration,

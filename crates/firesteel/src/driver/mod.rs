@@ -74,9 +74,9 @@ pub enum Message {
     },
     /// A registered executor said something.
     Heard {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
-        /// What.
+        /// The message.
         message: ToDriver,
     },
     /// Anything else that the schedulers should know.
@@ -92,7 +92,7 @@ pub enum Message {
     },
     /// Has executors leave.
     Decommission {
-        /// Which.
+        /// The executors' numbers.
         executors: Vec<ExecutorId>,
         /// Why, for the log.
         reason: String,
@@ -108,7 +108,7 @@ pub enum Message {
     },
     /// Has executors drop what they hold of a broadcast value.
     DropBroadcast {
-        /// Which.
+        /// The broadcast variable's number.
         broadcast: BroadcastId,
         /// The driver drops its pieces, too.
         everywhere: bool,
@@ -144,9 +144,9 @@ pub enum ExecutorRequest {
     Leaving(ExecutorId),
     /// End this one, which has no tasks, or has them for too long.
     Retire {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
 }

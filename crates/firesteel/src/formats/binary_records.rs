@@ -50,7 +50,7 @@ impl PartitionedContext<'_> {
 /// Spark: `FixedLengthBinaryInputFormat`.
 #[derive(Serialize, Deserialize)]
 struct BinaryRecords {
-    /// Bytes.
+    /// Bytes of a record.
     record_length: u32,
 }
 

@@ -22,7 +22,7 @@ pub enum MasterError {
     Rejected {
         /// host:port of the master.
         address: String,
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
 }

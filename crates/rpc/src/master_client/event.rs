@@ -29,7 +29,7 @@ pub enum Event {
     StreamClosed {
         /// Which.
         attempt: Attempt,
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// `MasterInStandby` arrived.
@@ -46,7 +46,7 @@ pub enum Event {
     Rejected {
         /// Over which connection.
         attempt: Attempt,
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// `RegisterWorkerFailed` arrived because a live worker has our id or address.
@@ -91,7 +91,7 @@ pub enum Effect {
     Lost {
         /// host:port of the master.
         address: String,
-        /// Why.
+        /// The reason, in words for people.
         reason: String,
     },
     /// Nothing more will be tried.

@@ -26,7 +26,7 @@ pub(crate) enum StageState {
     },
     /// An attempt failed; it is submitted again at this time.
     Failed {
-        /// When.
+        /// When it is submitted again.
         resubmit_at: Tick,
     },
 }

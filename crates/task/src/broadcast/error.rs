@@ -19,7 +19,7 @@ pub enum BroadcastError {
     /// The driver cannot hold it for the executors.
     #[error("cannot hold {id} for the executors: {source}")]
     Hold {
-        /// Which.
+        /// The broadcast variable's number.
         id: BroadcastId,
         /// What went wrong.
         source: Arc<BlockError>,
@@ -27,7 +27,7 @@ pub enum BroadcastError {
     /// It was destroyed.
     #[error("{id} was destroyed at {at}: it cannot be used any more")]
     Destroyed {
-        /// Which.
+        /// The broadcast variable's number.
         id: BroadcastId,
         /// Where `destroy` was called.
         at: String,
@@ -35,19 +35,19 @@ pub enum BroadcastError {
     /// Its last handle on the driver is gone.
     #[error("{id} is gone: the driver holds no handle on it any more")]
     Gone {
-        /// Which.
+        /// The broadcast variable's number.
         id: BroadcastId,
     },
     /// A handle was decoded outside of a task.
     #[error("{id} was decoded outside of a task: results cannot carry broadcast variables to the driver")]
     NoTask {
-        /// Which.
+        /// The broadcast variable's number.
         id: BroadcastId,
     },
     /// It holds a value of another type.
     #[error("{id} does not hold a {type_name}")]
     Type {
-        /// Which.
+        /// The broadcast variable's number.
         id: BroadcastId,
         /// What was expected.
         type_name: &'static str,
@@ -55,7 +55,7 @@ pub enum BroadcastError {
     /// A piece could not be fetched; the source names it and the peer.
     #[error("{source}")]
     Fetch {
-        /// Which.
+        /// The broadcast variable's number.
         id: BroadcastId,
         /// What went wrong.
         source: Arc<BlockError>,
@@ -63,7 +63,7 @@ pub enum BroadcastError {
     /// The bytes are not a value.
     #[error("cannot decode {id}: {source}")]
     Decode {
-        /// Which.
+        /// The broadcast variable's number.
         id: BroadcastId,
         /// What the codec said.
         source: Arc<CodecError>,

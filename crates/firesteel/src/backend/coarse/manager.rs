@@ -48,21 +48,21 @@ pub(in crate::backend) enum News {
     NodeLeaves {
         /// One of them.
         executor: ExecutorId,
-        /// Why.
+        /// What happened, in words for people.
         message: String,
     },
     /// An executor is gone, or never came.
     Ended {
-        /// Which.
+        /// The executor's number within its application.
         executor: ExecutorId,
-        /// Why.
+        /// How it was lost.
         loss: Loss,
     },
     /// A node is gone for good, with all that it kept of executors that had gone before.
     NodeLost {
         /// Its name, as in [`Grant`].
         node: String,
-        /// Why.
+        /// What happened, in words for people.
         message: String,
     },
     /// The cluster will do nothing more for this application.
