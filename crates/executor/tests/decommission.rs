@@ -72,7 +72,7 @@ fn what_one_peer_does_not_take_goes_to_another_and_the_driver_hears_where() {
     let ((rig, _server), peer) = (served(2), peer());
     writes("some");
     rig.executor.handle(launch(1, "some", [7, 8, 9]));
-    (0..3).for_each(|_| assert!(matches!(rig.next_update().outcome, TaskOutcome::MapOutput(_))));
+    (0..3).for_each(|_| assert!(matches!(rig.next_outcome(), TaskOutcome::MapOutput(_))));
     leave(&rig.executor, &[(4, DEAD.to_owned()), (9, peer.server.local_addr().to_string())]);
     let mut moved: Vec<u64> = (0..3)
         .map(|_| {
@@ -99,7 +99,7 @@ fn what_nobody_took_goes_to_a_peer_that_comes_later_also_what_the_last_one_took_
         result(b"done")
     });
     rig.executor.handle(launch(1, "early", [7]));
-    assert!(matches!(rig.next_update().outcome, TaskOutcome::MapOutput(_)));
+    assert!(matches!(rig.next_outcome(), TaskOutcome::MapOutput(_)));
     rig.executor.handle(launch(2, "long", [8]));
     leave(&rig.executor, &[(4, DEAD.to_owned())]);
     leave(&rig.executor, &[(9, first.server.local_addr().to_string())]);
@@ -116,7 +116,7 @@ fn what_nobody_takes_is_given_up_after_some_tries_and_the_executor_goes() {
     let (rig, _server) = served(1);
     writes("lonely");
     rig.executor.handle(launch(1, "lonely", [7]));
-    assert!(matches!(rig.next_update().outcome, TaskOutcome::MapOutput(_)));
+    assert!(matches!(rig.next_outcome(), TaskOutcome::MapOutput(_)));
     leave(&rig.executor, &[(4, DEAD.to_owned())]);
     has_left(&rig);
     assert!(rig.no_update(), "no move is told");

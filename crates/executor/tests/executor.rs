@@ -44,7 +44,7 @@ fn a_map_output_names_its_task_and_says_how_large_its_blocks_are() {
         Ok(TaskOutput::Map(MapOutput { map_task: ctx.info().task, sizes: vec![1, 0, 2], checksum: Some(9) }))
     });
     rig.executor.handle(launch(1, "map", [7]));
-    let TaskOutcome::MapOutput(m) = rig.next_update().outcome else { panic!("no map output") };
+    let TaskOutcome::MapOutput(m) = rig.next_outcome() else { panic!("no map output") };
     assert_eq!((m.map_task, &*m.sizes, m.checksum), (TaskId(7), &[1, 0, 2][..], Some(9)));
 }
 

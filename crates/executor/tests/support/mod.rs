@@ -222,6 +222,16 @@ impl Rig {
         }
     }
 
+    /// The next news of a task that has ended.
+    pub fn next_outcome(&self) -> TaskOutcome {
+        loop {
+            match self.next_update().outcome {
+                TaskOutcome::Running => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Whether nothing more has been reported.
     pub fn no_update(&self) -> bool {
         self.news.try_recv().is_err()
