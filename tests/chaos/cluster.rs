@@ -4,69 +4,14 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::{Child, Command},
+    time::Instant,
 };
 
 use firesteel::{ContextBuilder, prelude::*};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use firesteel_testing::{Daemon, alive, comes_true, without_settings};
 
 use crate::{disks::Disks, network::Network};
-
-/// How long anything may take that has to happen.
-pub const PATIENCE: Duration = Duration::from_secs(90);
-
-/// Returns whether `done` holds in time.
-pub fn comes_true(mut done: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    true
-}
-
-/// Whether the process runs or is stopped; one that has ended but is not collected by its parent does not.
-pub fn alive(pid: &str) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-/// Sends a signal to what may be gone.
-pub fn signal(pid: u32, signal: Signal) {
-    // The only error that can come is that it is gone.
-    let _ = kill(Pid::from_raw(pid as i32), signal);
-}
-
-pub struct Daemon {
-    pub child: Child,
-    pub since: Instant,
-}
-
-impl Daemon {
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// `kill -9`, and collected.
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
 
 pub struct Cluster {
     pub master: Option<Daemon>,
@@ -165,17 +110,11 @@ impl Cluster {
 
     fn daemon(&self, mut command: Command, name: &str, args: &[&str]) -> Daemon {
         let out = fs::File::options().create(true).append(true).open(self.path(&format!("logs/{name}.log"))).unwrap();
-        for (variable, _) in std::env::vars() {
-            if variable.starts_with("SPARK_") || variable.starts_with("FIRESTEEL_") {
-                command.env_remove(variable);
-            }
-        }
-        command.args(args).args(["--ready-file", &self.path(&format!("{name}.ready"))]);
+        without_settings(&mut command).args(args).args(["--ready-file", &self.path(&format!("{name}.ready"))]);
         command.env("SPARK_CONF_DIR", self.path("conf")).env("TMPDIR", self.path("tmp"));
         let local = [format!("local-{name}"), format!("small-{name}")].map(|dir| self.path(&dir)).join(",");
         command.env("SPARK_LOCAL_DIRS", local);
-        let child = command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
-        Daemon { child, since: Instant::now() }
+        Daemon::spawn(command.stdout(out.try_clone().unwrap()).stderr(out))
     }
 
     /// A Context on this cluster, still to be built. What fails by the disturbance must not fail a job.
@@ -216,7 +155,7 @@ pub fn of_this_program() -> Vec<u32> {
     let me = std::env::current_exe().unwrap();
     let is_it = |pid: &u32| {
         let exe: Option<PathBuf> = fs::read_link(format!("/proc/{pid}/exe")).ok();
-        *pid != std::process::id() && exe.as_ref() == Some(&me) && alive(&pid.to_string())
+        *pid != std::process::id() && exe.as_ref() == Some(&me) && alive(*pid)
     };
     let entries = fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
     entries.filter(is_it).collect()

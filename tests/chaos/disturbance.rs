@@ -9,12 +9,9 @@ use std::{
 };
 
 use firesteel::Context;
-use nix::sys::signal::Signal;
+use firesteel_testing::{Daemon, Signal, signal};
 
-use crate::{
-    cluster::{self, Cluster, Daemon},
-    disks,
-};
+use crate::{cluster::Cluster, disks};
 
 /// Names the master to a driver that will be killed: the environment variable.
 pub const DOOMED: &str = "CHAOS_DOOMED_DRIVER";
@@ -145,7 +142,7 @@ impl Disturbance {
                 if let Some(pid) = self.some_executor(cluster) {
                     println!("kill -9 executor {pid}");
                     self.executors += 1;
-                    cluster::signal(pid, Signal::SIGKILL);
+                    signal(pid, Signal::SIGKILL);
                 }
             }
             38..50 => self.let_leave(sc),
@@ -156,15 +153,15 @@ impl Disturbance {
                 }
             }
             62..67 => {
-                if let Some(worker) = cluster.workers[n].take_if(|w| w.since.elapsed() > YOUTH) {
+                if let Some(worker) = cluster.workers[n].take_if(|w| w.since().elapsed() > YOUTH) {
                     println!("let worker {n} leave");
                     self.left_workers += 1;
-                    cluster::signal(worker.pid(), Signal::SIGPWR);
+                    signal(worker.pid(), Signal::SIGPWR);
                     self.later(Undo::FollowWorker(n, worker), 1_000, 6_000);
                 }
             }
             67..76 => {
-                if let Some(mut worker) = cluster.workers[n].take_if(|w| w.since.elapsed() > YOUTH) {
+                if let Some(mut worker) = cluster.workers[n].take_if(|w| w.since().elapsed() > YOUTH) {
                     println!("kill -9 worker {n}");
                     self.workers += 1;
                     worker.kill();
@@ -188,7 +185,7 @@ impl Disturbance {
                 }
             }
             88..93 => {
-                if let Some(mut master) = cluster.master.take_if(|m| m.since.elapsed() > YOUTH) {
+                if let Some(mut master) = cluster.master.take_if(|m| m.since().elapsed() > YOUTH) {
                     println!("kill -9 master");
                     self.masters += 1;
                     master.kill();
@@ -248,7 +245,7 @@ impl Disturbance {
 
     fn stop(&mut self, pid: u32) {
         self.stops += 1;
-        cluster::signal(pid, Signal::SIGSTOP);
+        signal(pid, Signal::SIGSTOP);
         self.a_while(Undo::Continue(pid));
     }
 
@@ -277,14 +274,14 @@ impl Disturbance {
         let due: Vec<(Instant, Undo)> = due;
         for (_, undo) in due {
             match undo {
-                Undo::Continue(pid) => cluster::signal(pid, Signal::SIGCONT),
+                Undo::Continue(pid) => signal(pid, Signal::SIGCONT),
                 Undo::LinkUp(n) => {
                     println!("join worker {n} again");
                     cluster.network.iter().for_each(|network| network.set(n, true));
                 }
                 Undo::StartWorker(n) => cluster.start_worker(n),
                 Undo::FollowWorker(n, mut worker) => {
-                    match worker.child.try_wait().unwrap() {
+                    match worker.status() {
                         Some(status) => {
                             println!("worker {n} has left: {status}");
                             self.bad_ends += usize::from(!status.success());
@@ -318,7 +315,7 @@ impl Disturbance {
 fn grown_behind(cluster: &mut Cluster, n: usize) -> bool {
     let network = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
     let executors = cluster.executors();
-    let Some(worker) = cluster.workers[n].as_ref().filter(|w| w.since.elapsed() > YOUTH) else { return false };
+    let Some(worker) = cluster.workers[n].as_ref().filter(|w| w.since().elapsed() > YOUTH) else { return false };
     let here = network(worker.pid());
     let young = |(pid, since): &(u32, Instant)| since.elapsed() <= YOUTH && network(*pid) == here;
     !executors.is_empty() && !executors.iter().any(young)
@@ -328,7 +325,7 @@ fn grown_behind(cluster: &mut Cluster, n: usize) -> bool {
 pub fn doomed_driver(told: &str) -> ! {
     let mut words = told.splitn(3, ' ');
     let (url, host, dir) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-    let context = cluster::context(url, host, Path::new(dir)).set("spark.cores.max", 2);
+    let context = crate::cluster::context(url, host, Path::new(dir)).set("spark.cores.max", 2);
     let sc = context.build().expect("a context");
     loop {
         let sum = sc.partitioned(4).range(0..1000u64).map(|x| (x % 10, x)).reduce_by_key(|a, b| a + b).collect();

@@ -7,9 +7,9 @@ use std::{
 };
 
 use firesteel::prelude::*;
-use nix::sys::signal::Signal;
+use firesteel_testing::{Signal, alive, comes_true, signal};
 
-use crate::cluster::{Cluster, alive, comes_true, of_this_program, signal};
+use crate::cluster::{Cluster, of_this_program};
 
 #[derive(Default)]
 pub struct Leaks {
@@ -37,14 +37,14 @@ pub fn find(mut cluster: Cluster) -> Leaks {
     }
     for daemon in cluster.workers.iter_mut().chain([&mut cluster.master]).filter_map(Option::as_mut) {
         signal(daemon.pid(), Signal::SIGTERM);
-        if !comes_true(|| matches!(daemon.child.try_wait(), Ok(Some(_)))) {
+        if !comes_true(|| !daemon.lives()) {
             leaks.processes.push(format!("a daemon does not end: {}", command(daemon.pid())));
         }
     }
     let named = dir.to_str().unwrap().to_owned();
     let rest = || -> Vec<u32> {
         let entries = fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
-        entries.filter(|pid: &u32| alive(&pid.to_string()) && command(*pid).contains(&named)).collect()
+        entries.filter(|pid: &u32| alive(*pid) && command(*pid).contains(&named)).collect()
     };
     if !comes_true(|| rest().is_empty()) {
         leaks.processes.extend(rest().iter().map(|pid| format!("process {pid}: {}", command(*pid))));

@@ -90,7 +90,7 @@ fn remove_abandoned() {
     let Ok(listed) = Command::new("ip").args(["netns", "list"]).output() else { return };
     for name in String::from_utf8_lossy(&listed.stdout).split_whitespace() {
         let Some((pid, worker)) = name.strip_prefix("fsc").and_then(|rest| rest.split_once('w')) else { continue };
-        if worker.parse::<u32>().is_ok() && pid.parse::<u32>().is_ok() && !crate::cluster::alive(pid) {
+        if worker.parse::<u32>().is_ok() && pid.parse().is_ok_and(|pid| !firesteel_testing::alive(pid)) {
             let _ = ip(&format!("netns del {name}"));
             let _ = ip(&format!("link del fsc{pid}"));
         }

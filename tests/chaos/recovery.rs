@@ -6,9 +6,9 @@ use std::{
 };
 
 use firesteel::prelude::*;
-use nix::sys::signal::Signal;
+use firesteel_testing::{Signal, comes_true, signal};
 
-use crate::cluster::{Cluster, comes_true, signal};
+use crate::cluster::Cluster;
 
 /// Each task takes this long and no processor, so that the figures are the scheduler's.
 const TASK: Duration = Duration::from_millis(100);

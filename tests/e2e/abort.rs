@@ -1,8 +1,9 @@
 //! A task whose input fails, or that is killed, in the middle of the user's loop: what stands after the loop never runs.
 
 use firesteel::{PartitionIter, prelude::*};
+use firesteel_testing::kill;
 
-use crate::cluster::{Board, Cluster, executor_pids, kill};
+use crate::cluster::{Board, Cluster, executor_pids};
 
 /// So much for each reduce partition of each map task that it does not fit into the buffers of a connection.
 const WIDTH: usize = 4096;

@@ -22,9 +22,10 @@ use firesteel_rpc::{
     handshake::blocking,
     proto::auth::{Handshake, handshake::Step},
 };
+use firesteel_testing::wait_for;
 
 use crate::{
-    cluster::{Cluster, executor_pids, wait_for},
+    cluster::{Cluster, executor_pids},
     strangers::{
         BLOCKS, Use, connect, garbage, hold, idle_at_blocks, idle_at_control, job, job_of, ports, rows_of_a_long_job,
         sockets, use_of,

@@ -3,113 +3,31 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 
 use firesteel::{ContextBuilder, prelude::*};
+use firesteel_testing::{Daemon, until, wait_for, without_settings};
 
-/// How long anything may take that has to happen.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Returns when `done` gives a value; panics with `what` when it takes too long.
-pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = done() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+/// Starts a program with a log and waits until it says that it is ready; returns what it said.
+pub fn start(program: &str, name: &str, dir: &Path, args: &[&str]) -> (Daemon, String) {
+    let log = fs::File::create(dir.join(format!("{name}.log"))).unwrap();
+    start_saying(log.into(), Command::new(program), name, dir, args)
 }
 
-/// Whether the process runs; one that has ended but is not collected by its parent does not.
-pub fn alive(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-/// `kill -9`.
-pub fn kill(pid: u32) {
-    let killed = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status().unwrap();
-    assert!(killed.success() || !alive(pid), "cannot kill {pid}");
-}
-
-/// A daemon of a cluster.
-pub struct Daemon(Child);
-
-impl Daemon {
-    /// Starts a program with a log and waits until it says that it is ready; returns what it said.
-    pub fn start(program: &str, name: &str, dir: &Path, args: &[&str]) -> (Daemon, String) {
-        let log = fs::File::create(dir.join(format!("{name}.log"))).unwrap();
-        Daemon::saying(log.into(), Command::new(program), name, dir, args)
-    }
-
-    /// The same with standard error elsewhere than in a log.
-    pub fn saying(stderr: Stdio, mut command: Command, name: &str, dir: &Path, args: &[&str]) -> (Daemon, String) {
-        let ready = dir.join(format!("{name}.ready"));
-        for (variable, _) in std::env::vars() {
-            if variable.starts_with("SPARK_") || variable.starts_with("FIRESTEEL_") {
-                command.env_remove(variable);
-            }
+/// The same with standard error elsewhere than in a log.
+pub fn start_saying(stderr: Stdio, mut command: Command, name: &str, dir: &Path, args: &[&str]) -> (Daemon, String) {
+    let ready = dir.join(format!("{name}.ready"));
+    without_settings(&mut command).args(args).arg("--ready-file").arg(&ready).env("SPARK_CONF_DIR", dir);
+    let mut daemon = Daemon::spawn(command.stdout(Stdio::null()).stderr(stderr));
+    let said = wait_for(name, || {
+        if let Some(status) = daemon.status() {
+            let log = fs::read_to_string(dir.join(format!("{name}.log"))).unwrap_or_default();
+            panic!("{name} ended with {status}: {log}");
         }
-        let command = command.args(args).arg("--ready-file").arg(&ready).env("SPARK_CONF_DIR", dir);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
-        let mut daemon = Daemon(child);
-        let said = wait_for(name, || {
-            if let Some(status) = daemon.0.try_wait().unwrap() {
-                let log = fs::read_to_string(dir.join(format!("{name}.log"))).unwrap_or_default();
-                panic!("{name} ended with {status}: {log}");
-            }
-            fs::read_to_string(&ready).ok()
-        });
-        (daemon, said.trim().to_owned())
-    }
-
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
-    /// Sends it a signal, such as PWR.
-    pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    /// Waits until it has ended by itself.
-    pub fn ended(&mut self) -> ExitStatus {
-        wait_for("the end of a daemon", || self.0.try_wait().unwrap())
-    }
-
-    /// Whether it still runs.
-    pub fn lives(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
-    }
-
-    /// `kill -9`, and collected.
-    pub fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(Some(_))) {
-            return;
-        }
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let deadline = Instant::now() + Duration::from_secs(15);
-        while Instant::now() < deadline {
-            if matches!(self.0.try_wait(), Ok(Some(_))) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+        fs::read_to_string(&ready).ok()
+    });
+    (daemon, said.trim().to_owned())
 }
 
 /// A master and its workers.
@@ -132,7 +50,7 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("spark-defaults.conf"), defaults).unwrap();
         let master = env!("CARGO_BIN_EXE_firesteel-master");
-        let (master, said) = Daemon::start(master, "master", dir.path(), &["--host", "127.0.0.1", "--port", "0"]);
+        let (master, said) = start(master, "master", dir.path(), &["--host", "127.0.0.1", "--port", "0"]);
         let url =
             said.split_whitespace().find(|word| word.starts_with("spark://")).expect("the master's URL").to_owned();
         let workers = (0..workers).map(|i| worker(i, cores, &url, dir.path())).collect();
@@ -193,7 +111,7 @@ fn worker(i: usize, cores: u32, url: &str, dir: &Path) -> Daemon {
     let (name, work) = (format!("worker-{i}"), dir.join(format!("work-{i}")));
     let (cores, work) = (cores.to_string(), work.to_str().unwrap().to_owned());
     let args = ["--host", "127.0.0.1", "--port", "0", "--cores", &cores, "--memory", "2g", "--work-dir", &work, url];
-    Daemon::start(env!("CARGO_BIN_EXE_firesteel-worker"), &name, dir, &args).0
+    start(env!("CARGO_BIN_EXE_firesteel-worker"), &name, dir, &args).0
 }
 
 /// Files by which tasks, which run in other processes, and tests tell each other things.
@@ -238,7 +156,7 @@ pub fn executor_pids(sc: &Context, board: &Board, n: usize) -> Vec<u32> {
         .with((board.clone(), n))
         .map_partitions(|(board, n), _| {
             board.post(&format!("pid-{}", std::process::id()), "");
-            wait_for("the other executors", || (board.names("pid-").len() >= *n).then_some(()));
+            until("the other executors", || board.names("pid-").len() >= *n);
             [std::process::id()]
         })
         .collect()

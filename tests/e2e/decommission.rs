@@ -1,15 +1,16 @@
 //! Decommissioning: a worker that is told to leave hands on what it has, and nothing is computed again.
 
 use firesteel::prelude::*;
+use firesteel_testing::{Signal, alive, until};
 
-use crate::cluster::{Board, Cluster, alive, executor_pids, wait_for};
+use crate::cluster::{Board, Cluster, executor_pids};
 
 const ENABLED: &str = "spark.decommission.enabled true\n";
 
 #[test]
 fn an_idle_worker_ends_well_and_the_master_shows_it() {
     let mut cluster = Cluster::configured(2, 1, ENABLED);
-    cluster.workers[0].signal("PWR");
+    cluster.workers[0].signal(Signal::SIGPWR);
     assert_eq!(cluster.workers[0].ended().code(), Some(0));
     cluster.logged("master", "DECOMMISSIONED");
     cluster.logged("master", "was decommissioned and has left");
@@ -20,11 +21,11 @@ fn an_idle_worker_ends_well_and_the_master_shows_it() {
 #[test]
 fn without_the_key_the_signal_changes_nothing() {
     let mut cluster = Cluster::start(1, 1);
-    cluster.workers[0].signal("PWR");
+    cluster.workers[0].signal(Signal::SIGPWR);
     cluster.logged("worker-0", "decommissioning is not enabled");
     let sc = cluster.context().build().unwrap();
     assert_eq!(sc.partitioned(4).range(0..100u64).count().unwrap(), 100);
-    cluster.workers[0].signal("TERM");
+    cluster.workers[0].signal(Signal::SIGTERM);
     assert_eq!(cluster.workers[0].ended().code(), Some(0));
 }
 
@@ -70,8 +71,8 @@ fn leave_in_the_middle(service: bool, cores: u32) {
         all
     });
     let job = reduced.collect_async().unwrap();
-    wait_for("the reduce tasks", || (board.names("reduce-").len() >= executors).then_some(()));
-    cluster.workers[0].signal("PWR");
+    until("the reduce tasks", || board.names("reduce-").len() >= executors);
+    cluster.workers[0].signal(Signal::SIGPWR);
     cluster.logged("master", "DECOMMISSIONED");
     board.post("go", "");
     let mut got = job.wait().unwrap();
@@ -101,7 +102,7 @@ fn leave_in_the_middle(service: bool, cores: u32) {
     );
     drop((sums, kept));
     sc.stop();
-    wait_for("the end of the application's files", || cluster.block_files().is_empty().then_some(()));
+    until("the end of the application's files", || cluster.block_files().is_empty());
 }
 
 #[test]

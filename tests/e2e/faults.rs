@@ -9,8 +9,9 @@ use std::{
 };
 
 use firesteel::prelude::*;
+use firesteel_testing::until;
 
-use crate::cluster::{Board, Cluster, executor_pids, wait_for};
+use crate::cluster::{Board, Cluster, executor_pids};
 
 /// Sums by key. Each run of a map task puts a file up; reduce tasks say that they have begun, and read when they may.
 fn gated_sums(sc: &Context, board: &Board) -> Rdd<(u64, u64)> {
@@ -72,7 +73,7 @@ fn a_damaged_or_deleted_shuffle_file_is_made_again() {
             assert!(board.names("map-").len() > 4, "{case}: nothing was made again");
             drop(sums);
             sc.stop();
-            wait_for("the end of the application's files", || cluster.block_files().is_empty().then_some(()));
+            until("the end of the application's files", || cluster.block_files().is_empty());
         }
     }
 }
@@ -152,7 +153,7 @@ fn a_full_disk_fails_the_job_with_the_directorys_name_and_leaves_nothing() {
         );
         drop(pairs);
         sc.stop();
-        wait_for("the end of all files", || disk.files().is_empty().then_some(()));
+        until("the end of all files", || disk.files().is_empty());
     }
     drop(cluster);
     assert_eq!(fs::read_dir(&disk.0).unwrap().count(), 0, "the worker leaves nothing");
@@ -213,7 +214,7 @@ fn what_a_full_local_directory_does_not_take_goes_to_the_other_one() {
     assert_eq!((kept.count().unwrap(), kept.count().unwrap()), (8_000, 8_000));
     drop(kept);
     sc.stop();
-    wait_for("the end of all files", || disk.files().is_empty().then_some(()));
+    until("the end of all files", || disk.files().is_empty());
 }
 
 #[test]

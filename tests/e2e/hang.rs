@@ -3,8 +3,9 @@
 use std::{fs, process::Command};
 
 use firesteel::prelude::*;
+use firesteel_testing::{alive, until, wait_for};
 
-use crate::cluster::{Board, Cluster, alive, executor_pids, wait_for};
+use crate::cluster::{Board, Cluster, executor_pids};
 
 /// Sends a signal; `STOP` has taken effect when this returns.
 fn signal(pid: u32, name: &str) {
@@ -63,7 +64,7 @@ fn an_executor_that_hangs_is_found_by_its_silence_and_replaced() {
     // It never goes on: only what runs its task elsewhere ends the job.
     assert_eq!(sorted(job.wait().unwrap()), expected());
     assert!(board.names("reduce-0-").len() > 1, "its task ran again");
-    wait_for("the end of the executor that hangs", || (!alive(hung)).then_some(()));
+    until("the end of the executor that hangs", || !alive(hung));
     let after = executor_pids(&sc, &cluster.board("after"), 2);
     assert!(!after.contains(&hung), "{hung} is among {after:?}");
     assert_eq!(sorted(sums.collect().unwrap()), expected());
@@ -71,9 +72,9 @@ fn an_executor_that_hangs_is_found_by_its_silence_and_replaced() {
     drop(sums);
     sc.stop();
     for pid in after {
-        wait_for("the end of an executor", || (!alive(pid)).then_some(()));
+        until("the end of an executor", || !alive(pid));
     }
-    wait_for("the end of the application's files", || cluster.block_files().is_empty().then_some(()));
+    until("the end of the application's files", || cluster.block_files().is_empty());
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn an_executor_that_goes_on_in_time_loses_nothing() {
     let board = cluster.board("job");
     let job = gated_sums(&sc, &board).collect_async().unwrap();
     let stopped: u32 = board.wait("reduce-0-0").parse().unwrap();
-    wait_for("the other tasks", || (1..4).all(|i| !board.names(&format!("reduce-{i}-")).is_empty()).then_some(()));
+    until("the other tasks", || (1..4).all(|i| !board.names(&format!("reduce-{i}-")).is_empty()));
     signal(stopped, "STOP");
     board.post("go", "");
     // The other executor does what comes meanwhile.

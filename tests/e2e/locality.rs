@@ -1,6 +1,6 @@
 //! Tasks on the hosts that their source prefers.
 
-use crate::cluster::{Cluster, Daemon, executor_pids};
+use crate::cluster::{Cluster, executor_pids, start};
 
 #[test]
 fn tasks_run_on_the_hosts_that_their_elements_prefer() {
@@ -8,7 +8,7 @@ fn tasks_run_on_the_hosts_that_their_elements_prefer() {
     let work = cluster.dir.path().join("work-other").to_str().unwrap().to_owned();
     let arguments = ["--host", "127.0.0.2", "--cores", "1", "--memory", "2g", "--work-dir", &work, &cluster.url];
     let program = env!("CARGO_BIN_EXE_firesteel-worker");
-    cluster.workers.push(Daemon::start(program, "worker-other", cluster.dir.path(), &arguments).0);
+    cluster.workers.push(start(program, "worker-other", cluster.dir.path(), &arguments).0);
     // Longer than the test may take: who waits in vain fails it.
     let sc = cluster.context().set("spark.locality.wait", "10min").build().unwrap();
     executor_pids(&sc, &cluster.board("pids"), 2);

@@ -8,9 +8,10 @@ use std::{
 };
 
 use firesteel::prelude::*;
+use firesteel_testing::{Daemon, Signal, wait_for};
 
 use crate::{
-    cluster::{Daemon, wait_for},
+    cluster::start_saying,
     examples::{example, text},
     faults::SmallDisk,
 };
@@ -74,7 +75,7 @@ fn daemons_that_cannot_log_live_serve_and_end_in_order() {
         let dir = tempfile::tempdir().unwrap();
         let daemon = |program: &str, name: &str, args: &[&str]| {
             let (command, stderr) = make(program);
-            Daemon::saying(stderr, command, name, dir.path(), args)
+            start_saying(stderr, command, name, dir.path(), args)
         };
         let (mut master, mut worker, url) = start(daemon, &dir.path().join("work"));
         for _ in 0..2 {
@@ -84,7 +85,7 @@ fn daemons_that_cannot_log_live_serve_and_end_in_order() {
         }
         assert!(master.lives() && worker.lives(), "{name}");
         for daemon in [&mut worker, &mut master] {
-            daemon.signal("TERM");
+            daemon.signal(Signal::SIGTERM);
             assert!(daemon.ended().success(), "{name}");
         }
     }
@@ -97,7 +98,7 @@ fn the_log_says_how_many_lines_a_full_disk_has_refused_once_there_is_room() {
     let log = |name: &str| disk.0.join(format!("{name}.log"));
     let daemon = |program: &str, name: &str, args: &[&str]| {
         let file = File::options().create(true).append(true).open(log(name)).unwrap();
-        Daemon::saying(file.into(), Command::new(program), name, dir.path(), args)
+        start_saying(file.into(), Command::new(program), name, dir.path(), args)
     };
     // Executors log on the disk that is full, too, and keep their blocks elsewhere.
     let work = disk.0.join("work");
@@ -138,7 +139,7 @@ fn the_log_says_how_many_lines_a_full_disk_has_refused_once_there_is_room() {
     }
     running.stop();
     for daemon in [&mut worker, &mut master] {
-        daemon.signal("TERM");
+        daemon.signal(Signal::SIGTERM);
         assert!(daemon.ended().success());
     }
 }
@@ -153,9 +154,9 @@ fn a_log_that_has_reached_the_largest_file_size_ends_no_daemon() {
     fs::write(&log, [b'\n'; 1000]).unwrap();
     let file = File::options().append(true).open(&log).unwrap();
     let args = ["--host", "127.0.0.1", "--port", "0"];
-    let (mut master, _) = Daemon::saying(file.into(), command, "master", dir.path(), &args);
+    let (mut master, _) = start_saying(file.into(), command, "master", dir.path(), &args);
     assert!(master.lives());
-    master.signal("TERM");
+    master.signal(Signal::SIGTERM);
     assert!(master.ended().success());
     assert_eq!(fs::metadata(&log).unwrap().len(), 1024, "the limit was met");
 }

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
 use firesteel::{Error, JobError, TaskFailure, prelude::*};
+use firesteel_testing::{alive, kill, until};
 
-use crate::cluster::{Board, Cluster, alive, executor_pids, kill, wait_for};
+use crate::cluster::{Board, Cluster, executor_pids};
 
 /// In the first task that comes to `point`: posts its process id and, when `stay` is set, waits there for its end.
 fn doomed(board: &Board, point: &str, stay: bool) {
@@ -92,8 +93,8 @@ fn a_killed_worker_takes_its_executors_and_their_children_along() {
     let (executor, sleep): (u32, u32) = (board.wait("executor").parse().unwrap(), board.wait("sleep").parse().unwrap());
     assert!(alive(executor) && alive(sleep));
     cluster.workers[0].kill();
-    wait_for("the end of the executor", || (!alive(executor)).then_some(()));
-    wait_for("the end of the task's child", || (!alive(sleep)).then_some(()));
+    until("the end of the executor", || !alive(executor));
+    until("the end of the task's child", || !alive(sleep));
     job.cancel("the worker is gone");
     assert!(job.wait().is_err());
 }
@@ -106,7 +107,7 @@ fn a_driver_that_ends_leaves_no_executor() {
     assert!(pids.iter().all(|pid| alive(*pid)));
     sc.stop();
     for pid in pids {
-        wait_for("the end of an executor", || (!alive(pid)).then_some(()));
+        until("the end of an executor", || !alive(pid));
     }
 }
 

@@ -20,9 +20,10 @@ use firesteel_rpc::{
         executor::{RegisterExecutor, StatusUpdates, ToDriver, to_driver, to_executor},
     },
 };
+use firesteel_testing::until;
 
 use crate::{
-    cluster::{Cluster, Daemon, wait_for},
+    cluster::{Cluster, start},
     strangers::{BLOCKS, connect, job, ports, sockets},
 };
 
@@ -279,8 +280,8 @@ fn a_worker_takes_no_order_that_names_what_is_outside() {
     let work = dir.path().join("work");
     let args = ["--host", "127.0.0.1", "--port", "0", "--cores", "1", "--memory", "1g"];
     let args: Vec<&str> = args.into_iter().chain(["--work-dir", work.to_str().unwrap(), &url]).collect();
-    let (mut worker, _) = Daemon::start(env!("CARGO_BIN_EXE_firesteel-worker"), "worker", dir.path(), &args);
-    wait_for("the worker to refuse every order", || left.lock().unwrap().is_empty().then_some(()));
+    let (mut worker, _) = start(env!("CARGO_BIN_EXE_firesteel-worker"), "worker", dir.path(), &args);
+    until("the worker to refuse every order", || left.lock().unwrap().is_empty());
     assert!(worker.lives());
     assert_eq!(fs::read_to_string(dir.path().join("keep/file")).unwrap(), "kept");
     let mut names: Vec<String> =

@@ -1,8 +1,9 @@
 //! The shuffle service: map outputs outlive the executors that wrote them, and go with the application.
 
 use firesteel::prelude::*;
+use firesteel_testing::{alive, kill, until};
 
-use crate::cluster::{Board, Cluster, alive, executor_pids, kill, wait_for};
+use crate::cluster::{Board, Cluster, executor_pids};
 
 const SERVICE: &str = "spark.shuffle.service.enabled true\nspark.shuffle.service.port 0\n";
 
@@ -56,14 +57,14 @@ fn with_the_service_the_loss_of_an_executor_costs_no_map_task_and_without_it_doe
     );
     drop(sums);
     sc.stop();
-    wait_for("the end of the application's files", || cluster.block_files().is_empty().then_some(()));
+    until("the end of the application's files", || cluster.block_files().is_empty());
 
     // The same cluster serves applications that do not ask for it, whose files end with their executors.
     let (runs, sc, sums) = map_tasks_with_a_loss(&cluster, false);
     assert!((5..=8).contains(&runs), "{runs} map tasks ran");
     drop(sums);
     sc.stop();
-    wait_for("the end of the application's files", || cluster.block_files().is_empty().then_some(()));
+    until("the end of the application's files", || cluster.block_files().is_empty());
 }
 
 #[test]

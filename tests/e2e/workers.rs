@@ -3,8 +3,9 @@
 use std::{fs, process::Command};
 
 use firesteel::prelude::*;
+use firesteel_testing::{alive, kill, until};
 
-use crate::cluster::{Cluster, alive, executor_pids, kill, wait_for};
+use crate::cluster::{Cluster, executor_pids};
 
 /// Takes a worker's work directory away for good: in its place there is a file.
 fn break_worker(cluster: &Cluster, i: usize) {
@@ -71,7 +72,7 @@ fn what_a_task_hides_from_its_executor_ends_with_the_worker_however_that_ends() 
             "stop" => drop(cluster.workers.pop()),
             _ => cluster.workers[0].kill(),
         }
-        wait_for("the end of what the task has started", || (!alive(hidden)).then_some(()));
+        until("the end of what the task has started", || !alive(hidden));
     }
 }
 
@@ -88,7 +89,7 @@ fn what_a_task_hides_ends_also_when_the_supervisor_above_its_executor_is_killed(
     let (hidden, supervisor) = sc.partitioned(1).range(0..1u64).map(start).collect().unwrap()[0];
     assert!(alive(hidden));
     assert!(Command::new("kill").args(["-9", &supervisor.to_string()]).status().unwrap().success());
-    wait_for("the end of what the task has started", || (!alive(hidden)).then_some(()));
+    until("the end of what the task has started", || !alive(hidden));
     assert_eq!(sc.partitioned(1).range(0..10u64).count().unwrap(), 10);
 }
 
@@ -105,6 +106,6 @@ fn the_output_of_applications_stays_up_to_a_bound() {
         names.filter(|name| name.to_str().unwrap().starts_with("app-")).count()
     };
     // Of one that had two executors it is the only one.
-    wait_for("the output of the latest alone", || (1..=2).contains(&kept()).then_some(()));
+    until("the output of the latest alone", || (1..=2).contains(&kept()));
     assert!(!cluster.said_by_executors().is_empty());
 }

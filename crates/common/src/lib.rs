@@ -4,6 +4,11 @@
 //!
 //! This crate calls nobody; every crate of the workspace calls it.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "users' maps are elements, and what is known of a type is only looked up by its name"
+)]
+
 mod bulk;
 pub mod call_site;
 pub mod codec;

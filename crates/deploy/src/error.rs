@@ -11,7 +11,7 @@ use firesteel_worker::WorkerError;
 /// Ends a program with a status that is not 0.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
-    /// Configuration.
+    /// A setting is wrong or missing.
     #[error(transparent)]
     Conf(#[from] ConfError),
     /// Listening, or what came over the network.

@@ -10,9 +10,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use support::{Install, alive, text};
+use firesteel_testing::{alive, wait_for};
+use support::{Install, text};
 
 fn script(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
@@ -29,18 +29,6 @@ fn run(install: &Install, command: &Path, arguments: &[&str]) -> (bool, String) 
         };
     }
     text(&plain.args(arguments).output().unwrap())
-}
-
-/// Waits until `found` gives something, as long as a slow host may take.
-fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        match found() {
-            Some(found) => return found,
-            None => assert!(Instant::now() < deadline, "waited in vain for {what}"),
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
-use support::{Install, alive, count_words, root, text};
+use firesteel_testing::{alive, until};
+use support::{Install, count_words, root, text};
 
 #[test]
 fn start_all_starts_a_registered_cluster_and_stop_all_leaves_no_process() {
@@ -108,11 +109,7 @@ fn a_daemon_that_has_ended_but_is_not_collected_does_not_run() {
     };
     let while_it_runs = ask("status");
     child.0.kill().unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while alive(pid) && std::time::Instant::now() < deadline {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    assert!(!alive(pid), "it has not ended");
+    until("it has ended", || !alive(pid));
     let (after, stopped) = (ask("status"), ask("stop"));
     assert!(while_it_runs.0 && while_it_runs.1.contains(&format!("runs as process {pid}")), "{while_it_runs:?}");
     assert!(!after.0 && after.1.contains("is not running"), "{after:?}");

@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Install, alive, count_words, free_port, text};
+use firesteel_testing::alive;
+use support::{Install, count_words, free_port, text};
 
 /// Names of hosts and the addresses at which the server listens.
 const NODES: [(&str, &str); 2] = [("node-a", "127.0.0.2"), ("node-b", "127.0.0.3")];

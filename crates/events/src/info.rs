@@ -80,7 +80,7 @@ pub enum TaskLocality {
     NoPreference,
     /// In the rack of such a host.
     Rack,
-    /// Anywhere.
+    /// On any host of the cluster.
     #[default]
     Any,
 }

@@ -37,21 +37,21 @@ pub enum Event {
     },
     /// A peer has an item now.
     Moved {
-        /// Which.
+        /// What it has.
         item: Item,
         /// The executor that gets them.
         to: ExecutorId,
     },
     /// A peer has not taken an item.
     Refused {
-        /// Which.
+        /// What it did not take.
         item: Item,
         /// The executor that says so.
         by: ExecutorId,
     },
     /// An item that a peer was to take is here no more.
     Gone {
-        /// Which.
+        /// What is missing.
         item: Item,
     },
 }
@@ -63,21 +63,21 @@ pub enum Effect {
     Look,
     /// Have the peer take an item; every one must be answered.
     Give {
-        /// Which.
+        /// What it is to take.
         item: Item,
         /// The executor, with its block server.
         peer: BlockAddress,
     },
     /// Tell the driver that the item is there, too.
     Tell {
-        /// Which.
+        /// What has moved.
         item: Item,
         /// Who has it.
         to: ExecutorId,
     },
     /// Nobody takes the item as it seems; say so in the log.
     GivenUp {
-        /// Which.
+        /// What stays here.
         item: Item,
         /// How often it was tried.
         attempts: u32,

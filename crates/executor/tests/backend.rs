@@ -9,6 +9,7 @@ use firesteel_os::ProcessEnd;
 use firesteel_protocol::{KillTask, ToDriver, ToExecutor};
 use firesteel_rpc::Secret;
 use firesteel_rpc::proto::deploy::Parting;
+use firesteel_testing::{alive, until_async};
 use support::cluster::{Cluster, WAIT, next, next_end, next_updates, send};
 use support::{End, end_of, kind, launch, result};
 
@@ -73,19 +74,6 @@ fn hide(linger: bool) -> String {
 fn parent_of(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// Waits until the process is gone, or dead and not yet waited for.
-async fn gone(pid: u32) {
-    let lives = || {
-        std::fs::read_to_string(format!("/proc/{pid}/stat"))
-            .is_ok_and(|stat| !stat.rsplit_once(')').unwrap().1.trim_start().starts_with(['Z', 'X']))
-    };
-    let until = std::time::Instant::now() + WAIT;
-    while lives() {
-        assert!(std::time::Instant::now() < until, "process {pid} has outlived its executor");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
 }
 
 #[allow(unconditional_recursion)]
@@ -196,7 +184,7 @@ async fn what_its_tasks_have_started_ends_with_it_however_it_hides() {
         };
         assert_eq!(end, expected, "{how}: {text}");
         for pid in hidden {
-            gone(pid).await;
+            until_async("the process has not outlived its executor", || !alive(pid)).await;
         }
     }
 }
@@ -243,11 +231,7 @@ async fn who_held_memory_is_on_record_when_there_was_none_left() {
     let peer = cluster.registered().await;
     send(&peer, launch(5, "hoard", [7]));
     let noted = || firesteel_os::memory_record::read(&cluster.memory_record).filter(|text| text.contains("hoard"));
-    let until = std::time::Instant::now() + WAIT;
-    while noted().is_none() {
-        assert!(std::time::Instant::now() < until, "the record names no hoard");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until_async("the record names the hoard", || noted().is_some()).await;
     send(&peer, ToExecutor::KillTask(KillTask { task: TaskId(7), reason: "enough".to_owned() }));
     let (end, text) = cluster.end().await;
     assert_eq!(end, ProcessEnd::Signalled(6), "{text}");

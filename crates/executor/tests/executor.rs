@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use firesteel_common::{RddId, ShuffleId, StageId, TaskFailure, TaskId};
@@ -10,20 +9,13 @@ use firesteel_protocol::{BlockUpdate, KillTask, LaunchTasks, PartitionData, Task
 use firesteel_shuffle::MapOutput;
 use firesteel_storage::{BlockId, BlockSource};
 use firesteel_task::{CacheUpdate, TaskAbort, TaskError, TaskOutput};
+use firesteel_testing::until;
 use support::{End, inline, kind, launch, result, rig, stage, stage_data, stage_ended, task};
 
 mod support;
 
 fn kill(task: u64, reason: &str) -> ToExecutor {
     ToExecutor::KillTask(KillTask { task: TaskId(task), reason: reason.to_owned() })
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < until, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -174,7 +166,7 @@ fn a_stage_is_decoded_once_and_dropped_after_its_end() {
     rig.next_end();
     assert_eq!((kind.decoded.load(Ordering::SeqCst), kind.dropped.load(Ordering::SeqCst)), (1, 0));
     rig.executor.handle(stage_ended(1));
-    eventually("the stage is dropped", || kind.dropped.load(Ordering::SeqCst) == 1);
+    until("the stage is dropped", || kind.dropped.load(Ordering::SeqCst) == 1);
 }
 
 #[test]
@@ -278,7 +270,7 @@ fn dropping_the_executor_asks_running_tasks_to_end() {
     rig.executor.handle(launch(1, "outlives", [1]));
     has_begun.recv().unwrap();
     drop(rig);
-    eventually("the task ends", || ended.load(Ordering::SeqCst));
+    until("the task ends", || ended.load(Ordering::SeqCst));
 }
 
 #[test]

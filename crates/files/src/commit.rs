@@ -51,7 +51,7 @@ pub struct TaskAttempt {
 pub struct ManifestEntry {
     /// Its name in the output directory.
     pub name: String,
-    /// Bytes.
+    /// Size of the file, bytes.
     pub bytes: u64,
     /// What the protocol needs to make it visible, such as where it lies until then, or the number of an upload and the tags of
     /// its parts.

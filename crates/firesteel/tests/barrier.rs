@@ -7,24 +7,17 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use firesteel::{BarrierError, Context, ContextBuilder};
+use firesteel_testing::until;
 
 /// Lets the task go on that has kept another one waiting.
 static RELEASED: AtomicBool = AtomicBool::new(false);
 
 fn builder(master: &str) -> ContextBuilder {
     Context::builder().app_name("barrier").master(master)
-}
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "still not: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Each partition's sum as all tasks see it, with a barrier before and a shuffle behind.

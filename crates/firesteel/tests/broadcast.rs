@@ -1,14 +1,14 @@
 //! Broadcast variables on threads and on executors of their own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_types, reason = "tests")]
 
 use std::{
     collections::{BTreeSet, HashMap},
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
 };
 
 use firesteel::{JobError, TaskFailure, prelude::*};
+use firesteel_testing::until;
 use serde::{Deserialize, Deserializer, Serialize};
 
 fn context(master: &str) -> Context {
@@ -16,14 +16,6 @@ fn context(master: &str) -> Context {
 }
 
 const MASTERS: [&str; 2] = ["local[2]", "local-cluster[2,1,512]"];
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "still not: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Tables {

@@ -2,14 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use firesteel::prelude::*;
+use firesteel_testing::until;
 
 fn start(master: &str, dir: &Path) -> Context {
     let builder = Context::builder().app_name("cleaner").master(master);
@@ -34,14 +30,6 @@ fn shuffle_files(dir: &Path) -> (usize, u64) {
         }
     }
     (files, bytes)
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "still not: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn sums(sc: &Context, keys: u64) -> Rdd<(u64, u64)> {

@@ -5,10 +5,11 @@
 use std::{
     fs,
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use firesteel::{Error, Lazy, SortKey, prelude::*};
+use firesteel_testing::until;
 use serde::{Deserialize, Serialize, Serializer};
 
 fn context() -> Context {
@@ -18,14 +19,6 @@ fn context() -> Context {
 fn sorted<T: Ord>(mut v: Vec<T>) -> Vec<T> {
     v.sort();
     v
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -316,7 +309,7 @@ fn a_save_that_is_cancelled_or_has_no_permission_leaves_nothing() {
     std::thread::scope(|scope| {
         let save = scope.spawn(|| endless.save_as_text_file(&out));
         let staged = |dir: &std::path::Path| fs::read_dir(dir).map(|d| d.count()).unwrap_or(0);
-        wait_until("a part file", || {
+        until("a part file", || {
             let staging = fs::read_dir(out.join("_temporary")).ok().and_then(|mut d| d.next()?.ok());
             staging.is_some_and(|s| staged(&s.path()) > 0)
         });

@@ -11,6 +11,7 @@ use std::{
 };
 
 use firesteel::{ContextBuilder, StorageLevel, prelude::*};
+use firesteel_testing::{gone, until};
 
 const PARTITIONS: u32 = 6;
 const MAPS: u32 = 5;
@@ -28,21 +29,9 @@ fn cluster(workers: u32, dir: &Path) -> Context {
     sc
 }
 
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < deadline, "still not: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// The processes that take part in a job.
 fn executors(sc: &Context) -> BTreeSet<u32> {
     sc.partitioned(64).parallelize(0..64u32).map_ref(|_| std::process::id()).collect().unwrap().into_iter().collect()
-}
-
-fn is_alive(pid: u32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
 }
 
 /// Leaves a byte in `file`.
@@ -92,8 +81,8 @@ fn one_leaves(sc: &Context) {
     let ids = sc.executor_ids().unwrap();
     assert_eq!(ids.len(), before.len());
     assert_eq!(sc.decommission_executors(&ids[..1]).unwrap(), ids[..1]);
-    until("the executor is gone", || before.iter().any(|pid| !is_alive(*pid)));
-    assert_eq!(before.iter().filter(|pid| is_alive(**pid)).count(), before.len() - 1);
+    until("the executor is gone", || before.iter().any(|pid| gone(*pid)));
+    assert_eq!(before.iter().filter(|pid| !gone(**pid)).count(), before.len() - 1);
     until("the driver knows", || !sc.executor_ids().unwrap().contains(&ids[0]));
 }
 
@@ -146,12 +135,12 @@ fn tasks_end_where_they_run_and_their_output_is_not_lost() {
         let ids = sc.executor_ids().unwrap();
         assert_eq!(sc.decommission_executors(&ids[1..]).unwrap(), ids[1..]);
         assert_eq!(sc.decommission_executors(&ids[1..]).unwrap(), ids[1..], "again, which changes nothing");
-        assert!(before.iter().all(|pid| is_alive(*pid)));
+        assert!(before.iter().all(|pid| !gone(*pid)));
         fs::write(&go, "").unwrap();
         let expected: Vec<(u64, u64)> = (0..7).map(|k| (k, (0..8_000).filter(|i| i % 7 == k).sum())).collect();
         assert_eq!(job.join().unwrap(), expected);
     });
-    until("one executor is gone", || before.iter().any(|pid| !is_alive(*pid)));
+    until("one executor is gone", || before.iter().any(|pid| gone(*pid)));
     assert_eq!(sorted(&sums).len(), 7);
     assert_eq!(times(&begun), 8, "no map task ran twice");
 }

@@ -9,10 +9,11 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use firesteel::{Error, prelude::*};
+use firesteel_testing::until;
 
 /// The tests count the threads of this process: one at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -22,14 +23,6 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn context(dir: &Path) -> Context {
     Context::builder().master("local[2]").set("spark.local.dir", dir.display()).build().unwrap()
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Threads of this process whose names begin as ours do.
@@ -101,7 +94,7 @@ fn threads_and_directories_go_with_their_contexts() {
         drop(sc);
         assert_eq!(files(dir.path()), 0);
     }
-    wait_until("threads are left", || threads() == 0);
+    until("threads are left", || threads() == 0);
 }
 
 #[test]
@@ -112,7 +105,7 @@ fn a_stop_ends_the_actions_that_wait_and_leaves_nothing_of_tasks_that_still_run(
     let other = sc.range(0..10u64);
     std::thread::scope(|scope| {
         let blocking = scope.spawn(|| held(&sc).group_by_key().count());
-        wait_until("tasks run", || HELD.load(Ordering::SeqCst) >= 2);
+        until("tasks run", || HELD.load(Ordering::SeqCst) >= 2);
         let job = other.count_async().unwrap();
         let stops: Vec<_> = (0..2).map(|_| scope.spawn(|| sc.stop())).collect();
         assert!(blocking.join().unwrap().is_err());
@@ -120,11 +113,11 @@ fn a_stop_ends_the_actions_that_wait_and_leaves_nothing_of_tasks_that_still_run(
         stops.into_iter().for_each(|stop| stop.join().unwrap());
     });
     assert!(matches!(other.count(), Err(Error::Stopped)));
-    wait_until("the directory goes", || files(dir.path()) == 0);
+    until("the directory goes", || files(dir.path()) == 0);
     assert!(threads() > 0, "the tasks run still");
     // Now they want to write their map outputs.
     release();
-    wait_until("threads are left", || threads() == 0);
+    until("threads are left", || threads() == 0);
     assert_eq!(files(dir.path()), 0);
 }
 
@@ -171,7 +164,7 @@ fn a_context_goes_with_the_last_handle_whatever_rdds_are_held() {
     assert!(matches!(rdd.sort_by(true, |(k, _)| *k).err(), Some(Error::Stopped)));
     rdd.unpersist();
     assert_eq!(files(dir.path()), 0);
-    wait_until("threads are left", || threads() == 0);
+    until("threads are left", || threads() == 0);
 }
 
 #[test]
@@ -186,7 +179,7 @@ fn a_panic_of_the_program_takes_the_context_along() {
     });
     assert!(program.join().is_err());
     assert_eq!(files(dir.path()), 0);
-    wait_until("threads are left", || threads() == 0);
+    until("threads are left", || threads() == 0);
 }
 
 #[test]
@@ -196,7 +189,7 @@ fn a_local_directory_that_cannot_be_had_is_an_error_that_names_it() {
         let e = Context::builder().master("local").set("spark.local.dir", dirs).build().err().unwrap().to_string();
         assert!(e.contains(part), "{e}");
     }
-    wait_until("threads are left", || threads() == 0);
+    until("threads are left", || threads() == 0);
 }
 
 /// Bytes of this process in memory.
@@ -263,7 +256,7 @@ fn executors_that_have_nothing_to_do_drop_what_their_last_stage_held() {
     COPIES.store(1, Ordering::SeqCst);
     let rdd = sc.range(0..10u64).with(Counted).map(|_, x| x);
     assert_eq!(rdd.count().unwrap(), 10);
-    wait_until("the copy goes without another job", || COPIES.load(Ordering::SeqCst) == 1);
+    until("the copy goes without another job", || COPIES.load(Ordering::SeqCst) == 1);
     drop(rdd);
 }
 
@@ -292,5 +285,5 @@ fn contexts_live_and_end_on_the_threads_of_a_runtime() {
         drop(sc);
     });
     assert_eq!(files(dir.path()), 0);
-    wait_until("threads are left", || threads() == 0);
+    until("threads are left", || threads() == 0);
 }

@@ -9,18 +9,11 @@ use std::{
 };
 
 use firesteel::{Error, prelude::*};
+use firesteel_testing::{gone, until};
 
 fn cluster(workers: u32, cores: u32) -> Context {
     let master = format!("local-cluster[{workers},{cores},512]");
     Context::builder().app_name("test").master(&master).build().unwrap()
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "still not: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Process id and directory of every executor that takes part in a job of some tasks.
@@ -28,10 +21,6 @@ fn executors(sc: &Context) -> BTreeSet<(u32, PathBuf)> {
     let here = |_: &u32| (std::process::id(), std::env::current_dir().unwrap().to_string_lossy().into_owned());
     let found = sc.partitioned(64).parallelize(0..64u32).map_ref(here).collect().unwrap();
     found.into_iter().map(|(pid, dir)| (pid, PathBuf::from(dir))).collect()
-}
-
-fn is_alive(pid: u32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
 }
 
 /// Processes that ran the tasks of a job whose tasks take their time.
@@ -120,10 +109,10 @@ fn words_are_counted_across_processes_and_nothing_is_left() {
     assert_eq!(counts.into_iter().collect::<BTreeMap<_, _>>(), expected);
 
     let found = executors(&sc);
-    assert!(found.iter().all(|(pid, _)| *pid != std::process::id() && is_alive(*pid)), "{found:?}");
+    assert!(found.iter().all(|(pid, _)| *pid != std::process::id() && !gone(*pid)), "{found:?}");
     sc.stop();
     for (pid, dir) in found {
-        assert!(!is_alive(pid), "executor {pid} is left");
+        assert!(gone(pid), "executor {pid} is left");
         assert!(!dir.exists(), "{} is left", dir.display());
     }
     assert!(matches!(sc.parallelize(0..3u8).count(), Err(Error::Stopped)));
@@ -146,9 +135,9 @@ fn what_tasks_have_started_is_gone_when_the_context_has_stopped_and_what_the_dri
         String::from_utf8(out.stdout).unwrap().trim().parse::<u32>().unwrap()
     };
     let hidden = sc.partitioned(4).range(0..4u32).map(start).collect().unwrap();
-    assert!(hidden.iter().all(|pid| is_alive(*pid)));
+    assert!(hidden.iter().all(|pid| !gone(*pid)));
     sc.stop();
-    until("they are gone", || !hidden.iter().any(|pid| is_alive(*pid)));
+    until("they are gone", || !hidden.iter().any(|pid| !gone(*pid)));
     assert!(own.try_wait().unwrap().is_none());
     own.kill().unwrap();
     own.wait().unwrap();
@@ -234,7 +223,7 @@ async fn a_context_starts_works_and_stops_inside_an_async_runtime() {
     assert_eq!(sc.partitioned(2).range(0..10u64).reduce(|a, b| a + b).unwrap(), 45);
     let (pid, dir) = executors(&sc).pop_first().unwrap();
     drop(sc);
-    assert!(!is_alive(pid) && !dir.exists());
+    assert!(gone(pid) && !dir.exists());
 }
 
 #[test]

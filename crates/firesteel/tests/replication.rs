@@ -8,10 +8,10 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
 };
 
 use firesteel::{StorageLevel, prelude::*};
+use firesteel_testing::until;
 
 const PARTITIONS: u32 = 6;
 const ELEMENTS: u64 = 90_000;
@@ -23,14 +23,6 @@ fn cluster(workers: u32, wait: &str, dir: &Path) -> Context {
     let sc = builder.set("spark.local.dir", dir.to_str().unwrap()).build().unwrap();
     until("all executors are there", || executors(&sc).len() as u32 == workers);
     sc
-}
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < deadline, "still not: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// The executors that take part in a job: process ids and their directories.

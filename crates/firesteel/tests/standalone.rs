@@ -13,6 +13,7 @@ use std::{
 use firesteel::prelude::*;
 use firesteel_master::MasterConfig;
 use firesteel_rpc::{Secret, Transport, master_client::MasterClientConfig};
+use firesteel_testing::{gone, until};
 use firesteel_worker::{Launcher, WorkerConfig, WorkerSettings};
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
@@ -69,18 +70,6 @@ fn pids(sc: &Context) -> BTreeSet<u32> {
     sc.partitioned(16).range(0..16u32).map(|_| std::process::id()).collect().unwrap().into_iter().collect()
 }
 
-fn is_alive(pid: u32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
-}
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "still not: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 #[test]
 fn a_job_outlives_its_master_and_the_next_master_replaces_executors() {
     let (runtime, dir, listener) = (runtime(), tempfile::tempdir().unwrap(), listen());
@@ -104,7 +93,7 @@ fn a_job_outlives_its_master_and_the_next_master_replaces_executors() {
     assert_eq!(sc.application_id(), app_id);
 
     sc.stop();
-    until("the executor is gone", || !after.iter().any(|pid| is_alive(*pid)));
+    until("the executor is gone", || !after.iter().any(|pid| !gone(*pid)));
     worker.stop(&runtime);
     second.stop(&runtime);
 }

@@ -1,28 +1,21 @@
 //! Map tasks that run again after a loss and do not give the same bytes, the same order or the same values: no element is
 //! lost or doubled, no two editions are mixed, and what cannot be taken back fails with an error that names the RDD.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_types, reason = "tests")]
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs::{self, File},
     path::Path,
-    time::{Duration, Instant, SystemTime},
+    time::SystemTime,
 };
 
 use firesteel::{Data, prelude::*};
+use firesteel_testing::until;
 
 const ELEMENTS: u64 = 4000;
 const MAPS: u32 = 4;
 const REDUCERS: u32 = 8;
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < deadline, "still not: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// Two executors of one core each. As on two hosts, what an executor wrote goes with it.
 fn cluster() -> Context {

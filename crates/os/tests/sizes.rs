@@ -1,7 +1,14 @@
 //! Estimated and exact sizes (`firesteel_common::size`) against what an allocator that counts has given out. Here, because
 //! an allocator is unsafe code.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_types,
+    reason = "tests"
+)]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

@@ -6,7 +6,7 @@ use firesteel_common::BroadcastId;
 /// Bytes, or where to fetch them when they are larger than a message may carry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Payload {
-    /// Here.
+    /// In the message itself.
     Inline(Bytes),
     /// In pieces of the driver's, which executors that have them pass on.
     Broadcast(BroadcastRef),

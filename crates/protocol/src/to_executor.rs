@@ -87,7 +87,7 @@ pub struct PartitionData {
     pub rdd: RddId,
     /// Which partition.
     pub partition: u32,
-    /// It.
+    /// What the source needs to make the partition.
     pub data: Payload,
 }
 

@@ -15,6 +15,10 @@
 //! * [`Lazy`]: an environment that each process makes for itself.
 //! * [`runner`]: what an RDD needs of its Context.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "actions return maps as Spark's do, and what is known of a type is only looked up"
+)]
 #![expect(clippy::unused_unit, reason = "the operators' declarations name every closure's return type")]
 
 #[macro_use]

@@ -16,11 +16,11 @@ pub enum Master {
     },
     /// A master and workers in this process, executors as processes of their own, all on this host.
     LocalCluster {
-        /// Workers.
+        /// Number of workers.
         workers: u32,
-        /// Cores of each.
+        /// Cores of each worker.
         cores: u32,
-        /// Memory of each, MiB.
+        /// Memory of each worker, MiB.
         memory_mb: u64,
     },
     /// A cluster.

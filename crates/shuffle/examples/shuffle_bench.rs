@@ -1,7 +1,7 @@
 //! Times of the record path: `cargo run --release -p firesteel-shuffle --example shuffle_bench`.
 //!
 //! One map task writes for eight reducers, which then read their blocks back; nanoseconds a record, the best of five.
-#![allow(clippy::print_stdout, reason = "a program of its own")]
+#![allow(clippy::print_stdout, clippy::disallowed_types, reason = "a program of its own")]
 #![allow(clippy::unwrap_used)]
 
 use std::{

@@ -15,6 +15,11 @@
 //! Callers: the operators of `rdd` write, read and combine; executor and driver own a [`ShuffleManager`]. This crate
 //! calls `storage` for blocks of other executors and serves its own files as a `BlockSource`.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "outputs and hosts are only looked up by their names; no state machine is in here"
+)]
+
 mod adoption;
 pub mod aggregate;
 mod block_body;

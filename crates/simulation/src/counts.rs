@@ -18,7 +18,7 @@ macro_rules! counts {
 }
 
 counts! {
-    /// Seeds.
+    /// Seeds that were played.
     seeds: u64,
     /// Events that were played.
     steps: u64,

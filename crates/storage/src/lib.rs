@@ -15,6 +15,11 @@
 //! through a [`BlockClient`]; `rdd` caches partitions in the [`MemoryStore`]. This crate calls `rpc` for the handshake
 //! that opens every connection.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "blocks and connections are only looked up by their names; no state machine is in here"
+)]
+
 pub mod abort;
 mod acceptor;
 mod answering;

@@ -41,7 +41,7 @@ pub enum WorkerError {
     NotOurs {
         /// The file's path.
         path: PathBuf,
-        /// Whose.
+        /// The number of the user who owns it.
         owner: u32,
     },
     /// The shuffle service does not start.

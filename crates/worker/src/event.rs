@@ -26,12 +26,12 @@ pub enum WorkerEvent {
     Start,
     /// The stream stands.
     Connected {
-        /// Which.
+        /// The attempt to connect that made it.
         attempt: Attempt,
     },
     /// It does not.
     ConnectFailed {
-        /// Which.
+        /// The attempt to connect that made it.
         attempt: Attempt,
         /// Why, naming the address.
         error: String,
@@ -40,7 +40,7 @@ pub enum WorkerEvent {
     },
     /// The stream has ended.
     Closed {
-        /// Which.
+        /// The attempt to connect that made it.
         attempt: Attempt,
         /// The reason, in words for people.
         reason: String,
@@ -81,7 +81,7 @@ pub enum WorkerEffect {
     },
     /// Drop a stream, whether it stands or not, after what was sent on it.
     Disconnect {
-        /// Which.
+        /// The attempt to connect that made it.
         attempt: Attempt,
     },
     /// Say this to the master, if the stream still stands.

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use firesteel_master::{MasterConfig, MasterRules};
 use firesteel_rpc::proto::deploy::{
@@ -16,6 +16,7 @@ use firesteel_rpc::proto::deploy::{
     RegisterApplication, ToMaster, UnregisterApplication, from_master::Message as From, to_master::Message as To,
 };
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, Transport};
+use firesteel_testing::{alive, until_async};
 use firesteel_worker::{Launcher, Standing, WorkerConfig, WorkerError, WorkerSettings};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -166,15 +167,6 @@ impl Driver {
     }
 }
 
-/// Waits for a condition that another process brings about.
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + LONG;
-    while !holds() {
-        assert!(Instant::now() < end, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 /// The worker's own directory below a local directory, beside which is what it has thrown away.
 fn block_dir(local: &Path) -> PathBuf {
     let mut dirs = fs::read_dir(local).unwrap().map(|entry| entry.unwrap().path());
@@ -183,12 +175,6 @@ fn block_dir(local: &Path) -> PathBuf {
 
 fn read_pid(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok().filter(|text| text.ends_with('\n'))?.trim().parse().ok()
-}
-
-/// Whether the process runs: one that is dead but not waited for does not.
-fn lives(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')))
 }
 
 #[tokio::test]
@@ -239,17 +225,17 @@ async fn a_kill_takes_the_whole_group_and_the_end_of_the_application_its_files()
     assert_eq!(driver.updated().await.state(), ExecutorState::Running);
     let app = cluster.work().join(&driver.app_id);
     let first = read_pid(&app.join("0/grandchild")).unwrap();
-    assert!(lives(first));
+    assert!(alive(first));
     driver.say(To::KillExecutors(KillExecutors { app_id: driver.app_id.clone(), executor_ids: vec![0] }));
     assert_eq!(driver.updated().await.state(), ExecutorState::Killed);
-    until("the grandchild is gone", || !lives(first)).await;
+    until_async("the grandchild is gone", || !alive(first)).await;
 
     assert_eq!(driver.updated().await.state(), ExecutorState::Running);
     let second = read_pid(&app.join("1/grandchild")).unwrap();
     driver.say(To::UnregisterApplication(UnregisterApplication { app_id: driver.app_id.clone() }));
-    until("the second grandchild is gone", || !lives(second)).await;
+    until_async("the second grandchild is gone", || !alive(second)).await;
     let locals = block_dir(&cluster.dir.path().join("local"));
-    until("the block directories are gone", || fs::read_dir(&locals).unwrap().next().is_none()).await;
+    until_async("the block directories are gone", || fs::read_dir(&locals).unwrap().next().is_none()).await;
     assert!(app.join("1/stderr").exists());
     let (dir, result) = cluster.stop().await;
     result.unwrap();
@@ -264,7 +250,7 @@ async fn what_an_executor_leaves_running_when_it_ends_by_itself_is_killed() {
     assert_eq!(driver.updated().await.state(), ExecutorState::Running);
     assert_eq!(driver.updated().await.exit_code, Some(0));
     let left = read_pid(&cluster.work().join(&driver.app_id).join("0/grandchild")).unwrap();
-    until("the grandchild is gone", || !lives(left)).await;
+    until_async("the grandchild is gone", || !alive(left)).await;
     cluster.stop().await.1.unwrap();
 }
 
@@ -277,7 +263,7 @@ async fn a_worker_that_is_stopped_leaves_no_process_and_no_blocks() {
     let pids = [read_pid(&app.join("me")).unwrap(), read_pid(&app.join("grandchild")).unwrap()];
     let (dir, result) = cluster.stop().await;
     result.unwrap();
-    assert!(!pids.iter().any(|pid| lives(*pid)));
+    assert!(!pids.iter().any(|pid| alive(*pid)));
     assert_eq!(fs::read_dir(dir.path().join("local")).unwrap().count(), 0);
 }
 
@@ -390,7 +376,7 @@ async fn a_worker_killed_with_kill_9_leaves_no_process_and_the_next_cleans_up() 
     let pids = [read_pid(&app.join("me")).unwrap(), read_pid(&app.join("grandchild")).unwrap()];
     worker.start_kill().unwrap();
     worker.wait().await.unwrap();
-    until("executor and grandchild are gone", || !pids.iter().any(|pid| lives(*pid))).await;
+    until_async("executor and grandchild are gone", || !pids.iter().any(|pid| alive(*pid))).await;
     let m = driver.updated().await;
     assert!(m.state() == ExecutorState::Lost && m.worker_lost, "{m:?}");
 

@@ -11,6 +11,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use firesteel_testing::alive;
+
 const PROGRAMS: [&str; 4] = ["firesteel-master", "firesteel-worker", "firesteel-executor", "firesteel-submit"];
 
 /// The directory of the workspace.
@@ -138,11 +140,6 @@ pub fn free_port() -> u16 {
 pub fn text(output: &Output) -> (bool, String) {
     let text = [&output.stdout[..], &output.stderr[..]].concat();
     (output.status.success(), String::from_utf8(text).unwrap())
-}
-
-/// A process that has ended but is not collected by its parent yet does not live.
-pub fn alive(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 /// Submits the word count to the master at `url` and compares what it wrote with what the shell counts.

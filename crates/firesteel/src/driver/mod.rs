@@ -6,6 +6,12 @@
 //!  backend (master's news) ──Message::Event▶ │ DriverCore │ ──JobEvent──▶ the action's channel
 //!  result fetcher ──ResultFetched──────────▶ └────────────┘ ──FetchResult──▶ result fetcher
 //! ```
+//!
+//! The loop's inbox has no length that it is held to, since nobody who fills it can run ahead of it. What executors say answers
+//! what the loop has sent: a word when a task begins and one when it ends, for no more tasks than it has launched and not heard of
+//! yet, with results up to `spark.task.maxDirectResultSize` (larger ones are named and fetched); a word for each kept partition
+//! that a task stores or a leaving executor moves. A thread that calls an action waits for its end, and one that starts actions
+//! without waiting holds their futures itself. Heartbeats end at the streams.
 
 mod cleaner;
 mod copies;

@@ -14,7 +14,7 @@ use crate::{Rdd, error::Result, runner::Scope};
 
 /// An integer type that `range` can produce.
 pub trait RangeItem: Data + Copy {
-    /// Widened.
+    /// The same number as an `i128`, which holds those of every type.
     fn widen(self) -> i128;
     /// The elements of `start..end`; both were values of this type.
     fn iterate(start: i128, end: i128) -> Range<Self>

@@ -13,12 +13,12 @@ pub enum Event {
     Start,
     /// The connection stands and has passed the handshake.
     Connected {
-        /// Which.
+        /// The attempt to connect that made it.
         attempt: Attempt,
     },
     /// It does not.
     ConnectFailed {
-        /// Which.
+        /// The attempt to connect that made it.
         attempt: Attempt,
         /// Why, naming the address.
         error: String,
@@ -27,7 +27,7 @@ pub enum Event {
     },
     /// The connection has ended.
     StreamClosed {
-        /// Which.
+        /// The attempt to connect that made it.
         attempt: Attempt,
         /// The reason, in words for people.
         reason: String,
@@ -84,7 +84,7 @@ pub enum Effect {
     },
     /// Drop the connection, whether it stands or not. No more is wanted from it.
     Disconnect {
-        /// Which.
+        /// The attempt to connect that made it.
         attempt: Attempt,
     },
     /// The master that we were registered with is gone; another is being looked for.
