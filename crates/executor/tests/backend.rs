@@ -10,7 +10,7 @@ use firesteel_protocol::{KillTask, ToDriver, ToExecutor};
 use firesteel_rpc::Secret;
 use firesteel_rpc::proto::deploy::Parting;
 use firesteel_testing::{alive, until_async};
-use support::cluster::{Cluster, WAIT, next, next_end, next_updates, send};
+use support::cluster::{Cluster, next, next_end, next_updates, send};
 use support::{End, end_of, kind, launch, result};
 
 mod support;

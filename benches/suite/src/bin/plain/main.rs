@@ -3,6 +3,8 @@
 //!
 //! `bench-plain WORK [ARGUMENT...]`, as `bench-suite`.
 
+#![expect(clippy::disallowed_types, reason = "as anybody would write it")]
+
 mod keyed;
 mod scans;
 mod text;
