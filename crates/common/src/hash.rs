@@ -3,6 +3,8 @@
 
 use std::hash::{BuildHasher, Hash};
 
+use serde::{Deserialize, Serialize};
+
 /// Builds the fixed-seed hasher. Partitioners take the high bits of its result, hash tables the low ones.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct FixedHash;
@@ -20,6 +22,18 @@ impl BuildHasher for FixedHash {
 #[inline]
 pub fn fixed_hash<T: Hash + ?Sized>(value: &T) -> u64 {
     FixedHash.hash_one(value)
+}
+
+/// Builds a fixed-seed hasher all of whose bits are equally good, for estimates that count leading zeros.
+#[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
+pub struct SketchHash;
+
+impl BuildHasher for SketchHash {
+    type Hasher = foldhash::quality::FoldHasher<'static>;
+
+    fn build_hasher(&self) -> Self::Hasher {
+        foldhash::quality::FixedState::with_seed(0x6669_7265_7374_6c21).build_hasher()
+    }
 }
 
 /// Maps a hash to one of `partitions` by its high bits (multiply-shift), so that the low bits stay free for tables.

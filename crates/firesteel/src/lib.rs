@@ -56,8 +56,8 @@ pub use context::Context;
 pub use firesteel_common::{Data, Env, Key, MemSize, Str, TaskFailure, conf::Conf};
 pub use firesteel_derive::MemSize;
 pub use firesteel_rdd::{
-    BarrierWith, Emitter, Error, JobFuture, Lazy, Lines, LinesWith, Partitioned, PartitionedWith, Partitioning, Rdd,
-    RddBarrier, Result, StorageLevel, TextRecord, With,
+    BarrierWith, Emitter, Error, JobFuture, Lazy, Lines, LinesWith, LocalIterator, Number, Partitioned,
+    PartitionedWith, Partitioning, Rdd, RddBarrier, Result, Stats, StorageLevel, TextRecord, With,
 };
 pub use firesteel_scheduler::{JobError, JobState};
 pub use firesteel_shuffle::{HashPartitioner, Partitioner, RangePartitioner, SortKey};

@@ -27,7 +27,8 @@ pub fn level_of(node: &Arc<dyn AnyRdd>, known: &BTreeMap<RddId, DeterministicLev
         Dep::Shuffle(shuffle) => of(shuffle.parent()),
     };
     let own = if node.order_varies() { DeterministicLevel::Unordered } else { DeterministicLevel::Determinate };
-    node.deps().into_iter().map(through).fold(own, DeterministicLevel::max)
+    let level = node.deps().into_iter().map(through).fold(own, DeterministicLevel::max);
+    if node.by_position() { level.by_position() } else { level }
 }
 
 impl<T: Data> Rdd<T> {
@@ -93,6 +94,10 @@ mod tests {
             (pairs.join(&pairs).deterministic_level(), Unordered),
             (pairs.join(&pairs).group_by_key().deterministic_level(), Unordered),
             (pairs.join(&pairs).repartition(2).deterministic_level(), Indeterminate),
+            (numbers.sample(false, 0.5, 1).unwrap().deterministic_level(), Determinate),
+            (pairs.join(&pairs).sample(false, 0.5, 1).unwrap().deterministic_level(), Indeterminate),
+            (pairs.join(&pairs).zip_with_unique_id().deterministic_level(), Indeterminate),
+            (pairs.join(&pairs).glom().deterministic_level(), Indeterminate),
             (
                 numbers.union(&pairs.join(&pairs).keys().repartition(2)).repartition(9).deterministic_level(),
                 Indeterminate,

@@ -26,6 +26,7 @@ mod operators;
 
 mod actions;
 mod barrier;
+mod debug;
 pub mod determinism;
 mod elements;
 pub mod error;
@@ -40,8 +41,9 @@ pub mod pipe;
 mod rdd;
 pub mod runner;
 pub mod sources;
+mod stats;
 
-pub use actions::JobFuture;
+pub use actions::{JobFuture, LocalIterator, Number};
 pub use barrier::{BarrierWith, RddBarrier};
 pub use error::{Error, Result};
 pub use firesteel_files::text::TextRecord;
@@ -51,3 +53,4 @@ pub use node::StorageLevel;
 pub use operators::Emitter;
 pub use pair::Partitioning;
 pub use rdd::{Partitioned, PartitionedWith, Rdd, With};
+pub use stats::Stats;

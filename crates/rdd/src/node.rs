@@ -249,6 +249,8 @@ pub trait AnyRdd: Any + Send + Sync {
     fn preferred_hosts(&self) -> Vec<Vec<String>>;
     /// Whether the order of a partition's elements depends on how much memory there is.
     fn order_varies(&self) -> bool;
+    /// Whether what is made of an element depends on its position in its partition. In another order other elements come out.
+    fn by_position(&self) -> bool;
 }
 
 /// How a kind of node computes and travels.
@@ -290,6 +292,11 @@ pub trait Body: Send + Sync + 'static {
         false
     }
 
+    /// See [`AnyRdd::by_position`].
+    fn by_position(&self) -> bool {
+        false
+    }
+
     /// What tells how many bytes an element owns on the heap; without it that is estimated.
     fn heap_of(&self) -> Option<fn(&Self::Item) -> u64> {
         None
@@ -306,6 +313,7 @@ trait DynBody<T>: Send + Sync {
     fn desc(&self) -> &'static OpDesc;
     fn heap_of(&self) -> Option<fn(&T) -> u64>;
     fn order_varies(&self) -> bool;
+    fn by_position(&self) -> bool;
 }
 
 impl<B: Body> DynBody<B::Item> for B {
@@ -339,6 +347,10 @@ impl<B: Body> DynBody<B::Item> for B {
 
     fn order_varies(&self) -> bool {
         Body::order_varies(self)
+    }
+
+    fn by_position(&self) -> bool {
+        Body::by_position(self)
     }
 }
 
@@ -390,6 +402,10 @@ impl<T: Data> AnyRdd for RddNode<T> {
 
     fn order_varies(&self) -> bool {
         self.body.order_varies()
+    }
+
+    fn by_position(&self) -> bool {
+        self.body.by_position()
     }
 }
 

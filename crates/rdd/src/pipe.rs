@@ -23,6 +23,9 @@ pub trait PipeOp: Copy + Send + Sync + 'static {
     /// What `.with` passed, `()` otherwise.
     type Env: Env;
 
+    /// See [`AnyRdd::by_position`].
+    const BY_POSITION: bool = false;
+
     /// The output of partition `p`, chunk by chunk.
     fn run(
         self,
@@ -65,6 +68,10 @@ impl<O: PipeOp> Body for PipeBody<O> {
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
         codec::encode_into(&*self.env, out)
+    }
+
+    fn by_position(&self) -> bool {
+        O::BY_POSITION
     }
 
     fn decode(op: Func<O>, parents: &[AnyNode], env: &[u8]) -> Result<Self, DecodeError> {

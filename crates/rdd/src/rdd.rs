@@ -352,7 +352,7 @@ impl<T: Data> Rdd<T> {
         self.run_at(CallSite::here(action), partitions, env, op, codec::decode, each)
     }
 
-    fn run_at<O: OutputOp<In = T>, U>(
+    pub(crate) fn run_at<O: OutputOp<In = T>, U>(
         &self,
         site: CallSite,
         partitions: Vec<u32>,

@@ -72,6 +72,45 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     }
 }
 
+operators! {
+    impl[K: Key, V: Data] (K, V);
+
+    /// Combines the values of each key with `f` and brings them to the driver, without a shuffle: each partition's keys must
+    /// fit into a task's memory and all into the driver's. `f` must be associative and commutative. Spark:
+    /// `reduceByKeyLocally`.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let sold = sc.parallelize([("tea", 2u64), ("salt", 1), ("tea", 3)].map(|(what, n)| (what.to_owned(), n)));
+    /// assert_eq!(sold.reduce_by_key_locally(|a, b| a + b)?["tea"], 5);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "reduceByKeyLocally")]
+    fn reduce_by_key_locally[]() { f: F(a: V, b: V) -> V } -> Result<HashMap<K, V>> = |rdd, env| {
+        let part = over(move |env: &E, mut input: Stream<(K, V)>, _| {
+            let mut sums = HashMap::new();
+            while let Some(chunk) = input.next_chunk()? {
+                chunk.into_vec().into_iter().for_each(|(k, v)| merge(&mut sums, k, v, |a, b| f(env, a, b)));
+            }
+            Ok(sums)
+        });
+        let mut sums = HashMap::new();
+        for part in rdd.run_all::<_, HashMap<K, V>>("reduce_by_key_locally", &**env, part)? {
+            part.into_iter().for_each(|(k, v)| merge(&mut sums, k, v, |a, b| f(env, a, b)));
+        }
+        Ok(sums)
+    };
+}
+
+fn merge<K: Key, V>(sums: &mut HashMap<K, V>, k: K, v: V, f: impl FnOnce(V, V) -> V) {
+    let sum = match sums.remove(&k) {
+        Some(sum) => f(sum, v),
+        None => v,
+    };
+    sums.insert(k, sum);
+}
+
 impl<T: Key> Rdd<T> {
     /// How often each element occurs.
     ///

@@ -14,11 +14,16 @@ mod collect;
 mod elements;
 mod fold;
 mod foreach;
+mod local_iterator;
+mod numeric;
 mod ordered;
 mod save;
+mod take_sample;
 mod tree;
 
 pub use asynchronous::JobFuture;
+pub use local_iterator::LocalIterator;
+pub use numeric::Number;
 
 /// An output operator whose tasks turn the stream of their partition into one value.
 pub(crate) struct OverStream<T, U, E, F>(F, PhantomData<fn(T, E) -> U>);

@@ -150,6 +150,21 @@ operators! {
         rdd.pipe("filter", true, env, Filter(f, PhantomData))
     };
 
+    /// Applies `f` to each element and keeps what it returns, where it returns something.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// let readings = sc.parallelize(["21.5", "broken", "19"].map(String::from));
+    /// let numbers = readings.filter_map(|text| text.parse::<f64>().ok());
+    /// assert_eq!(numbers.collect()?, [21.5, 19.0]);
+    /// # Ok(()) }
+    /// ```
+    fn filter_map[U: Data,]() { f: F(x: T) -> Option<U> } -> Rdd<U> = |rdd, env| {
+        let f = move |env: &E, x: T| Ok::<Option<U>, Infallible>(f(env, x));
+        rdd.pipe("filter_map", false, env, FlatMap(f, PhantomData))
+    };
+
     /// Applies `f` to each element and puts all that it returns into the result.
     ///
     /// ```

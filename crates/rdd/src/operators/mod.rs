@@ -169,21 +169,24 @@ macro_rules! shuffles_with {
 /// Makes a wrapper of the user's functions, its last parameters, `Copy` as they are. A derive would ask it of the other
 /// parameters, too.
 macro_rules! copy_as_functions {
-    ($Op:ident<$($other:ident),*; $($F:ident),+>) => {
-        impl<$($other,)* $($F: Copy),+> Clone for $Op<$($other,)* $($F),+> {
+    ($Op:ident<$($other:ident),*; $($F:ident),*>) => {
+        impl<$($other,)* $($F: Copy),*> Clone for $Op<$($other,)* $($F),*> {
             fn clone(&self) -> Self {
                 *self
             }
         }
 
-        impl<$($other,)* $($F: Copy),+> Copy for $Op<$($other,)* $($F),+> {}
+        impl<$($other,)* $($F: Copy),*> Copy for $Op<$($other,)* $($F),*> {}
     };
 }
 
 mod element;
 mod emitter;
 mod mem_sized;
+mod numbered;
 mod partition;
+mod sample;
 mod union;
 
 pub use emitter::Emitter;
+pub(crate) use sample::generator;

@@ -132,9 +132,9 @@ impl<K: Key, V: Data, W: Data> Combine for Grouping<K, V, W> {
     }
 }
 
-struct CoGroup<K: Data, V: Data, W: Data> {
-    left: Side<K, V>,
-    right: Side<K, W>,
+pub(super) struct CoGroup<K: Data, V: Data, W: Data> {
+    pub(super) left: Side<K, V>,
+    pub(super) right: Side<K, W>,
 }
 
 impl<K: Key, V: Data, W: Data> Body for CoGroup<K, V, W> {
@@ -190,10 +190,19 @@ shuffles! {
     /// # Ok(()) }
     /// ```
     #[doc(alias = "groupWith")]
-    fn cogroup[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, (Vec<V>, Vec<W>))>, by K = |rdd, by| {
-        let (left, right, partitions, key) = sides(rdd, other, by);
-        Rdd::from_body(rdd.scope(), partitions, "cogroup", key, CoGroup { left, right })
-    };
+    fn cogroup[W: Data](other: &Rdd<(K, W)>) -> Rdd<(K, (Vec<V>, Vec<W>))>, by K = |rdd, by| rdd.cogrouped(other, by);
+}
+
+impl<K: Key, V: Data> Rdd<(K, V)> {
+    #[track_caller]
+    pub(super) fn cogrouped<W: Data>(
+        &self,
+        other: &Rdd<(K, W)>,
+        by: Option<Partitioning<K>>,
+    ) -> Rdd<(K, (Vec<V>, Vec<W>))> {
+        let (left, right, partitions, key) = sides(self, other, by);
+        Rdd::from_body(self.scope(), partitions, "cogroup", key, CoGroup { left, right })
+    }
 }
 
 /// What [`decode_sides`] needs beside the parents.

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What a join makes of its two sides.
-trait Kind<K, V, W>: 'static {
+pub(super) trait Kind<K, V, W>: 'static {
     type Out: Data;
     const PAIRS: bool;
     const LONE_LEFT: bool;
@@ -36,7 +36,7 @@ macro_rules! kinds {
         $pairs:literal, $left:literal, $right:literal;
         |$k:ident, $v:ident, $w:ident| $pair:expr, $lone_left:expr, $lone_right:expr
     })+) => {$(
-        struct $name;
+        pub(super) struct $name;
 
         impl<K: Key, V: Data, W: Data> Kind<K, V, W> for $name {
             type Out = $out;
@@ -215,7 +215,7 @@ impl<K: Key, V: Data, W: Data, T: Kind<K, V, W>> Body for Join<T, K, V, W> {
 
 impl<K: Key, V: Data> Rdd<(K, V)> {
     #[track_caller]
-    fn joined<W: Data, T: Kind<K, V, W>>(
+    pub(super) fn joined<W: Data, T: Kind<K, V, W>>(
         &self,
         name: &'static str,
         other: &Rdd<(K, W)>,

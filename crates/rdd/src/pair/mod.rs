@@ -7,13 +7,17 @@
 
 mod by_key;
 mod cogroup;
+mod cogroup_more;
 mod combine;
 mod former;
 mod join;
 mod partition_by;
 mod partitioning;
 mod repartition;
+mod sets;
+mod sketches;
 mod sort;
+mod stratified;
 
 use std::sync::Arc;
 

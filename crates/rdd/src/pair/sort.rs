@@ -8,7 +8,7 @@ use firesteel_common::{
     codec::{self, CodecError},
     hash::fixed_hash,
 };
-use firesteel_shuffle::{ExternalSorter, RangePartitioner, RecordReader, SortKey, Sorted};
+use firesteel_shuffle::{ExternalSorter, Partitioner, RangePartitioner, RecordReader, SortKey, Sorted};
 use firesteel_task::{
     TaskContext, TaskError,
     chunk::{CHUNK, Chunk, ChunkStream, Stream},
@@ -117,7 +117,7 @@ impl<K: Data + SortKey, V: Data> Rdd<(K, V)> {
         let partitions = partitions.max(1);
         let samples = if partitions == 1 { Vec::new() } else { self.sample_keys(partitions)? };
         let partitioner = Arc::new(RangePartitioner::from_weighted_sample(samples, partitions, ascending));
-        let partitions = firesteel_shuffle::Partitioner::<K>::partitions(&*partitioner);
+        let partitions = Partitioner::<K>::partitions(&*partitioner);
         let key = Partitioning::<K>::shared(&partitioner).key();
         let shuffle = write_pairs(self, partitioner);
         let body = ReadSorted { shuffle, ascending, records: PhantomData };
@@ -148,6 +148,39 @@ impl<K: Data + SortKey, V: Data> Partitioned<(K, V), u32> {
     #[track_caller]
     pub fn sort_by_key(&self, ascending: bool) -> Result<Rdd<(K, V)>> {
         self.rdd.sorted(ascending, self.by)
+    }
+}
+
+impl<K: Data + SortKey, V: Data, P> Partitioned<(K, V), P> {
+    /// Spreads the pairs and puts those of each partition in the order of their keys, in the shuffle itself: cheaper than to
+    /// spread them first and sort them then. Equal keys stay in the order of the partitions that they come from. Spark:
+    /// `repartitionAndSortWithinPartitions`.
+    ///
+    /// With a partitioner that looks at the first part of a key of two, the groups of that part lie together and their values are
+    /// sorted by the second one, and none needs to be in memory as a whole.
+    ///
+    /// ```
+    /// # fn main() -> firesteel::Result<()> {
+    /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
+    /// use firesteel::HashPartitioner;
+    ///
+    /// let pairs = sc.parallelize([(5u32, 'e'), (1, 'a'), (3, 'c'), (2, 'b')]);
+    /// let sorted = pairs.partitioned(HashPartitioner::new(2)).repartition_and_sort_within_partitions();
+    /// for part in sorted.keys().collect_partitions()? {
+    ///     assert!(part.is_sorted());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "repartitionAndSortWithinPartitions")]
+    #[track_caller]
+    pub fn repartition_and_sort_within_partitions(&self) -> Rdd<(K, V)>
+    where
+        P: Partitioner<K> + Env + Clone,
+    {
+        let by = Arc::new(self.by.clone());
+        let (partitions, key) = (by.partitions().max(1), Partitioning::shared(&by).key());
+        let body = ReadSorted { shuffle: write_pairs(&self.rdd, by), ascending: true, records: PhantomData };
+        Rdd::from_body(self.rdd.scope(), partitions, "repartition_and_sort_within_partitions", key, body)
     }
 }
 
