@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, StageAttempt, TaskId, Tick};
 
-use crate::effect::DriverEffect;
+use crate::{effect::DriverEffect, invariants::hold};
 
 /// What all tasks of a call hand in together must fit a message.
 const MOST_BYTES: usize = 2 << 20;
@@ -120,6 +120,16 @@ impl Barriers {
     /// Whether no barrier stage runs.
     pub(crate) fn is_empty(&self) -> bool {
         self.meetings.is_empty()
+    }
+
+    /// Who waits has a deadline, and belongs to a meeting that is not complete.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        for (attempt, meeting) in &self.meetings {
+            let waiting = meeting.waiting.len();
+            hold!(waiting == 0 || meeting.deadline.is_some(), "{waiting} tasks of {attempt} wait for ever");
+            hold!(waiting == 0 || waiting < meeting.tasks as usize, "all tasks of {attempt} wait for nobody");
+        }
+        Ok(())
     }
 
     /// The attempts that have a meeting: those of the barrier stages that run.

@@ -53,6 +53,7 @@ impl BlockLocations {
         let Some(blocks) = self.rdds.get_mut(&rdd) else { return };
         if let Some(holders) = blocks.holders.get_mut(&partition) {
             holders.retain(|e| *e != executor);
+            debug_assert!(holders.iter().all(|e| self.by_executor.contains_key(e)), "{rdd} is held by nobody known");
             if holders.is_empty() {
                 blocks.holders.remove(&partition);
             }

@@ -139,6 +139,7 @@ impl MapOutputTracker {
         };
         *slot = Some(location);
         s.available += 1;
+        debug_assert!(s.available as usize <= s.outputs.len(), "{shuffle} counts {} outputs", s.available);
         s.snapshot = None;
         let was_there = std::mem::replace(&mut s.once[map as usize], true);
         let other_input = conflict(&s.computed_from, computed_from).is_some();

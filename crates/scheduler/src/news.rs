@@ -1,7 +1,10 @@
 //! What the schedulers tell of what happens, beside their effects: [`AppEvent`]s, for whoever listens.
 //!
 //! While nobody listens this is a bool that is looked at; nothing is made or remembered. Whoever begins to listen hears of
-//! no end of what had begun before.
+//! no end of what had begun before. What executors report of their tasks is kept here in any case: it is told with a task's
+//! end, and what the task added to accumulators is wanted also while nobody listens.
+//!
+//! Told by the DAGScheduler's files and by [`crate::DriverCore`]; calls nobody.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,17 +14,7 @@ use std::{
 };
 
 use firesteel_common::{CallSite, ExecutorId, JobId, RddId, StageAttempt, TaskFailure, TaskId, Tick};
-use firesteel_events::{
-    AccumulatorUpdate, AppEvent, JobEnd, RddInfo, StageInfo, TaskEnd, TaskInfo, TaskKind, TaskLocality,
-};
-
-use crate::{
-    dag::{stage::Stage, submission::Walker},
-    driver_core::DriverCore,
-    effect::{DriverEffect, StageKind},
-    graph::JobGraph,
-    tasks::task_set::Locality,
-};
+use firesteel_events::{AccumulatorUpdate, AppEvent, JobEnd, StageInfo, TaskEnd, TaskInfo, TaskKind, TaskReport};
 
 /// A task that was launched while somebody listened.
 #[derive(Debug)]
@@ -44,6 +37,8 @@ pub(crate) struct News {
     jobs: BTreeSet<JobId>,
     stages: BTreeMap<StageAttempt, StageInfo>,
     tasks: BTreeMap<TaskId, LaunchedTask>,
+    /// What executors said of tasks that are not over.
+    reports: BTreeMap<TaskId, Box<TaskReport>>,
 }
 
 impl News {
@@ -58,26 +53,176 @@ impl News {
         self.on
     }
 
+    /// Tells of what happens from now on, or not any more. `epoch` is the wall clock at `Tick::ZERO`, in milliseconds since
+    /// 1970.
+    pub(crate) fn listen(&mut self, on: bool, epoch: u64) {
+        if self.on != on {
+            let reports = std::mem::take(&mut self.reports);
+            *self = News { on, epoch, now: self.now, reports, ..News::default() };
+        }
+    }
+
+    /// What happened since this was last called, in order.
+    pub(crate) fn take(&mut self) -> Vec<AppEvent> {
+        std::mem::take(&mut self.said)
+    }
+
     fn time(&self, at: Tick) -> u64 {
         self.epoch + at.0 / 1_000_000
+    }
+
+    /// Milliseconds since 1970, now.
+    pub(crate) fn present(&self) -> u64 {
+        self.time(self.now)
     }
 
     /// Says what `event` makes of the present time, if anybody listens.
     #[inline]
     pub(crate) fn say(&mut self, event: impl FnOnce(u64) -> AppEvent) {
         if self.on {
-            let event = event(self.time(self.now));
+            let event = event(self.present());
             self.said.push(event);
         }
     }
 
-    /// Who was said to have begun, and not to have ended, has not.
+    /// A job runs from now on; called only while somebody listens.
+    pub(crate) fn job_started(
+        &mut self,
+        job: JobId,
+        site: CallSite,
+        stages: Vec<StageInfo>,
+        properties: &BTreeMap<String, String>,
+    ) {
+        let (name, properties) = (format!("{site:#}"), Arc::new(properties.clone()));
+        self.jobs.insert(job);
+        self.say(|time| AppEvent::JobStart { job, time, name, stages, properties });
+    }
+
+    /// A job without anything to do is over at once.
+    pub(crate) fn empty_job(&mut self, job: JobId, site: CallSite, properties: &BTreeMap<String, String>) {
+        if self.on {
+            let (name, properties) = (format!("{site:#}"), Arc::new(properties.clone()));
+            self.say(|time| AppEvent::JobStart { job, time, name, stages: Vec::new(), properties });
+            self.say(|time| AppEvent::JobEnd { job, time, result: JobEnd::Succeeded });
+        }
+    }
+
+    /// `error` is None where the job succeeded.
+    pub(crate) fn job_ended(&mut self, job: JobId, error: Option<&str>) {
+        if self.jobs.remove(&job) {
+            let failed = |error: &str| JobEnd::Failed { error: error.to_owned() };
+            let result = error.map_or(JobEnd::Succeeded, failed);
+            self.say(|time| AppEvent::JobEnd { job, time, result });
+        }
+    }
+
+    /// The tasks of an attempt wait for slots from now on; called only while somebody listens.
+    pub(crate) fn stage_submitted(&mut self, mut info: StageInfo, properties: Arc<BTreeMap<String, String>>) {
+        info.submitted = Some(self.present());
+        self.stages.insert(info.attempt, info.clone());
+        self.say(|_| AppEvent::StageSubmitted { info, properties });
+    }
+
+    /// `failure` is None where the attempt did what it was to do.
+    pub(crate) fn stage_completed(&mut self, attempt: StageAttempt, failure: Option<&dyn Display>) {
+        if let Some(mut info) = self.stages.remove(&attempt) {
+            info.completed = Some(self.present());
+            info.failure = failure.map(|f| f.to_string());
+            self.say(|_| AppEvent::StageCompleted { info });
+        }
+    }
+
+    /// A task was sent to its executor, `ahead` of a slot or into a free one; called only while somebody listens.
+    pub(crate) fn task_launched(&mut self, stage: StageAttempt, kind: TaskKind, info: TaskInfo, ahead: bool) {
+        let (task, time) = (info.task, info.launched);
+        let before = self.tasks.insert(task, LaunchedTask { stage, kind, info, told: false });
+        debug_assert!(before.is_none(), "{task} was launched before");
+        if !ahead {
+            self.task_started(task, time);
+        }
+    }
+
+    /// The task began at `time`, unless that was said before.
+    fn task_started(&mut self, task: TaskId, time: u64) {
+        let Some(known) = self.tasks.get_mut(&task).filter(|known| !known.told) else { return };
+        known.told = true;
+        known.info.launched = time;
+        let (stage, info) = (known.stage, known.info.clone());
+        self.say(|_| AppEvent::TaskStart { stage, info });
+    }
+
+    /// A task that had waited at its executor has begun, and has `ran` so long since.
+    #[inline]
+    pub(crate) fn task_began(&mut self, task: TaskId, ran: Duration) {
+        if self.on {
+            let began = Tick(self.now.0.saturating_sub(ran.as_nanos() as u64));
+            self.task_started(task, self.time(began));
+        }
+    }
+
+    /// A task came back before it had begun. Nobody hears of it, unless it was said to have started.
+    pub(crate) fn given_back(&mut self, task: TaskId) {
+        if self.tasks.get(&task).is_some_and(|known| known.told) {
+            let failure = TaskFailure::Killed { reason: "it was called back before it had begun".to_owned() };
+            self.task_ended(task, TaskEnd::Failed(failure));
+        } else {
+            self.tasks.remove(&task);
+        }
+    }
+
+    /// The task's large result is being fetched.
+    pub(crate) fn getting_result(&mut self, task: TaskId) {
+        if !self.on {
+            return;
+        }
+        let time = self.present();
+        if let Some(known) = self.tasks.get_mut(&task) {
+            known.info.getting_result = Some(time);
+            let (stage, info) = (known.stage, known.info.clone());
+            self.say(|_| AppEvent::TaskGettingResult { stage, info });
+        }
+    }
+
+    /// What an executor says of a task that is not over.
+    pub(crate) fn report(&mut self, task: TaskId, report: Box<TaskReport>) {
+        self.reports.insert(task, report);
+    }
+
+    /// The task is over without success, and what it reported counts for nothing unless somebody listens.
+    pub(crate) fn forget_report(&mut self, task: TaskId) {
+        self.reports.remove(&task);
+    }
+
+    /// The task is over. Returns what it added to accumulators.
+    pub(crate) fn task_ended(&mut self, task: TaskId, end: TaskEnd) -> Vec<AccumulatorUpdate> {
+        let report = self.reports.remove(&task).map(|report| *report).unwrap_or_default();
+        if self.on {
+            self.task_started(task, self.present());
+            if let Some(LaunchedTask { stage, kind, mut info, .. }) = self.tasks.remove(&task) {
+                info.finished = Some(self.present());
+                let metrics = report.metrics.map(Box::new);
+                self.say(|_| AppEvent::TaskEnd { stage, kind, end, info, metrics });
+            }
+        }
+        report.accumulators
+    }
+
+    /// A kept partition is there and takes so many bytes, or is there no longer.
+    pub(crate) fn block(&mut self, executor: ExecutorId, rdd: RddId, partition: u32, bytes: Option<u64>) {
+        let (stored, memory_bytes) = (bytes.is_some(), bytes.unwrap_or(0));
+        self.say(|_| AppEvent::BlockUpdated { executor, rdd, partition, stored, memory_bytes });
+    }
+
+    /// Who was said to have begun, and not to have ended, has not; and nothing is kept of who has.
     pub(crate) fn check(
         &self,
         runs: impl Fn(TaskId) -> bool,
         submitted: impl Fn(StageAttempt) -> bool,
         active: impl Fn(JobId) -> bool,
     ) -> Result<(), String> {
+        if let Some(stray) = self.reports.keys().find(|task| !runs(**task)) {
+            return Err(format!("{stray} is over and what its executor said of it is kept"));
+        }
         let task = self.tasks.keys().find(|task| !runs(**task)).map(ToString::to_string);
         let stage = self.stages.keys().find(|attempt| !submitted(**attempt)).map(ToString::to_string);
         let job = self.jobs.iter().find(|job| !active(**job)).map(ToString::to_string);
@@ -86,231 +231,4 @@ impl News {
             None => Ok(()),
         }
     }
-}
-
-impl DriverCore {
-    /// Tells of what happens from now on, or not any more. `epoch` is the wall clock at `Tick::ZERO`, in milliseconds
-    /// since 1970.
-    pub fn listen(&mut self, on: bool, epoch: u64) {
-        if self.news.on != on {
-            self.news = News { on, epoch, now: self.news.now, ..News::default() };
-        }
-    }
-
-    /// Whether what happens is told.
-    pub fn is_listened_to(&self) -> bool {
-        self.news.on
-    }
-
-    /// What happened since this was last called, in order; nothing while nobody listens.
-    pub fn take_news(&mut self) -> Vec<AppEvent> {
-        std::mem::take(&mut self.news.said)
-    }
-
-    pub(crate) fn tell_job_started(&mut self, job: JobId) {
-        if !self.news.on {
-            return;
-        }
-        let Some(known) = self.dag.jobs.get(&job) else { return };
-        let stages = known.stages.iter().filter_map(|id| self.dag.stages.get(id));
-        let stages = stages.map(|stage| self.describe(stage, stage.next_attempt, self.all_outputs(stage))).collect();
-        let (name, properties) = (format!("{:#}", known.site), Arc::new(known.properties.local.clone()));
-        self.news.jobs.insert(job);
-        self.news.say(|time| AppEvent::JobStart { job, time, name, stages, properties });
-    }
-
-    /// A job without anything to do is over at once.
-    pub(crate) fn tell_empty_job(&mut self, job: JobId, site: CallSite, properties: &BTreeMap<String, String>) {
-        if self.news.on {
-            let (name, properties) = (format!("{site:#}"), Arc::new(properties.clone()));
-            self.news.say(|time| AppEvent::JobStart { job, time, name, stages: Vec::new(), properties });
-            self.news.say(|time| AppEvent::JobEnd { job, time, result: JobEnd::Succeeded });
-        }
-    }
-
-    /// `error` is None where the job succeeded.
-    pub(crate) fn tell_job_ended(&mut self, job: JobId, error: Option<&str>) {
-        if self.news.jobs.remove(&job) {
-            let failed = |error: &str| JobEnd::Failed { error: error.to_owned() };
-            let result = error.map_or(JobEnd::Succeeded, failed);
-            self.news.say(|time| AppEvent::JobEnd { job, time, result });
-        }
-    }
-
-    pub(crate) fn tell_stage_submitted(&mut self, attempt: StageAttempt, tasks: u32) {
-        if !self.news.on {
-            return;
-        }
-        let Some(stage) = self.dag.stages.get(&attempt.stage) else { return };
-        let mut info = self.describe(stage, attempt.attempt, tasks);
-        info.submitted = Some(self.news.time(self.news.now));
-        let job = stage.jobs.iter().find_map(|job| self.dag.jobs.get(job));
-        let properties = Arc::new(job.map(|job| job.properties.local.clone()).unwrap_or_default());
-        self.news.stages.insert(attempt, info.clone());
-        self.news.say(|_| AppEvent::StageSubmitted { info, properties });
-    }
-
-    /// `failure` is None where the attempt did what it was to do.
-    pub(crate) fn tell_stage_completed(&mut self, attempt: StageAttempt, failure: Option<&dyn Display>) {
-        if let Some(mut info) = self.news.stages.remove(&attempt) {
-            info.completed = Some(self.news.time(self.news.now));
-            info.failure = failure.map(|f| f.to_string());
-            self.news.say(|_| AppEvent::StageCompleted { info });
-        }
-    }
-
-    /// Tells of the tasks that are launched by `effects`.
-    pub(crate) fn tell_launched(&mut self, effects: &[DriverEffect]) {
-        if !self.news.on {
-            return;
-        }
-        let time = self.news.time(self.news.now);
-        for effect in effects {
-            let DriverEffect::LaunchTasks { executor, tasks } = effect else { continue };
-            let host = self.tasks.executors.host_of(*executor).map_or_else(String::new, |host| host.to_string());
-            for spec in tasks {
-                let Some(running) = self.tasks.running.get(&spec.task) else { continue };
-                let info = TaskInfo {
-                    task: spec.task,
-                    index: self.tasks.index_of(spec.task).unwrap_or_default(),
-                    attempt_number: spec.attempt_number,
-                    partition: spec.partition,
-                    launched: time,
-                    executor: *executor,
-                    host: host.clone(),
-                    locality: locality(running.locality),
-                    speculative: spec.speculative,
-                    getting_result: None,
-                    finished: None,
-                };
-                let kind = self.dag.stages.get(&spec.stage.stage).map_or(TaskKind::Result, |stage| kind(stage.kind));
-                let ahead = running.ahead;
-                let launched = LaunchedTask { stage: spec.stage, kind, info, told: false };
-                self.news.tasks.insert(spec.task, launched);
-                if !ahead {
-                    self.tell_task_started(spec.task, time);
-                }
-            }
-        }
-    }
-
-    /// The task began at `time`, unless that was said before.
-    fn tell_task_started(&mut self, task: TaskId, time: u64) {
-        let Some(known) = self.news.tasks.get_mut(&task).filter(|known| !known.told) else { return };
-        known.told = true;
-        known.info.launched = time;
-        let (stage, info) = (known.stage, known.info.clone());
-        self.news.say(|_| AppEvent::TaskStart { stage, info });
-    }
-
-    /// A task that had waited at its executor has begun, and has `ran` so long since.
-    #[inline]
-    pub(crate) fn tell_task_began(&mut self, task: TaskId, ran: Duration) {
-        if self.news.on {
-            let began = Tick(self.news.now.0.saturating_sub(ran.as_nanos() as u64));
-            self.tell_task_started(task, self.news.time(began));
-        }
-    }
-
-    /// A task came back before it had begun. Nobody hears of it, unless it was said to have started.
-    pub(crate) fn tell_given_back(&mut self, task: TaskId) {
-        if self.news.tasks.get(&task).is_some_and(|known| known.told) {
-            let failure = TaskFailure::Killed { reason: "it was called back before it had begun".to_owned() };
-            self.tell_task_ended(task, TaskEnd::Failed(failure));
-        } else {
-            self.news.tasks.remove(&task);
-        }
-    }
-
-    pub(crate) fn tell_getting_result(&mut self, task: TaskId) {
-        if !self.news.on {
-            return;
-        }
-        let time = self.news.time(self.news.now);
-        if let Some(known) = self.news.tasks.get_mut(&task) {
-            known.info.getting_result = Some(time);
-            let (stage, info) = (known.stage, known.info.clone());
-            self.news.say(|_| AppEvent::TaskGettingResult { stage, info });
-        }
-    }
-
-    /// The task is over. Returns what it added to accumulators.
-    pub(crate) fn tell_task_ended(&mut self, task: TaskId, end: TaskEnd) -> Vec<AccumulatorUpdate> {
-        let report = self.reports.remove(&task).map(|report| *report).unwrap_or_default();
-        if self.news.on {
-            self.tell_task_started(task, self.news.time(self.news.now));
-            if let Some(LaunchedTask { stage, kind, mut info, .. }) = self.news.tasks.remove(&task) {
-                info.finished = Some(self.news.time(self.news.now));
-                let metrics = report.metrics.map(Box::new);
-                self.news.say(|_| AppEvent::TaskEnd { stage, kind, end, info, metrics });
-            }
-        }
-        report.accumulators
-    }
-
-    /// A kept partition is there and takes so many bytes, or is there no longer.
-    pub(crate) fn tell_block(&mut self, executor: ExecutorId, rdd: RddId, partition: u32, bytes: Option<u64>) {
-        let (stored, memory_bytes) = (bytes.is_some(), bytes.unwrap_or(0));
-        self.news.say(|_| AppEvent::BlockUpdated { executor, rdd, partition, stored, memory_bytes });
-    }
-
-    /// How many outputs the stage has in all.
-    fn all_outputs(&self, stage: &Stage) -> u32 {
-        match stage.kind {
-            StageKind::ShuffleMap { .. } => stage.graph.nodes[stage.node].partitions,
-            StageKind::Result { job } => self.dag.jobs.get(&job).map_or(0, |job| job.partitions.len() as u32),
-        }
-    }
-
-    /// What is known of an attempt before it starts.
-    fn describe(&self, stage: &Stage, attempt: u32, tasks: u32) -> StageInfo {
-        let site = stage.site;
-        StageInfo {
-            attempt: stage.attempt_id(attempt),
-            name: format!("{site:#}"),
-            details: site.to_string(),
-            tasks,
-            kind: kind(stage.kind),
-            rdds: rdds(&stage.graph, stage.node),
-            parents: stage.parents.iter().map(|(_, parent)| *parent).collect(),
-            submitted: None,
-            completed: None,
-            failure: None,
-        }
-    }
-}
-
-fn kind(kind: StageKind) -> TaskKind {
-    match kind {
-        StageKind::ShuffleMap { .. } => TaskKind::ShuffleMap,
-        StageKind::Result { .. } => TaskKind::Result,
-    }
-}
-
-fn locality(locality: Locality) -> TaskLocality {
-    match locality {
-        Locality::Process => TaskLocality::Process,
-        Locality::Node => TaskLocality::Node,
-        Locality::NoPreference => TaskLocality::NoPreference,
-        Locality::Rack => TaskLocality::Rack,
-        Locality::Any => TaskLocality::Any,
-    }
-}
-
-/// The RDDs between a stage's and the shuffles that it reads.
-fn rdds(graph: &JobGraph, node: usize) -> Vec<RddInfo> {
-    let info = |i: &usize| {
-        let node = &graph.nodes[*i];
-        RddInfo {
-            rdd: node.rdd,
-            name: node.name.as_deref().unwrap_or(node.operator).to_owned(),
-            call_site: format!("{:#}", node.site()),
-            partitions: node.partitions,
-            parents: node.deps.iter().map(|dep| graph.nodes[dep.parent()].rdd).collect::<Vec<RddId>>(),
-            cached: node.cached,
-            barrier: node.barrier,
-            level: node.level,
-        }
-    };
-    Walker::new(graph).stage(node).nodes.iter().map(info).collect()
 }

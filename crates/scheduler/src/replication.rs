@@ -4,6 +4,8 @@
 //! ```text
 //!  executors came or went ─▶ too few holders, and somebody to take a copy ─▶ ReplicateBlock ─▶ BlockUpdates, also of failure
 //! ```
+//!
+//! Called by [`crate::DriverCore`] when executors came or went, and fed with the jobs that are planned.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +13,27 @@ use firesteel_common::{ExecutorId, RddId};
 use firesteel_protocol::{BlockUpdate, ReplicateBlock, ToExecutor};
 
 use crate::{
-    cached_places::addresses,
-    driver_core::DriverCore,
     effect::DriverEffect,
     graph::{JobGraph, Replicated},
+    places::{Places, addresses},
 };
 
 /// Which RDDs are kept with copies, and what is being copied.
 #[derive(Debug, Default)]
 pub(crate) struct Replication {
+    /// Whether lost copies are made again at all.
+    proactive: bool,
     kept: BTreeMap<RddId, Replicated>,
     /// Partitions that are being copied, and who was asked.
     asked: BTreeMap<(RddId, u32), ExecutorId>,
 }
 
 impl Replication {
+    /// Nothing is kept so far. `proactive`: lost copies are made again.
+    pub(crate) fn new(proactive: bool) -> Self {
+        Replication { proactive, ..Replication::default() }
+    }
+
     /// A job computes these.
     pub(crate) fn note(&mut self, graph: &JobGraph) {
         self.kept.extend(graph.nodes.iter().filter_map(|node| Some((node.rdd, node.replicated?))));
@@ -47,6 +55,32 @@ impl Replication {
         }
     }
 
+    /// Executors came or went: has partitions copied that have fewer copies than their level asks for.
+    pub(crate) fn copy_again(&mut self, places: Places<'_>, out: &mut Vec<DriverEffect>) {
+        self.asked.retain(|_, asked| places.executors.is_connected(*asked));
+        if !self.proactive {
+            return;
+        }
+        let mut wanted = Vec::new();
+        for (&rdd, &Replicated { copies, level }) in &self.kept {
+            for partition in places.blocks.partitions(rdd) {
+                let holders = places.holders_of(rdd, partition);
+                let missing = copies.saturating_sub(holders.len() as u32);
+                let Some(holder) = holders.first().filter(|_| missing > 0) else { continue };
+                let mut others = places.peers_of(holder.executor, partition);
+                others.retain(|peer| holders.iter().all(|h| h.executor != peer.executor));
+                if !others.is_empty() && !self.asked.contains_key(&(rdd, partition)) {
+                    let peers = addresses(&others);
+                    wanted.push((holder.executor, ReplicateBlock { rdd, partition, level, copies: missing, peers }));
+                }
+            }
+        }
+        for (executor, block) in wanted {
+            self.asked.insert((block.rdd, block.partition), executor);
+            out.push(DriverEffect::Tell { executor, message: ToExecutor::ReplicateBlock(block) });
+        }
+    }
+
     /// Whoever was asked can still answer.
     pub(crate) fn check(&self, is_connected: impl Fn(ExecutorId) -> bool) -> Result<(), String> {
         match self.asked.iter().find(|(_, asked)| !is_connected(**asked)) {
@@ -54,35 +88,6 @@ impl Replication {
             Some(((rdd, partition), asked)) => {
                 Err(format!("{asked}, which was asked to copy partition {partition} of {rdd}, is not there"))
             }
-        }
-    }
-}
-
-impl DriverCore {
-    /// Executors came or went: has partitions copied that have fewer copies than their level asks for.
-    pub(crate) fn copy_again(&mut self, out: &mut Vec<DriverEffect>) {
-        let executors = &self.tasks.executors;
-        self.replication.asked.retain(|_, asked| executors.is_connected(*asked));
-        if !self.config.proactive_replication {
-            return;
-        }
-        let mut wanted = Vec::new();
-        for (&rdd, &Replicated { copies, level }) in &self.replication.kept {
-            for partition in self.cached_partitions(rdd) {
-                let holders = self.holders_of(rdd, partition);
-                let missing = copies.saturating_sub(holders.len() as u32);
-                let Some(holder) = holders.first().filter(|_| missing > 0) else { continue };
-                let mut others = self.peers_of(holder.executor, partition);
-                others.retain(|peer| holders.iter().all(|h| h.executor != peer.executor));
-                if !others.is_empty() && !self.replication.asked.contains_key(&(rdd, partition)) {
-                    let peers = addresses(&others);
-                    wanted.push((holder.executor, ReplicateBlock { rdd, partition, level, copies: missing, peers }));
-                }
-            }
-        }
-        for (executor, block) in wanted {
-            self.replication.asked.insert((block.rdd, block.partition), executor);
-            out.push(DriverEffect::Tell { executor, message: ToExecutor::ReplicateBlock(block) });
         }
     }
 }

@@ -19,6 +19,7 @@ use std::{
 use firesteel_common::{ExecutorId, Tick};
 
 pub use self::config::AllocationConfig;
+use crate::invariants::hold;
 
 /// Between two looks at the load.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
@@ -132,6 +133,13 @@ impl ExecutorAllocation {
         }
         let first = !std::mem::replace(&mut self.asked, true);
         Decision { total: (first || self.target != before).then_some(self.target), retire }
+    }
+
+    /// No more is asked for than is allowed.
+    pub(crate) fn check_bounds(&self) -> Result<(), String> {
+        let AllocationConfig { min, max, .. } = self.config;
+        hold!(self.target <= max.max(min), "{} executors are asked for, {max} may be", self.target);
+        Ok(())
     }
 
     fn set_target(&mut self, now: Tick, load: &Load) {

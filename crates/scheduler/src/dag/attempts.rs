@@ -5,21 +5,22 @@ use std::collections::BTreeSet;
 use firesteel_common::{ShuffleId, StageId, Tick};
 
 use super::{
-    Job,
+    handler::DagHandler,
+    job::Job,
+    locality::Locality,
     stage::{AttemptInfo, Stage, StageState},
 };
 use crate::{
-    driver_core::DriverCore,
     effect::{DriverEffect, StageKind},
     graph::GraphDep,
     tasks::task_set::NewTask,
 };
 
-impl DriverCore {
+impl DagHandler<'_> {
     /// Starts the stages, or first the parents whose output they miss. A loop, as lineages are long.
     pub(crate) fn submit_stages(&mut self, now: Tick, mut todo: Vec<StageId>, out: &mut Vec<DriverEffect>) {
         while let Some(id) = todo.pop() {
-            let Some(stage) = self.dag.stages.get(&id) else { continue };
+            let Some(stage) = self.dag.stages.get(id) else { continue };
             if stage.state != StageState::Idle {
                 continue;
             }
@@ -27,19 +28,10 @@ impl DriverCore {
             if missing.is_empty() {
                 self.start_attempt(now, id, &mut todo, out);
             } else {
-                self.set_state(id, StageState::Waiting);
+                self.dag.stages.set_state(id, StageState::Waiting);
                 todo.extend(missing.into_iter().rev());
             }
         }
-    }
-
-    pub(crate) fn set_state(&mut self, id: StageId, state: StageState) {
-        let Some(stage) = self.dag.stages.get_mut(&id) else { return };
-        stage.state = state;
-        match state {
-            StageState::Failed { .. } => self.dag.failed.insert(id),
-            _ => self.dag.failed.remove(&id),
-        };
     }
 
     /// Parents whose output is needed and not all there. What lies behind a fully cached RDD is not needed, unless a
@@ -75,24 +67,18 @@ impl DriverCore {
     }
 
     /// Outputs of the stage that are not there, ascending.
-    pub(crate) fn missing_outputs(&self, stage: &Stage) -> Vec<u32> {
-        match stage.kind {
-            StageKind::ShuffleMap { shuffle, .. } => self.outputs.missing(shuffle),
-            StageKind::Result { job } => {
-                let finished = self.dag.jobs.get(&job).map_or(&[][..], |j| &j.finished);
-                (0u32..).zip(finished).filter(|(_, f)| !**f).map(|(i, _)| i).collect()
-            }
-        }
+    pub(super) fn missing_outputs(&self, stage: &Stage) -> Vec<u32> {
+        self.dag.missing_outputs(stage, self.outputs)
     }
 
     /// The first job that still needs the stage: its properties are those of the stage's tasks.
     fn active_job(&self, stage: StageId) -> Option<&Job> {
-        self.dag.stages.get(&stage)?.jobs.iter().find_map(|job| self.dag.jobs.get(job))
+        self.dag.stages.get(stage)?.jobs.iter().find_map(|job| self.dag.jobs.get(job))
     }
 
     /// All parents are there: starts an attempt of what is missing. Stages that may go on are added to `todo`.
     fn start_attempt(&mut self, now: Tick, id: StageId, todo: &mut Vec<StageId>, out: &mut Vec<DriverEffect>) {
-        let Some(stage) = self.dag.stages.get(&id) else { return };
+        let Some(stage) = self.dag.stages.get(id) else { return };
         let missing = self.missing_outputs(stage);
         if missing.is_empty() {
             todo.extend(self.stage_complete(id, out));
@@ -104,7 +90,7 @@ impl DriverCore {
             return;
         }
         self.forget_part(id);
-        let Some(stage) = self.dag.stages.get(&id) else { return };
+        let Some(stage) = self.dag.stages.get(id) else { return };
         let barrier = stage.barrier;
         let missing = self.missing_outputs(stage);
         let (kind, rdd, number) = (stage.kind, stage.rdd, stage.next_attempt);
@@ -118,7 +104,8 @@ impl DriverCore {
                 missing.iter().filter_map(|i| all.get(*i as usize).copied()).collect()
             }
         };
-        let preferences = self.preferences(stage, &partitions);
+        let locality = Locality { executors: self.tasks.executors(), blocks: self.blocks };
+        let preferences = locality.preferences(stage, &partitions);
         let tasks: Vec<NewTask> = missing
             .iter()
             .zip(&partitions)
@@ -129,17 +116,17 @@ impl DriverCore {
         let reads = self.outputs.sources(parents.iter().copied());
         let info = AttemptInfo { epoch: self.outputs.epoch(), direct, reads };
         let shuffles = parents.iter().filter_map(|s| Some((*s, self.outputs.locations(*s)?))).collect();
-        if let Some(stage) = self.dag.stages.get_mut(&id) {
+        if let Some(stage) = self.dag.stages.get_mut(id) {
             stage.next_attempt += 1;
             stage.attempts.insert(number, info);
         }
-        self.set_state(id, StageState::Running { attempt: number });
+        self.dag.stages.set_state(id, StageState::Running { attempt: number });
         out.push(DriverEffect::StageStarted { attempt, kind, rdd, tasks: tasks.len() as u32, shuffles });
         let pool = self.active_job(id).and_then(|job| job.properties.pool.clone());
         if barrier {
             self.barriers.open(attempt, tasks.len() as u32);
         }
-        self.tell_stage_submitted(attempt, tasks.len() as u32);
+        self.telling().stage_submitted(attempt, tasks.len() as u32);
         self.tasks.submit(now, key, pool.as_deref(), tasks, barrier);
     }
 }

@@ -2,9 +2,8 @@
 
 use firesteel_common::{JobId, StageId};
 
-use super::completion::accumulate;
+use super::{completion::accumulate, handler::DagHandler};
 use crate::{
-    driver_core::DriverCore,
     effect::{DriverEffect, StageKind},
     error::JobError,
     event::JobSelection,
@@ -14,7 +13,7 @@ use crate::{
 /// Of so many groups it is known that their future jobs are cancelled, as in Spark.
 const GROUPS_REMEMBERED: usize = 1000;
 
-impl DriverCore {
+impl DagHandler<'_> {
     pub(crate) fn cancel_job(&mut self, job: JobId, reason: String, out: &mut Vec<DriverEffect>) {
         self.fail_job(job, JobError::Cancelled { reason }, out);
     }
@@ -52,7 +51,7 @@ impl DriverCore {
 
     /// Fails every job that needs the stage.
     pub(crate) fn abort_stage(&mut self, stage: StageId, error: &JobError, out: &mut Vec<DriverEffect>) {
-        let jobs = self.dag.stages.get(&stage).map(|s| s.jobs.clone()).unwrap_or_default();
+        let jobs = self.dag.stages.get(stage).map(|s| s.jobs.clone()).unwrap_or_default();
         for job in jobs {
             self.fail_job(job, error.clone(), out);
         }
@@ -67,7 +66,7 @@ impl DriverCore {
             let reason = error.to_string();
             out.push(DriverEffect::JobFailed { job, error });
             self.remove_job(job, Some(&reason), out);
-            self.tell_job_ended(job, Some(&reason));
+            self.news.job_ended(job, Some(&reason));
         }
     }
 
@@ -77,23 +76,22 @@ impl DriverCore {
         let Some(job) = self.dag.jobs.remove(&id) else { return };
         let reason = error.unwrap_or("the job has its results");
         for &stage_id in &job.stages {
-            let Some(stage) = self.dag.stages.get_mut(&stage_id) else { continue };
+            let Some(stage) = self.dag.stages.get_mut(stage_id) else { continue };
             stage.jobs.remove(&id);
             if !stage.jobs.is_empty() {
                 continue;
             }
             let done = error.is_none() && stage_id == job.result_stage;
             self.end_attempt(stage_id, (!done).then_some(&reason), out);
-            let Some(stage) = self.dag.stages.remove(&stage_id) else { continue };
+            let Some(stage) = self.dag.stages.remove(stage_id) else { continue };
             self.tasks.cancel(stage.priority, stage_id, reason, out);
-            self.note_leftover(&stage);
-            if let StageKind::ShuffleMap { shuffle, .. } = stage.kind {
-                self.dag.map_stages.remove(&shuffle);
-                if self.dag.drop_later.remove(&shuffle) {
-                    self.shuffle_removed(shuffle, out);
-                }
+            self.dag.releases.note_leftover(&stage, self.tasks);
+            if let StageKind::ShuffleMap { shuffle, .. } = stage.kind
+                && self.dag.releases.take_let_go(shuffle)
+            {
+                self.dropping().shuffle_removed(shuffle, out);
             }
         }
-        self.remember_job(id, job, error.is_none());
+        self.dag.remember_job(id, job, error.is_none());
     }
 }

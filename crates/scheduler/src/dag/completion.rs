@@ -3,18 +3,19 @@
 use std::fmt::Display;
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, JobId, RddId, StageId, TaskFailure, TaskId, Tick};
+use firesteel_common::{ExecutorId, JobId, StageId, TaskFailure, TaskId, Tick};
 
 use firesteel_events::{AccumulatorUpdate, TaskEnd};
-use firesteel_protocol::{BlockUpdate, MapOutput, TaskOutcome, TaskUpdate};
+use firesteel_protocol::{MapOutput, TaskOutcome, TaskUpdate};
 
-use super::stage::{HeldResult, StageState};
+use super::{
+    handler::DagHandler,
+    stage::{HeldResult, StageState},
+};
 use crate::{
-    driver_core::DriverCore,
     effect::{DriverEffect, MapLocation, StageKind},
     error::JobError,
     map_outputs::{Generations, conflict},
-    tasks::SetKey,
 };
 
 /// What a task made.
@@ -23,7 +24,7 @@ enum Output {
     Result(Bytes),
 }
 
-impl DriverCore {
+impl DagHandler<'_> {
     pub(crate) fn task_updated(
         &mut self,
         now: Tick,
@@ -32,7 +33,7 @@ impl DriverCore {
         out: &mut Vec<DriverEffect>,
     ) {
         if !update.blocks.is_empty() {
-            self.blocks_updated(executor, Some(update.task), &update.blocks);
+            self.kept().updated(executor, Some(update.task), &update.blocks);
         }
         let task = update.task;
         let Some(running) = self.tasks.find(executor, task) else { return };
@@ -40,36 +41,36 @@ impl DriverCore {
             // It ended before; what repeats that is no news.
             return;
         }
-        self.tasks.executors.ran(executor, update.ran);
+        self.tasks.ran(executor, update.ran);
         if update.outcome != TaskOutcome::GivenBack {
-            self.tell_task_began(task, update.ran);
+            self.news.task_began(task, update.ran);
         }
         if let Some(report) = update.report.take() {
-            self.reports.insert(task, report);
+            self.news.report(task, report);
         }
         match update.outcome {
             TaskOutcome::Running => self.tasks.begun(now, task),
             TaskOutcome::GivenBack => {
-                self.tell_given_back(task);
+                self.news.given_back(task);
                 self.tasks.give_back(task);
             }
             TaskOutcome::Result(bytes) => self.task_succeeded(now, task, Output::Result(bytes), out),
             TaskOutcome::MapOutput(output) => self.task_succeeded(now, task, Output::Map(output), out),
             TaskOutcome::ResultInBlock { .. } if !self.tasks.is_wanted(task) => {
                 self.tasks.end(task);
-                self.tell_task_ended(task, unwanted());
+                self.news.task_ended(task, unwanted());
             }
             TaskOutcome::ResultInBlock { block_id, size } => {
                 self.tasks.await_result(task);
-                self.tell_getting_result(task);
+                self.news.getting_result(task);
                 let index = self.tasks.index_of(task).unwrap_or(u32::MAX);
                 if self.account_result(running.set.1.stage, index, size, out) {
-                    let known = self.tasks.executors.known.get(&executor);
-                    let block_address = known.map_or_else(|| "".into(), |e| e.block_address.clone());
+                    let known = self.tasks.executor(executor);
+                    let block_address = known.map_or_else(|| "".into(), |e| e.block_address().clone());
                     out.push(DriverEffect::FetchResult { executor, block_address, task, block_id, size });
                 } else {
                     self.tasks.end(task);
-                    self.tell_task_ended(task, unwanted());
+                    self.news.task_ended(task, unwanted());
                 }
             }
             TaskOutcome::Failed(failure) => self.task_failed(now, task, failure, out),
@@ -83,7 +84,7 @@ impl DriverCore {
         result: Result<Bytes, String>,
         out: &mut Vec<DriverEffect>,
     ) {
-        if self.tasks.running.get(&task).is_none_or(|r| r.has_slot) {
+        if self.tasks.running(task).is_none_or(|r| r.has_slot) {
             return;
         }
         match result {
@@ -92,44 +93,9 @@ impl DriverCore {
         }
     }
 
-    /// Kept partitions came or went at an executor, by a task of it or without one.
-    pub(crate) fn blocks_updated(&mut self, executor: ExecutorId, task: Option<TaskId>, updates: &[BlockUpdate]) {
-        let set = task.and_then(|task| self.tasks.find(executor, task)).map(|r| r.set);
-        for u in updates {
-            // A copy counts while its original is known, so that the end of that comes after it, and its beginning before.
-            if u.stored {
-                self.block_stored(executor, u.rdd, u.partition, u.bytes, set);
-            }
-            for replica in &u.replicas {
-                self.block_stored(*replica, u.rdd, u.partition, 0, None);
-            }
-            if !u.stored && self.tasks.executors.known.contains_key(&executor) {
-                self.tell_block(executor, u.rdd, u.partition, None);
-                self.blocks.dropped(executor, u.rdd, u.partition);
-            }
-        }
-    }
-
-    /// A partition was stored by a task of the set, or as a copy.
-    fn block_stored(&mut self, executor: ExecutorId, rdd: RddId, partition: u32, bytes: u64, set: Option<SetKey>) {
-        if !self.tasks.executors.known.contains_key(&executor) {
-            return;
-        }
-        self.tell_block(executor, rdd, partition, Some(bytes));
-        let none = Generations::new();
-        let stage = set.and_then(|s| self.dag.stages.get(&s.1.stage));
-        let attempt = set.and_then(|s| stage?.attempts.get(&s.1.attempt));
-        let reads = attempt.map_or(&none, |a| &a.reads);
-        let parents = stage.map_or(&[][..], |s| &s.parents);
-        // Of a copy alone nobody knows what it was computed from.
-        if set.is_some() || !self.blocks.holders(rdd, partition).is_empty() {
-            self.blocks.stored(executor, rdd, partition, reads, parents.iter().map(|(shuffle, _)| *shuffle));
-        }
-    }
-
     /// Counts a result's bytes towards `spark.driver.maxResultSize`. False when the job is over, or just failed for it.
     fn account_result(&mut self, stage: StageId, index: u32, size: u64, out: &mut Vec<DriverEffect>) -> bool {
-        let kind = self.dag.stages.get(&stage).map(|s| s.kind);
+        let kind = self.dag.stages.get(stage).map(|s| s.kind);
         let Some(StageKind::Result { job: id }) = kind else { return false };
         let Some(job) = self.dag.jobs.get_mut(&id) else { return false };
         job.results.set(index, size);
@@ -145,10 +111,10 @@ impl DriverCore {
 
     fn task_succeeded(&mut self, now: Tick, task: TaskId, output: Output, out: &mut Vec<DriverEffect>) {
         let ended = self.tasks.end(task).filter(|e| e.wanted);
-        let accumulated = self.tell_task_ended(task, ended.map_or_else(unwanted, |_| TaskEnd::Success));
+        let accumulated = self.news.task_ended(task, ended.map_or_else(unwanted, |_| TaskEnd::Success));
         let Some(ended) = ended else { return };
         let attempt = ended.set.1;
-        let Some(stage) = self.dag.stages.get(&attempt.stage) else { return };
+        let Some(stage) = self.dag.stages.get(attempt.stage) else { return };
         let (id, kind, current) = (stage.id, stage.kind, stage.running_attempt() == Some(attempt.attempt));
         let barrier = stage.barrier;
         let info = stage.attempts.get(&attempt.attempt);
@@ -166,15 +132,15 @@ impl DriverCore {
         }
         match (kind, output) {
             (StageKind::ShuffleMap { shuffle, .. }, Output::Map(output)) => {
-                let Some(executor) = self.tasks.executors.known.get(&ended.executor) else { return };
+                let Some(executor) = self.tasks.executor(ended.executor) else { return };
                 let location = MapLocation {
                     map_task: output.map_task,
                     executor: ended.executor,
-                    block_address: self.outputs.service_of(ended.executor).unwrap_or(&executor.block_address).clone(),
+                    block_address: self.outputs.service_of(ended.executor).unwrap_or(executor.block_address()).clone(),
                     sizes: output.sizes,
                 };
                 // Whoever makes an output that is there is told so before, and its news are not wanted.
-                self.doubles += u32::from(self.outputs.has(shuffle, ended.index));
+                self.dag.doubles += u32::from(self.outputs.has(shuffle, ended.index));
                 let registered = self.outputs.register(shuffle, ended.index, location, output.checksum, &reads);
                 self.compare(shuffle, ended.index, registered, out);
                 accumulate(accumulated, out);
@@ -230,9 +196,10 @@ impl DriverCore {
         let Some(job) = self.dag.jobs.get_mut(&id) else { return false };
         let Some(finished) = job.finished.get_mut(index as usize) else { return false };
         if std::mem::replace(finished, true) {
-            self.doubles += 1;
+            self.dag.doubles += 1;
             return false;
         }
+        debug_assert!(job.remaining > 0, "{id} has all of its results");
         job.remaining -= 1;
         job.computed_from.extend(reads.iter().map(|(s, g)| (*s, *g)));
         let HeldResult { bytes, accumulated } = result;
@@ -248,20 +215,20 @@ impl DriverCore {
         accumulate(std::mem::take(&mut job.accumulated), out);
         out.push(DriverEffect::JobSucceeded { job: id });
         self.remove_job(id, None, out);
-        self.tell_job_ended(id, None);
+        self.news.job_ended(id, None);
         false
     }
 
     /// When the running attempt has nothing left to do: the stage is complete, or outputs got lost and it runs again.
     pub(crate) fn check_stage_end(&mut self, now: Tick, id: StageId, out: &mut Vec<DriverEffect>) {
-        let Some(stage) = self.dag.stages.get(&id) else { return };
+        let Some(stage) = self.dag.stages.get(id) else { return };
         let Some(attempt) = stage.running_attempt() else { return };
         let key = stage.key(attempt);
         if !self.tasks.is_over(key) {
             return;
         }
         self.set_succeeded(now, key, out);
-        let Some(stage) = self.dag.stages.get(&id) else { return };
+        let Some(stage) = self.dag.stages.get(id) else { return };
         if self.missing_outputs(stage).is_empty() {
             let next = self.stage_complete(id, out);
             self.submit_stages(now, next, out);
@@ -274,15 +241,12 @@ impl DriverCore {
     /// The stage's output is all there. Returns the stages that waited for it.
     pub(crate) fn stage_complete(&mut self, id: StageId, out: &mut Vec<DriverEffect>) -> Vec<StageId> {
         self.end_attempt(id, None, out);
-        if let Some(stage) = self.dag.stages.get_mut(&id) {
+        if let Some(stage) = self.dag.stages.get_mut(id) {
             stage.failed_attempts = 0;
         }
-        let waits = |s: &&super::stage::Stage| {
-            s.state == StageState::Waiting && s.parents.iter().any(|(_, parent)| *parent == id)
-        };
-        let mut children: Vec<StageId> = self.dag.stages.values().filter(waits).map(|s| s.id).collect();
+        let mut children = self.dag.stages.waiting_for(id);
         for child in &children {
-            self.set_state(*child, StageState::Idle);
+            self.dag.stages.set_state(*child, StageState::Idle);
         }
         children.reverse();
         children
@@ -290,19 +254,19 @@ impl DriverCore {
 
     /// Ends the running attempt, if there is one, and leaves the stage idle. `failure` says why it was given up, if it was.
     pub(crate) fn end_attempt(&mut self, id: StageId, failure: Option<&dyn Display>, out: &mut Vec<DriverEffect>) {
-        let Some(stage) = self.dag.stages.get(&id) else { return };
+        let Some(stage) = self.dag.stages.get(id) else { return };
         if let Some(attempt) = stage.running_attempt() {
             let (key, ended, barrier) = (stage.key(attempt), stage.attempt_id(attempt), stage.barrier);
-            self.remember_attempt(id, key);
+            self.dag.remember_attempt(id, key, self.tasks);
             if barrier {
                 self.end_barrier(key, out);
             } else {
                 self.tasks.retire(key);
             }
             out.push(DriverEffect::StageEnded { attempt: ended });
-            self.tell_stage_completed(ended, failure);
+            self.news.stage_completed(ended, failure);
         }
-        self.set_state(id, StageState::Idle);
+        self.dag.stages.set_state(id, StageState::Idle);
     }
 }
 

@@ -9,13 +9,13 @@
 use firesteel_common::{ExecutorId, TaskFailure, Tick};
 use firesteel_protocol::MapOutputMoved;
 
+use super::{executor_loss::RETIREMENT, handler::DagHandler};
 use crate::{
-    driver_core::{DriverCore, RETIREMENT},
     effect::DriverEffect,
-    tasks::{EndedTask, leaving},
+    tasks::{executor::Executor, running::EndedTask},
 };
 
-impl DriverCore {
+impl DagHandler<'_> {
     pub(crate) fn executor_decommissioning(
         &mut self,
         now: Tick,
@@ -23,7 +23,7 @@ impl DriverCore {
         worker_leaves: bool,
         out: &mut Vec<DriverEffect>,
     ) {
-        let kill_at = leaving::kill_at(now, self.config.decommission_kill_timeout);
+        let kill_at = self.config.decommission_kill_timeout.map(|timeout| now + timeout);
         if self.tasks.leave(executor, kill_at, worker_leaves, out) {
             out.push(DriverEffect::DecommissionExecutor { executor });
         }
@@ -31,14 +31,14 @@ impl DriverCore {
 
     /// An executor has registered; that it is decommissioned may be known already.
     pub(crate) fn decommission_early(&mut self, now: Tick, executor: ExecutorId, out: &mut Vec<DriverEffect>) {
-        if let Some(worker_leaves) = self.tasks.executors.leaves_at_once(executor) {
+        if let Some(worker_leaves) = self.tasks.leaves_at_once(executor) {
             self.executor_decommissioning(now, executor, worker_leaves, out);
         }
     }
 
     /// Kills those that take too long to leave.
     pub(crate) fn kill_leaving(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
-        let overdue = self.tasks.executors.kill_overdue(now, now + RETIREMENT);
+        let overdue = self.tasks.kill_overdue(now, now + RETIREMENT);
         for executor in &overdue {
             self.give_back(now, *executor, out);
         }
@@ -60,32 +60,25 @@ impl DriverCore {
             out.push(DriverEffect::DropShuffle { shuffle });
             return;
         }
-        let Some(known) = self.tasks.executors.known.get(&to).filter(|e| e.lost_at.is_none()) else { return };
-        let address = self.outputs.service_of(to).unwrap_or(&known.block_address).clone();
+        let Some(known) = self.tasks.executor(to).filter(|e| e.is_connected()) else { return };
+        let address = self.outputs.service_of(to).unwrap_or(known.block_address()).clone();
         self.outputs.moved(shuffle, map_task, from, to, address);
-    }
-
-    /// Whether what an executor that leaves has written is out of reach from its end on: nobody else serves it, or who does
-    /// leaves as well.
-    pub fn outputs_leave_with(&self, executor: ExecutorId) -> bool {
-        let leaving = self.tasks.executors.known.get(&executor).and_then(|e| e.leaving);
-        self.outputs.service_of(executor).is_none() || leaving.is_some_and(|l| l.worker)
     }
 
     /// Whether the end of an executor is that of its worker's shuffle service: they leave together, and none of the
     /// worker's executors is there any more that could still move what the service has.
     pub(crate) fn service_leaves_with(&self, executor: ExecutorId) -> bool {
-        let known = &self.tasks.executors.known;
         let Some(service) = self.outputs.service_of(executor) else { return false };
-        let beside = |other: &&ExecutorId| **other != executor && self.outputs.service_of(**other) == Some(service);
-        known.get(&executor).and_then(|e| e.leaving).is_some_and(|l| l.worker) && !known.keys().any(|e| beside(&e))
+        let mut others = self.tasks.executors().iter().filter(|(other, _)| *other != executor);
+        self.tasks.executor(executor).is_some_and(Executor::leaves_with_worker)
+            && !others.any(|(other, _)| self.outputs.service_of(other) == Some(service))
     }
 
     /// Whether the failure counts towards `spark.task.maxFailures`, and against the executor. A result that went with a
     /// decommissioned executor does not.
     pub(crate) fn counts(&self, ended: &EndedTask, failure: &TaskFailure) -> bool {
         let forgiven = matches!(failure, TaskFailure::ResultLost { .. })
-            && self.tasks.executors.was_decommissioned(ended.executor);
+            && self.tasks.executors().was_decommissioned(ended.executor);
         failure.counts() && !ended.zombie && !forgiven
     }
 }

@@ -1,17 +1,20 @@
 //! Executors that come, disconnect and go. With one go its running tasks, its cached partitions and its map outputs; the
 //! last stay where a shuffle service serves them, until that is gone too.
 
+use std::time::Duration;
+
 use firesteel_common::{ExecutorId, ShuffleId, TaskFailure, Tick};
 
 use firesteel_events::AppEvent;
 use firesteel_protocol::RegisterExecutor;
 
-use crate::{
-    driver_core::{DriverCore, RETIREMENT},
-    effect::DriverEffect,
-};
+use super::handler::DagHandler;
+use crate::effect::DriverEffect;
 
-impl DriverCore {
+/// An executor that was given back has this long to end; then it counts as gone, whatever became of it.
+pub(super) const RETIREMENT: Duration = Duration::from_secs(30);
+
+impl DagHandler<'_> {
     pub(crate) fn executor_registered(
         &mut self,
         executor: ExecutorId,
@@ -25,7 +28,7 @@ impl DriverCore {
             let reason = format!("it has {cores} cores, fewer than a task takes ({needed}, spark.task.cpus)");
             out.push(DriverEffect::ExecutorRefused { executor, reason });
         } else {
-            match self.tasks.executors.add(executor, host, block_address, slots) {
+            match self.tasks.add_executor(executor, host, block_address, slots) {
                 Err(reason) => out.push(DriverEffect::ExecutorRefused { executor, reason }),
                 Ok(new) => {
                     shuffle_service.iter().for_each(|service| self.outputs.add_service(executor, service));
@@ -40,7 +43,7 @@ impl DriverCore {
     }
 
     pub(crate) fn executor_disconnected(&mut self, now: Tick, executor: ExecutorId) {
-        self.tasks.executors.disconnect(executor, now + self.config.loss_reason_wait);
+        self.tasks.disconnect(executor, now + self.config.loss_reason_wait);
     }
 
     pub(crate) fn executor_removed(
@@ -53,9 +56,9 @@ impl DriverCore {
         out: &mut Vec<DriverEffect>,
     ) {
         let not_begun = self.tasks.not_begun(executor);
-        let by_application = by_application && !self.tasks.executors.was_decommissioned(executor);
+        let by_application = by_application && !self.tasks.executors().was_decommissioned(executor);
         let worker_lost = worker_lost || self.service_leaves_with(executor);
-        let Some(tasks) = self.tasks.executors.remove(executor) else {
+        let Some(tasks) = self.tasks.remove_executor(executor) else {
             // It was given up before; that the shuffle service went, too, is news all the same.
             if worker_lost {
                 self.drop_outputs(now, executor, by_application, message, true, out);
@@ -82,7 +85,7 @@ impl DriverCore {
     /// An executor is about to end by the driver's wish: it gets nothing any more, and nobody is sent to what it holds,
     /// unless others serve that.
     pub(crate) fn give_back(&mut self, now: Tick, executor: ExecutorId, out: &mut Vec<DriverEffect>) {
-        self.tasks.executors.disconnect(executor, now + RETIREMENT);
+        self.tasks.disconnect(executor, now + RETIREMENT);
         self.blocks.remove_executor(executor);
         self.drop_outputs(now, executor, false, "it was given back", false, out);
     }
@@ -112,8 +115,8 @@ impl DriverCore {
         out: &mut Vec<DriverEffect>,
     ) {
         for &executor in executors {
-            let known = self.tasks.executors.known.get(&executor);
-            if known.is_some_and(|e| e.lost_at.is_some()) {
+            let known = self.tasks.executor(executor);
+            if known.is_some_and(|e| !e.is_connected()) {
                 // Why it is gone is awaited no longer.
                 self.executor_removed(now, executor, message, false, true, out);
             } else if self.outputs.service_of(executor).is_some() {
@@ -124,7 +127,7 @@ impl DriverCore {
 
     /// Removes executors that disconnected and whose reason did not come in time.
     pub(crate) fn remove_overdue(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
-        for executor in self.tasks.executors.overdue(now) {
+        for executor in self.tasks.executors().overdue(now) {
             self.executor_removed(now, executor, "its connection closed and no reason became known", false, false, out);
         }
     }
@@ -138,7 +141,7 @@ impl DriverCore {
         out: &mut Vec<DriverEffect>,
     ) {
         for (shuffle, map) in lost {
-            let stage = self.dag.map_stages.get(shuffle).and_then(|id| self.dag.stages.get(id));
+            let stage = self.dag.stages.writer_of(*shuffle).and_then(|id| self.dag.stages.get(id));
             let Some(stage) = stage else { continue };
             if stage.barrier {
                 // Tasks of it that run may wait for the one that is to run again.

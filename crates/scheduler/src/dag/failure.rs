@@ -2,28 +2,27 @@
 
 use std::fmt::Display;
 
-use firesteel_common::{ExecutorId, RddId, StageId, TaskFailure, TaskId, Tick};
+use firesteel_common::{StageId, TaskFailure, TaskId, Tick};
 
 use firesteel_events::TaskEnd;
 
-use super::stage::StageState;
+use super::{handler::DagHandler, stage::StageState};
 use crate::{
-    driver_core::DriverCore,
     effect::{DriverEffect, StageKind},
     error::JobError,
-    tasks::EndedTask,
+    tasks::running::EndedTask,
 };
 
-impl DriverCore {
+impl DagHandler<'_> {
     pub(crate) fn task_failed(&mut self, now: Tick, task: TaskId, failure: TaskFailure, out: &mut Vec<DriverEffect>) {
         if let TaskFailure::CachedPartitionDamaged { rdd, partition, address, .. } = &failure {
-            self.forget_damaged(*rdd, *partition, address);
+            self.kept().forget_damaged(*rdd, *partition, address);
         }
         let ended = self.tasks.end(task).filter(|e| e.wanted);
         if self.news.is_on() {
-            self.tell_task_ended(task, TaskEnd::Failed(failure.clone()));
+            self.news.task_ended(task, TaskEnd::Failed(failure.clone()));
         } else {
-            self.reports.remove(&task);
+            self.news.forget_report(task);
         }
         let Some(ended) = ended else { return };
         if !matches!(failure, TaskFailure::Killed { .. }) {
@@ -33,16 +32,6 @@ impl DriverCore {
             self.fetch_failed(now, ended, task, failure, out);
         } else {
             self.task_ended_badly(now, ended, task, failure, out);
-        }
-    }
-
-    /// Nobody reads a damaged copy again. That of the task's own executor comes off the books with its block updates.
-    fn forget_damaged(&mut self, rdd: RddId, partition: u32, address: &str) {
-        let known = &self.tasks.executors.known;
-        let mut holders = self.blocks.holders(rdd, partition).iter().copied();
-        let at = |e: &ExecutorId| known.get(e).is_some_and(|known| *known.block_address == *address);
-        if let Some(executor) = holders.find(at) {
-            self.blocks.dropped(executor, rdd, partition);
         }
     }
 
@@ -72,7 +61,7 @@ impl DriverCore {
 
     /// A large result that did not arrive takes no room.
     pub(crate) fn discount_result(&mut self, ended: &EndedTask) {
-        let kind = self.dag.stages.get(&ended.set.1.stage).map(|s| s.kind);
+        let kind = self.dag.stages.get(ended.set.1.stage).map(|s| s.kind);
         if ended.in_block
             && let Some(StageKind::Result { job }) = kind
             && let Some(job) = self.dag.jobs.get_mut(&job)
@@ -96,13 +85,13 @@ impl DriverCore {
         let (shuffle, map_index, map_task, executor) = (*shuffle, *map_index, *map_task, *executor);
         tell(&ended, task, 0, &failure, out);
         let attempt = ended.set.1;
-        let Some(stage) = self.dag.stages.get_mut(&attempt.stage) else { return };
+        let Some(stage) = self.dag.stages.get_mut(attempt.stage) else { return };
         if attempt.attempt + 1 != stage.next_attempt {
             // News of an attempt that has a successor, which has been given newer locations.
             return;
         }
         let id = stage.id;
-        let left = self.tasks.executors.was_decommissioned(executor);
+        let left = self.tasks.executors().was_decommissioned(executor);
         let epoch = stage.attempts.get(&attempt.attempt).map_or(0, |a| a.epoch);
         stage.required.insert(shuffle);
         self.outputs.unregister(shuffle, map_index, map_task, executor);
@@ -120,7 +109,7 @@ impl DriverCore {
         if self.reader_failed(id, shuffle, out) {
             return;
         }
-        let Some(stage) = self.dag.stages.get_mut(&id) else { return };
+        let Some(stage) = self.dag.stages.get_mut(id) else { return };
         if stage.running_attempt() != Some(attempt.attempt) {
             return;
         }
@@ -137,31 +126,16 @@ impl DriverCore {
     /// Ends the running attempt; the stage is submitted again a little later, so that more losses are known then.
     pub(crate) fn give_up_attempt(&mut self, now: Tick, id: StageId, why: &dyn Display, out: &mut Vec<DriverEffect>) {
         self.end_attempt(id, Some(why), out);
-        self.set_state(id, StageState::Failed { resubmit_at: now + self.config.resubmit_delay });
+        self.dag.stages.set_state(id, StageState::Failed { resubmit_at: now + self.config.resubmit_delay });
     }
 
     /// Submits the failed stages whose time has come.
     pub(crate) fn resubmit_due(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
-        let due: Vec<StageId> = self.dag.failed.iter().copied().filter(|id| self.is_due(*id, now)).collect();
+        let due = self.dag.stages.due(now);
         for id in &due {
-            self.set_state(*id, StageState::Idle);
+            self.dag.stages.set_state(*id, StageState::Idle);
         }
         self.submit_stages(now, due, out);
-    }
-
-    fn is_due(&self, id: StageId, now: Tick) -> bool {
-        match self.dag.stages.get(&id).map(|s| s.state) {
-            Some(StageState::Failed { resubmit_at }) => resubmit_at <= now,
-            _ => false,
-        }
-    }
-
-    pub(crate) fn next_resubmission(&self) -> Option<Tick> {
-        let at = |id| match self.dag.stages.get(id).map(|s| s.state) {
-            Some(StageState::Failed { resubmit_at }) => Some(resubmit_at),
-            _ => None,
-        };
-        self.dag.failed.iter().filter_map(at).min()
     }
 }
 

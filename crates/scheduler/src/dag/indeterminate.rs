@@ -7,19 +7,18 @@
 
 use firesteel_common::{JobId, ShuffleId, StageId, Tick};
 
-use super::stage::Stage;
+use super::{handler::DagHandler, stage::Stage};
 use crate::{
-    driver_core::DriverCore,
     effect::{DriverEffect, StageKind},
     error::JobError,
     map_outputs::{Generations, Registered, conflict},
 };
 
-impl DriverCore {
+impl DagHandler<'_> {
     /// Before an attempt of the stage: rolls back what must not be mixed with what it reads or writes, or fails the jobs
     /// of which that is no longer possible. True when nothing was in the way; otherwise the stage is to be looked at anew.
     pub(super) fn clear_the_way(&mut self, now: Tick, id: StageId, out: &mut Vec<DriverEffect>) -> bool {
-        let Some(stage) = self.dag.stages.get(&id) else { return false };
+        let Some(stage) = self.dag.stages.get(id) else { return false };
         let parents: Vec<ShuffleId> = stage.parents.iter().map(|(shuffle, _)| *shuffle).collect();
         if let Some(stale) = self.outputs.stale(&parents) {
             self.roll_back(now, stale, out);
@@ -51,7 +50,7 @@ impl DriverCore {
                 && !self.missing_outputs(reader).is_empty()
                 && self.finished_from(reader).is_some_and(|from| from.contains_key(&own))
         };
-        let reader = self.dag.stages.values().find(has_read).map(|reader| (reader.id, reader.kind));
+        let reader = self.dag.stages.iter().find(has_read).map(|reader| (reader.id, reader.kind));
         match reader {
             Some((_, StageKind::ShuffleMap { shuffle, .. })) => self.roll_back(now, shuffle, out),
             Some((reader, StageKind::Result { job })) => self.roll_back_results(now, reader, job, own, out),
@@ -69,7 +68,7 @@ impl DriverCore {
         if self.outputs.would_replace(shuffle) {
             self.outputs.replace_missing(shuffle);
         }
-        let Some(stage) = self.dag.stages.get(&id) else { return true };
+        let Some(stage) = self.dag.stages.get(id) else { return true };
         let present = self.outputs.generations([shuffle]);
         let mixed = self.finished_from(stage).is_some_and(|old| conflict(old, &present).is_some());
         let kind = stage.kind;
@@ -109,7 +108,7 @@ impl DriverCore {
     fn set_apart(&mut self, shuffle: ShuffleId, map: u32) {
         let behind = self.outputs.behind(shuffle);
         self.outputs.found_indeterminate(shuffle, map, &behind);
-        for stage in self.dag.stages.values_mut() {
+        for stage in self.dag.stages.iter_mut() {
             let parents = || stage.parents.iter().map(|(s, _)| *s);
             let old = self.outputs.among(&behind, parents());
             if old.is_empty() {
@@ -122,7 +121,7 @@ impl DriverCore {
             }
             if let StageKind::Result { job } = stage.kind
                 && let Some(job) = self.dag.jobs.get_mut(&job)
-                && (job.remaining as usize) < job.finished.len()
+                && job.has_results()
             {
                 note(&mut job.computed_from, &old);
             }
@@ -150,11 +149,7 @@ impl DriverCore {
     /// Takes back what was handed over, if that is allowed.
     fn discard_results(&mut self, id: JobId, out: &mut Vec<DriverEffect>) -> bool {
         let Some(job) = self.dag.jobs.get_mut(&id).filter(|job| job.repeatable) else { return false };
-        job.finished.fill(false);
-        job.remaining = job.finished.len() as u32;
-        job.results.clear_all();
-        job.computed_from.clear();
-        job.accumulated.clear();
+        job.start_over();
         out.push(DriverEffect::ResultsDiscarded { job: id });
         true
     }
@@ -162,14 +157,14 @@ impl DriverCore {
     /// All output of the shuffle is computed again when somebody needs it; what its stage is doing is of no use.
     fn roll_back(&mut self, now: Tick, shuffle: ShuffleId, out: &mut Vec<DriverEffect>) {
         self.outputs.renew(shuffle);
-        if let Some(id) = self.dag.map_stages.get(&shuffle).copied() {
+        if let Some(id) = self.dag.stages.writer_of(shuffle) {
             self.stop_attempt(now, id, out);
         }
     }
 
     /// What the stage is doing is of no use.
     fn stop_attempt(&mut self, now: Tick, id: StageId, out: &mut Vec<DriverEffect>) {
-        let Some(stage) = self.dag.stages.get(&id) else { return };
+        let Some(stage) = self.dag.stages.get(id) else { return };
         if stage.running_attempt().is_some() {
             let priority = stage.priority;
             let why = "the stage is rolled back, as what it reads is computed again";
@@ -181,7 +176,7 @@ impl DriverCore {
     /// After a conflict that cannot be mended: what is finished of the stage and what is cached in it is of no use to a
     /// later job either.
     fn fail_mixed(&mut self, id: StageId, shuffle: ShuffleId, out: &mut Vec<DriverEffect>) {
-        let Some(stage) = self.dag.stages.get(&id) else { return };
+        let Some(stage) = self.dag.stages.get(id) else { return };
         if let StageKind::ShuffleMap { shuffle, .. } = stage.kind {
             self.outputs.renew(shuffle);
         }
@@ -202,9 +197,7 @@ impl DriverCore {
     fn finished_from(&self, stage: &Stage) -> Option<&Generations> {
         match stage.kind {
             StageKind::ShuffleMap { shuffle, .. } => self.outputs.computed_from(shuffle),
-            StageKind::Result { job } => {
-                self.dag.jobs.get(&job).filter(|j| (j.remaining as usize) < j.finished.len()).map(|j| &j.computed_from)
-            }
+            StageKind::Result { job } => self.dag.jobs.get(&job).filter(|j| j.has_results()).map(|j| &j.computed_from),
         }
     }
 }

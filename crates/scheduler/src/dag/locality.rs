@@ -5,11 +5,21 @@ use std::{collections::BTreeSet, sync::Arc};
 use firesteel_common::ExecutorId;
 
 use super::stage::Stage;
-use crate::{driver_core::DriverCore, graph::GraphDep, tasks::task_set::Preference};
+use crate::{
+    block_locations::BlockLocations,
+    graph::GraphDep,
+    tasks::{executors::Executors, locality::Preference},
+};
 
-impl DriverCore {
+/// The executors, and what is cached at them.
+pub(super) struct Locality<'a> {
+    pub(super) executors: &'a Executors,
+    pub(super) blocks: &'a BlockLocations,
+}
+
+impl Locality<'_> {
     /// The preference of each of `partitions` of the stage's RDD.
-    pub(crate) fn preferences(&self, stage: &Stage, partitions: &[u32]) -> Vec<Preference> {
+    pub(super) fn preferences(&self, stage: &Stage, partitions: &[u32]) -> Vec<Preference> {
         let nodes = &stage.graph.nodes;
         let cached_somewhere = stage.cached_nodes.iter().any(|i| self.blocks.count(nodes[*i].rdd) > 0);
         let only_cached = stage.has_places && nodes.iter().all(|n| n.preferred.is_empty());
@@ -30,9 +40,7 @@ impl DriverCore {
             let node = &nodes[i];
             let holders = if node.cached { self.blocks.holders(node.rdd, partition) } else { &[] };
             if !holders.is_empty() {
-                let known = &self.tasks.executors.known;
-                let mut hosts: Vec<Arc<str>> =
-                    holders.iter().filter_map(|e| known.get(e).map(|e| e.host.clone())).collect();
+                let mut hosts: Vec<Arc<str>> = holders.iter().filter_map(|e| self.executors.host_of(*e)).collect();
                 hosts.dedup();
                 return self.with_racks(holders.to_vec(), hosts);
             }
@@ -53,7 +61,7 @@ impl DriverCore {
     }
 
     fn with_racks(&self, executors: Vec<ExecutorId>, hosts: Vec<Arc<str>>) -> Preference {
-        let mut racks: Vec<Arc<str>> = hosts.iter().filter_map(|h| self.tasks.executors.rack_of(h)).cloned().collect();
+        let mut racks: Vec<Arc<str>> = hosts.iter().filter_map(|h| self.executors.rack_of(h)).cloned().collect();
         racks.dedup();
         Preference { executors, hosts, racks }
     }

@@ -2,94 +2,53 @@
 //!
 //! | file | family |
 //! |---|---|
-//! | `submission` | a job arrives and is cut into stages |
+//! | `submission`, `cutting`, `walker` | a job arrives and is cut into stages |
 //! | `attempts` | stages start when their parents are there |
-//! | `barrier` | stages whose tasks run all at once |
+//! | `barrier`, `barrier_needs` | stages whose tasks run all at once |
 //! | `indeterminate` | what must not be mixed after a loss |
 //! | `completion` | task success, results, the end of stages and jobs |
 //! | `failure` | tasks that fail, fetch failures, resubmission |
-//! | `executor_loss` | executors that come, disconnect and go |
+//! | `executor_loss`, `decommission` | executors that come, disconnect, leave and go |
 //! | `cancellation` | jobs that fail or are cancelled, and what goes with them |
-//! | `release` | shuffles and kept RDDs that the user let go |
+//! | `dropping`, `release` | shuffles and kept RDDs that the user let go |
+//! | `kept` | partitions that executors keep |
 //! | `unschedulable` | executors that are blamed for failures, and what can run nowhere any more |
 //! | `locality` | where a task would best run |
+//! | `telling`, `standing` | what listeners are told, and those who ask |
+//! | `invariants` | what must hold |
 //!
-//! The methods are on [`crate::DriverCore`], since they use the TaskScheduler, the MapOutputTracker and the block
-//! locations; the tables of stages and jobs are here.
+//! ```text
+//!  DriverCore ── event ──▶ DagHandler { the tables; TaskScheduler, MapOutputTracker, .. : borrowed } ──▶ effects, news
+//!                            └─ dag_scheduler: DagScheduler { jobs (job), stages (stage, stages), releases, .. }
+//! ```
+//!
+//! The event families are methods of the `handler`, which borrows what they use from [`crate::DriverCore`] for one event. What
+//! needs less has less: `telling`, `kept`, `dropping` and `locality` borrow from it what they work with, and some may only read.
+//! The fields of the tables are this folder's alone.
 
 mod attempts;
 mod barrier;
+mod barrier_needs;
 mod cancellation;
 mod completion;
+mod cutting;
+pub(crate) mod dag_scheduler;
 mod decommission;
+mod dropping;
 mod executor_loss;
 mod failure;
+pub(crate) mod handler;
 mod indeterminate;
+mod invariants;
+pub(crate) mod job;
+mod kept;
 mod locality;
 mod release;
 mod result_sizes;
-pub(crate) mod stage;
-pub(crate) mod submission;
+mod stage;
+mod stages;
+mod standing;
+mod submission;
+mod telling;
 mod unschedulable;
-
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-use firesteel_common::{CallSite, JobId, ShuffleId, StageAttempt, StageId, Tick};
-
-use firesteel_events::AccumulatorUpdate;
-
-use self::{
-    barrier::HeldJob,
-    release::{Leftover, Release},
-    result_sizes::ResultSizes,
-    stage::Stage,
-};
-use crate::{error::JobError, map_outputs::Generations, properties::JobProperties};
-
-/// A job that runs.
-#[derive(Debug)]
-pub(crate) struct Job {
-    /// The action, and where it was called.
-    pub(crate) site: CallSite,
-    pub(crate) result_stage: StageId,
-    /// Partitions of the root, in the order of the results.
-    pub(crate) partitions: Vec<u32>,
-    pub(crate) finished: Vec<bool>,
-    pub(crate) remaining: u32,
-    /// Of results taken or being fetched.
-    pub(crate) results: ResultSizes,
-    /// Results may be taken back.
-    pub(crate) repeatable: bool,
-    /// What its result tasks added to accumulators, while it may be taken back.
-    pub(crate) accumulated: Vec<AccumulatorUpdate>,
-    /// What the finished partitions were computed from, as far as it is indeterminate.
-    pub(crate) computed_from: Generations,
-    pub(crate) stages: BTreeSet<StageId>,
-    pub(crate) properties: JobProperties,
-}
-
-/// The tables of the DAGScheduler.
-#[derive(Debug, Default)]
-pub(crate) struct DagScheduler {
-    pub(crate) jobs: BTreeMap<JobId, Job>,
-    pub(crate) stages: BTreeMap<StageId, Stage>,
-    /// The stage that writes a shuffle, while some job needs it.
-    pub(crate) map_stages: BTreeMap<ShuffleId, StageId>,
-    pub(crate) next_stage: u32,
-    /// Jobs with barrier stages for which there are too few slots.
-    pub(crate) held: BTreeMap<JobId, HeldJob>,
-    /// Since when attempts of barrier stages need more slots than there are.
-    pub(crate) short: BTreeMap<StageAttempt, Tick>,
-    /// Stages to submit again, by the time of `StageState::Failed`.
-    pub(crate) failed: BTreeSet<StageId>,
-    /// Shuffles that the user let go while a job still needs them.
-    pub(crate) drop_later: BTreeSet<ShuffleId>,
-    /// Stages that are gone, of which tasks still run that were told to end.
-    pub(crate) leftovers: BTreeMap<StageId, Leftover>,
-    /// What is dropped when such tasks have ended.
-    pub(crate) released: Vec<Release>,
-    /// Groups of which no job is run any more, the oldest first.
-    pub(crate) cancelled_groups: VecDeque<String>,
-    /// Why no job can run any more.
-    pub(crate) closed: Option<JobError>,
-}
+mod walker;

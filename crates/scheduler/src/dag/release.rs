@@ -1,26 +1,23 @@
 //! What the user let go: shuffles, and RDDs whose partitions were kept. Executors are told to drop them, but not before
 //! the last task has ended that may still write them: what came after the word would stay for ever.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use firesteel_common::{RddId, ShuffleId, StageId};
 
 use super::stage::Stage;
-use crate::{
-    driver_core::DriverCore,
-    effect::{DriverEffect, StageKind},
-};
+use crate::{effect::StageKind, invariants::hold, tasks::task_scheduler::TaskScheduler};
 
 /// Something that nobody holds any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Release {
+pub(super) enum Release {
     Shuffle(ShuffleId),
     Rdd(RddId),
 }
 
 /// What the tasks of a stage that is gone may still write.
 #[derive(Debug)]
-pub(crate) struct Leftover {
+struct Leftover {
     shuffle: Option<ShuffleId>,
     kept: Vec<RddId>,
 }
@@ -34,10 +31,31 @@ impl Leftover {
     }
 }
 
-impl DriverCore {
+/// What is to be dropped and cannot be yet.
+#[derive(Debug, Default)]
+pub(super) struct Releases {
+    /// Shuffles that the user let go while a job still needs them.
+    let_go: BTreeSet<ShuffleId>,
+    /// Stages that are gone, of which tasks still run that were told to end.
+    leftovers: BTreeMap<StageId, Leftover>,
+    /// What is dropped when such tasks have ended.
+    waiting: Vec<Release>,
+}
+
+impl Releases {
+    /// The user let the shuffle go, and a job needs it.
+    pub(super) fn let_go(&mut self, shuffle: ShuffleId) {
+        self.let_go.insert(shuffle);
+    }
+
+    /// No job needs the shuffle any more. Whether the user had let it go.
+    pub(super) fn take_let_go(&mut self, shuffle: ShuffleId) -> bool {
+        self.let_go.remove(&shuffle)
+    }
+
     /// Remembers a stage that no job needs any more, if tasks of it run.
-    pub(super) fn note_leftover(&mut self, stage: &Stage) {
-        if !self.tasks.running.values().any(|r| r.set.1.stage == stage.id) {
+    pub(super) fn note_leftover(&mut self, stage: &Stage, tasks: &TaskScheduler) {
+        if !tasks.runs_any_of(stage.id) {
             return;
         }
         let shuffle = match stage.kind {
@@ -45,54 +63,34 @@ impl DriverCore {
             StageKind::Result { .. } => None,
         };
         let kept = stage.cached_nodes.iter().map(|i| stage.graph.nodes[*i].rdd).collect();
-        self.dag.leftovers.insert(stage.id, Leftover { shuffle, kept });
+        self.leftovers.insert(stage.id, Leftover { shuffle, kept });
     }
 
-    pub(crate) fn shuffle_removed(&mut self, shuffle: ShuffleId, out: &mut Vec<DriverEffect>) {
-        if self.dag.map_stages.contains_key(&shuffle) {
-            self.dag.drop_later.insert(shuffle);
-        } else if self.outputs.remove(shuffle) {
-            self.release(Release::Shuffle(shuffle), out);
+    /// Whether it can be dropped now; otherwise it waits for the tasks that may still write it.
+    pub(super) fn may_drop(&mut self, what: Release) -> bool {
+        let written = self.leftovers.values().any(|l| l.may_write(what));
+        if written {
+            self.waiting.push(what);
         }
+        !written
     }
 
-    pub(crate) fn rdd_unpersisted(&mut self, rdd: RddId, out: &mut Vec<DriverEffect>) {
-        self.replication.forget(rdd);
-        self.drop_everywhere(Release::Rdd(rdd), out);
-    }
-
-    pub(crate) fn rdd_removed(&mut self, rdd: RddId, out: &mut Vec<DriverEffect>) {
-        self.replication.forget(rdd);
-        self.release(Release::Rdd(rdd), out);
-    }
-
-    fn release(&mut self, what: Release, out: &mut Vec<DriverEffect>) {
-        if self.dag.leftovers.values().any(|l| l.may_write(what)) {
-            self.dag.released.push(what);
-        } else {
-            self.drop_everywhere(what, out);
+    /// What waited, to be asked of again, as tasks may have ended meanwhile.
+    pub(super) fn take_waiting(&mut self, tasks: &TaskScheduler) -> Vec<Release> {
+        if self.leftovers.is_empty() {
+            return Vec::new();
         }
+        let running = tasks.stages_that_run();
+        self.leftovers.retain(|stage, _| running.contains(stage));
+        std::mem::take(&mut self.waiting)
     }
 
-    fn drop_everywhere(&mut self, what: Release, out: &mut Vec<DriverEffect>) {
-        match what {
-            Release::Shuffle(shuffle) => out.push(DriverEffect::DropShuffle { shuffle }),
-            Release::Rdd(rdd) => {
-                self.blocks.remove_rdd(rdd);
-                out.push(DriverEffect::DropRdd { rdd });
-            }
-        }
-    }
-
-    /// Drops what waited for tasks that have ended meanwhile.
-    pub(crate) fn release_due(&mut self, out: &mut Vec<DriverEffect>) {
-        if self.dag.leftovers.is_empty() {
-            return;
-        }
-        let running: BTreeSet<StageId> = self.tasks.running.values().map(|r| r.set.1.stage).collect();
-        self.dag.leftovers.retain(|stage, _| running.contains(stage));
-        for what in std::mem::take(&mut self.dag.released) {
-            self.release(what, out);
-        }
+    /// Nothing waits for what can never come.
+    pub(super) fn check(&self, is_needed: impl Fn(ShuffleId) -> bool) -> Result<(), String> {
+        let idle = self.let_go.iter().find(|shuffle| !is_needed(**shuffle));
+        hold!(idle.is_none(), "{idle:?} was let go, no job needs it, and it is kept");
+        let free = self.waiting.iter().find(|what| !self.leftovers.values().any(|l| l.may_write(**what)));
+        hold!(free.is_none(), "{free:?} is let go and kept, and no task may write it");
+        Ok(())
     }
 }

@@ -10,11 +10,11 @@ use firesteel_common::{CallSite, JobId, RddId, ShuffleId, StageAttempt, StageId,
 
 use firesteel_events::AccumulatorUpdate;
 
-use crate::{effect::StageKind, graph::JobGraph, map_outputs::Generations, tasks::SetKey};
+use crate::{effect::StageKind, graph::JobGraph, map_outputs::Generations, tasks::set_key::SetKey};
 
 /// What a stage is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum StageState {
+pub(super) enum StageState {
     /// Nothing: its output is there, or nobody has asked for it yet.
     Idle,
     /// Some parent's output is missing.
@@ -33,67 +33,67 @@ pub(crate) enum StageState {
 
 /// What a result task made.
 #[derive(Clone, Debug)]
-pub(crate) struct HeldResult {
-    pub(crate) bytes: Bytes,
-    pub(crate) accumulated: Vec<AccumulatorUpdate>,
+pub(super) struct HeldResult {
+    pub(super) bytes: Bytes,
+    pub(super) accumulated: Vec<AccumulatorUpdate>,
 }
 
 /// What was true when an attempt started.
 #[derive(Clone, Debug)]
-pub(crate) struct AttemptInfo {
+pub(super) struct AttemptInfo {
     /// The MapOutputTracker's epoch.
-    pub(crate) epoch: u64,
+    pub(super) epoch: u64,
     /// What its tasks read, as far as it is indeterminate.
-    pub(crate) direct: Generations,
+    pub(super) direct: Generations,
     /// The same, and what that was computed from in turn.
-    pub(crate) reads: Generations,
+    pub(super) reads: Generations,
 }
 
 #[derive(Debug)]
-pub(crate) struct Stage {
-    pub(crate) id: StageId,
-    pub(crate) kind: StageKind,
-    pub(crate) graph: Arc<JobGraph>,
+pub(super) struct Stage {
+    pub(super) id: StageId,
+    pub(super) kind: StageKind,
+    pub(super) graph: Arc<JobGraph>,
     /// Index of its RDD in the graph.
-    pub(crate) node: usize,
-    pub(crate) rdd: RddId,
+    pub(super) node: usize,
+    pub(super) rdd: RddId,
     /// What names it: the action that wants its results, or the operator whose output is shuffled.
-    pub(crate) site: CallSite,
+    pub(super) site: CallSite,
     /// The shuffles that its tasks may read, with the stages that write them.
-    pub(crate) parents: Vec<(ShuffleId, StageId)>,
+    pub(super) parents: Vec<(ShuffleId, StageId)>,
     /// Jobs that need it; the stage goes with the last of them.
-    pub(crate) jobs: BTreeSet<JobId>,
+    pub(super) jobs: BTreeSet<JobId>,
     /// The job that first asked for it: its place in the order of task sets.
-    pub(crate) priority: JobId,
-    pub(crate) state: StageState,
-    pub(crate) next_attempt: u32,
+    pub(super) priority: JobId,
+    pub(super) state: StageState,
+    pub(super) next_attempt: u32,
     /// Attempts that could not fetch since the last success.
-    pub(crate) failed_attempts: u32,
+    pub(super) failed_attempts: u32,
     /// Attempts whose tasks may still report.
-    pub(crate) attempts: BTreeMap<u32, AttemptInfo>,
+    pub(super) attempts: BTreeMap<u32, AttemptInfo>,
     /// Shuffles that a task had to read although they lie behind cached RDDs.
-    pub(crate) required: BTreeSet<ShuffleId>,
+    pub(super) required: BTreeSet<ShuffleId>,
     /// Indexes of the cached nodes of this stage.
-    pub(crate) cached_nodes: Vec<usize>,
+    pub(super) cached_nodes: Vec<usize>,
     /// Its tasks wait for one another: all run at once, or none.
-    pub(crate) barrier: bool,
+    pub(super) barrier: bool,
     /// Results of a barrier stage's attempt that runs.
-    pub(crate) held: BTreeMap<u32, HeldResult>,
+    pub(super) held: BTreeMap<u32, HeldResult>,
     /// Some node has preferred hosts or is cached.
-    pub(crate) has_places: bool,
+    pub(super) has_places: bool,
 }
 
 impl Stage {
-    pub(crate) fn attempt_id(&self, attempt: u32) -> StageAttempt {
+    pub(super) fn attempt_id(&self, attempt: u32) -> StageAttempt {
         StageAttempt { stage: self.id, attempt }
     }
 
-    pub(crate) fn key(&self, attempt: u32) -> SetKey {
+    pub(super) fn key(&self, attempt: u32) -> SetKey {
         (self.priority, self.attempt_id(attempt))
     }
 
     /// The attempt that launches tasks now.
-    pub(crate) fn running_attempt(&self) -> Option<u32> {
+    pub(super) fn running_attempt(&self) -> Option<u32> {
         match self.state {
             StageState::Running { attempt } => Some(attempt),
             _ => None,

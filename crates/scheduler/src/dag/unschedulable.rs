@@ -1,14 +1,13 @@
 //! Exclusion as the jobs see it: who is blamed for a failure, and what can run nowhere any more.
 
-use std::sync::Arc;
-
 use firesteel_common::{ExecutorId, Tick};
 
 use firesteel_events::AppEvent;
 
-use crate::{driver_core::DriverCore, effect::DriverEffect, error::JobError, tasks::SetKey};
+use super::handler::DagHandler;
+use crate::{effect::DriverEffect, error::JobError, tasks::set_key::SetKey};
 
-impl DriverCore {
+impl DagHandler<'_> {
     /// A set has nothing left to do: what failed in it on the way is held against executors for a time.
     pub(crate) fn set_succeeded(&mut self, now: Tick, key: SetKey, out: &mut Vec<DriverEffect>) {
         let news = self.tasks.set_succeeded(now, key);
@@ -17,8 +16,7 @@ impl DriverCore {
 
     /// Output of `executor` could not be fetched.
     pub(crate) fn blame_for_fetch(&mut self, now: Tick, executor: ExecutorId, out: &mut Vec<DriverEffect>) {
-        let host: Option<Arc<str>> = self.tasks.executors.known.get(&executor).map(|e| e.host.clone());
-        if let Some(host) = host {
+        if let Some(host) = self.tasks.executors().host_of(executor) {
             let news = self.tasks.fetch_failed(now, executor, host);
             self.excluded(now, news, out);
         }

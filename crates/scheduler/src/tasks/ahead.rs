@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use firesteel_common::{ExecutorId, TaskId, Tick};
 
-use super::{TaskScheduler, task_set::TaskState};
+use super::{task_scheduler::TaskScheduler, task_set::TaskState};
 use crate::effect::DriverEffect;
 
 impl TaskScheduler {

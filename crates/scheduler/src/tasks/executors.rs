@@ -11,66 +11,20 @@ use std::{
 use firesteel_common::{ExecutorId, TaskId, Tick};
 
 use super::{
-    leaving::Leaving,
-    min_some,
+    executor::Executor,
     pace::{Pace, Pack},
     place::Place,
 };
-
-#[derive(Debug)]
-pub(crate) struct Executor {
-    pub(crate) host: Arc<str>,
-    pub(crate) rack: Option<Arc<str>>,
-    pub(crate) block_address: Arc<str>,
-    /// Tasks that it runs at a time.
-    pub(crate) cores: u32,
-    /// Tasks launched there and not yet reported as ended. What exceeds the cores waits there.
-    pub(crate) used: u32,
-    /// All tasks of it that are not over, also those whose large result is being fetched.
-    pub(crate) tasks: BTreeSet<TaskId>,
-    /// It gets no tasks for a time, as too many have failed there.
-    pub(crate) excluded: bool,
-    /// Its stream closed; until then its loss reason is awaited.
-    pub(crate) lost_at: Option<Tick>,
-    /// It is decommissioned: it ends its tasks and gets no more.
-    pub(crate) leaving: Option<Leaving>,
-    pub(crate) pace: Pace,
-    /// Tasks ended since the pace was last measured.
-    news: bool,
-    /// Tasks ever launched there.
-    pub(crate) launches: u64,
-}
-
-impl Executor {
-    /// It is connected and stays: it may get tasks, unless it is excluded.
-    pub(crate) fn stays(&self) -> bool {
-        self.lost_at.is_none() && self.leaving.is_none()
-    }
-
-    /// Tasks that wait there for a slot.
-    pub(crate) fn waiting(&self) -> u32 {
-        self.used.saturating_sub(self.cores)
-    }
-
-    /// How many tasks may be launched there although all slots are taken.
-    pub(crate) fn room(&self) -> u32 {
-        if self.used < self.cores { 0 } else { self.pace.ahead().saturating_sub(self.waiting()) }
-    }
-
-    /// When what waits there has waited too long, unless tasks end before.
-    fn overdue_at(&self, pack: &Pack) -> Option<Tick> {
-        (self.waiting() > 0 && self.pace.ahead() > 0).then(|| self.pace.overdue_at(pack))
-    }
-}
+use crate::deadline::min_some;
 
 /// All executors of a Context.
 #[derive(Debug, Default)]
 pub(crate) struct Executors {
-    pub(crate) known: BTreeMap<ExecutorId, Executor>,
+    pub(super) known: BTreeMap<ExecutorId, Executor>,
     /// Connected executors that stay, with a free slot.
-    pub(crate) free: BTreeSet<ExecutorId>,
+    pub(super) free: BTreeSet<ExecutorId>,
     /// Connected executors that stay, without a free slot, that end tasks so fast that more may wait there.
-    pub(crate) roomy: BTreeSet<ExecutorId>,
+    pub(super) roomy: BTreeSet<ExecutorId>,
     /// Connected executors that stay, by host.
     hosts: BTreeMap<Arc<str>, u32>,
     /// Connected executors that stay, by rack.
@@ -99,7 +53,7 @@ impl Executors {
     }
 
     /// Adds an executor. The error says why it is not taken.
-    pub(crate) fn add(&mut self, id: ExecutorId, host: &str, block_address: &str, cores: u32) -> Result<bool, String> {
+    pub(super) fn add(&mut self, id: ExecutorId, host: &str, block_address: &str, cores: u32) -> Result<bool, String> {
         if self.gone.contains(&id) {
             return Err(format!("{id} was removed from this application"));
         }
@@ -138,8 +92,29 @@ impl Executors {
         Ok(true)
     }
 
+    /// An executor, if it is known.
+    pub(crate) fn get(&self, id: ExecutorId) -> Option<&Executor> {
+        self.known.get(&id)
+    }
+
+    /// Whether it is known: it has registered, and its end has not been told.
+    pub(crate) fn is_known(&self, id: ExecutorId) -> bool {
+        self.known.contains_key(&id)
+    }
+
+    /// All that are known, by their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ExecutorId, &Executor)> {
+        self.known.iter().map(|(id, e)| (*id, e))
+    }
+
+    /// The connected ones that leave.
+    pub(crate) fn leaving(&self) -> Vec<ExecutorId> {
+        let leaving = self.known.iter().filter(|(_, e)| e.is_connected() && e.leaving.is_some());
+        leaving.map(|(id, _)| *id).collect()
+    }
+
     /// Stops offering an executor's slots. Says whether that is news.
-    pub(crate) fn disconnect(&mut self, id: ExecutorId, reason_awaited_until: Tick) -> bool {
+    pub(super) fn disconnect(&mut self, id: ExecutorId, reason_awaited_until: Tick) -> bool {
         let Some(e) = self.known.get_mut(&id).filter(|e| e.lost_at.is_none()) else { return false };
         e.lost_at = Some(reason_awaited_until);
         self.changed = true;
@@ -161,7 +136,7 @@ impl Executors {
     }
 
     /// Forgets an executor; its id is never taken again. Returns the tasks it had, if it was known.
-    pub(crate) fn remove(&mut self, id: ExecutorId) -> Option<BTreeSet<TaskId>> {
+    pub(super) fn remove(&mut self, id: ExecutorId) -> Option<BTreeSet<TaskId>> {
         self.disconnect(id, Tick::ZERO);
         self.gone.insert(id);
         self.leave_at_once.remove(&id);
@@ -173,7 +148,7 @@ impl Executors {
         self.known.iter().filter(|(_, e)| e.lost_at.is_some_and(|at| at <= now)).map(|(id, _)| *id).collect()
     }
 
-    pub(crate) fn next_overdue(&self) -> Option<Tick> {
+    pub(super) fn next_overdue(&self) -> Option<Tick> {
         self.known.values().filter_map(|e| e.lost_at).min()
     }
 
@@ -182,7 +157,7 @@ impl Executors {
         self.known.get(&id).is_some_and(|e| e.lost_at.is_none())
     }
 
-    pub(crate) fn takes_tasks(&self, id: ExecutorId) -> bool {
+    pub(super) fn takes_tasks(&self, id: ExecutorId) -> bool {
         self.known.get(&id).is_some_and(Executor::stays)
     }
 
@@ -191,7 +166,7 @@ impl Executors {
         self.gone.contains(&id)
     }
 
-    pub(crate) fn on_host(&self, host: &str) -> bool {
+    pub(super) fn on_host(&self, host: &str) -> bool {
         self.hosts.contains_key(host)
     }
 
@@ -201,18 +176,18 @@ impl Executors {
     }
 
     /// Connected executors that get tasks.
-    pub(crate) fn places(&self) -> Vec<Place> {
+    pub(super) fn places(&self) -> Vec<Place> {
         let there = self.known.iter().filter(|(_, e)| e.stays() && !e.excluded);
         there.map(|(id, e)| Place { executor: *id, host: e.host.clone(), rack: e.rack.clone() }).collect()
     }
 
     /// Whether the application avoids some executor that is there.
-    pub(crate) fn any_excluded(&self) -> bool {
+    pub(super) fn any_excluded(&self) -> bool {
         self.known.values().any(|e| e.excluded)
     }
 
     /// Excludes those that are to be excluded, and no others.
-    pub(crate) fn set_excluded(&mut self, excluded: impl Fn(ExecutorId, &str) -> bool) {
+    pub(super) fn set_excluded(&mut self, excluded: impl Fn(ExecutorId, &str) -> bool) {
         let mut changed = Vec::new();
         for (id, e) in &mut self.known {
             let now = excluded(*id, &e.host);
@@ -224,17 +199,17 @@ impl Executors {
     }
 
     /// Whether a connected executor runs on a host of this rack.
-    pub(crate) fn on_rack(&self, rack: &str) -> bool {
+    pub(super) fn on_rack(&self, rack: &str) -> bool {
         self.racks.contains_key(rack)
     }
 
     /// Connected executors that stay, as they are counted by host.
-    pub(crate) fn on_hosts(&self) -> u32 {
+    pub(super) fn on_hosts(&self) -> u32 {
         self.hosts.values().sum()
     }
 
     /// Hosts with connected executors.
-    pub(crate) fn hosts(&self) -> usize {
+    pub(super) fn hosts(&self) -> usize {
         self.hosts.len()
     }
 
@@ -244,7 +219,7 @@ impl Executors {
     }
 
     /// The next executor with a free slot, or with room for a task that waits, in turns, so that tasks spread.
-    pub(crate) fn next_offer(&mut self, ahead: bool) -> Option<Place> {
+    pub(super) fn next_offer(&mut self, ahead: bool) -> Option<Place> {
         let offers = self.offers(ahead);
         let executor = offers.range(self.cursor..).next().or_else(|| offers.first()).copied()?;
         self.cursor = ExecutorId(executor.0.wrapping_add(1));
@@ -253,12 +228,12 @@ impl Executors {
     }
 
     /// Whether some came, went or are to leave since this was last asked.
-    pub(crate) fn take_changed(&mut self) -> bool {
+    pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
     /// Executors with a free slot, or those with room for a task that waits.
-    pub(crate) fn offers(&self, ahead: bool) -> &BTreeSet<ExecutorId> {
+    pub(super) fn offers(&self, ahead: bool) -> &BTreeSet<ExecutorId> {
         if ahead { &self.roomy } else { &self.free }
     }
 
@@ -268,7 +243,7 @@ impl Executors {
     }
 
     /// Slots that nobody has taken.
-    pub(crate) fn free_slots(&self) -> u32 {
+    pub(super) fn free_slots(&self) -> u32 {
         self.free.iter().filter_map(|id| self.known.get(id)).map(|e| e.cores.saturating_sub(e.used)).sum()
     }
 
@@ -278,7 +253,7 @@ impl Executors {
     }
 
     /// Launches `task` there.
-    pub(crate) fn take_slot(&mut self, now: Tick, id: ExecutorId, task: TaskId) {
+    pub(super) fn take_slot(&mut self, now: Tick, id: ExecutorId, task: TaskId) {
         if let Some(e) = self.known.get_mut(&id) {
             if e.used == 0 {
                 e.pace.begins(now);
@@ -291,33 +266,34 @@ impl Executors {
     }
 
     /// A task takes no slot any more: it has ended, or it was given back.
-    pub(crate) fn free_slot(&mut self, id: ExecutorId, ended: bool) {
+    pub(super) fn free_slot(&mut self, id: ExecutorId, ended: bool) {
         if let Some(e) = self.known.get_mut(&id) {
             e.used = e.used.saturating_sub(1);
             if ended {
                 e.pace.ends();
                 e.news = true;
             }
+            debug_assert!(e.is_plausible(), "{id} counts {} tasks and has {}", e.used, e.tasks.len());
             self.note_room(id);
         }
     }
 
     /// A task there ran for so long; zero is not known.
-    pub(crate) fn ran(&mut self, id: ExecutorId, time: Duration) {
+    pub(super) fn ran(&mut self, id: ExecutorId, time: Duration) {
         if let Some(e) = self.known.get_mut(&id).filter(|_| !time.is_zero()) {
             e.pace.ran(time);
         }
     }
 
     /// The task is over in every respect.
-    pub(crate) fn end_task(&mut self, id: ExecutorId, task: TaskId) {
+    pub(super) fn end_task(&mut self, id: ExecutorId, task: TaskId) {
         if let Some(e) = self.known.get_mut(&id) {
             e.tasks.remove(&task);
         }
     }
 
     /// Measures the executors' pace. Returns those where more tasks wait than should, and how many may stay.
-    pub(crate) fn measure(&mut self, now: Tick) -> Vec<(ExecutorId, u32)> {
+    pub(super) fn measure(&mut self, now: Tick) -> Vec<(ExecutorId, u32)> {
         let mut slow = Vec::new();
         let mut changed = Vec::new();
         for (id, e) in self.known.iter_mut().filter(|(_, e)| e.lost_at.is_none()) {
@@ -342,7 +318,7 @@ impl Executors {
         slow
     }
 
-    pub(crate) fn next_measure(&self) -> Option<Tick> {
+    pub(super) fn next_measure(&self) -> Option<Tick> {
         self.known
             .values()
             .filter(|e| e.lost_at.is_none())

@@ -2,21 +2,10 @@
 //!
 //! Called by the DAGScheduler's `decommission` and by the TaskScheduler.
 
-use std::time::Duration;
-
 use firesteel_common::{ExecutorId, Tick};
 
-use super::{TaskScheduler, executors::Executors, min_some};
-use crate::effect::DriverEffect;
-
-/// How an executor leaves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Leaving {
-    /// When it is killed, unless it has gone before; `None`: never.
-    pub(crate) kill_at: Option<Tick>,
-    /// Its worker leaves, too, and with it the shuffle service there.
-    pub(crate) worker: bool,
-}
+use super::{executor::Leaving, executors::Executors, task_scheduler::TaskScheduler};
+use crate::{deadline::min_some, effect::DriverEffect};
 
 impl Executors {
     /// Whether the executor is leaving, or had been before it was gone: its end, and that it cannot be reached, are nobody's
@@ -49,12 +38,12 @@ impl Executors {
     }
 
     /// Whether an executor that has just registered was decommissioned before, and whether with its worker.
-    pub(crate) fn leaves_at_once(&mut self, id: ExecutorId) -> Option<bool> {
+    pub(super) fn leaves_at_once(&mut self, id: ExecutorId) -> Option<bool> {
         self.leave_at_once.remove(&id)
     }
 
     /// Connected executors that have had their time to leave, which are then as good as disconnected, until `until`.
-    pub(crate) fn kill_overdue(&mut self, now: Tick, until: Tick) -> Vec<ExecutorId> {
+    pub(super) fn kill_overdue(&mut self, now: Tick, until: Tick) -> Vec<ExecutorId> {
         let mut overdue = Vec::new();
         for (id, e) in self.known.iter_mut().filter(|(_, e)| e.lost_at.is_none()) {
             if e.leaving.and_then(|l| l.kill_at).is_some_and(|at| at <= now) {
@@ -67,7 +56,7 @@ impl Executors {
     }
 
     /// When the next one has had its time.
-    pub(crate) fn next_kill(&self) -> Option<Tick> {
+    pub(super) fn next_kill(&self) -> Option<Tick> {
         let leaving = self.known.values().filter(|e| e.lost_at.is_none()).filter_map(|e| e.leaving?.kill_at);
         leaving.fold(None, |first, at| min_some(first, Some(at)))
     }
@@ -93,9 +82,4 @@ impl TaskScheduler {
         }
         true
     }
-}
-
-/// When an executor that leaves at `now` is killed.
-pub(crate) fn kill_at(now: Tick, timeout: Option<Duration>) -> Option<Tick> {
-    timeout.map(|timeout| now + timeout)
 }

@@ -8,11 +8,17 @@ use std::collections::BTreeMap;
 use firesteel_common::{ExecutorId, TaskId, Tick};
 
 use super::{
-    RunningTask, SetKey, TaskScheduler, min_some,
+    locality::Locality,
     place::Place,
-    task_set::{Locality, TaskSetManager, TaskState},
+    running::RunningTask,
+    set_key::SetKey,
+    task_scheduler::TaskScheduler,
+    task_set::{TaskSetManager, TaskState},
 };
-use crate::effect::{BarrierPlace, DriverEffect, TaskSpec};
+use crate::{
+    deadline::min_some,
+    effect::{BarrierPlace, DriverEffect, TaskSpec},
+};
 
 /// How far a set has come in a round of offers.
 #[derive(Debug)]
@@ -215,15 +221,5 @@ impl TaskScheduler {
             out.push(DriverEffect::NoResources { waited: now.since(since), executors });
             self.starving = Some((since, now + self.starvation_timeout));
         }
-    }
-
-    /// Tasks that wait for a slot, and tasks that have one.
-    pub(crate) fn load(&self) -> (u64, u64) {
-        let waiting = self.pools.wanting().filter_map(|key| self.sets.get(key)).map(TaskSetManager::to_launch).sum();
-        let waiting: u64 = waiting;
-        let running = self.running.len() as u64;
-        // What was launched ahead of the slots waits, too.
-        let ahead = self.executors.known.values().map(|e| u64::from(e.waiting())).sum::<u64>().min(running);
-        (waiting + ahead, running - ahead)
     }
 }

@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use super::SetKey;
+use super::set_key::SetKey;
 use crate::config::{DEFAULT_POOL, PoolConfig, SchedulingMode};
 
 /// Index into the pools; a pool is never forgotten.
@@ -177,6 +177,7 @@ impl Pools {
         } else {
             self.wanting -= 1;
         }
+        debug_assert!(self.wanting <= self.members.len(), "{} of {} sets want slots", self.wanting, self.members.len());
     }
 
     /// A task of the set took a slot.

@@ -3,40 +3,12 @@
 //!
 //! Methods of the TaskScheduler, called at every offer; they look at the running tasks once an interval.
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+use std::time::Duration;
 
 use firesteel_common::Tick;
 
-use super::{TaskScheduler, place::Place, task_set::TaskSetManager};
+use super::{place::Place, task_scheduler::TaskScheduler, task_set::TaskSetManager};
 use crate::config::SpeculationConfig;
-
-/// The median of the durations that it was given, at any time.
-#[derive(Debug, Default)]
-pub(crate) struct Median {
-    /// The lower half, its largest on top; as many as the upper half, or one less.
-    lower: BinaryHeap<Duration>,
-    /// The upper half, its smallest on top: the median, the upper one of two.
-    upper: BinaryHeap<Reverse<Duration>>,
-}
-
-impl Median {
-    pub(crate) fn add(&mut self, took: Duration) {
-        if self.get().is_none_or(|m| took >= m) {
-            self.upper.push(Reverse(took));
-        } else {
-            self.lower.push(took);
-        }
-        if self.upper.len() > self.lower.len() + 1 {
-            self.lower.extend(self.upper.pop().map(|Reverse(d)| d));
-        } else if self.lower.len() > self.upper.len() {
-            self.upper.extend(self.lower.pop().map(Reverse));
-        }
-    }
-
-    pub(crate) fn get(&self) -> Option<Duration> {
-        self.upper.peek().map(|Reverse(d)| *d)
-    }
-}
 
 impl TaskScheduler {
     /// Marks the tasks that are slow at `now`, if it is time to look.
@@ -115,23 +87,4 @@ fn limit(config: &SpeculationConfig, set: &TaskSetManager, slots: u32) -> Option
         return Some(median.mul_f64(config.multiplier).max(config.min_task_runtime));
     }
     config.duration_threshold.filter(|_| tasks <= slots as usize)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_that_of_the_sorted_durations() {
-        let mut median = Median::default();
-        let mut all = Vec::new();
-        assert_eq!(median.get(), None);
-        for i in 0..200u64 {
-            let took = Duration::from_millis(i * 7919 % 101);
-            median.add(took);
-            all.push(took);
-            all.sort_unstable();
-            assert_eq!(median.get(), Some(all[all.len() / 2]), "of {}", all.len());
-        }
-    }
 }

@@ -7,23 +7,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use firesteel_common::{ExecutorId, StageAttempt, TaskId, Tick};
 
-use super::{exclusion::SetExclusion, executors::Executors, place::Place, pools::PoolId, speculation::Median};
-
-/// Where a task would best run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Preference {
-    /// Executors that hold its cached partition.
-    pub(crate) executors: Vec<ExecutorId>,
-    /// Hosts that hold its input.
-    pub(crate) hosts: Vec<Arc<str>>,
-    /// Racks of those hosts, as far as they are known.
-    pub(crate) racks: Vec<Arc<str>>,
-}
+use super::{
+    exclusion::SetExclusion,
+    executors::Executors,
+    locality::{Locality, LocalityWaits, Preference},
+    median::Median,
+    place::Place,
+    pools::PoolId,
+};
 
 /// A task to be: which result or map output it makes, from which partition.
 #[derive(Clone, Debug)]
@@ -45,13 +40,13 @@ pub(crate) enum TaskState {
 
 #[derive(Debug)]
 pub(crate) struct Task {
-    pub(crate) index: u32,
-    pub(crate) partition: u32,
-    pub(crate) state: TaskState,
-    pub(crate) launches: u32,
-    pub(crate) failures: u32,
+    pub(super) index: u32,
+    pub(super) partition: u32,
+    pub(super) state: TaskState,
+    pub(super) launches: u32,
+    pub(super) failures: u32,
     /// The attempts whose output is still wanted, while it runs.
-    pub(crate) attempts: [Option<TaskId>; 2],
+    pub(super) attempts: [Option<TaskId>; 2],
     preference: Option<Box<Preference>>,
 }
 
@@ -62,62 +57,30 @@ impl Task {
     }
 }
 
-/// How far from its data a task may run; the order is from near to far. A task without preference stands between those
-/// that run on their host and those that do not, and is never waited with.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Locality {
-    Process,
-    Node,
-    NoPreference,
-    Rack,
-    Any,
-}
-
-impl Locality {
-    /// The next one to try.
-    pub(crate) fn farther(self) -> Option<Self> {
-        Some(match self {
-            Locality::Process => Locality::Node,
-            Locality::Node => Locality::NoPreference,
-            Locality::NoPreference => Locality::Rack,
-            Locality::Rack => Locality::Any,
-            Locality::Any => return None,
-        })
-    }
-}
-
-/// How long a task set holds slots back at each level.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LocalityWaits {
-    pub(crate) process: Duration,
-    pub(crate) node: Duration,
-    pub(crate) rack: Duration,
-}
-
 #[derive(Debug)]
 pub(crate) struct TaskSetManager {
-    pub(crate) attempt: StageAttempt,
+    pub(super) attempt: StageAttempt,
     /// In the order of their index.
-    pub(crate) tasks: Vec<Task>,
-    pub(crate) waiting: u32,
-    pub(crate) running: u32,
-    pub(crate) over: u32,
+    pub(super) tasks: Vec<Task>,
+    pub(super) waiting: u32,
+    pub(super) running: u32,
+    pub(super) over: u32,
     /// Attempts that failed.
-    pub(crate) failed: u32,
-    pub(crate) submitted: Tick,
+    pub(super) failed: u32,
+    pub(super) submitted: Tick,
     /// Launches nothing more; its running tasks may still succeed.
-    pub(crate) zombie: bool,
+    pub(super) zombie: bool,
     /// All of its tasks are launched at once, and never a copy of one.
-    pub(crate) barrier: bool,
+    pub(super) barrier: bool,
     /// Nothing of it is launched ahead of a free slot.
-    pub(crate) one_by_one: bool,
-    pub(crate) pool: PoolId,
+    pub(super) one_by_one: bool,
+    pub(super) pool: PoolId,
     /// Running tasks of which a copy shall be launched.
-    pub(crate) slow: BTreeSet<u32>,
+    pub(super) slow: BTreeSet<u32>,
     /// Where its tasks have failed, if that matters.
-    pub(crate) exclusion: Option<Box<SetExclusion>>,
+    pub(super) exclusion: Option<Box<SetExclusion>>,
     /// How long its successful tasks took; kept for speculation only.
-    pub(crate) took: Median,
+    pub(super) took: Median,
     on_executor: BTreeMap<ExecutorId, VecDeque<u32>>,
     on_host: BTreeMap<Arc<str>, VecDeque<u32>>,
     on_rack: BTreeMap<Arc<str>, VecDeque<u32>>,
@@ -199,6 +162,11 @@ impl TaskSetManager {
         self.tasks.binary_search_by_key(&index, |t| t.index).ok().map(|p| p as u32)
     }
 
+    /// Whether the output `index` is being made, or will be.
+    pub(super) fn makes(&self, index: u32) -> bool {
+        self.position_of(index).is_some_and(|p| self.tasks[p as usize].state != TaskState::Over)
+    }
+
     pub(crate) fn all_over(&self) -> bool {
         self.over as usize == self.tasks.len()
     }
@@ -216,6 +184,7 @@ impl TaskSetManager {
         let old = std::mem::replace(&mut self.tasks[position as usize].state, state);
         *self.count(old) -= 1;
         *self.count(state) += 1;
+        debug_assert!(self.adds_up(), "{} counts its tasks wrongly", self.attempt);
         if state == TaskState::Waiting && old != TaskState::Waiting {
             self.enqueue(position);
         }
