@@ -56,8 +56,9 @@ pub use context::Context;
 pub use firesteel_common::{Data, Env, Key, MemSize, Str, TaskFailure, conf::Conf};
 pub use firesteel_derive::MemSize;
 pub use firesteel_rdd::{
-    BarrierWith, Emitter, Error, JobFuture, Lazy, Lines, LinesWith, LocalIterator, Number, Partitioned,
-    PartitionedWith, Partitioning, Rdd, RddBarrier, Result, Stats, StorageLevel, TextRecord, With,
+    BarrierWith, BoundedDouble, Emitter, Error, JobFuture, Lazy, Lines, LinesWith, LocalIterator, Number,
+    PartialResult, Partitioned, PartitionedWith, Partitioning, Rdd, RddBarrier, Result, Stats, StorageLevel,
+    TextRecord, With,
 };
 pub use firesteel_scheduler::{JobError, JobState};
 pub use firesteel_shuffle::{HashPartitioner, Partitioner, RangePartitioner, SortKey};

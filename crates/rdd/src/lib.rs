@@ -43,7 +43,7 @@ pub mod runner;
 pub mod sources;
 mod stats;
 
-pub use actions::{JobFuture, LocalIterator, Number};
+pub use actions::{BoundedDouble, JobFuture, LocalIterator, Number, PartialResult};
 pub use barrier::{BarrierWith, RddBarrier};
 pub use error::{Error, Result};
 pub use firesteel_files::text::TextRecord;

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod methods;
+mod page;
 
 use std::collections::{BTreeMap, BTreeSet};
 

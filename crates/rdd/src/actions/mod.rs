@@ -8,6 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::output::OutputOp;
 
+mod approximate;
 mod asynchronous;
 mod by_key;
 mod collect;
@@ -21,6 +22,7 @@ mod save;
 mod take_sample;
 mod tree;
 
+pub use approximate::{BoundedDouble, PartialResult};
 pub use asynchronous::JobFuture;
 pub use local_iterator::LocalIterator;
 pub use numeric::Number;
