@@ -22,6 +22,7 @@ pub fn level_of(node: &Arc<dyn AnyRdd>, known: &BTreeMap<RddId, DeterministicLev
     }
     let of = |parent: Arc<dyn AnyRdd>| known.get(&parent.meta().id).copied().unwrap_or_default();
     let through = |dep| match dep {
+        Dep::Narrow { parent, .. } if node.by_position() => of(parent).by_position(),
         Dep::Narrow { parent, .. } => of(parent),
         Dep::Shuffle(shuffle) if shuffle.by_position() => of(shuffle.parent()).by_position(),
         Dep::Shuffle(shuffle) => of(shuffle.parent()),
@@ -93,6 +94,10 @@ mod tests {
             (pairs.join(&pairs).deterministic_level(), Unordered),
             (pairs.join(&pairs).group_by_key().deterministic_level(), Unordered),
             (pairs.join(&pairs).repartition(2).deterministic_level(), Indeterminate),
+            (pairs.zip(&numbers).unwrap().deterministic_level(), Determinate),
+            (pairs.join(&pairs).zip(&numbers).unwrap().deterministic_level(), Indeterminate),
+            (numbers.zip(&pairs.join(&pairs)).unwrap().deterministic_level(), Indeterminate),
+            (numbers.cartesian(&pairs.join(&pairs)).unwrap().deterministic_level(), Unordered),
             (
                 numbers.union(&pairs.join(&pairs).keys().repartition(2)).repartition(9).deterministic_level(),
                 Indeterminate,

@@ -6,7 +6,6 @@
 use std::{
     any::{Any, type_name},
     marker::PhantomData,
-    ops::Range,
     panic::Location,
     sync::{
         Arc, Mutex, PoisonError,
@@ -17,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use firesteel_closure::{AnyNode, DecodeError, Func, Op, OpDesc, ZeroSized, describe};
 use firesteel_common::{
-    Data, RddId, ShuffleId,
+    Data, NarrowMap, RddId, ShuffleId,
     codec::{self, CodecError},
 };
 pub use firesteel_storage::StorageLevel;
@@ -26,7 +25,7 @@ use firesteel_task::{
     cache::{self, Persisted},
     chunk::Stream,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::Error;
 
@@ -164,42 +163,6 @@ impl Drop for Meta {
     }
 }
 
-/// Which partitions of a parent a partition of a child needs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum NarrowMap {
-    /// The one of the same number.
-    OneToOne,
-    /// Those of the child from `start` on are the `len` of this parent, in order; the others need none of it (union).
-    Offset {
-        /// First partition of the child that comes from this parent.
-        start: u32,
-        /// How many do.
-        len: u32,
-    },
-    /// The parent's `parents` partitions are dealt out in `children` runs of nearly equal length (coalesce).
-    Group {
-        /// Partitions of the parent.
-        parents: u32,
-        /// Partitions of the child.
-        children: u32,
-    },
-}
-
-impl NarrowMap {
-    /// The parent's partitions that the child's partition `p` needs.
-    pub fn parents_of(self, p: u32) -> Range<u32> {
-        match self {
-            NarrowMap::OneToOne => p..p + 1,
-            NarrowMap::Offset { start, len } if p >= start && p - start < len => p - start..p - start + 1,
-            NarrowMap::Offset { .. } => 0..0,
-            NarrowMap::Group { parents, children } => {
-                let at = |i: u32| (u64::from(i) * u64::from(parents) / u64::from(children.max(1))) as u32;
-                at(p)..at(p + 1)
-            }
-        }
-    }
-}
-
 /// What a node is computed from.
 pub enum Dep {
     /// Partitions of a parent, in the same stage.
@@ -249,6 +212,8 @@ pub trait AnyRdd: Any + Send + Sync {
     fn preferred_hosts(&self) -> Vec<Vec<String>>;
     /// Whether the order of a partition's elements depends on how much memory there is.
     fn order_varies(&self) -> bool;
+    /// Whether it puts elements together for their positions in their partitions.
+    fn by_position(&self) -> bool;
 }
 
 /// How a kind of node computes and travels.
@@ -290,6 +255,11 @@ pub trait Body: Send + Sync + 'static {
         false
     }
 
+    /// See [`AnyRdd::by_position`].
+    fn by_position(&self) -> bool {
+        false
+    }
+
     /// What tells how many bytes an element owns on the heap; without it that is estimated.
     fn heap_of(&self) -> Option<fn(&Self::Item) -> u64> {
         None
@@ -306,6 +276,7 @@ trait DynBody<T>: Send + Sync {
     fn desc(&self) -> &'static OpDesc;
     fn heap_of(&self) -> Option<fn(&T) -> u64>;
     fn order_varies(&self) -> bool;
+    fn by_position(&self) -> bool;
 }
 
 impl<B: Body> DynBody<B::Item> for B {
@@ -339,6 +310,10 @@ impl<B: Body> DynBody<B::Item> for B {
 
     fn order_varies(&self) -> bool {
         Body::order_varies(self)
+    }
+
+    fn by_position(&self) -> bool {
+        Body::by_position(self)
     }
 }
 
@@ -390,6 +365,10 @@ impl<T: Data> AnyRdd for RddNode<T> {
 
     fn order_varies(&self) -> bool {
         self.body.order_varies()
+    }
+
+    fn by_position(&self) -> bool {
+        self.body.by_position()
     }
 }
 

@@ -180,10 +180,12 @@ macro_rules! copy_as_functions {
     };
 }
 
+mod cartesian;
 mod element;
 mod emitter;
 mod mem_sized;
 mod partition;
 mod union;
+mod zip;
 
 pub use emitter::Emitter;
