@@ -1,5 +1,5 @@
 //! What every other crate shares and nothing else: identifiers, the virtual clock's [`Tick`], the typed reasons for
-//! which tasks fail, the element trait [`Data`], the record codec, the fixed-seed hash, the hash of contents, the form of log
+//! which tasks fail, which partitions depend on which ([`NarrowMap`]), the element trait [`Data`], the record codec, the fixed-seed hash, the hash of contents, the form of log
 //! lines, and the way to standard error.
 //!
 //! This crate calls nobody; every crate of the workspace calls it.
@@ -22,6 +22,7 @@ pub mod hash;
 pub mod ids;
 pub mod logging;
 pub mod names;
+pub mod narrow_map;
 pub mod size;
 pub mod tick;
 
@@ -33,5 +34,6 @@ pub use determinism::DeterministicLevel;
 pub use failure::TaskFailure;
 pub use ids::{BroadcastId, ExecutorId, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskId};
 pub use names::{AppId, BadName, ExecutorKey, WorkerId};
+pub use narrow_map::NarrowMap;
 pub use size::MemSize;
 pub use tick::Tick;

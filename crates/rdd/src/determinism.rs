@@ -22,13 +22,13 @@ pub fn level_of(node: &Arc<dyn AnyRdd>, known: &BTreeMap<RddId, DeterministicLev
     }
     let of = |parent: Arc<dyn AnyRdd>| known.get(&parent.meta().id).copied().unwrap_or_default();
     let through = |dep| match dep {
+        Dep::Narrow { parent, .. } if node.by_position() => of(parent).by_position(),
         Dep::Narrow { parent, .. } => of(parent),
         Dep::Shuffle(shuffle) if shuffle.by_position() => of(shuffle.parent()).by_position(),
         Dep::Shuffle(shuffle) => of(shuffle.parent()),
     };
     let own = if node.order_varies() { DeterministicLevel::Unordered } else { DeterministicLevel::Determinate };
-    let level = node.deps().into_iter().map(through).fold(own, DeterministicLevel::max);
-    if node.by_position() { level.by_position() } else { level }
+    node.deps().into_iter().map(through).fold(own, DeterministicLevel::max)
 }
 
 impl<T: Data> Rdd<T> {
@@ -98,6 +98,10 @@ mod tests {
             (pairs.join(&pairs).sample(false, 0.5, 1).unwrap().deterministic_level(), Indeterminate),
             (pairs.join(&pairs).zip_with_unique_id().deterministic_level(), Indeterminate),
             (pairs.join(&pairs).glom().deterministic_level(), Indeterminate),
+            (pairs.zip(&numbers).unwrap().deterministic_level(), Determinate),
+            (pairs.join(&pairs).zip(&numbers).unwrap().deterministic_level(), Indeterminate),
+            (numbers.zip(&pairs.join(&pairs)).unwrap().deterministic_level(), Indeterminate),
+            (numbers.cartesian(&pairs.join(&pairs)).unwrap().deterministic_level(), Unordered),
             (
                 numbers.union(&pairs.join(&pairs).keys().repartition(2)).repartition(9).deterministic_level(),
                 Indeterminate,

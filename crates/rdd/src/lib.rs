@@ -8,7 +8,7 @@
 //!
 //! * [`Rdd`], [`With`], [`Partitioned`]: the users' handles. `operators/` has what they can do within a stage, `pair/` what needs a
 //!   shuffle, `actions/` what starts jobs, [`sources`] where data comes from.
-//! * [`node`]: one step of a lineage; [`pipe`] and [`output`] are the two common kinds.
+//! * [`node`]: one step of a lineage; [`pipe`], `zipped` and [`output`] are the common kinds.
 //! * [`Lines`]: the lines of text files by reference. Where files lie, and how they are read and written, is `firesteel_files`'.
 //! * [`determinism`]: which RDDs come out the same when they are computed again.
 //! * [`lineage`]: how a stage is encoded. What runs of it on an executor is a task of `firesteel_task`.
@@ -42,6 +42,7 @@ mod rdd;
 pub mod runner;
 pub mod sources;
 mod stats;
+mod zipped;
 
 pub use actions::{BoundedDouble, JobFuture, LocalIterator, Number, PartialResult};
 pub use barrier::{BarrierWith, RddBarrier};

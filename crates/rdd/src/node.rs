@@ -6,7 +6,6 @@
 use std::{
     any::{Any, type_name},
     marker::PhantomData,
-    ops::Range,
     panic::Location,
     sync::{
         Arc, Mutex, PoisonError,
@@ -17,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use firesteel_closure::{AnyNode, DecodeError, Func, Op, OpDesc, ZeroSized, describe};
 use firesteel_common::{
-    Data, RddId, ShuffleId,
+    Data, NarrowMap, RddId, ShuffleId,
     codec::{self, CodecError},
 };
 pub use firesteel_storage::StorageLevel;
@@ -26,7 +25,7 @@ use firesteel_task::{
     cache::{self, Persisted},
     chunk::Stream,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::Error;
 
@@ -160,42 +159,6 @@ impl Drop for Meta {
             && *self.kept.get_mut()
         {
             cleaner.released(Released::Rdd(self.id));
-        }
-    }
-}
-
-/// Which partitions of a parent a partition of a child needs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum NarrowMap {
-    /// The one of the same number.
-    OneToOne,
-    /// Those of the child from `start` on are the `len` of this parent, in order; the others need none of it (union).
-    Offset {
-        /// First partition of the child that comes from this parent.
-        start: u32,
-        /// How many do.
-        len: u32,
-    },
-    /// The parent's `parents` partitions are dealt out in `children` runs of nearly equal length (coalesce).
-    Group {
-        /// Partitions of the parent.
-        parents: u32,
-        /// Partitions of the child.
-        children: u32,
-    },
-}
-
-impl NarrowMap {
-    /// The parent's partitions that the child's partition `p` needs.
-    pub fn parents_of(self, p: u32) -> Range<u32> {
-        match self {
-            NarrowMap::OneToOne => p..p + 1,
-            NarrowMap::Offset { start, len } if p >= start && p - start < len => p - start..p - start + 1,
-            NarrowMap::Offset { .. } => 0..0,
-            NarrowMap::Group { parents, children } => {
-                let at = |i: u32| (u64::from(i) * u64::from(parents) / u64::from(children.max(1))) as u32;
-                at(p)..at(p + 1)
-            }
         }
     }
 }

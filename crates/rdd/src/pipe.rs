@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use firesteel_closure::{AnyNode, DecodeError, Func, parent};
 use firesteel_common::{
-    Data, Env, RddId,
+    Data, Env, NarrowMap, RddId,
     codec::{self, CodecError},
 };
 use firesteel_task::{TaskContext, TaskError, chunk::Stream};
 
 use crate::{
     flat_drop::Parent,
-    node::{AnyRdd, Body, Dep, NarrowMap, RddNode},
+    node::{AnyRdd, Body, Dep, RddNode},
 };
 
 /// What an operator does with a partition. A value is zero-sized: it is the user's closure in a wrapper.

@@ -3,7 +3,7 @@
 
 use std::{panic::Location, sync::Arc};
 
-use firesteel_common::{CallSite, DeterministicLevel, RddId, ShuffleId};
+use firesteel_common::{CallSite, DeterministicLevel, NarrowMap, RddId, ShuffleId};
 
 /// The RDDs that a job's result is computed from.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -80,41 +80,6 @@ impl GraphDep {
     }
 }
 
-/// Which partitions of a parent a partition of the child is computed from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum NarrowMap {
-    /// Partition i from partition i.
-    OneToOne,
-    /// Partition `out_start + i` from partition `in_start + i`, for i below `length`; others need nothing (union).
-    Range {
-        /// First partition of the parent.
-        in_start: u32,
-        /// First partition of the child.
-        out_start: u32,
-        /// How many.
-        length: u32,
-    },
-    /// Partition i from the partitions of list i (coalesce).
-    Explicit(Vec<Vec<u32>>),
-}
-
-impl NarrowMap {
-    /// Calls `each` for every partition of the parent that `partition` of the child needs.
-    pub fn for_each(&self, partition: u32, mut each: impl FnMut(u32)) {
-        match self {
-            NarrowMap::OneToOne => each(partition),
-            NarrowMap::Range { in_start, out_start, length } => {
-                if partition >= *out_start && partition - out_start < *length {
-                    each(in_start + (partition - out_start));
-                }
-            }
-            NarrowMap::Explicit(lists) => {
-                lists.get(partition as usize).into_iter().flatten().for_each(|p| each(*p));
-            }
-        }
-    }
-}
-
 impl GraphNode {
     /// The operator, and where it was called.
     pub fn site(&self) -> CallSite {
@@ -142,10 +107,18 @@ impl JobGraph {
                 if dep.parent() >= i {
                     return Err(format!("{} depends on a node that does not stand before it", node.rdd));
                 }
-                if let GraphDep::Shuffle { shuffle, reducers, .. } = dep
-                    && *reducers != node.partitions
-                {
-                    return Err(format!("{shuffle} writes {reducers} partitions, its reader has {}", node.partitions));
+                match dep {
+                    GraphDep::Shuffle { shuffle, reducers, .. } if *reducers != node.partitions => {
+                        let readers = node.partitions;
+                        return Err(format!("{shuffle} writes {reducers} partitions, its reader has {readers}"));
+                    }
+                    GraphDep::Narrow { parent, partitions } => {
+                        let parent = &self.nodes[*parent];
+                        if !partitions.fits(node.partitions, parent.partitions) {
+                            return Err(format!("{} needs partitions that {} does not have", node.rdd, parent.rdd));
+                        }
+                    }
+                    GraphDep::Shuffle { .. } => {}
                 }
             }
         }

@@ -48,7 +48,7 @@ pub use driver_core::DriverCore;
 pub use effect::{BarrierPlace, DriverEffect, MapLocation, StageKind, TaskSpec};
 pub use error::JobError;
 pub use event::{DriverEvent, JobSelection};
-pub use graph::{GraphDep, GraphNode, JobGraph, NarrowMap, Replicated};
+pub use graph::{GraphDep, GraphNode, JobGraph, Replicated};
 pub use places::{BlockPeer, addresses};
 pub use properties::JobProperties;
 pub use status::{JobState, JobStatus, StageStatus};

@@ -9,8 +9,8 @@
 
 use std::collections::BTreeMap;
 
-use firesteel_common::{DeterministicLevel, RddId, ShuffleId, TaskFailure};
-use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, NarrowMap, Replicated};
+use firesteel_common::{DeterministicLevel, NarrowMap, RddId, ShuffleId, TaskFailure};
+use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, Replicated};
 
 /// Identity and salt.
 pub type Record = (u32, u32);
@@ -96,9 +96,7 @@ pub fn compute(
         match dep {
             GraphDep::Shuffle { shuffle, .. } => records.extend(world.read(*shuffle, partition)?),
             GraphDep::Narrow { parent, partitions } => {
-                let mut needed = Vec::new();
-                partitions.for_each(partition, |p| needed.push(p));
-                for p in needed {
+                for p in partitions.parents_of(partition) {
                     records.extend(compute(graph, *parent, p, world)?);
                 }
             }
@@ -240,9 +238,9 @@ fn derive(rng: &mut Rng, program: &[GraphNode], node: &mut GraphNode, shuffles: 
         }
         8 => {
             node.partitions = 1 + of_a / 2;
-            let lists =
-                (0..node.partitions).map(|i| (0..of_a).filter(|p| p % node.partitions == i).collect()).collect();
-            node.deps.push(GraphDep::Narrow { parent: a, partitions: NarrowMap::Explicit(lists) });
+            let list = |i| (0..of_a).filter(|p| p % node.partitions == i).collect();
+            let partitions = NarrowMap::groups((0..node.partitions).map(list));
+            node.deps.push(GraphDep::Narrow { parent: a, partitions });
         }
         _ => {}
     }

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use firesteel_common::{RddId, ShuffleId};
 use firesteel_rdd::{
     StorageLevel, determinism, lineage,
-    node::{AnyRdd, AnyShuffle, Dep, NarrowMap},
+    node::{AnyRdd, AnyShuffle, Dep},
 };
-use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, NarrowMap as GraphMap, Replicated};
+use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, Replicated};
 
 /// The graph of all that `root` is computed from, and the shuffles in it.
 pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyShuffle>>) {
@@ -24,8 +24,7 @@ pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyS
         for dep in node.deps() {
             let (id, dep): (RddId, Box<dyn FnOnce(usize) -> GraphDep>) = match dep {
                 Dep::Narrow { parent, map } => {
-                    let partitions = narrow(map, meta.partitions);
-                    (parent.meta().id, Box::new(move |parent| GraphDep::Narrow { parent, partitions }))
+                    (parent.meta().id, Box::new(move |parent| GraphDep::Narrow { parent, partitions: map }))
                 }
                 Dep::Shuffle(shuffle) => {
                     let (id, shuffle_id, reducers) = (shuffle.parent().meta().id, shuffle.id(), shuffle.reducers());
@@ -60,12 +59,4 @@ pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyS
 fn replicated(level: StorageLevel) -> Option<Replicated> {
     let copies = level.replication();
     (level.is_kept() && copies > 1).then(|| Replicated { copies, level: level.to_bits() })
-}
-
-fn narrow(map: NarrowMap, children: u32) -> GraphMap {
-    match map {
-        NarrowMap::OneToOne => GraphMap::OneToOne,
-        NarrowMap::Offset { start, len } => GraphMap::Range { in_start: 0, out_start: start, length: len },
-        NarrowMap::Group { .. } => GraphMap::Explicit((0..children).map(|p| map.parents_of(p).collect()).collect()),
-    }
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use firesteel_closure::{AnyNode, DecodeError, Func, parent};
-use firesteel_common::{Data, MemSize, RddId, codec::CodecError};
+use firesteel_common::{Data, MemSize, NarrowMap, RddId, codec::CodecError};
 use firesteel_task::{TaskContext, TaskError, chunk::Stream};
 
 use crate::{
     Rdd,
     flat_drop::Parent,
-    node::{AnyRdd, Body, Dep, NarrowMap, RddNode},
+    node::{AnyRdd, Body, Dep, RddNode},
 };
 
 /// The body of an RDD whose elements know their size.

@@ -180,6 +180,7 @@ macro_rules! copy_as_functions {
     };
 }
 
+mod cartesian;
 mod element;
 mod emitter;
 mod mem_sized;
@@ -187,6 +188,7 @@ mod numbered;
 mod partition;
 mod sample;
 mod union;
+mod zip;
 
 pub use emitter::Emitter;
 pub(crate) use sample::generator;

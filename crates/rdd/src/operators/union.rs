@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use firesteel_closure::{AnyNode, DecodeError, Func, parent};
 use firesteel_common::{
-    Data, RddId,
+    Data, NarrowMap, RddId,
     codec::{self, CodecError},
 };
 use firesteel_task::{
@@ -16,7 +16,7 @@ use firesteel_task::{
 use crate::{
     Rdd,
     flat_drop::Parent,
-    node::{AnyRdd, Body, Dep, NarrowMap, RddNode},
+    node::{AnyRdd, Body, Dep, RddNode},
     runner::Scope,
 };
 
@@ -46,12 +46,12 @@ impl<T: Data> Body for Gather<T> {
     fn deps(&self) -> Vec<Dep> {
         self.parents
             .iter()
-            .map(|(parent, map)| Dep::Narrow { parent: (**parent).clone() as Arc<dyn AnyRdd>, map: *map })
+            .map(|(parent, map)| Dep::Narrow { parent: (**parent).clone() as Arc<dyn AnyRdd>, map: map.clone() })
             .collect()
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        let maps: Vec<NarrowMap> = self.parents.iter().map(|(_, map)| *map).collect();
+        let maps: Vec<NarrowMap> = self.parents.iter().map(|(_, map)| map.clone()).collect();
         codec::encode_into(&maps, out)
     }
 
@@ -112,7 +112,7 @@ impl<T: Data> Rdd<T> {
         let parents = rdds
             .iter()
             .map(|rdd| {
-                let map = NarrowMap::Offset { start, len: rdd.num_partitions() };
+                let map = NarrowMap::Range { in_start: 0, out_start: start, length: rdd.num_partitions() };
                 start += rdd.num_partitions();
                 (rdd.node().clone(), map)
             })
@@ -134,7 +134,7 @@ impl<T: Data> Rdd<T> {
     #[track_caller]
     pub fn coalesce(&self, partitions: u32) -> Rdd<T> {
         let (parents, children) = (self.num_partitions(), partitions.max(1).min(self.num_partitions()));
-        let map = NarrowMap::Group { parents, children };
+        let map = NarrowMap::Runs { parents, children };
         let body = Gather { parents: vec![(self.node().clone(), map)] };
         Rdd::from_body(self.scope(), children, "coalesce", None, body)
     }

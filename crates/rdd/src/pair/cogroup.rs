@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::Arc};
 
 use firesteel_closure::{AnyNode, DecodeError, Func, parent};
 use firesteel_common::{
-    Data, Key, RddId, ShuffleId,
+    Data, Key, NarrowMap, RddId, ShuffleId,
     codec::{self, CodecError},
     size::{CHUNK_BYTES, estimate},
 };
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Rdd,
     flat_drop::Parent,
-    node::{AnyRdd, Body, Dep, NarrowMap, PartitionerKey, RddNode},
+    node::{AnyRdd, Body, Dep, PartitionerKey, RddNode},
 };
 
 /// One input of a cogroup: partitions that lie right already, or a shuffle.

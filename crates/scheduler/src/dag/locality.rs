@@ -51,7 +51,7 @@ impl Locality<'_> {
             let above = stack.len();
             for dep in &node.deps {
                 if let GraphDep::Narrow { parent, partitions } = dep {
-                    partitions.for_each(partition, |p| stack.push((*parent, p)));
+                    stack.extend(partitions.parents_of(partition).map(|p| (*parent, p)));
                 }
             }
             // The first dependency is looked at first.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use firesteel_common::{ExecutorId, TaskId};
+use firesteel_common::{ExecutorId, NarrowMap, TaskId};
 use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
@@ -247,7 +247,7 @@ fn what_cannot_be_in_a_barrier_stage_is_refused() {
     let mut d = Driver::with_executors(&[8]);
     d.submit_some(0, one_barrier(4), vec![0], JobProperties::default());
     assert!(matches!(d.error(0), JobError::BarrierUnsupported { .. }));
-    let lists = NarrowMap::Explicit(vec![vec![0, 1], vec![2, 3]]);
+    let lists = NarrowMap::groups([vec![0, 1], vec![2, 3]]);
     let half = GraphDep::Narrow { parent: 0, partitions: lists };
     d.submit(1, graph(vec![node(0, 4, vec![]), barrier_node(1, 2, vec![half])]));
     assert!(matches!(d.error(1), JobError::BarrierUnsupported { .. }));

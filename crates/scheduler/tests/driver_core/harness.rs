@@ -6,7 +6,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use firesteel_common::{CallSite, ExecutorId, JobId, RddId, ShuffleId, StageAttempt, TaskFailure, TaskId, Tick};
+use firesteel_common::{
+    CallSite, ExecutorId, JobId, NarrowMap, RddId, ShuffleId, StageAttempt, TaskFailure, TaskId, Tick,
+};
 pub use firesteel_machine::Machine;
 use firesteel_protocol::*;
 use firesteel_scheduler::*;

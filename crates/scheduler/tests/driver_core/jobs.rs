@@ -1,6 +1,6 @@
 //! Jobs, stages cut at shuffles, and outputs that are used again.
 
-use firesteel_common::{CallSite, JobId, RddId, ShuffleId};
+use firesteel_common::{CallSite, JobId, NarrowMap, RddId, ShuffleId};
 use firesteel_protocol::*;
 use firesteel_scheduler::*;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firesteel_common::RddId;
+use firesteel_common::{NarrowMap, RddId};
 use firesteel_protocol::*;
 use firesteel_scheduler::*;
 
@@ -100,10 +100,7 @@ fn short_cached_tasks_of_one_executor_do_not_keep_the_others_idle_for_ever() {
     let mut g = one_stage(100);
     g.nodes[0].cached = true;
     g.nodes.push(GraphNode {
-        deps: vec![GraphDep::Narrow {
-            parent: 0,
-            partitions: NarrowMap::Explicit((0..100).map(|i| vec![i % 4]).collect()),
-        }],
+        deps: vec![GraphDep::Narrow { parent: 0, partitions: NarrowMap::groups((0..100).map(|i| vec![i % 4])) }],
         ..node(1, 100, vec![])
     });
     g.root = 1;
