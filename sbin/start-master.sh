@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the master on this host: start-master.sh [-h HOST] [-p PORT] [--properties-file FILE]
+# Starts the master on this host: start-master.sh [-h HOST] [-p PORT] [--webui-port PORT] [--properties-file FILE]
 set -u
 self="${BASH_SOURCE[0]}"
 [ -L "$self" ] && self="$(readlink -f "$self")"
@@ -9,7 +9,7 @@ sbin="$(dirname "$self")"
 
 case "${1:-}" in
   --help)
-    echo "usage: sbin/start-master.sh [-h HOST] [-p PORT] [--properties-file FILE]"
+    echo "usage: sbin/start-master.sh [-h HOST] [-p PORT] [--webui-port PORT] [--properties-file FILE]"
     exit 0
     ;;
 esac

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts the workers of this host, SPARK_WORKER_INSTANCES of them:
-#   start-worker.sh MASTER_URL [-c CORES] [-m MEMORY] [-d DIR] [-h HOST] [-p PORT] [--properties-file FILE]
+#   start-worker.sh MASTER_URL [-c CORES] [-m MEMORY] [-d DIR] [-h HOST] [-p PORT] [--webui-port PORT]
+#     [--properties-file FILE]
 set -u
 self="${BASH_SOURCE[0]}"
 [ -L "$self" ] && self="$(readlink -f "$self")"
@@ -10,7 +11,7 @@ sbin="$(dirname "$self")"
 
 if [ $# -lt 1 ] || [ "$1" = --help ]; then
   echo "usage: sbin/start-worker.sh spark://HOST:PORT [-c CORES] [-m MEMORY] [-d DIR] [-h HOST] [-p PORT]" \
-    "[--properties-file FILE]"
+    "[--webui-port PORT] [--properties-file FILE]"
   [ "${1:-}" = --help ]
   exit
 fi
@@ -22,12 +23,18 @@ esac
 case "${SPARK_WORKER_PORT:-0}" in
   *[!0-9]*) fail "bad value '$SPARK_WORKER_PORT' of SPARK_WORKER_PORT: write the number of a port" ;;
 esac
+case "${SPARK_WORKER_WEBUI_PORT:-0}" in
+  *[!0-9]*) fail "bad value '$SPARK_WORKER_WEBUI_PORT' of SPARK_WORKER_WEBUI_PORT: write the number of a port" ;;
+esac
 
 status=0
 for ((i = 1; i <= instances; i++)); do
   arguments=()
   if [ -n "${SPARK_WORKER_PORT:-}" ] && [ "$SPARK_WORKER_PORT" -gt 0 ]; then
     arguments+=(--port $((SPARK_WORKER_PORT + i - 1)))
+  fi
+  if [ -n "${SPARK_WORKER_WEBUI_PORT:-}" ] && [ "$SPARK_WORKER_WEBUI_PORT" -gt 0 ]; then
+    arguments+=(--webui-port $((SPARK_WORKER_WEBUI_PORT + i - 1)))
   fi
   # Each worker cleans up its own directory, so two cannot share one.
   if [ "$instances" -gt 1 ]; then

@@ -112,6 +112,7 @@ impl Cluster {
         let out = fs::File::options().create(true).append(true).open(self.path(&format!("logs/{name}.log"))).unwrap();
         without_settings(&mut command).args(args).args(["--ready-file", &self.path(&format!("{name}.ready"))]);
         command.env("SPARK_CONF_DIR", self.path("conf")).env("TMPDIR", self.path("tmp"));
+        command.env("SPARK_MASTER_WEBUI_PORT", "0").env("SPARK_WORKER_WEBUI_PORT", "0");
         let local = [format!("local-{name}"), format!("small-{name}")].map(|dir| self.path(&dir)).join(",");
         command.env("SPARK_LOCAL_DIRS", local);
         Daemon::spawn(command.stdout(out.try_clone().unwrap()).stderr(out))

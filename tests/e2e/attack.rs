@@ -139,7 +139,7 @@ impl Attacked {
         let mut daemons = vec![cluster.master.pid()];
         daemons.extend(cluster.workers.iter().map(|worker| worker.pid()));
         daemons.extend(executors);
-        // A worker listens at its place in the cluster, where nobody accepts, and at its shuffle service.
+        // A worker listens at its place in the cluster, where nobody accepts, at its web port and at its shuffle service.
         let services: Vec<u16> = daemons[1..3].iter().flat_map(|pid| ports(*pid)).filter(answers_blocks).collect();
         assert_eq!(services.len(), 2, "one shuffle service a worker");
         // The driver is this process, in which other tests may run drivers of their own: ours is where its executors called.
@@ -165,8 +165,9 @@ impl Attacked {
 
     /// Every port at which somebody accepts.
     fn served(&self) -> Vec<u16> {
-        let master = self.master().rsplit_once(':').unwrap().1.parse().unwrap();
-        self.blocks().chain(self.driver.iter().copied()).chain([master]).collect()
+        let port = |address: &str| address.rsplit_once(':').unwrap().1.parse().unwrap();
+        let web = ["master", "worker-0", "worker-1"].map(|daemon| port(&self.cluster.web(daemon)));
+        self.blocks().chain(self.driver.iter().copied()).chain([port(&self.master())]).chain(web).collect()
     }
 }
 
@@ -221,7 +222,7 @@ fn attack(attacked: &Attacked, secret: bool) {
     }
     let before: Vec<Use> = daemons.iter().map(|pid| use_of(*pid)).collect();
     let served = attacked.served();
-    assert!(served.len() >= 7, "the ports of a cluster: {served:?}");
+    assert!(served.len() >= 10, "the ports of a cluster: {served:?}");
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(1).on_thread_start(step_back).enable_all().build().unwrap();
     let (stop, attempts) = (Arc::new(AtomicBool::new(false)), AtomicU64::new(0));
@@ -280,7 +281,7 @@ fn attack(attacked: &Attacked, secret: bool) {
     for (before, during) in before.iter().zip(&during) {
         // No thread for a stranger; what there is more is for a job's own peers.
         assert!(during.threads <= before.threads + 16, "{before:?} -> {during:?}");
-        // 256 strangers and 256 who ask for nothing at each process's one port, and the job's own.
+        // 256 strangers and 256 who ask for nothing at each process's one port, 64 at its web port, and the job's own.
         assert!(during.descriptors <= before.descriptors + 600, "{before:?} -> {during:?}");
         assert!(during.resident_mb < before.resident_mb + 200, "{before:?} -> {during:?}");
     }

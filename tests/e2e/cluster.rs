@@ -19,6 +19,8 @@ pub fn start(program: &str, name: &str, dir: &Path, args: &[&str]) -> (Daemon, S
 pub fn start_saying(stderr: Stdio, mut command: Command, name: &str, dir: &Path, args: &[&str]) -> (Daemon, String) {
     let ready = dir.join(format!("{name}.ready"));
     without_settings(&mut command).args(args).arg("--ready-file").arg(&ready).env("SPARK_CONF_DIR", dir);
+    // Tests run side by side.
+    command.env("SPARK_MASTER_WEBUI_PORT", "0").env("SPARK_WORKER_WEBUI_PORT", "0");
     let mut daemon = Daemon::spawn(command.stdout(Stdio::null()).stderr(stderr));
     let said = wait_for(name, || {
         if let Some(status) = daemon.status() {

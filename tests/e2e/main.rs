@@ -19,4 +19,5 @@ mod names;
 mod private;
 mod shuffle_service;
 mod strangers;
+mod web;
 mod workers;

@@ -17,6 +17,14 @@ pub enum DeployError {
     /// Listening, or what came over the network.
     #[error(transparent)]
     Rpc(#[from] RpcError),
+    /// No port for the state to be shown on.
+    #[error("the state cannot be shown: {source}; set --webui-port or {key} to a free port (0 takes any)")]
+    Web {
+        /// The key of the port.
+        key: &'static str,
+        /// Why there is none.
+        source: RpcError,
+    },
     /// The worker could not start or go on.
     #[error(transparent)]
     Worker(#[from] WorkerError),

@@ -1,8 +1,8 @@
 //! `firesteel-master`: from arguments, environment and files to `master::run`.
 
 use clap::Parser;
-use firesteel_common::conf::Environment;
-use firesteel_master::{MasterConfig, MasterRules};
+use firesteel_common::conf::{Environment, keys};
+use firesteel_master::{MasterConfig, MasterListeners, MasterRules};
 use firesteel_rpc::{Transport, bind::host_port};
 
 use crate::DeployError;
@@ -39,6 +39,8 @@ impl MasterCommand {
         };
         let transport = Transport::from_conf(&conf)?;
         let listener = transport.bind(host, port)?;
+        let (variable, key) = ("SPARK_MASTER_WEBUI_PORT", &keys::MASTER_UI_PORT);
+        let web = self.daemon.web_listener(host, variable, key, &conf, environment, &transport)?;
         let address = listener.local_addr().map_err(DeployError::system("ask for the address that the master has"))?;
         // What is told to others must be reachable from their host.
         let name = match host {
@@ -49,10 +51,11 @@ impl MasterCommand {
         };
         let url = format!("spark://{}", host_port(&name, address.port()));
         let config = MasterConfig { rules: MasterRules::from_conf(&conf, url.clone())?, transport };
+        let listeners = MasterListeners { rpc: listener, web: Some(web) };
         let ready = ReadyFile::new(self.daemon.ready_file);
         daemon::run(|shutdown| async move {
             ready.write(&url)?;
-            Ok(firesteel_master::run(listener, config, daemon::asked(shutdown)).await?)
+            Ok(firesteel_master::run(listeners, config, daemon::asked(shutdown)).await?)
         })
     }
 }

@@ -8,7 +8,7 @@ use clap::{Parser, value_parser};
 use firesteel_common::conf::{ByteSize, Conf, ConfError, Environment, environment, keys};
 use firesteel_os::host;
 use firesteel_rpc::{MasterUrl, Transport};
-use firesteel_worker::{Launcher, Standing, WorkerConfig, WorkerSettings};
+use firesteel_worker::{Launcher, Standing, WorkerConfig, WorkerListeners, WorkerSettings};
 
 use crate::DeployError;
 use crate::arguments::DaemonArguments;
@@ -61,6 +61,9 @@ impl WorkerCommand {
         let transport = Transport::from_conf(&conf)?;
         let host = self.host(environment, transport.security().admits_other_hosts());
         let listener = transport.bind(&host, port)?;
+        let (variable, key) = ("SPARK_WORKER_WEBUI_PORT", &keys::WORKER_UI_PORT);
+        let web = self.daemon.web_listener(&host, variable, key, &conf, environment, &transport)?;
+        let listeners = WorkerListeners { place: listener, web: Some(web) };
         let (told, standing) = tokio::sync::watch::channel(Standing::default());
         let (decommission, decommissioned) = tokio::sync::watch::channel(false);
         let may_leave = conf.get(&keys::DECOMMISSION_ENABLED)?;
@@ -85,7 +88,7 @@ impl WorkerCommand {
                 std::future::pending().await
             };
             tokio::select! {
-                result = firesteel_worker::run(listener, config, daemon::asked(shutdown)) => Ok(result?),
+                result = firesteel_worker::run(listeners, config, daemon::asked(shutdown)) => Ok(result?),
                 result = announced => result,
                 never = power.pass_on(may_leave, decommission) => match never {},
             }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 use firesteel_testing::{alive, wait_for};
-use support::{Install, text};
+use support::{FREE_WEB_PORTS, Install, text};
 
 fn script(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
@@ -34,7 +34,10 @@ fn run(install: &Install, command: &Path, arguments: &[&str]) -> (bool, String) 
 #[test]
 fn scripts_work_through_links_and_as_copies_with_spark_home() {
     let install = Install::home();
-    install.conf("spark-env.sh", &format!("SPARK_MASTER_PORT={}\nSPARK_WORKER_MEMORY=256m\n", install.port));
+    install.conf(
+        "spark-env.sh",
+        &format!("{FREE_WEB_PORTS}SPARK_MASTER_PORT={}\nSPARK_WORKER_MEMORY=256m\n", install.port),
+    );
     script(&install.path("app"), "#!/bin/sh\necho \"home $SPARK_HOME\"\n");
     let app = install.path("app");
     let home = install.dir.path().canonicalize().unwrap();
@@ -96,7 +99,8 @@ fn files_with_the_line_ends_of_windows_work_and_variables_with_them_are_named() 
     let install = Install::home();
     let windows = |text: String| format!("\u{feff}{}", text.replace('\n', "\r\n"));
     let port = install.port;
-    let env = format!("# here\nSPARK_MASTER_PORT={port}\nSPARK_WORKER_CORES=2\n\nSPARK_WORKER_MEMORY=256m\n");
+    let env =
+        format!("# here\n{FREE_WEB_PORTS}SPARK_MASTER_PORT={port}\nSPARK_WORKER_CORES=2\n\nSPARK_WORKER_MEMORY=256m\n");
     install.conf("spark-env.sh", &windows(env));
     install.conf("spark-defaults.conf", &windows("# c\n\nspark.my.key\ta b\t\nspark.cores.max 1\n".to_owned()));
     install.conf("workers", &windows("localhost # this\n\n  # none\n".to_owned()));

@@ -22,7 +22,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use firesteel_testing::alive;
-use support::{Install, count_words, free_port, text};
+use support::{FREE_WEB_PORTS, Install, count_words, free_port, text};
 
 /// Names of hosts and the addresses at which the server listens.
 const NODES: [(&str, &str); 2] = [("node-a", "127.0.0.2"), ("node-b", "127.0.0.3")];
@@ -130,7 +130,7 @@ fn install(sshd: &Sshd, workers: &str) -> (Install, String) {
     // Another way to write 127.0.0.1, which the scripts take for a name that other hosts know.
     let host = "0x7f000001";
     let mut env = format!(
-        "SPARK_MASTER_HOST={host}\nSPARK_LOCAL_IP=127.0.0.1\nSPARK_MASTER_PORT={}\nSPARK_WORKER_CORES=1\n\
+        "{FREE_WEB_PORTS}SPARK_MASTER_HOST={host}\nSPARK_LOCAL_IP=127.0.0.1\nSPARK_MASTER_PORT={}\nSPARK_WORKER_CORES=1\n\
          SPARK_WORKER_MEMORY=600m\nSPARK_SSH_OPTS='-F {}'\nnode=\n",
         install.port,
         sshd.dir.path().join("ssh_config").display()

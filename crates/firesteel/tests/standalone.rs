@@ -11,10 +11,10 @@ use std::{
 };
 
 use firesteel::prelude::*;
-use firesteel_master::MasterConfig;
+use firesteel_master::{MasterConfig, MasterListeners};
 use firesteel_rpc::{Secret, Transport, master_client::MasterClientConfig};
 use firesteel_testing::{gone, until};
-use firesteel_worker::{Launcher, WorkerConfig, WorkerSettings};
+use firesteel_worker::{Launcher, WorkerConfig, WorkerListeners, WorkerSettings};
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
 /// A daemon that ends when it is stopped or dropped.
@@ -41,7 +41,9 @@ fn listen() -> TcpListener {
 fn master(runtime: &Runtime, listener: TcpListener, secret: Option<&str>) -> Daemon {
     let config = MasterConfig { transport: Transport::new(secret.map(Secret::from_bytes)), ..MasterConfig::default() };
     let (stop, stopped) = oneshot::channel::<()>();
-    let work = async { firesteel_master::run(listener, config, async { _ = stopped.await }).await.unwrap() };
+    let work = async {
+        firesteel_master::run(MasterListeners::rpc_alone(listener), config, async { _ = stopped.await }).await.unwrap()
+    };
     Daemon { stop, task: runtime.spawn(work) }
 }
 
@@ -62,7 +64,11 @@ fn worker(runtime: &Runtime, addr: SocketAddr, work_dir: &Path, secret: Option<&
         decommission: None,
     };
     let (stop, stopped) = oneshot::channel::<()>();
-    let work = async { firesteel_worker::run(listen(), config, async { _ = stopped.await }).await.unwrap() };
+    let work = async {
+        firesteel_worker::run(WorkerListeners::place_alone(listen()), config, async { _ = stopped.await })
+            .await
+            .unwrap()
+    };
     Daemon { stop, task: runtime.spawn(work) }
 }
 

@@ -18,6 +18,7 @@ use crate::limits;
 use crate::machine::{Master, Party, version_mismatch};
 use crate::records::RecordId;
 use crate::state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo};
+use crate::status::{ApplicationState, ApplicationStatus};
 
 /// So many applications that are over are remembered.
 const REMEMBERED: usize = 1000;
@@ -139,6 +140,7 @@ impl Master {
         let executors: BTreeSet<u32> = left().map(|(key, _)| key.executor_id).collect();
         let cores_granted = left().filter(|(_, e)| !e.decommissioned).map(|(_, e)| e.cores).sum();
         let decommissioned = left().fold(0, |n, (_, e)| n + u32::from(e.decommissioned));
+        self.completed.retain(|completed| completed.id != *app_id);
         let spent = self.over.remove(app_id).map_or(0, |over| over.next_executor_id);
         let next_executor_id = executors.last().map_or(0, |last| last + 1).max(m.next_executor_id).max(spent);
         let application = ApplicationInfo {
@@ -147,6 +149,7 @@ impl Master {
             incarnation,
             connection: Some(from),
             lost_at: None,
+            registered_at: now,
             last_heard: now,
             beats: false,
             next_executor_id,
@@ -254,17 +257,17 @@ impl Master {
     ) {
         if self.is_of_application(from, app_id) {
             info!(app_id, "application unregistered by its driver");
-            self.remove_application(app_id, out);
+            self.remove_application(now, app_id, ApplicationState::Finished, out);
             self.schedule(now, out);
         }
     }
 
     /// Ends an application that cannot go on, and tells its driver why.
-    pub(crate) fn fail_application(&mut self, app_id: &str, reason: String, out: &mut Vec<MasterEffect>) {
+    pub(crate) fn fail_application(&mut self, now: Tick, app_id: &str, reason: String, out: &mut Vec<MasterEffect>) {
         warn!(app_id, reason, "application failed");
         let removed = ApplicationRemoved { reason: reason.clone() };
         self.tell_application(app_id, Message::ApplicationRemoved(removed), out);
-        self.remove_application(app_id, out);
+        self.remove_application(now, app_id, ApplicationState::Failed, out);
         if let Some(over) = self.over.get_mut(app_id) {
             over.failed = Some(reason);
         }
@@ -272,8 +275,10 @@ impl Master {
 
     /// Forgets an application and has its executors killed; they keep their cores until they are gone. Its stream stays
     /// open: the driver closes it.
-    fn remove_application(&mut self, app_id: &str, out: &mut Vec<MasterEffect>) {
+    fn remove_application(&mut self, now: Tick, app_id: &str, end: ApplicationState, out: &mut Vec<MasterEffect>) {
+        let Some(shown) = self.application_status(now, app_id) else { return };
         let Some((app_id, application)) = self.applications.remove_entry(app_id) else { return };
+        self.retain_completed(ApplicationStatus { state: end, executors: Vec::new(), ..shown });
         self.fifo.retain(|id| *id != app_id);
         self.await_application_no_longer(&app_id);
         out.push(MasterEffect::Forget { id: RecordId::Application(app_id.clone()) });
@@ -318,14 +323,14 @@ impl Master {
             .map(|(id, _)| id.clone())
             .collect();
         for app_id in due {
-            self.drop_application(&app_id, "its driver was not heard of any more", out);
+            self.drop_application(now, &app_id, "its driver was not heard of any more", out);
         }
     }
 
     /// Ends an application of whose driver nothing is heard. It may come back all the same, as after a pause of its host, and
     /// starts afresh.
-    pub(crate) fn drop_application(&mut self, app_id: &str, reason: &str, out: &mut Vec<MasterEffect>) {
-        self.fail_application(app_id, reason.to_owned(), out);
+    pub(crate) fn drop_application(&mut self, now: Tick, app_id: &str, reason: &str, out: &mut Vec<MasterEffect>) {
+        self.fail_application(now, app_id, reason.to_owned(), out);
         if let Some(over) = self.over.get_mut(app_id) {
             over.failed = None;
         }

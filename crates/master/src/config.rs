@@ -1,6 +1,7 @@
 //! What a master works by. [`MasterRules`] is all that the state machine sees; [`MasterConfig`] adds what only the
 //! shell needs.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use firesteel_common::conf::{Conf, ConfError, keys};
@@ -21,6 +22,8 @@ pub struct MasterRules {
     /// An application without a running executor fails after this many executors in a row that ended badly
     /// (`spark.deploy.maxExecutorRetries`); negative: never.
     pub max_executor_retries: i32,
+    /// So many applications that are over are shown (`spark.deploy.retainedApplications`).
+    pub retained_applications: usize,
     /// How long a worker whose stream closed may take to come back before its executors count as lost.
     pub worker_grace: Duration,
     /// How long an application whose stream closed may take to come back before it is removed.
@@ -39,6 +42,7 @@ impl MasterRules {
             default_cores: conf.get(&keys::DEPLOY_DEFAULT_CORES)?,
             spread_out: conf.get(&keys::DEPLOY_SPREAD_OUT_APPS)?,
             max_executor_retries: conf.get(&keys::DEPLOY_MAX_EXECUTOR_RETRIES)?,
+            retained_applications: conf.get(&keys::DEPLOY_RETAINED_APPLICATIONS)? as usize,
             ..MasterRules::default()
         })
     }
@@ -52,13 +56,30 @@ impl Default for MasterRules {
             default_cores: None,
             spread_out: true,
             max_executor_retries: 10,
+            retained_applications: 200,
             worker_grace: Duration::from_secs(1),
             application_grace: Duration::from_secs(3),
         }
     }
 }
 
-/// What [`run`](crate::run) needs beside its listener.
+/// Where a master listens.
+#[derive(Debug)]
+pub struct MasterListeners {
+    /// For workers and drivers.
+    pub rpc: TcpListener,
+    /// For those who look at its state; `None`: nobody can.
+    pub web: Option<TcpListener>,
+}
+
+impl MasterListeners {
+    /// For workers and drivers alone.
+    pub fn rpc_alone(rpc: TcpListener) -> MasterListeners {
+        MasterListeners { rpc, web: None }
+    }
+}
+
+/// What [`run`](crate::run) needs beside its listeners.
 #[derive(Clone, Default)]
 pub struct MasterConfig {
     /// The rules of the state machine.

@@ -146,7 +146,7 @@ impl Master {
             && matches!(end.state, ExecutorState::Exited | ExecutorState::Failed)
             && let Some(reason) = self.ended_badly(now, key, &executor, &end)
         {
-            self.fail_application(&key.app_id, reason, out);
+            self.fail_application(now, &key.app_id, reason, out);
         }
     }
 

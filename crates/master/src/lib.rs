@@ -3,8 +3,8 @@
 //! * [`Master`] is the state machine: [`MasterEvent`] in, [`MasterEffect`] out. It has no clock, socket or thread, so
 //!   that the simulation runs the very same code.
 //! * [`placement`] is the pure function that deals out cores.
-//! * [`run`] is the shell: it accepts the streams of workers and applications and feeds the machine. The binary
-//!   `firesteel-master` and the driver library's `local-cluster` call it.
+//! * [`run`] is the shell: it accepts the streams of workers and applications, feeds the machine, and answers who asks how
+//!   things stand ([`status`]). The binary `firesteel-master` and the driver library's `local-cluster` call it.
 
 mod applications;
 mod config;
@@ -20,11 +20,12 @@ mod recovery;
 mod roles;
 mod shell;
 mod state;
+pub mod status;
 mod trouble;
 mod worker_loss;
 mod workers;
 
-pub use config::{MasterConfig, MasterRules};
+pub use config::{MasterConfig, MasterListeners, MasterRules};
 pub use event::{ConnectionId, MasterEffect, MasterEvent};
 pub use machine::Master;
 pub use records::{ApplicationRecord, Record, RecordId, Records, WorkerRecord};

@@ -8,10 +8,11 @@
 //!                                                      ├─ applications.rs   RegisterApplication, the loss of its stream
 //!                                                      ├─ executors.rs      states, scheduling; trouble.rs  bad ends
 //!                                                      │    └─ placement.rs  who gets which cores (pure)
+//!                                                      ├─ status/           how things stand, for those who ask
 //!                                                      └─ invariants.rs     what holds after every event
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use firesteel_common::{AppId, BadName, Tick, WorkerId};
 use firesteel_machine::Machine;
@@ -25,6 +26,7 @@ use crate::event::{ConnectionId, MasterEffect, MasterEvent};
 use crate::limits::Pace;
 use crate::roles::role_of;
 use crate::state::{ApplicationInfo, ExecutorInfo, Leadership, OverApplication, WorkerInfo};
+use crate::status::ApplicationStatus;
 use firesteel_common::ExecutorKey;
 
 /// Whose stream it is. That of an application is opened by its driver, wherever that runs.
@@ -49,6 +51,8 @@ pub struct Master {
     pub(crate) executors: BTreeMap<ExecutorKey, ExecutorInfo>,
     /// The latest applications that are over, should their drivers come back.
     pub(crate) over: BTreeMap<AppId, OverApplication>,
+    /// The latest applications that are over, as they are shown, oldest first.
+    pub(crate) completed: VecDeque<ApplicationStatus>,
     /// Applications in the order of their registration: the first gets what it wants first.
     pub(crate) fifo: Vec<AppId>,
     pub(crate) parties: BTreeMap<ConnectionId, Party>,
@@ -72,6 +76,7 @@ impl Master {
             applications: BTreeMap::new(),
             executors: BTreeMap::new(),
             over: BTreeMap::new(),
+            completed: VecDeque::new(),
             fifo: Vec::new(),
             parties: BTreeMap::new(),
             pace: Pace::default(),

@@ -150,6 +150,7 @@ impl ApplicationInfo {
             incarnation,
             connection: None,
             lost_at: Some(until),
+            registered_at: now,
             last_heard: now,
             beats: false,
             next_executor_id,

@@ -75,6 +75,7 @@ impl Master {
         self.applications.clear();
         self.executors.clear();
         self.over.clear();
+        self.completed.clear();
         self.fifo.clear();
         self.pace = Pace::default();
     }
@@ -122,7 +123,7 @@ impl Master {
             self.remove_worker(now, id, &format!("worker {id} was not heard of after the master had changed"), out);
         }
         for id in &applications {
-            self.drop_application(id, "its driver was not heard of after the master had changed", out);
+            self.drop_application(now, id, "its driver was not heard of after the master had changed", out);
         }
         self.leadership = Leadership::Alive;
         let (lost_workers, lost_applications) = (workers.len(), applications.len());

@@ -3,7 +3,8 @@
 //! ```text
 //!  serve_master ─on_peer─▶ newcomers ─┐
 //!  a task a stream ─messages─▶ inbox ─┼─▶ MasterShell ─step─▶ Master ─effects─▶ Sender of each stream
-//!  next_deadline ─────────────────────┘
+//!  next_deadline ─────────────────────┤
+//!  web port ─Asker─▶ questions ───────┘
 //! ```
 
 use std::collections::BTreeMap;
@@ -12,31 +13,35 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use firesteel_machine::{self as machine, Driven, Shell, step};
+use firesteel_machine::{self as machine, Asker, Driven, Question, Questions, Shell, step};
 use firesteel_rpc::proto::deploy::{FromMaster, ToMaster, from_master};
 use firesteel_rpc::{Duplex, Issuer, RpcError, SendError, Sender};
+use firesteel_web::Limits;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use crate::config::MasterConfig;
+use crate::config::{MasterConfig, MasterListeners};
 use crate::event::{ConnectionId, MasterEffect, MasterEvent};
 use crate::machine::Master;
 use crate::records::Records;
+use crate::status::{MasterStatus, StatusPages};
 
 /// Messages of all streams together that wait for the machine; a stream that has more waits with it.
 const INBOX: usize = 4096;
 
 type Peer = Duplex<ToMaster, FromMaster>;
 
-/// Runs a master on `listener` until `shutdown` completes. An empty `rules.url` is filled with the listener's address.
+/// Runs a master on `listeners` until `shutdown` completes. An empty `rules.url` is filled with the address of that for workers
+/// and drivers.
 ///
 /// # Errors
-/// When the listener cannot be served. What a single peer does wrong ends only its own stream.
+/// When a listener cannot be served. What a single peer does wrong ends only its own stream.
 pub async fn run(
-    listener: TcpListener,
+    listeners: MasterListeners,
     mut config: MasterConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RpcError> {
+    let MasterListeners { rpc: listener, web } = listeners;
     let addr = listener.local_addr().map_err(|source| RpcError::Listen { addr: "its own port".to_owned(), source })?;
     if config.rules.url.is_empty() {
         config.rules.url = format!("spark://{addr}");
@@ -52,11 +57,13 @@ pub async fn run(
     let served = config.transport.serve_master(listener, on_peer, shutdown);
     let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
     let (inbox, events) = mpsc::channel(INBOX);
+    let (asker, questions) = machine::questions();
     let mut shell = MasterShell {
         master: Driven::new(Master::new(config.rules, epoch_ms, issuer)),
         newcomers,
         inbox,
         events,
+        questions,
         senders: BTreeMap::new(),
         connections: 0,
         heard_on: None,
@@ -67,7 +74,18 @@ pub async fn run(
     tokio::select! {
         result = served => result,
         Ok(()) = machine::serve(&mut shell) => Ok(()),
+        result = serve_web(web, asker) => match result? {},
     }
+}
+
+/// Shows how things stand to those who come to the web port, if there is one; goes on for ever.
+async fn serve_web(web: Option<TcpListener>, asker: Asker<MasterStatus>) -> Result<Infallible, RpcError> {
+    let Some(listener) = web else {
+        drop(asker);
+        return std::future::pending().await;
+    };
+    let served = firesteel_web::serve(listener, StatusPages(asker), Limits::default()).await;
+    served.map_err(|source| RpcError::Listen { addr: "the web port".to_owned(), source })
 }
 
 struct MasterShell {
@@ -75,6 +93,7 @@ struct MasterShell {
     newcomers: mpsc::UnboundedReceiver<Peer>,
     inbox: mpsc::Sender<MasterEvent>,
     events: mpsc::Receiver<MasterEvent>,
+    questions: Questions<MasterStatus>,
     senders: BTreeMap<ConnectionId, Sender<FromMaster>>,
     connections: u64,
     /// Where the event came from that the machine is given.
@@ -85,6 +104,7 @@ struct MasterShell {
 enum Input {
     Newcomer(Peer),
     Event(MasterEvent),
+    Question(Question<MasterStatus>),
 }
 
 impl Shell for MasterShell {
@@ -101,6 +121,7 @@ impl Shell for MasterShell {
             // While the server ends nobody comes any more, and those who are there are still served.
             Some(peer) = self.newcomers.recv() => Some(Input::Newcomer(peer)),
             event = self.events.recv() => event.map(Input::Event),
+            Some(question) = self.questions.next() => Some(Input::Question(question)),
         }
     }
 
@@ -108,6 +129,11 @@ impl Shell for MasterShell {
         let event = match input {
             Input::Newcomer(peer) => {
                 self.welcome(peer);
+                return Ok(());
+            }
+            Input::Question(question) => {
+                let status = self.master.machine().status(self.master.now());
+                self.questions.answer(question, status);
                 return Ok(());
             }
             Input::Event(event) => event,

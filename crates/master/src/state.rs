@@ -181,6 +181,8 @@ pub struct ApplicationInfo {
     pub connection: Option<ConnectionId>,
     /// With no stream: when the application is removed.
     pub lost_at: Option<Tick>,
+    /// When it registered with this master.
+    pub registered_at: Tick,
     /// When its driver was last heard of.
     pub last_heard: Tick,
     /// Its driver sends heartbeats, and is held to them.

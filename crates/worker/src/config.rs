@@ -1,6 +1,7 @@
 //! What a worker works by.
 
 use std::fs::File;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,7 +141,23 @@ impl Default for WorkerSettings {
     }
 }
 
-/// What [`run`](crate::run) needs beside its listener.
+/// Where a worker listens.
+#[derive(Debug)]
+pub struct WorkerListeners {
+    /// Its place in the cluster: no two workers have the same, and executors' servers bind to the same address.
+    pub place: TcpListener,
+    /// For those who look at its state; `None`: nobody can.
+    pub web: Option<TcpListener>,
+}
+
+impl WorkerListeners {
+    /// Its place alone.
+    pub fn place_alone(place: TcpListener) -> WorkerListeners {
+        WorkerListeners { place, web: None }
+    }
+}
+
+/// What [`run`](crate::run) needs beside its listeners.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
     /// The masters to try.

@@ -58,6 +58,12 @@ pub enum WorkerError {
         /// What the system said.
         source: io::Error,
     },
+    /// The web port cannot be served.
+    #[error("cannot serve the worker's web port: {source}")]
+    Web {
+        /// What the system said.
+        source: io::Error,
+    },
     /// This host has no random numbers to give.
     #[error("cannot draw what masters shall know this worker by: {source}")]
     Incarnation {

@@ -8,17 +8,26 @@ use tracing::{info, warn};
 
 use crate::event::{ExecutorEnd, WorkerEffect};
 use crate::machine::Worker;
+use crate::status::ApplicationBrief;
 use firesteel_common::{AppId, ExecutorKey};
 
 /// An executor between its launch and its end.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Executor {
-    cores: u32,
-    memory_mb: u64,
+    pub(crate) cores: u32,
+    pub(crate) memory_mb: u64,
+    /// Of what application, for those who ask.
+    pub(crate) application: ApplicationBrief,
     /// Its driver has accepted it.
     registered: bool,
     /// Its end was asked for.
     pub(crate) killing: bool,
+}
+
+impl Executor {
+    pub(crate) fn state(&self) -> ExecutorState {
+        if self.registered { ExecutorState::Running } else { ExecutorState::Launching }
+    }
 }
 
 impl Worker {
@@ -39,7 +48,13 @@ impl Worker {
         }
         self.past.entry(key.app_id.clone()).or_default().insert(key.executor_id);
         info!(%key, cores = launch.cores, memory_mb = launch.memory_mb, "launching executor");
-        let executor = Executor { cores: launch.cores, memory_mb: launch.memory_mb, registered: false, killing: false };
+        let executor = Executor {
+            cores: launch.cores,
+            memory_mb: launch.memory_mb,
+            application: ApplicationBrief::of(launch.application.as_ref()),
+            registered: false,
+            killing: false,
+        };
         self.executors.insert(key.clone(), executor);
         out.push(WorkerEffect::StartExecutor { key, launch });
     }
@@ -90,6 +105,7 @@ impl Worker {
             ExecutorState::Exited
         };
         info!(%key, ?state, end.message, "executor ended");
+        self.retain_ended(executor.status(&key, state));
         self.report(changed(&key, state, end, executor.registered), out);
         if self.finished.contains(&key.app_id) && self.executors_of(&key.app_id).next().is_none() {
             self.finished.remove(&key.app_id);
@@ -122,7 +138,7 @@ impl Worker {
                 executor_id: key.executor_id,
                 cores: e.cores,
                 memory_mb: e.memory_mb,
-                state: if e.registered { ExecutorState::Running } else { ExecutorState::Launching }.into(),
+                state: e.state().into(),
             })
             .collect()
     }

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!  shell or simulation ──handle(now, event)──▶ Worker ─┬─ MasterClient   finds, loses and finds again a master
-//!                      ◀──────effects──────────────────┴─ executors.rs   what runs here and how it ended
+//!                      ◀──────effects──────────────────┼─ executors.rs   what runs here and how it ended
+//!                                                      └─ status/        how things stand, for those who ask
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use firesteel_common::{AppId, BadName, Tick};
@@ -20,7 +21,11 @@ use tracing::{debug, info, warn};
 
 use crate::event::{WorkerEffect, WorkerEvent};
 use crate::executors::Executor;
+use crate::status::ExecutorStatus;
 use firesteel_common::ExecutorKey;
+
+/// So many executors that have ended are shown, unless it is said otherwise.
+const RETAINED: usize = 1000;
 
 /// What a worker says of itself when it registers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +52,9 @@ pub struct Worker {
     /// The interval of heartbeats and when the next is due; `None` while no master has registered this worker.
     beats: Option<(Duration, Tick)>,
     pub(crate) executors: BTreeMap<ExecutorKey, Executor>,
+    /// The latest executors that have ended, as they are shown, oldest first; at most `retained`.
+    pub(crate) ended: VecDeque<ExecutorStatus>,
+    retained: usize,
     /// Executors that ran here, by application and until it ends: a repeated launch starts none a second time.
     pub(crate) past: BTreeMap<AppId, BTreeSet<u32>>,
     /// Applications that are over but have an executor that is not gone yet.
@@ -67,12 +75,26 @@ impl Worker {
             client: MasterClient::new(url, patience, seed),
             beats: None,
             executors: BTreeMap::new(),
+            ended: VecDeque::new(),
+            retained: RETAINED,
             past: BTreeMap::new(),
             finished: BTreeSet::new(),
             unreported: Vec::new(),
             decommissioning: false,
             left: false,
         }
+    }
+
+    /// With so many executors that have ended shown (`spark.worker.ui.retainedExecutors`).
+    pub fn retaining(self, retained: usize) -> Worker {
+        Worker { retained, ..self }
+    }
+
+    /// Keeps one that has ended to be shown.
+    pub(crate) fn retain_ended(&mut self, executor: ExecutorStatus) {
+        self.ended.push_back(executor);
+        let too_many = self.ended.len().saturating_sub(self.retained);
+        self.ended.drain(..too_many);
     }
 
     /// What this worker says of itself.

@@ -4,10 +4,11 @@
 //!  a task a stream to a master ──┐                          ┌─▶ connect, send, disconnect
 //!  an ExecutorRunner an executor ┼─ inbox ─▶ handle ─effects┼─▶ ExecutorRunner: start, kill
 //!  next_deadline, shutdown,      │                          └─▶ WorkDir: remove an application
-//!  decommission ─────────────────┘
+//!  decommission, questions ──────┘
 //! ```
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -15,20 +16,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use firesteel_common::hash::fixed_hash;
 use firesteel_common::tick::utc_digits;
-use firesteel_machine::{Driven, Shell, serve, step};
+use firesteel_machine::{Asker, Driven, Question, Questions, Shell, serve, step};
 use firesteel_rpc::master_client::Attempt;
 use firesteel_rpc::proto::deploy::{FromMaster, LaunchExecutor, ToMaster};
 use firesteel_rpc::{Duplex, Role, SendError, Sender};
+use firesteel_web::Limits;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::config::{Standing, WorkerConfig};
+use crate::config::{Standing, WorkerConfig, WorkerListeners};
 use crate::error::WorkerError;
 use crate::event::{WorkerEffect, WorkerEvent};
 use crate::machine::{Worker, WorkerIdentity};
 use crate::runner::{ExecutorRunner, Site};
 use crate::shuffle_service::ShuffleService;
+use crate::status::{StatusPages, WorkerStatus};
 use crate::work_dir::WorkDir;
 use firesteel_common::ExecutorKey;
 
@@ -49,12 +52,11 @@ pub(crate) enum Input {
     Stream(Attempt, Duplex<FromMaster, ToMaster>),
 }
 
-/// Runs a worker until `shutdown` completes, it is decommissioned and empty, or no master will have it. `listener` is its place in the cluster: no two
-/// workers have the same, and executors' servers bind to the same address.
+/// Runs a worker until `shutdown` completes, it is decommissioned and empty, or no master will have it.
 ///
 /// When it returns, its executors and all that they started are gone, and so are their block files; their output stays.
 pub async fn run(
-    listener: TcpListener,
+    listeners: WorkerListeners,
     config: WorkerConfig,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), WorkerError> {
@@ -62,6 +64,7 @@ pub async fn run(
     if cores == 0 || memory_mb == 0 {
         return Err(WorkerError::NothingToOffer { cores, memory_mb });
     }
+    let WorkerListeners { place: listener, web } = listeners;
     let place = listener.local_addr().map_err(|source| WorkerError::Listener { source })?;
     let dirs = WorkDir::open(&config.work_dir, &config.local_dirs, config.settings.cleanup)?;
     let ip = place.ip().to_string();
@@ -82,7 +85,9 @@ pub async fn run(
     };
     info!(worker_id, cores, memory_mb, master = %config.master, "worker started");
     let (inbox, inputs) = mpsc::channel(INBOX);
-    let worker = Worker::new(identity, &config.master, config.settings.patience.clone(), fixed_hash(&worker_id));
+    let worker = Worker::new(identity, &config.master, config.settings.patience.clone(), fixed_hash(&worker_id))
+        .retaining(config.settings.cleanup.retained_executors);
+    let (asker, questions) = firesteel_machine::questions();
     let mut shell = WorkerShell {
         worker: Driven::new(worker),
         site: Arc::new(Site {
@@ -99,6 +104,7 @@ pub async fn run(
         config,
         inbox,
         inputs,
+        questions,
         streams: BTreeMap::new(),
         kills: BTreeMap::new(),
         left: false,
@@ -107,10 +113,21 @@ pub async fn run(
     let result = tokio::select! {
         () = shutdown => Ok(()),
         result = shell.work() => result,
+        result = serve_web(web, asker) => result.map(|never| match never {}),
     };
     shell.end().await;
     drop(listener);
     result
+}
+
+/// Shows how things stand to those who come to the web port, if there is one; goes on for ever.
+async fn serve_web(web: Option<TcpListener>, asker: Asker<WorkerStatus>) -> Result<Infallible, WorkerError> {
+    let Some(listener) = web else {
+        drop(asker);
+        return std::future::pending().await;
+    };
+    let served = firesteel_web::serve(listener, StatusPages(asker), Limits::default()).await;
+    served.map_err(|source| WorkerError::Web { source })
 }
 
 struct WorkerShell {
@@ -121,6 +138,7 @@ struct WorkerShell {
     sweeps: tokio::time::Interval,
     inbox: mpsc::Sender<Input>,
     inputs: mpsc::Receiver<Input>,
+    questions: Questions<WorkerStatus>,
     streams: BTreeMap<Attempt, Sender<ToMaster>>,
     kills: BTreeMap<ExecutorKey, watch::Sender<bool>>,
     /// It is decommissioned and empty.
@@ -138,6 +156,8 @@ enum News {
     Decommission,
     /// Old output may be there.
     Sweep,
+    /// Somebody asks how things stand.
+    Question(Question<WorkerStatus>),
 }
 
 impl Shell for WorkerShell {
@@ -157,6 +177,7 @@ impl Shell for WorkerShell {
             () = asked(&mut self.config.decommission) => Some(News::Decommission),
             input = self.inputs.recv() => input.map(News::Input),
             _ = self.sweeps.tick() => Some(News::Sweep),
+            Some(question) = self.questions.next() => Some(News::Question(question)),
         }
     }
 
@@ -169,6 +190,10 @@ impl Shell for WorkerShell {
             }
             News::Sweep => {
                 self.sweep();
+                Ok(())
+            }
+            News::Question(question) => {
+                self.questions.answer(question, self.worker.machine().status());
                 Ok(())
             }
         }

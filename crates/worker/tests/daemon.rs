@@ -8,17 +8,20 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use firesteel_master::{MasterConfig, MasterRules};
+use firesteel_master::{MasterConfig, MasterListeners, MasterRules};
 use firesteel_rpc::proto::deploy::{
     ApplicationDescription, ExecutorLaunch, ExecutorState, ExecutorUpdated, FromMaster, KillExecutors,
     RegisterApplication, ToMaster, UnregisterApplication, from_master::Message as From, to_master::Message as To,
 };
 use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, Transport};
 use firesteel_testing::{alive, until_async};
-use firesteel_worker::{Launcher, Standing, WorkerConfig, WorkerError, WorkerSettings};
+use firesteel_worker::{Launcher, Standing, WorkerConfig, WorkerError, WorkerListeners, WorkerSettings};
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -33,6 +36,8 @@ const LIFELINE: &str = r#"lifeline=${FIRESTEEL_EXECUTOR#*,}; (cat "/proc/self/fd
 struct Cluster {
     dir: TempDir,
     master: String,
+    /// Where the worker shows its state.
+    web: String,
     stop_master: Option<oneshot::Sender<()>>,
     stop_worker: Option<oneshot::Sender<()>>,
     worker: Option<JoinHandle<Result<(), WorkerError>>>,
@@ -53,12 +58,16 @@ impl Cluster {
         config.transport = Transport::new(secret.clone());
         let (stop_worker, stopped) = oneshot::channel::<()>();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let worker = tokio::spawn(firesteel_worker::run(listener, config, async move {
+        let web_listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let web = web_listener.local_addr().unwrap().to_string();
+        let listeners = WorkerListeners { place: listener, web: Some(web_listener) };
+        let worker = tokio::spawn(firesteel_worker::run(listeners, config, async move {
             let _ = stopped.await;
         }));
         Cluster {
             dir,
             master,
+            web,
             stop_master: Some(stop_master),
             stop_worker: Some(stop_worker),
             worker: Some(worker),
@@ -88,6 +97,17 @@ impl Cluster {
         driver
     }
 
+    /// The worker's state as its web port shows it.
+    async fn state(&self) -> Value {
+        let mut stream = TcpStream::connect(&self.web).await.unwrap();
+        stream.write_all(b"GET /json HTTP/1.1\r\nHost: w\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+        serde_json::from_str(body).unwrap()
+    }
+
     fn work(&self) -> PathBuf {
         self.dir.path().join("work")
     }
@@ -105,7 +125,7 @@ fn start_master(secret: Option<Secret>) -> (String, oneshot::Sender<()>) {
     let addr = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = oneshot::channel::<()>();
     let config = MasterConfig { rules: MasterRules::default(), transport: Transport::new(secret) };
-    tokio::spawn(firesteel_master::run(listener, config, async move {
+    tokio::spawn(firesteel_master::run(MasterListeners::rpc_alone(listener), config, async move {
         let _ = stopped.await;
     }));
     (addr, stop)
@@ -219,6 +239,41 @@ async fn an_executor_that_registered_is_running_and_a_signal_that_ends_it_is_nam
 }
 
 #[tokio::test]
+async fn the_web_port_shows_executors_that_run_and_that_have_ended() {
+    let cluster = Cluster::start(&format!("{LIFELINE} {REGISTER}; sleep 1000")).await;
+    let mut driver = cluster.driver().await;
+    assert_eq!(driver.updated().await.state(), ExecutorState::Running);
+    let state = cluster.state().await;
+    assert_eq!(state["masterurl"], format!("spark://{}", cluster.master));
+    assert!(state["id"].as_str().unwrap().starts_with("worker-") && state["state"] == "ALIVE", "{state}");
+    let sums = ["cores", "coresused", "memory", "memoryused"].map(|name| state[name].as_u64().unwrap());
+    assert_eq!(sums, [1, 1, 64, 64]);
+    let executor = &state["executors"][0];
+    let names = ["id", "appid", "cores", "memory", "state"];
+    assert_eq!(
+        names.map(|name| executor[name].clone()),
+        [json!(0), json!(driver.app_id), json!(1), json!(64), json!("RUNNING"),]
+    );
+    assert_eq!((&executor["appdesc"]["name"], &executor["appdesc"]["memoryperexecutor"]), (&json!("test"), &json!(64)));
+    assert_eq!(state["finishedexecutors"], json!([]));
+
+    let app_id = driver.app_id.clone();
+    driver.say(To::UnregisterApplication(UnregisterApplication { app_id: app_id.clone() }));
+    let deadline = Instant::now() + LONG;
+    let state = loop {
+        let state = cluster.state().await;
+        if state["executors"] == json!([]) {
+            break state;
+        }
+        assert!(Instant::now() < deadline, "{state}");
+    };
+    let ended = &state["finishedexecutors"][0];
+    assert_eq!((&ended["appid"], &ended["state"]), (&json!(app_id), &json!("KILLED")));
+    assert_eq!(state["coresused"], 0);
+    cluster.stop().await.1.unwrap();
+}
+
+#[tokio::test]
 async fn a_kill_takes_the_whole_group_and_the_end_of_the_application_its_files() {
     let cluster = Cluster::start(&format!("sleep 1000 & echo $! > grandchild; {REGISTER}; wait")).await;
     let mut driver = cluster.driver().await;
@@ -315,7 +370,10 @@ async fn no_master_is_an_error_that_names_the_address_after_bounded_attempts() {
     config.settings.patience.rounds = 2;
     config.settings.patience.backoff = Duration::from_millis(1);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let error = firesteel_worker::run(listener, config, std::future::pending()).await.unwrap_err().to_string();
+    let error = firesteel_worker::run(WorkerListeners::place_alone(listener), config, std::future::pending())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains(&nobody) && error.contains("2 attempt"), "{error}");
 }
 
@@ -331,7 +389,10 @@ async fn it_is_told_when_a_master_has_registered_the_worker() {
         let standing = registered.wait_for(Standing::is_registered).await.unwrap().clone();
         assert_eq!(standing, Standing::Registered(format!("spark://{master}")));
     };
-    tokio::time::timeout(LONG, firesteel_worker::run(listener, config, shutdown)).await.unwrap().unwrap();
+    tokio::time::timeout(LONG, firesteel_worker::run(WorkerListeners::place_alone(listener), config, shutdown))
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
@@ -340,7 +401,9 @@ async fn zero_cores_are_an_error() {
     let mut config = config(dir.path(), "127.0.0.1:1", Launcher::Bootstrap("/bin/false".into()));
     config.cores = 0;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let error = firesteel_worker::run(listener, config, std::future::pending()).await.unwrap_err();
+    let error = firesteel_worker::run(WorkerListeners::place_alone(listener), config, std::future::pending())
+        .await
+        .unwrap_err();
     assert!(matches!(error, WorkerError::NothingToOffer { cores: 0, .. }));
 }
 
@@ -352,7 +415,7 @@ async fn worker_process() {
     let bootstrap = Path::new(dir).join("executor.sh");
     let config = config(Path::new(dir), master, Launcher::Bootstrap(bootstrap));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    firesteel_worker::run(listener, config, std::future::pending()).await.unwrap();
+    firesteel_worker::run(WorkerListeners::place_alone(listener), config, std::future::pending()).await.unwrap();
 }
 
 #[tokio::test]
@@ -368,8 +431,15 @@ async fn a_worker_killed_with_kill_9_leaves_no_process_and_the_next_cleans_up() 
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let cluster =
-        Cluster { master: master.clone(), stop_master: None, stop_worker: None, worker: None, secret: None, dir };
+    let cluster = Cluster {
+        master: master.clone(),
+        web: String::new(),
+        stop_master: None,
+        stop_worker: None,
+        worker: None,
+        secret: None,
+        dir,
+    };
     let mut driver = cluster.driver().await;
     assert_eq!(driver.updated().await.state(), ExecutorState::Running);
     let app = cluster.work().join(&driver.app_id).join("0");
@@ -384,6 +454,6 @@ async fn a_worker_killed_with_kill_9_leaves_no_process_and_the_next_cleans_up() 
     assert!(fs::read_dir(&locals).unwrap().next().is_some(), "kill -9 leaves block directories behind");
     let config = config(cluster.dir.path(), &master, Launcher::Bootstrap("/bin/false".into()));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    firesteel_worker::run(listener, config, std::future::ready(())).await.unwrap();
+    firesteel_worker::run(WorkerListeners::place_alone(listener), config, std::future::ready(())).await.unwrap();
     assert_eq!(fs::read_dir(cluster.dir.path().join("local")).unwrap().count(), 0);
 }

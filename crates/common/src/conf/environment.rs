@@ -30,6 +30,7 @@ pub static VARIABLES: &[(&str, &str)] = &[
     ),
     ("SPARK_MASTER_HOST", "Host name or address that the master binds to. Without it, SPARK_LOCAL_IP, else 127.0.0.1."),
     ("SPARK_MASTER_PORT", "Port of the master; 7077 without it."),
+    ("SPARK_MASTER_WEBUI_PORT", "Port on which the master shows its state; goes before `spark.master.ui.port`."),
     ("SPARK_MASTER_OPTS", "`-Dkey=value` for the master. Other JVM flags are ignored with a warning."),
     ("SPARK_WORKER_CORES", "Cores that a worker offers; all of the host without it."),
     (
@@ -37,10 +38,11 @@ pub static VARIABLES: &[(&str, &str)] = &[
         "Memory that a worker offers, such as `1000m` or `2g`; without it, the host's memory less 1 GiB, at least 512 MiB.",
     ),
     ("SPARK_WORKER_PORT", "Port of a worker; a free one without it."),
+    ("SPARK_WORKER_WEBUI_PORT", "Port on which a worker shows its state; goes before `spark.worker.ui.port`."),
     ("SPARK_WORKER_DIR", "Where a worker keeps the directories of applications; `$SPARK_HOME/work` without it."),
     (
         "SPARK_WORKER_INSTANCES",
-        "Workers on each host; 1 without it. Of several, the ports count up from SPARK_WORKER_PORT, and each has a directory of its own in SPARK_WORKER_DIR.",
+        "Workers on each host; 1 without it. Of several, the ports count up from SPARK_WORKER_PORT and SPARK_WORKER_WEBUI_PORT, and each has a directory of its own in SPARK_WORKER_DIR.",
     ),
     ("SPARK_WORKER_OPTS", "`-Dkey=value` for workers. Other JVM flags are ignored with a warning."),
     ("SPARK_DAEMON_JAVA_OPTS", "`-Dkey=value` for master and workers. Other JVM flags are ignored with a warning."),

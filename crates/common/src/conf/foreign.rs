@@ -29,7 +29,6 @@ static SPARK_ONLY: &[&str] = &[
     "spark.deploy.recoveryMode",
     "spark.deploy.recoveryMode.factory",
     "spark.deploy.recoveryTimeout",
-    "spark.deploy.retainedApplications",
     "spark.deploy.retainedDrivers",
     "spark.deploy.spreadOutDrivers",
     "spark.deploy.workerSelectionPolicy",

@@ -297,6 +297,13 @@ table! {
     /// Failures of executors in a row after which the master removes an application that has no running executor;
     /// -1 never removes it.
     DEPLOY_MAX_EXECUTOR_RETRIES: i32 = "spark.deploy.maxExecutorRetries", Some("10"), spark("1.6.3"); between(-1.0, 2147483647.0)
+    /// Port on which the master shows its state over HTTP (`/json`), on the same address as its own; 0 takes a free one. Where
+    /// it is taken, the next ones are tried (spark.port.maxRetries). `--webui-port`, then SPARK_MASTER_WEBUI_PORT go before it.
+    MASTER_UI_PORT: u16 = "spark.master.ui.port", Some("8080"), spark("1.1.0")
+    /// The same of a worker; `--webui-port`, then SPARK_WORKER_WEBUI_PORT go before it.
+    WORKER_UI_PORT: u16 = "spark.worker.ui.port", Some("8081"), spark("1.1.0")
+    /// Applications that are over which the master still shows.
+    DEPLOY_RETAINED_APPLICATIONS: u32 = "spark.deploy.retainedApplications", Some("200"), spark("0.8.0")
     /// Whether a worker removes the directories with the output of applications that are over, by the next three keys.
     WORKER_CLEANUP_ENABLED: bool = "spark.worker.cleanup.enabled", Some("true"), spark("1.0.0")
     /// How often a worker looks for output that is too old. What is too much is looked for at the end of each application.
@@ -304,7 +311,7 @@ table! {
     /// How long the output of an application stays in the work directory after its end; 7 days without a word.
     WORKER_CLEANUP_APP_DATA_TTL: Duration = "spark.worker.cleanup.appDataTtl", Some("604800s"), spark("1.0.0"); unit(Unit::Seconds)
     /// Executors of applications that are over of which a worker keeps the output; that of the oldest applications goes
-    /// first. Spark bounds with it what its page shows.
+    /// first. It shows no more of those that have ended.
     WORKER_RETAINED_EXECUTORS: u32 = "spark.worker.ui.retainedExecutors", Some("1000"), spark("1.5.0")
     /// Whether a worker removes an executor's files when it ends, but for map outputs that a shuffle service serves; if not,
     /// they go with the application.

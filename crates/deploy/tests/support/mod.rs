@@ -15,6 +15,9 @@ use firesteel_testing::alive;
 
 const PROGRAMS: [&str; 4] = ["firesteel-master", "firesteel-worker", "firesteel-executor", "firesteel-submit"];
 
+/// For `spark-env.sh`: tests run side by side.
+pub const FREE_WEB_PORTS: &str = "SPARK_MASTER_WEBUI_PORT=0\nSPARK_WORKER_WEBUI_PORT=0\n";
+
 /// The directory of the workspace.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -87,7 +90,9 @@ impl Install {
             .env("SPARK_LOG_DIR", self.path("logs"))
             .env("SPARK_PID_DIR", self.path("pids"))
             .env("SPARK_WORKER_DIR", self.path("work"))
-            .env("SPARK_MASTER_PORT", self.port.to_string());
+            .env("SPARK_MASTER_PORT", self.port.to_string())
+            .env("SPARK_MASTER_WEBUI_PORT", "0")
+            .env("SPARK_WORKER_WEBUI_PORT", "0");
         command
     }
 

@@ -5,6 +5,7 @@ mod chaos;
 mod decommission;
 mod executors;
 mod recovery;
+mod status;
 mod trouble;
 mod workers;
 

@@ -16,9 +16,11 @@ use firesteel_common::{
     ExecutorId,
     conf::{Conf, keys},
 };
-use firesteel_master::{MasterConfig, MasterRules};
+use firesteel_master::{MasterConfig, MasterListeners, MasterRules};
 use firesteel_rpc::{MasterUrl, RpcError, Secret, Transport};
-use firesteel_worker::{Launcher, ShuffleServiceConfig, Standing, WorkerConfig, WorkerError, WorkerSettings};
+use firesteel_worker::{
+    Launcher, ShuffleServiceConfig, Standing, WorkerConfig, WorkerError, WorkerListeners, WorkerSettings,
+};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{link, master_link::MasterLink, settings::Settings};
@@ -294,12 +296,16 @@ async fn supervise(
     let (stop_master, master_stops) = watch::channel(false);
     let (stop_workers, workers_stop) = watch::channel(false);
     let mut running = JoinSet::new();
-    running.spawn(async move { End::Master(firesteel_master::run(listener, master, turned(master_stops)).await) });
+    running.spawn(async move {
+        End::Master(firesteel_master::run(MasterListeners::rpc_alone(listener), master, turned(master_stops)).await)
+    });
     let mut registrations = Vec::new();
     for Member { listener, config, standing } in members {
         registrations.push(standing);
         let stop = workers_stop.clone();
-        running.spawn(async move { End::Worker(firesteel_worker::run(listener, config, turned(stop)).await) });
+        running.spawn(async move {
+            End::Worker(firesteel_worker::run(WorkerListeners::place_alone(listener), config, turned(stop)).await)
+        });
     }
     let all_registered = async {
         for registration in &mut registrations {
