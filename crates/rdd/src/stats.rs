@@ -10,7 +10,11 @@ use serde::{Deserialize, Serialize};
 /// let mut all: Stats = [1.0, 2.0].into_iter().collect();
 /// all.merge(&[3.0, 6.0].into_iter().collect());
 /// assert_eq!((all.count(), all.sum(), all.mean()), (4, 12.0, 3.0));
-/// assert_eq!(all.to_string(), "(count: 4, mean: 3, stdev: 1.8708286933869707, max: 6, min: 1)");
+/// assert_eq!((all.min(), all.max()), (1.0, 6.0));
+/// assert_eq!((all.variance(), all.stdev()), (3.5, 3.5f64.sqrt()));
+/// all.add(3.0);
+/// assert_eq!((all.sample_variance(), all.sample_stdev()), (3.5, 3.5f64.sqrt()));
+/// assert_eq!(all.to_string(), "(count: 5, mean: 3, stdev: 1.6733200530681511, max: 6, min: 1)");
 /// ```
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Stats {

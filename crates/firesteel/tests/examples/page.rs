@@ -18,7 +18,8 @@ fn ours(page: &str) -> Vec<&str> {
 
 /// Names on the page that no public method of an RDD bears, and public methods of RDDs that the page lacks.
 fn differences(page: &str, sources: &Sources) -> (Vec<String>, Vec<String>) {
-    let there: BTreeSet<&str> = sources.methods.iter().filter(|m| m.of == "Rdd").map(|m| m.name.as_str()).collect();
+    let handle = |of: &str| ["Rdd", "Partitioned"].contains(&of);
+    let there: BTreeSet<&str> = sources.methods.iter().filter(|m| handle(&m.of)).map(|m| m.name.as_str()).collect();
     let named: BTreeSet<&str> = ours(page).into_iter().flat_map(quoted).collect();
     let unknown = named.iter().filter(|name| !there.contains(*name)).map(|name| (*name).to_owned()).collect();
     let absent = there.iter().filter(|name| !named.contains(*name)).map(|name| (*name).to_owned()).collect();

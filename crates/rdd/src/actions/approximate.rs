@@ -74,6 +74,7 @@ impl fmt::Display for BoundedDouble {
 /// let count = numbers.count_approx(Duration::from_millis(5), 0.9)?;
 /// let estimate = *count.value();
 /// assert!(estimate.low <= estimate.mean && estimate.mean <= estimate.high);
+/// assert!(!count.is_final() || estimate.low == estimate.high);
 /// assert_eq!(count.wait()?.mean, 2_666_667.0);
 /// # Ok(()) }
 /// ```
