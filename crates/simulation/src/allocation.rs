@@ -1,9 +1,10 @@
 //! Dynamic allocation in the virtual cluster: what a driver asks its master for, and gives back.
 
+use firesteel_backend::RosterEvent;
 use firesteel_common::ExecutorId;
-use firesteel_rpc::proto::deploy::{KillExecutors, RequestExecutors, to_master};
+use firesteel_rpc::proto::deploy::{RequestExecutors, to_master};
 
-use crate::{cluster::Cluster, network::Side};
+use crate::cluster::Cluster;
 
 impl Cluster {
     /// The driver wants so many executors in all, now and whenever it registers.
@@ -33,12 +34,7 @@ impl Cluster {
             let driver = &mut self.drivers[d];
             driver.books.retired.insert(executor);
             driver.books.disconnected(executor);
-            if let Some(connected) = driver.executors.remove(&executor.0) {
-                self.close(connected.link, Side::Listener);
-            }
-            let app_id = self.drivers[d].app_id.clone();
-            let kill = KillExecutors { app_id, executor_ids: vec![executor.0] };
-            self.tell_master(d, to_master::Message::KillExecutors(kill));
+            self.roster_handle(d, RosterEvent::Retire { executor, reason });
         }
     }
 
@@ -54,7 +50,7 @@ impl Cluster {
         let outputs = allocation.shuffle_tracking && allocation.shuffle_timeout.is_none();
         let (min, leaving) = (allocation.min as usize, &driver.books.leaving);
         let others = driver.executors.keys().map(|e| ExecutorId(*e)).filter(|e| *e != executor);
-        let left = others.filter(|e| !leaving.contains(e)).count();
+        let left = others.filter(|e| driver.has(*e) && !leaving.contains(e)).count();
         if let Err(e) = driver.books.check_idle(executor, caches, outputs) {
             return self.violated(e);
         }

@@ -36,7 +36,7 @@ pub(crate) fn refused(end: &Result<(), JobError>) -> bool {
 impl DriverNode {
     /// Whoever is to leave and is there was told so, and to hand over what nobody else will serve.
     fn check_leaving(&self) -> Result<(), String> {
-        for executor in self.books.leaving.iter().filter(|e| self.executors.contains_key(&e.0)) {
+        for executor in self.books.leaving.iter().filter(|e| self.has(**e)) {
             let orders = self.told_to_leave.get(executor).filter(|_| self.decommissioned.contains(executor));
             let Some(orders) = orders else {
                 return Err(format!("{executor} is to leave and was not told"));
@@ -57,7 +57,10 @@ impl Cluster {
             match node {
                 Node::Master(m) => self.masters[m].machine.as_ref().map_or(Ok(()), |m| m.check_invariants()),
                 Node::Worker(n) => self.workers[n].as_ref().map_or(Ok(()), |w| w.machine.check_invariants()),
-                Node::Driver(d) => self.drivers[d].core.check_invariants(),
+                Node::Driver(d) => {
+                    let driver = &self.drivers[d];
+                    driver.core.check_invariants().and_then(|()| driver.roster.check_invariants())
+                }
                 Node::Executor(id) => self.executors.get(&id).map_or(Ok(()), |e| e.core.check_invariants()),
             }
             .map_err(|e| format!("{node}: {e}"))?;
@@ -67,6 +70,9 @@ impl Cluster {
         self.check_resources()?;
         for (d, driver) in self.drivers.iter().enumerate().filter(|(_, d)| d.lives()) {
             driver.check_leaving().map_err(|e| format!("driver {d}: {e}"))?;
+            if !self.frozen.contains_key(&Node::Driver(d)) {
+                driver.roster_books.check(self.now, self.calm_since).map_err(|e| format!("driver {d}: {e}"))?;
+            }
             let waiting = driver.jobs.iter().filter(|(id, _)| !driver.over.contains_key(id));
             if let Some((id, _)) = waiting.into_iter().find(|(_, job)| self.calm_for(job.at) > LONGEST_JOB) {
                 return Err(format!("{id} of driver {d} does not end although nothing goes wrong any more"));

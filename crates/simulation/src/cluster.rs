@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use firesteel_backend::RosterEvent;
 use firesteel_common::ExecutorKey;
 use firesteel_common::{TaskId, Tick};
 use firesteel_executor::{core::Event as ExecutorEvent, departure::Item};
@@ -282,6 +283,7 @@ impl Cluster {
             Node::Driver(d) => {
                 self.driver_search(d, SearchEvent::Wake);
                 self.driver_wakes(d);
+                self.roster_handle(d, RosterEvent::Wake);
                 self.driver_handle(d, DriverEvent::Wake);
             }
             Node::Executor(id) => self.executor_handle(id, ExecutorEvent::Wake),

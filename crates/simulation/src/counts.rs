@@ -32,6 +32,12 @@ counts! {
     refused: usize,
     /// Executors that were started.
     executors: usize,
+    /// Executors that registered before their drivers knew that they were granted.
+    before_grant: usize,
+    /// Grants that were said again, by the same master or by another.
+    granted_again: usize,
+    /// Executors of lost workers of whose end no master had said anything.
+    unreported: usize,
     /// Executors that ended early as their worker was sick.
     ended_early: usize,
     /// Tasks that were recalled in time.

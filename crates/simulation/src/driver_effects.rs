@@ -15,10 +15,10 @@ use firesteel_scheduler::{
 use crate::{
     barrier::is_barrier,
     cluster::{Action, Cluster},
-    driver_node::{Connected, Submitted},
+    driver_node::Submitted,
     editions::decode_result,
     model,
-    network::{Message, Node, Side},
+    network::Node,
     task_run::StageInfo,
 };
 
@@ -151,10 +151,8 @@ impl Cluster {
             DriverEffect::DropShuffle { shuffle } => self.tell_all(d, &ToExecutor::RemoveShuffle(shuffle)),
             DriverEffect::DropRdd { rdd } => self.tell_all(d, &ToExecutor::RemoveRdd(rdd)),
             DriverEffect::ExecutorRefused { executor, reason } => {
-                if let Some(Connected { link, .. }) = self.drivers[d].executors.remove(&executor.0) {
-                    self.send(link, Side::Listener, Message::ToExecutor(ToExecutor::RegisterExecutorFailed(reason)));
-                    self.close(link, Side::Listener);
-                }
+                self.tell_executor(d, executor.0, ToExecutor::RegisterExecutorFailed(reason));
+                self.drop_link(d, executor, "the schedulers do not take it");
             }
             DriverEffect::BarrierStarted { attempt, places } => self.barrier_started(d, attempt, places),
             DriverEffect::AnswerBarrier { executor, task, call, result } => {

@@ -1,88 +1,193 @@
-//! A driver and its executors: who registers, what they say, and how the driver hears of their end.
+//! A driver and its executors: production's [`Roster`](firesteel_backend::Roster) between the streams, the master and the
+//! schedulers.
+//!
+//! What a stream says goes to the schedulers, past the roster, once it was let in. A link that the driver gives up is shut: what
+//! was on its way still arrives.
 
 use std::collections::BTreeMap;
 
-use firesteel_common::ExecutorId;
-use firesteel_protocol::{ToDriver, ToExecutor};
+use firesteel_backend::{News, RosterEffect, RosterEvent, StreamId};
+use firesteel_common::{ExecutorId, Tick};
+use firesteel_machine::Machine;
+use firesteel_protocol::{RegisterExecutor, ToDriver, ToExecutor};
 use firesteel_rpc::{
     master_client::Event,
-    proto::deploy::{ExecutorState, ExecutorUpdated, Parting},
+    proto::deploy::{KillExecutors, to_master},
 };
 use firesteel_scheduler::DriverEvent;
 
 use crate::{
     cluster::Cluster,
-    driver_node::Connected,
-    network::{LinkId, Message, Side},
+    network::{LinkId, Message, Node, Side},
 };
 
+/// The stream of an executor at its driver.
+pub(crate) struct ExecutorStream {
+    pub(crate) executor: ExecutorId,
+    /// What it said, until it is answered.
+    asks: Option<Box<RegisterExecutor>>,
+    /// When it said something last.
+    heard: Tick,
+    /// It has ended before it was answered.
+    ended: bool,
+}
+
+impl ExecutorStream {
+    /// When an executor that is in was heard last.
+    pub(crate) fn heard(&self) -> Option<Tick> {
+        self.asks.is_none().then_some(self.heard)
+    }
+}
+
 impl Cluster {
-    pub(crate) fn executor_updated(&mut self, d: usize, update: ExecutorUpdated) {
-        let state = update.state();
-        let driver = &self.drivers[d];
-        let leaves = driver.books.leaving.contains(&ExecutorId(update.executor_id));
-        if state == ExecutorState::Decommissioned {
-            // With all that its worker has, so that none of them hands over to another.
-            let beside = driver.workers.values().find(|e| e.contains(&ExecutorId(update.executor_id)));
-            let stays = |e: &ExecutorId| !driver.books.with_worker.contains(e) && !driver.gone.contains_key(&e.0);
-            let executors: Vec<ExecutorId> = beside.into_iter().flatten().copied().filter(stays).collect();
-            self.executors_are_to_leave(d, &executors, &update.message, true);
-            return;
-        }
-        if !state.is_finished() {
-            return;
-        }
-        let exited = state == ExecutorState::Exited && update.exit_code.is_some();
-        let by_application = exited && update.parting() == Parting::Unsaid && !leaves;
-        self.executor_removed(d, update.executor_id, update.message, by_application, update.worker_lost);
+    /// The master says something of the driver's executors.
+    pub(crate) fn driver_told(&mut self, d: usize, news: News) {
+        self.drivers[d].roster_books.told(self.now, &news, &mut self.counts);
+        self.roster_handle(d, RosterEvent::Told(news));
     }
 
-    pub(crate) fn executor_removed(
-        &mut self,
-        d: usize,
-        executor: u32,
-        message: String,
-        by_application: bool,
-        worker_lost: bool,
-    ) {
-        self.drivers[d].gone.entry(executor).or_insert(self.now);
-        self.drivers[d].books.executor_gone(ExecutorId(executor), worker_lost);
-        if let Some(connected) = self.drivers[d].executors.remove(&executor) {
-            self.send(connected.link, Side::Listener, Message::ToExecutor(ToExecutor::StopExecutor));
-            self.close(connected.link, Side::Listener);
+    pub(crate) fn roster_handle(&mut self, d: usize, event: RosterEvent) {
+        let mut out = Vec::new();
+        self.touched.insert(Node::Driver(d));
+        self.drivers[d].roster.handle(self.now, event, &mut out);
+        out.into_iter().for_each(|effect| self.roster_effect(d, effect));
+    }
+
+    fn roster_effect(&mut self, d: usize, effect: RosterEffect) {
+        match effect {
+            RosterEffect::Admit { stream } => self.let_in(d, LinkId(stream.0)),
+            RosterEffect::Refuse { stream, reason } => self.refuse(d, LinkId(stream.0), reason),
+            RosterEffect::Close { stream, .. } => self.shut(LinkId(stream.0), Side::Listener),
+            RosterEffect::Kill { executor } => {
+                let app_id = self.drivers[d].app_id.clone();
+                let kill = KillExecutors { app_id, executor_ids: vec![executor.0] };
+                self.tell_master(d, to_master::Message::KillExecutors(kill));
+            }
+            RosterEffect::Tell(event) => self.tell_schedulers(d, event),
+            RosterEffect::NodeLeaves { executors, message } => {
+                self.executors_are_to_leave(d, &executors, &message, true);
+            }
+            // No job here asks for the default parallelism.
+            RosterEffect::Cores(_) => {}
         }
-        let executor = ExecutorId(executor);
-        self.driver_handle(d, DriverEvent::ExecutorRemoved { executor, message, by_application, worker_lost });
+    }
+
+    fn tell_schedulers(&mut self, d: usize, event: DriverEvent) {
+        let now = self.now;
+        let driver = &mut self.drivers[d];
+        match &event {
+            DriverEvent::ExecutorDisconnected { executor } => {
+                driver.books.disconnected(*executor);
+                self.drop_link(d, *executor, "it has ended");
+            }
+            DriverEvent::ExecutorRemoved { executor, worker_lost, .. } => {
+                let open = driver.executors.get(&executor.0).is_some_and(|link| driver.streams.contains_key(link));
+                if let Err(e) = driver.roster_books.removed(*executor, now, open) {
+                    self.violated(e);
+                }
+                let driver = &mut self.drivers[d];
+                driver.gone.entry(executor.0).or_insert(now);
+                driver.books.executor_gone(*executor, *worker_lost);
+                self.drop_link(d, *executor, "the executor is gone");
+            }
+            DriverEvent::WorkerRemoved { executors, .. } => {
+                // What an executor has whose last words are awaited is lost with the word of its end.
+                let lost = |e: &&ExecutorId| driver.gone.contains_key(&e.0) || driver.books.is_served(**e);
+                let lost: Vec<ExecutorId> = executors.iter().filter(lost).copied().collect();
+                lost.into_iter().for_each(|executor| driver.books.service_lost(executor));
+            }
+            other => self.violated(format!("the roster of driver {d} tells {other:?}")),
+        }
+        self.driver_handle(d, event);
+    }
+
+    /// The driver's event loop has no use for its way to an executor any more.
+    pub(crate) fn drop_link(&mut self, d: usize, executor: ExecutorId, reason: &str) {
+        if let Some(link) = self.drivers[d].executors.remove(&executor.0) {
+            self.roster_handle(d, RosterEvent::Dropped { stream: StreamId(link.0), reason: reason.to_owned() });
+            self.shut(link, Side::Listener);
+        }
+    }
+
+    fn executor_registers(&mut self, d: usize, link: LinkId, register: Box<RegisterExecutor>) {
+        let now = self.now;
+        let driver = &mut self.drivers[d];
+        if self.network.links.get(&link).is_none_or(|l| l.app_id() != driver.app_id) {
+            // The handshake of another application fails.
+            return self.close(link, Side::Listener);
+        }
+        let executor = register.executor;
+        if !driver.lives() {
+            return self.refuse_on(link, "the driver ends".to_owned());
+        }
+        if driver.streams.contains_key(&link) {
+            return; // a repeated message
+        }
+        self.counts.before_grant += usize::from(driver.roster_books.registers(executor));
+        driver.streams.insert(link, ExecutorStream { executor, asks: Some(register), heard: now, ended: false });
+        self.roster_handle(d, RosterEvent::Registers { executor, stream: StreamId(link.0) });
+    }
+
+    fn let_in(&mut self, d: usize, link: LinkId) {
+        let driver = &mut self.drivers[d];
+        let asked = driver.streams.get_mut(&link).and_then(|stream| Some((stream.asks.take()?, stream.ended)));
+        let Some((register, ended)) = asked else {
+            return self.violated(format!("driver {d} lets somebody in who does not ask"));
+        };
+        let executor = register.executor;
+        if let Err(e) = driver.roster_books.let_in(executor) {
+            self.violated(e);
+        }
+        if ended {
+            let reason = "the answer to its registration was not sent".to_owned();
+            return self.give_up(d, link, reason);
+        }
+        let driver = &mut self.drivers[d];
+        driver.streams.values_mut().filter(|s| s.executor == executor).for_each(|s| s.heard = self.now);
+        driver.executors.insert(executor.0, link);
+        driver.books.registered(executor, &register.host, register.shuffle_service.as_deref());
+        let registered = ToExecutor::RegisteredExecutor(BTreeMap::new());
+        self.send(link, Side::Listener, Message::ToExecutor(registered));
+        self.driver_handle(d, DriverEvent::Heard { executor, message: ToDriver::RegisterExecutor(register) });
+    }
+
+    fn refuse(&mut self, d: usize, link: LinkId, reason: String) {
+        let now = self.now;
+        let driver = &mut self.drivers[d];
+        if let Some(stream) = driver.streams.remove(&link)
+            && let Err(e) = driver.roster_books.refused(stream.executor, now.since(stream.heard))
+        {
+            self.violated(e);
+        }
+        self.note(format_args!("driver {d} refuses an executor: {reason}"));
+        self.refuse_on(link, reason);
+    }
+
+    fn refuse_on(&mut self, link: LinkId, reason: String) {
+        self.send(link, Side::Listener, Message::ToExecutor(ToExecutor::RegisterExecutorFailed(reason)));
+        self.close(link, Side::Listener);
+    }
+
+    /// An executor does not work as it must; it is not listened to any more.
+    pub(crate) fn give_up(&mut self, d: usize, link: LinkId, reason: String) {
+        let stream = StreamId(link.0);
+        self.drivers[d].streams.remove(&link);
+        self.roster_handle(d, RosterEvent::GiveUp { stream, reason });
+        self.roster_handle(d, RosterEvent::StreamEnded { stream });
     }
 
     pub(crate) fn driver_heard_executor(&mut self, d: usize, link: LinkId, message: ToDriver) {
         let now = self.now;
+        if let ToDriver::RegisterExecutor(register) = message {
+            return self.executor_registers(d, link, register);
+        }
         let driver = &mut self.drivers[d];
-        if let Some(connected) = driver.executors.values_mut().find(|e| e.link == link) {
-            connected.heard = now;
-        }
-        if let ToDriver::RegisterExecutor(register) = &message {
-            if self.network.links.get(&link).is_none_or(|l| l.app_id() != driver.app_id) {
-                // The handshake of another application fails.
-                return self.close(link, Side::Listener);
-            }
-            let executor = register.executor;
-            if driver.executors.get(&executor.0).is_some_and(|e| e.link == link) {
-                return; // a repeated message
-            }
-            driver.heard_on.insert(link, executor.0);
-            let known = driver.executors.insert(executor.0, Connected { link, heard: now });
-            driver.books.registered(executor, &register.host, register.shuffle_service.as_deref());
-            self.driver_handle(d, DriverEvent::Heard { executor, message });
-            // Refused ones have lost their link by now.
-            if known.is_none() && self.drivers[d].executors.contains_key(&executor.0) {
-                let registered = ToExecutor::RegisteredExecutor(BTreeMap::new());
-                self.send(link, Side::Listener, Message::ToExecutor(registered));
-            }
-            return;
-        }
-        let Some(executor) = driver.heard_on.get(&link).copied().map(ExecutorId) else { return };
+        let Some(stream) = driver.streams.get_mut(&link).filter(|stream| stream.asks.is_none()) else { return };
+        stream.heard = now;
+        let executor = stream.executor;
         match &message {
+            // It says only that the executor is there.
+            ToDriver::Heartbeat => return,
             ToDriver::StatusUpdates(updates) => {
                 for update in updates.iter().filter(|_| !driver.gone.contains_key(&executor.0)) {
                     driver.books.updated(executor, update, &driver.stages);
@@ -109,17 +214,21 @@ impl Cluster {
             let reason = "the connection ended".to_owned();
             return self.driver_search(d, Event::StreamClosed { attempt, reason });
         }
-        let executor = self.drivers[d].executors.iter().find(|(_, e)| e.link == link).map(|(e, _)| *e);
-        if let Some(executor) = executor {
-            self.drivers[d].executors.remove(&executor);
-            self.drivers[d].books.disconnected(ExecutorId(executor));
-            self.driver_handle(d, DriverEvent::ExecutorDisconnected { executor: ExecutorId(executor) });
+        let streams = &mut self.drivers[d].streams;
+        match streams.get_mut(&link) {
+            // That is seen when it is answered.
+            Some(stream) if stream.asks.is_some() => stream.ended = true,
+            Some(_) => {
+                streams.remove(&link);
+                self.roster_handle(d, RosterEvent::StreamEnded { stream: StreamId(link.0) });
+            }
+            None => {}
         }
     }
 
     pub(crate) fn tell_executor(&mut self, d: usize, executor: u32, message: ToExecutor) {
-        if let Some(connected) = self.drivers[d].executors.get(&executor) {
-            self.send(connected.link, Side::Listener, Message::ToExecutor(message));
+        if let Some(link) = self.drivers[d].executors.get(&executor).copied() {
+            self.send(link, Side::Listener, Message::ToExecutor(message));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A driver in the virtual cluster: the production [`MasterClient`] and [`DriverCore`], and the driver's connections.
+//! A driver in the virtual cluster: the production [`MasterClient`], [`Roster`] and [`DriverCore`], and the driver's connections.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,25 +7,26 @@ use std::{
 };
 
 use bytes::Bytes;
+use firesteel_backend::{Roster, standalone};
 use firesteel_common::{ExecutorId, JobId, ShuffleId, StageAttempt, StageId, TaskId, Tick};
 use firesteel_machine::Machine;
 use firesteel_protocol::DecommissionExecutor;
 use firesteel_rpc::{
     MasterClient, PROTOCOL_VERSION,
     master_client::{Attempt, Effect, Event, MasterClientConfig},
-    proto::deploy::{
-        ApplicationDescription, ApplicationHeartbeat, KillExecutors, RegisterApplication, from_master, to_master,
-    },
+    proto::deploy::{ApplicationDescription, ApplicationHeartbeat, RegisterApplication, from_master, to_master},
 };
 use firesteel_scheduler::{DriverCore, DriverEvent, GraphNode, JobError, JobGraph};
 
 use crate::{
     books::Books,
     cluster::{Action, Cluster},
+    driver_executors::ExecutorStream,
     features::Features,
     heard::Heard,
     model,
     network::{LinkId, Message, Node, Side},
+    roster_books::RosterBooks,
     task_run::StageInfo,
 };
 
@@ -43,12 +44,6 @@ pub(crate) struct Submitted {
     pub(crate) repeatable: bool,
     pub(crate) group: Option<String>,
     pub(crate) at: Tick,
-}
-
-/// A connected executor.
-pub(crate) struct Connected {
-    pub(crate) link: LinkId,
-    pub(crate) heard: Tick,
 }
 
 pub(crate) struct DriverNode {
@@ -79,11 +74,12 @@ pub(crate) struct DriverNode {
     pub(crate) stages: BTreeMap<StageAttempt, Arc<StageInfo>>,
     /// Stage attempts that are over, to be told with the next launch.
     pub(crate) ended: Vec<StageAttempt>,
-    pub(crate) executors: BTreeMap<u32, Connected>,
-    /// The executors that each worker was ever to run.
-    pub(crate) workers: BTreeMap<String, BTreeSet<ExecutorId>>,
-    /// Whose connection it is or was: what was on its way arrives also after the executor was given up.
-    pub(crate) heard_on: BTreeMap<LinkId, u32>,
+    /// Its event loop's ways to executors.
+    pub(crate) executors: BTreeMap<u32, LinkId>,
+    /// Streams that executors have opened and that have not ended.
+    pub(crate) streams: BTreeMap<LinkId, ExecutorStream>,
+    pub(crate) roster: Roster,
+    pub(crate) roster_books: RosterBooks,
     pub(crate) jobs: BTreeMap<JobId, Submitted>,
     pub(crate) results: BTreeMap<(JobId, u32), Bytes>,
     pub(crate) over: BTreeMap<JobId, Result<(), JobError>>,
@@ -116,8 +112,14 @@ impl DriverNode {
         if !self.lives() {
             return None;
         }
-        let silent = self.executors.values().map(|e| e.heard + NETWORK_TIMEOUT).min();
-        [self.client.next_deadline(), self.core.next_deadline(), self.next_beat, silent].into_iter().flatten().min()
+        let silent = self.streams.values().filter_map(ExecutorStream::heard).min().map(|heard| heard + NETWORK_TIMEOUT);
+        let machines = [self.client.next_deadline(), self.core.next_deadline(), self.roster.next_deadline()];
+        machines.into_iter().chain([self.next_beat, silent]).flatten().min()
+    }
+
+    /// Whether the executor is connected and was not given back.
+    pub(crate) fn has(&self, executor: ExecutorId) -> bool {
+        self.executors.contains_key(&executor.0) && !self.books.retired.contains(&executor)
     }
 }
 
@@ -169,8 +171,9 @@ impl Cluster {
             stages: BTreeMap::new(),
             ended: Vec::new(),
             executors: BTreeMap::new(),
-            workers: BTreeMap::new(),
-            heard_on: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            roster: Roster::default(),
+            roster_books: RosterBooks::default(),
             jobs: BTreeMap::new(),
             results: BTreeMap::new(),
             over: BTreeMap::new(),
@@ -306,22 +309,10 @@ impl Cluster {
             M::MasterInStandby(_) => self.driver_search(d, Event::Standby { attempt }),
             M::ExecutorAdded(m) => {
                 driver.next_executor_id = driver.next_executor_id.max(m.executor_id + 1);
-                driver.workers.entry(m.worker_id).or_default().insert(ExecutorId(m.executor_id));
+                self.driver_told(d, standalone::added(m));
             }
-            M::WorkerRemoved(m) => {
-                if let Some(executors) = driver.workers.remove(&m.worker_id) {
-                    executors.iter().for_each(|e| driver.books.service_lost(*e));
-                    // A master that has taken over knows none of them, and says of none that it is lost.
-                    for unsaid in executors.iter().map(|e| e.0) {
-                        if !self.drivers[d].gone.contains_key(&unsaid) {
-                            self.executor_removed(d, unsaid, m.message.clone(), false, true);
-                        }
-                    }
-                    let executors = executors.into_iter().collect();
-                    self.driver_handle(d, DriverEvent::WorkerRemoved { executors, message: m.message });
-                }
-            }
-            M::ExecutorUpdated(m) => self.executor_updated(d, m),
+            M::WorkerRemoved(m) => self.driver_told(d, standalone::removed(m)),
+            M::ExecutorUpdated(m) => standalone::updated(m).into_iter().for_each(|news| self.driver_told(d, news)),
             M::ApplicationRemoved(m) => self.cluster_failed(d, m.reason),
             other => self.violated(format!("driver {d} received {other:?}")),
         }
@@ -337,19 +328,17 @@ impl Cluster {
     /// What the driver does as time passes: it beats, and gives up executors that are silent.
     pub(crate) fn driver_wakes(&mut self, d: usize) {
         let now = self.now;
-        let app_id = self.drivers[d].app_id.clone();
         if self.drivers[d].next_beat.is_some_and(|at| at <= now) {
             self.drivers[d].next_beat = Some(now + BEAT);
-            let app_id = app_id.clone();
+            let app_id = self.drivers[d].app_id.clone();
             self.tell_master(d, to_master::Message::ApplicationHeartbeat(ApplicationHeartbeat { app_id }));
         }
-        let silent = |(_, e): &(&u32, &Connected)| e.heard + NETWORK_TIMEOUT <= now;
-        let silent: Vec<u32> = self.drivers[d].executors.iter().filter(silent).map(|(id, _)| *id).collect();
-        for executor in silent {
-            self.note(format_args!("driver {d} gives up executor {executor}, which is silent"));
-            let kill = KillExecutors { app_id: app_id.clone(), executor_ids: vec![executor] };
-            self.tell_master(d, to_master::Message::KillExecutors(kill));
-            self.executor_removed(d, executor, "no heartbeat".to_owned(), false, false);
+        let is_silent = |stream: &ExecutorStream| stream.heard().is_some_and(|heard| heard + NETWORK_TIMEOUT <= now);
+        let silent = self.drivers[d].streams.iter().filter(|(_, stream)| is_silent(stream));
+        let silent: Vec<(LinkId, ExecutorId)> = silent.map(|(link, stream)| (*link, stream.executor)).collect();
+        for (link, executor) in silent {
+            self.note(format_args!("driver {d} gives up {executor}, which is silent"));
+            self.give_up(d, link, "no heartbeat".to_owned());
         }
     }
 }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use firesteel_backend::RosterEvent;
 use firesteel_common::ExecutorId;
 use firesteel_executor::departure::{Departure, Effect, Event, Item};
 use firesteel_protocol::{
@@ -74,7 +75,10 @@ impl Cluster {
             }
             return;
         }
-        let connected = |d: usize| self.drivers[d].executors.keys().map(move |e| (d, *e));
+        let connected = |d: usize| {
+            let driver = &self.drivers[d];
+            driver.executors.keys().filter(|e| driver.has(ExecutorId(**e))).map(move |e| (d, *e))
+        };
         let there: Vec<(usize, u32)> = (0..self.drivers.len())
             .filter(|d| self.drivers[*d].lives() && !self.frozen.contains_key(&Node::Driver(*d)))
             .flat_map(connected)
@@ -111,6 +115,7 @@ impl Cluster {
     /// The driver's schedulers have an executor leave: once each.
     pub(crate) fn decommission_executor(&mut self, d: usize, executor: ExecutorId) {
         self.counts.executors_left += 1;
+        self.roster_handle(d, RosterEvent::Leaving { executor });
         if !self.drivers[d].decommissioned.insert(executor) {
             return self.violated(format!("{executor} is decommissioned a second time"));
         }
@@ -161,7 +166,7 @@ impl Cluster {
                 let holds = |e: &ExecutorId| holders.iter().any(|h| h.executor == *e);
                 let possible = !holders.is_empty() && staying.iter().any(|e| !holds(e));
                 let asked = driver.books.copier(node.rdd, partition);
-                let asked = asked.is_some_and(|e| driver.executors.contains_key(&e.0));
+                let asked = asked.is_some_and(|e| driver.has(e));
                 if possible && (holders.len() as u32) < copies && !asked {
                     bad = Some(format!("nobody is asked for another copy of partition {partition} of {}", node.rdd));
                 }

@@ -4,11 +4,12 @@
 //! ```text
 //!            master_node (Master, or one that stands by)
 //!             ▲              ▲                                  cluster:   clock, queue of what is to come
-//!   worker_node (Worker)   driver_node (MasterClient,           network:   connections, delay, repetition, loss
+//!   worker_node (Worker)   driver_node (MasterClient, Roster,   network:   connections, delay, repetition, loss
 //!             │ starts       ▲          DriverCore)             partition: nodes that stand still, networks in parts
 //!             ▼              │                                  faults:    what goes wrong and how often
 //!         executor_node (ExecutorCore) ── task_run              checks:    what must hold after each step
-//!                                                               books:     what a driver was told, against what it does
+//!                                                               books, roster_books: what a driver was told, against what
+//!                                                                          it does
 //!                                                               editions:  what each output was made from
 //!   shuffle_service, allocation, barrier, leaving: what         features:  which of these an application makes use of
 //!   applications use beyond plain tasks                         counts:    how often each thing occurred
@@ -37,6 +38,7 @@ pub mod model;
 mod network;
 mod partition;
 mod pool;
+mod roster_books;
 mod shuffle_service;
 mod summary;
 mod task_run;

@@ -12,6 +12,9 @@ use crate::{
     summary::Summary,
 };
 
+/// What is on its way when one side ends a connection has this long to arrive.
+const DRAIN: Duration = Duration::from_secs(5);
+
 /// A party of the cluster.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Node {
@@ -86,6 +89,8 @@ pub(crate) struct Link {
     open: [bool; 2],
     /// When the last message or end that is on its way to this end arrives.
     last: [Tick; 2],
+    /// The end sends nothing more.
+    shut: [bool; 2],
     /// Nothing enters any more.
     cut: bool,
 }
@@ -121,7 +126,8 @@ impl Cluster {
         let id = LinkId(self.network.next);
         self.network.next += 1;
         let app_id = app_id.to_owned();
-        let link = Link { ends: [from, to], app_id, open: [true; 2], last: [self.now; 2], cut: false };
+        let link =
+            Link { ends: [from, to], app_id, open: [true; 2], last: [self.now; 2], shut: [false; 2], cut: false };
         self.network.links.insert(id, link);
         id
     }
@@ -131,7 +137,7 @@ impl Cluster {
         let repeated = self.chance(self.faults.repeat_message);
         let delay = self.latency();
         let Some(link) = self.network.links.get_mut(&id) else { return };
-        if link.cut || !link.open[from as usize] {
+        if link.cut || link.shut[from as usize] || !link.open[from as usize] {
             return;
         }
         let to = from.other();
@@ -167,6 +173,23 @@ impl Cluster {
             link.open[side as usize] = false;
             self.announce_end(id, side.other(), false);
         }
+    }
+
+    /// One side sends nothing more. What comes from the other still arrives: until its end, with which it answers, or for so
+    /// long.
+    pub(crate) fn shut(&mut self, id: LinkId, side: Side) {
+        let delay = self.latency();
+        let Some(ends) = self.network.links.get(&id).map(|l| l.ends) else { return };
+        let parted = self.parted_until(ends[0], ends[1]).unwrap_or(self.now);
+        let Some(link) = self.network.links.get_mut(&id) else { return };
+        if link.cut || !link.open[side as usize] || std::mem::replace(&mut link.shut[side as usize], true) {
+            return;
+        }
+        let at = link.last[side.other() as usize].max(parted + delay);
+        link.last[side.other() as usize] = at;
+        self.schedule(at, Action::Closed { link: id, side: side.other() });
+        let at = self.now + DRAIN;
+        self.schedule(at, Action::Closed { link: id, side });
     }
 
     fn announce_end(&mut self, id: LinkId, side: Side, at_once: bool) {
@@ -243,6 +266,7 @@ impl Cluster {
         let Some(link) = self.network.links.get_mut(&id) else { return };
         let (node, other) = (link.end(side), link.end(side.other()));
         let news = std::mem::replace(&mut link.open[side as usize], false);
+        let answers = news && !link.cut && link.shut[side.other() as usize] && link.open[side.other() as usize];
         if !link.open[side.other() as usize] {
             self.network.links.remove(&id);
         }
@@ -250,6 +274,9 @@ impl Cluster {
             return;
         }
         self.note(format_args!("{node} sees its connection to {other} end"));
+        if answers {
+            self.announce_end(id, side.other(), false);
+        }
         match node {
             Node::Master(m) => self.master_closed(m, id),
             Node::Worker(n) => self.worker_closed(n, id),

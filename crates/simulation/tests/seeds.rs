@@ -22,6 +22,9 @@ fn every_job_ends_rightly_whatever_fails() {
     assert!(counts.succeeded * 10 > counts.jobs * 7, "too few jobs succeeded: the test tests little");
     let rare = [
         ("executors that a sick worker ended", counts.ended_early),
+        ("executors that registered before the word of their grant", counts.before_grant),
+        ("grants that were said again", counts.granted_again),
+        ("executors of lost workers that no master spoke of", counts.unreported),
         ("recalled tasks", counts.given_back),
         ("second copies of tasks", counts.speculative),
         ("fetch failures", counts.fetch_failures),

@@ -1,8 +1,8 @@
 //! One executor's stream at the driver, from its registration to its end.
 //!
 //! ```text
-//!  serve_driver ──▶ attend: RegisterExecutor ─▶ Executors::admit ─▶ RegisteredExecutor, Message::Connected
-//!                     └─ ToDriver ─▶ Message::Heard … silence ─▶ given up … end ─▶ ExecutorDisconnected
+//!  serve_driver ──▶ attend: RegisterExecutor ─▶ Reception::admit ─▶ RegisteredExecutor, Message::Connected
+//!                     └─ ToDriver ─▶ Message::Heard … silence ─▶ given up … end ─▶ the session is told
 //!  event loop ──▶ StreamLink::send ──▶ the stream's queue
 //! ```
 //!
@@ -16,11 +16,10 @@ use firesteel_rpc::{
     Duplex, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, SendError,
     proto::executor::{self as proto, LaunchTasks, to_driver, to_executor},
 };
-use firesteel_scheduler::DriverEvent;
 use prost::Message as _;
 use tokio::time::Instant;
 
-use super::executors::{Executors, Stream};
+use super::reception::{Reception, Stream};
 use crate::driver::{Link, Message};
 
 /// After the handshake an executor registers at once.
@@ -37,7 +36,7 @@ pub(super) struct Terms {
 
 /// Serves one executor until its stream ends.
 pub(super) async fn attend(
-    executors: Arc<Executors>,
+    reception: Arc<Reception>,
     terms: Arc<Terms>,
     mut duplex: Duplex<proto::ToDriver, proto::ToExecutor>,
 ) {
@@ -52,17 +51,14 @@ pub(super) async fn attend(
         Ok(register) => Box::new(register),
         Err(reason) => return refuse(&duplex, &addr, reason),
     };
-    let stream = Arc::new(Stream::new(duplex.tx.clone()));
-    match executors.admit(&register, &stream).await {
-        Ok(()) => {
+    match reception.admit(&register, &duplex.tx).await {
+        Ok(stream) => {
             duplex.tx.set_known(true);
             let executor = register.executor;
-            if welcome(&executors, &terms, register, &stream) {
-                receive(&executors, &terms, executor, &stream, &mut duplex).await;
+            if welcome(&reception, &terms, register, &stream) {
+                receive(&reception, &terms, executor, &stream, &mut duplex).await;
             }
-            let event = DriverEvent::ExecutorDisconnected { executor };
-            executors.tell(Message::Event(event));
-            stream.ended.send_replace(true);
+            stream.ended();
         }
         Err(reason) => refuse(&duplex, &addr, reason),
     }
@@ -89,18 +85,18 @@ fn refuse(duplex: &Duplex<proto::ToDriver, proto::ToExecutor>, addr: &str, reaso
 }
 
 /// Answers the registration, then offers the executor to the event loop; false when one of them is not there any more.
-fn welcome(executors: &Executors, terms: &Terms, register: Box<RegisterExecutor>, stream: &Arc<Stream>) -> bool {
+fn welcome(reception: &Reception, terms: &Terms, register: Box<RegisterExecutor>, stream: &Arc<Stream>) -> bool {
     if let Err(error) = stream.tx.send(ToExecutor::RegisteredExecutor(terms.conf.clone()).into()) {
         let reason = format!("the answer to its registration was not sent: {error}");
-        executors.give_up(register.executor, stream, &reason);
+        stream.give_up(&reason);
         return false;
     }
-    executors.tell(Message::Connected { register, link: Box::new(StreamLink(stream.clone())) })
+    reception.tell(Message::Connected { register, link: Box::new(StreamLink(stream.clone())) })
 }
 
 /// Hands on what arrives, until the stream ends or the executor is silent for too long.
 async fn receive(
-    executors: &Executors,
+    reception: &Reception,
     terms: &Terms,
     executor: ExecutorId,
     stream: &Stream,
@@ -121,7 +117,7 @@ async fn receive(
                     continue;
                 }
                 let reason = format!("no heartbeat for {:?} (spark.network.timeout)", terms.network_timeout);
-                return executors.give_up(executor, stream, &reason);
+                return stream.give_up(&reason);
             }
         };
         let Some(message) = received else { return };
@@ -132,11 +128,11 @@ async fn receive(
                 tracing::warn!(executor_id = executor.0, "an executor has registered a second time");
             }
             Ok(message) => {
-                if !executors.tell(Message::Heard { executor, message }) {
-                    return stream.give_up("the driver has ended");
+                if !reception.tell(Message::Heard { executor, message }) {
+                    return stream.close("the driver has ended");
                 }
             }
-            Err(bad) => return executors.give_up(executor, stream, &bad.to_string()),
+            Err(bad) => return stream.give_up(&bad.to_string()),
         }
     }
 }
@@ -176,7 +172,7 @@ impl Link for StreamLink {
             let reason = error.to_string();
             // A stream that had closed before did not do so by the driver's wish.
             if !matches!(error, SendError::Closed { .. }) {
-                self.0.give_up(&reason);
+                self.0.close(&reason);
             }
             reason
         })
@@ -186,7 +182,7 @@ impl Link for StreamLink {
 impl Drop for StreamLink {
     fn drop(&mut self) {
         if !self.0.tx.is_closed() {
-            self.0.give_up("the driver has no use for this executor any more");
+            self.0.close("the driver has no use for this executor any more");
         }
     }
 }

@@ -5,27 +5,64 @@ use std::sync::{
     mpsc,
 };
 
+use firesteel_backend::{Grant, Loss, News};
 use firesteel_closure::binary::BuildHash;
 use firesteel_common::{RddId, TaskId};
+use firesteel_machine::serve;
 use firesteel_protocol::{LaunchTasks, PartitionData, Payload, TaskDescription, TaskOutcome, TaskUpdate};
 use firesteel_rpc::{Secret, Transport};
-use tokio::sync::mpsc as async_mpsc;
+use firesteel_scheduler::DriverEvent;
+use tokio::sync::{mpsc as async_mpsc, watch};
 
 use super::{
-    super::manager::{Grant, Loss},
+    super::{
+        manager::{self, Manager},
+        service::{Parts, Service},
+    },
     *,
 };
+use crate::driver::ExecutorRequest;
 
 const APP: &str = "app-1";
 const BUILD: BuildHash = BuildHash([7; 32]);
 
+/// Says what it is told to say, and passes on what it is asked for.
+struct Cluster {
+    news: async_mpsc::UnboundedReceiver<News>,
+    kills: async_mpsc::UnboundedSender<ExecutorId>,
+    totals: async_mpsc::UnboundedSender<u32>,
+}
+
+impl Manager for Cluster {
+    async fn next(&mut self) -> manager::News {
+        match self.news.recv().await {
+            Some(news) => manager::News::Executors(news),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn request_total(&mut self, total: u32) {
+        self.totals.send(total).unwrap();
+    }
+
+    fn kill(&mut self, executor: ExecutorId) {
+        self.kills.send(executor).unwrap();
+    }
+
+    async fn leave(self) {}
+}
+
 struct Driver {
     addr: String,
     transport: Transport,
-    executors: Arc<Executors>,
+    news: async_mpsc::UnboundedSender<News>,
+    requests: async_mpsc::UnboundedSender<ExecutorRequest>,
+    totals: async_mpsc::UnboundedReceiver<u32>,
     messages: mpsc::Receiver<Message>,
     kills: async_mpsc::UnboundedReceiver<ExecutorId>,
     cores: Arc<AtomicU32>,
+    /// The service lives as long as this.
+    _stop: watch::Sender<bool>,
 }
 
 type Client = Duplex<proto::ToExecutor, proto::ToDriver>;
@@ -35,21 +72,49 @@ fn driver(network_timeout: Duration) -> Driver {
     let listener = transport.bind("127.0.0.1", 0).unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     let (sender, messages) = mpsc::channel();
+    let (news, told) = async_mpsc::unbounded_channel();
     let (kill, kills) = async_mpsc::unbounded_channel();
+    let (total, totals) = async_mpsc::unbounded_channel();
+    let (requests, requested) = async_mpsc::unbounded_channel();
+    let (stop, stopping) = watch::channel(false);
     let cores = Arc::new(AtomicU32::new(0));
-    let executors = Arc::new(Executors::new(sender, kill, BUILD, cores.clone(), 2));
+    let (reception, reports) = Reception::new(BUILD, sender.clone());
+    let reception = Arc::new(reception);
     let conf = BTreeMap::from([("spark.mine".to_owned(), "1".to_owned())]);
     let terms = Arc::new(Terms { conf, network_timeout });
-    let shared = executors.clone();
-    let on_peer = move |duplex| _ = tokio::spawn(attend(shared.clone(), terms.clone(), duplex));
+    let on_peer = move |duplex| _ = tokio::spawn(attend(reception.clone(), terms.clone(), duplex));
     let served = transport.clone();
-    tokio::spawn(async move { served.serve_driver(listener, APP, on_peer, std::future::pending()).await });
-    Driver { addr, transport, executors, messages, kills, cores }
+    let server = tokio::spawn(async move { served.serve_driver(listener, APP, on_peer, std::future::pending()).await });
+    let parts = Parts {
+        app_id: APP.to_owned(),
+        reports,
+        requests: requested,
+        messages: sender,
+        cores: cores.clone(),
+        floor: 2,
+        server,
+        stopping,
+    };
+    let mut service = Service::new(Cluster { news: told, kills: kill, totals: total }, parts);
+    tokio::spawn(async move { serve(&mut service).await });
+    Driver { addr, transport, news, requests, totals, messages, kills, cores, _stop: stop }
 }
 
 impl Driver {
-    fn add(&self, executor_id: u32) {
-        self.executors.granted(&grant(executor_id, "w"));
+    /// The cluster says this, and it is taken.
+    async fn told(&mut self, news: News) {
+        self.news.send(news).unwrap();
+        // Served after the news.
+        self.requests.send(ExecutorRequest::Total(1)).unwrap();
+        assert_eq!(self.totals.recv().await, Some(1));
+    }
+
+    async fn add(&mut self, executor_id: u32) {
+        self.told(News::Granted(grant(executor_id, "w"))).await;
+    }
+
+    async fn ended(&mut self, executor_id: u32) {
+        self.told(News::Ended { executor: ExecutorId(executor_id), loss: exited() }).await;
     }
 
     async fn connect(&self) -> Client {
@@ -130,9 +195,9 @@ async fn an_executor_that_is_faster_than_the_masters_word_waits_for_it() {
     let mut early = driver.connect().await;
     let register = RegisterExecutor { executor: ExecutorId(1), ..registration() };
     send(&early, ToDriver::RegisterExecutor(Box::new(register)));
-    driver.add(0);
+    driver.add(0).await;
     assert!(matches!(driver.register(0).await.1, ToExecutor::RegisteredExecutor(conf) if conf.len() == 1));
-    driver.add(1);
+    driver.add(1).await;
     assert!(matches!(hear(&mut early).await, ToExecutor::RegisteredExecutor(_)));
     assert_eq!(driver.cores.load(Ordering::Relaxed), 6);
     for _ in 0..2 {
@@ -143,9 +208,9 @@ async fn an_executor_that_is_faster_than_the_masters_word_waits_for_it() {
 
 #[tokio::test]
 async fn who_does_not_belong_here_is_told_why() {
-    let driver = driver(Duration::from_secs(60));
-    driver.add(0);
-    driver.add(1);
+    let mut driver = driver(Duration::from_secs(60));
+    driver.add(0).await;
+    driver.add(1).await;
     let other = driver.refusal(RegisterExecutor { protocol_version: 99, ..registration() }).await;
     assert!(other.contains("99"), "{other}");
     let other = driver.refusal(RegisterExecutor { build_hash: vec![8; 32], ..registration() }).await;
@@ -153,7 +218,7 @@ async fn who_does_not_belong_here_is_told_why() {
     let _first = driver.register(0).await;
     let again = driver.refusal(registration()).await;
     assert!(again.contains("registered before"), "{again}");
-    driver.executors.ended(ExecutorId(1), exited());
+    driver.ended(1).await;
     let removed = driver.refusal(RegisterExecutor { executor: ExecutorId(1), ..registration() }).await;
     assert!(removed.contains("removed"), "{removed}");
     assert_eq!(driver.cores.load(Ordering::Relaxed), 3);
@@ -163,7 +228,7 @@ async fn who_does_not_belong_here_is_told_why() {
 async fn a_silent_executor_is_given_up_and_one_that_beats_is_not() {
     let timeout = Duration::from_millis(400);
     let mut driver = driver(timeout);
-    driver.add(0);
+    driver.add(0).await;
     let (mut client, _) = driver.register(0).await;
     let _link = driver.link().await;
     let began = Instant::now();
@@ -185,11 +250,11 @@ async fn a_silent_executor_is_given_up_and_one_that_beats_is_not() {
 #[tokio::test]
 async fn what_an_executor_had_sent_comes_before_the_news_of_its_end() {
     let mut driver = driver(Duration::from_secs(60));
-    driver.add(0);
+    driver.add(0).await;
     let (client, _) = driver.register(0).await;
     let _link = driver.link().await;
     // The master's word is the first to arrive.
-    driver.executors.ended(ExecutorId(0), exited());
+    driver.ended(0).await;
     send(&client, status(5));
     drop(client);
     assert!(matches!(driver.message().await, Message::Heard { .. }));
@@ -201,11 +266,11 @@ async fn what_an_executor_had_sent_comes_before_the_news_of_its_end() {
 #[tokio::test]
 async fn an_executor_that_the_driver_dropped_has_not_failed() {
     let mut driver = driver(Duration::from_secs(60));
-    driver.add(0);
+    driver.add(0).await;
     let (mut client, _) = driver.register(0).await;
     drop(driver.link().await);
     assert!(client.rx.recv().await.is_none());
-    driver.executors.ended(ExecutorId(0), exited());
+    driver.ended(0).await;
     assert!(matches!(driver.message().await, Message::Event(DriverEvent::ExecutorDisconnected { .. })));
     let end = driver.message().await;
     assert!(matches!(end, Message::Event(DriverEvent::ExecutorRemoved { by_application: false, .. })));
@@ -215,19 +280,20 @@ async fn an_executor_that_the_driver_dropped_has_not_failed() {
 async fn the_executors_of_a_worker_that_leaves_are_told_together_and_their_end_is_nobodys_fault() {
     let mut driver = driver(Duration::from_secs(60));
     for (executor_id, worker) in [(0, "w1"), (1, "w2"), (2, "w1")] {
-        driver.executors.granted(&grant(executor_id, worker));
+        driver.told(News::Granted(grant(executor_id, worker))).await;
     }
     let (client, _) = driver.register(0).await;
     let _link = driver.link().await;
     for executor in [0, 2, 0, 7] {
-        driver.executors.node_leaves(ExecutorId(executor), "its worker leaves".to_owned());
+        let (executor, message) = (ExecutorId(executor), "its worker leaves".to_owned());
+        driver.told(News::NodeLeaves { executor, message }).await;
     }
     assert_eq!(driver.cores.load(Ordering::Relaxed), 3, "its cores are on their way out");
     let Message::WorkerLeaves { executors, .. } = driver.message().await else { panic!("another message") };
     assert_eq!(executors, [ExecutorId(0), ExecutorId(2)]);
     assert!(driver.messages.try_recv().is_err(), "once, and nothing of strangers");
     drop(client);
-    driver.executors.ended(ExecutorId(0), exited());
+    driver.ended(0).await;
     assert!(matches!(driver.message().await, Message::Event(DriverEvent::ExecutorDisconnected { .. })));
     let end = driver.message().await;
     assert!(matches!(end, Message::Event(DriverEvent::ExecutorRemoved { by_application: false, .. })));
@@ -237,12 +303,12 @@ async fn the_executors_of_a_worker_that_leaves_are_told_together_and_their_end_i
 async fn the_loss_of_a_worker_takes_all_executors_along_that_it_ever_ran() {
     let mut driver = driver(Duration::from_secs(60));
     for (executor_id, worker) in [(0, "w1"), (1, "w2"), (2, "w1")] {
-        driver.executors.granted(&grant(executor_id, worker));
+        driver.told(News::Granted(grant(executor_id, worker))).await;
     }
-    driver.executors.ended(ExecutorId(0), exited());
+    driver.ended(0).await;
     assert!(matches!(driver.message().await, Message::Event(DriverEvent::ExecutorRemoved { .. })));
     for worker in ["w3", "w1", "w1", "w2"] {
-        driver.executors.node_lost(worker, "gone".to_owned());
+        driver.told(News::NodeLost { node: worker.to_owned(), message: "gone".to_owned() }).await;
     }
     // Of 2 and 1 it was not said that they are lost: a new master may not know them.
     for (unsaid, ids) in [(2, vec![0, 2]), (1, vec![1])] {
@@ -261,7 +327,7 @@ async fn the_loss_of_a_worker_takes_all_executors_along_that_it_ever_ran() {
 #[tokio::test]
 async fn a_launch_larger_than_a_message_goes_in_parts() {
     let mut driver = driver(Duration::from_secs(60));
-    driver.add(0);
+    driver.add(0).await;
     let (mut client, _) = driver.register(0).await;
     let link = driver.link().await;
     let task = |task| {
@@ -285,7 +351,7 @@ async fn a_launch_larger_than_a_message_goes_in_parts() {
 #[tokio::test]
 async fn an_executor_that_sends_what_makes_no_sense_is_given_up() {
     let mut driver = driver(Duration::from_secs(60));
-    driver.add(0);
+    driver.add(0).await;
     let (client, _) = driver.register(0).await;
     let _link = driver.link().await;
     let updates = vec![proto::StatusUpdate { task_id: 5, ..proto::StatusUpdate::default() }];

@@ -5,10 +5,10 @@ use firesteel_common::ExecutorId;
 
 /// The way to a cluster manager, on the session's thread. Executors that it starts connect to the driver by themselves.
 /// Spark: `StandaloneAppClient`.
-pub(in crate::backend) trait Manager {
+pub(in crate::backend) trait Manager: Send {
     /// The next news; the first is [`News::Registered`] or [`News::Failed`], and after the latter none follows. May be dropped
     /// at any time and called again: nothing is lost.
-    async fn next(&mut self) -> News;
+    fn next(&mut self) -> impl Future<Output = News> + Send;
 
     /// Asks for so many executors in all.
     fn request_total(&mut self, total: u32);
@@ -42,53 +42,8 @@ pub(in crate::backend) enum News {
         /// Which attempt of it this is, where there may be several.
         attempt_id: Option<String>,
     },
-    /// There will be an executor, or there is one already.
-    Granted(Grant),
-    /// The executor's node is to leave, with all executors there.
-    NodeLeaves {
-        /// One of them.
-        executor: ExecutorId,
-        /// What happened, in words for people.
-        message: String,
-    },
-    /// An executor is gone, or never came.
-    Ended {
-        /// The executor's number within its application.
-        executor: ExecutorId,
-        /// How it was lost.
-        loss: Loss,
-    },
-    /// A node is gone for good, with all that it kept of executors that had gone before.
-    NodeLost {
-        /// Its name, as in [`Grant`].
-        node: String,
-        /// What happened, in words for people.
-        message: String,
-    },
+    /// Of the application's executors.
+    Executors(firesteel_backend::News),
     /// The cluster will do nothing more for this application.
     Failed(String),
-}
-
-/// An executor that is granted.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(in crate::backend) struct Grant {
-    /// Its number; never used again in this application.
-    pub executor: ExecutorId,
-    /// What starts it; the same name for all that are lost together.
-    pub node: String,
-    /// For the log.
-    pub host: String,
-    /// How many tasks it can run at a time, if each takes one core.
-    pub cores: u32,
-}
-
-/// The end of an executor. Spark: `ExecutorLossReason`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(in crate::backend) struct Loss {
-    /// For a person.
-    pub message: String,
-    /// The application's code ended it: the tasks that ran there count a failure each.
-    pub by_application: bool,
-    /// Its whole node is gone.
-    pub node_lost: bool,
 }

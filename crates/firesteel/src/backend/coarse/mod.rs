@@ -4,7 +4,7 @@
 //! ```text
 //!  start ──▶ Session (a thread with a runtime of its own) ──▶ Manager (manager.rs) ◀──▶ the cluster manager
 //!    │          ├─ a task an executor (endpoint) ◀──stream── executor
-//!    │          └─ Executors: who was granted, who is connected, who is gone ──Message──▶ Driver's event loop
+//!    │          └─ Service, with the Roster: who was granted, who is connected, who is gone ──Message──▶ Driver's event loop
 //!    └──▶ BlockServer: stage data, partitions, the application's executable
 //! ```
 //!
@@ -12,8 +12,9 @@
 //! this. Nothing blocks inside an async context of the user's: the threads here are plain ones, waited for through channels.
 
 mod endpoint;
-mod executors;
 mod manager;
+mod reception;
+mod service;
 mod session;
 mod settings;
 
@@ -36,7 +37,7 @@ use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 
 use self::session::Session;
 pub(in crate::backend) use self::{
-    manager::{Application, Grant, Loss, Manager, News},
+    manager::{Application, Manager, News},
     settings::DriverSettings,
 };
 use super::{Backend, Start, failed};

@@ -13,18 +13,15 @@ use std::{
     time::Duration,
 };
 
-use firesteel_common::ExecutorId;
-use firesteel_rpc::{RpcError, Transport};
-use firesteel_scheduler::DriverEvent;
-use tokio::{
-    sync::{mpsc as async_mpsc, oneshot, watch},
-    task::JoinHandle,
-};
+use firesteel_machine::serve;
+use firesteel_rpc::Transport;
+use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 
 use super::{
     endpoint::{Terms, attend},
-    executors::Executors,
     manager::{Application, Manager, News},
+    reception::Reception,
+    service::{Parts, Server, Service, server_failure, turned},
 };
 use crate::driver::{ExecutorRequest, Message};
 
@@ -94,90 +91,28 @@ impl<M: Manager, C: FnOnce(Application) -> M> Session<C> {
         let (Ok((app_id, _)), Ok(())) = (ids, told) else { return manager.leave().await };
         // Without a channel the start has failed after all.
         if let Ok(messages) = wired.await {
-            let (kill, kills) = async_mpsc::unbounded_channel();
-            let executors = Arc::new(Executors::new(messages.clone(), kill, build, cores, floor));
-            let terms = Arc::new(Terms { conf, network_timeout });
-            let (close, closing) = watch::channel(false);
+            let (reception, reports) = Reception::new(build, messages.clone());
+            let (reception, terms) = (Arc::new(reception), Arc::new(Terms { conf, network_timeout }));
+            let (close, mut closing) = watch::channel(false);
             let server = tokio::spawn({
-                let (transport, app_id, executors) =
-                    (transport.of_application(&app_id), app_id.clone(), executors.clone());
+                let (transport, app_id) = (transport.of_application(&app_id), app_id.clone());
                 async move {
-                    let on_peer = move |duplex| _ = tokio::spawn(attend(executors.clone(), terms.clone(), duplex));
-                    transport.serve_driver(listener, &app_id, on_peer, turned(closing)).await
+                    let on_peer = move |duplex| _ = tokio::spawn(attend(reception.clone(), terms.clone(), duplex));
+                    transport.serve_driver(listener, &app_id, on_peer, async move { turned(&mut closing).await }).await
                 }
             });
-            let mut service = Service { app_id, executors, messages, kills, server: Some(server) };
-            service.run(&mut manager, self.requests, self.stopping).await;
+            let (requests, stopping) = (self.requests, self.stopping);
+            let parts = Parts { app_id, reports, requests, messages, cores, floor, server, stopping };
+            let mut service = Service::new(manager, parts);
+            let Ok(()) = serve(&mut service).await;
+            let (rest, server) = service.into_parts();
             close.send_replace(true);
-            if let Some(server) = service.server.take() {
+            if let Some(server) = server {
                 farewell(server).await;
             }
+            manager = rest;
         }
         manager.leave().await;
-    }
-}
-
-/// What serves the application's executors.
-struct Service {
-    app_id: String,
-    executors: Arc<Executors>,
-    messages: mpsc::Sender<Message>,
-    /// Executors whose end the manager shall see to.
-    kills: async_mpsc::UnboundedReceiver<ExecutorId>,
-    /// None when it has ended.
-    server: Option<JoinHandle<Result<(), RpcError>>>,
-}
-
-impl Service {
-    /// Until the Context stops.
-    async fn run<M: Manager>(
-        &mut self,
-        manager: &mut M,
-        mut requests: async_mpsc::UnboundedReceiver<ExecutorRequest>,
-        mut stopping: watch::Receiver<bool>,
-    ) {
-        let mut failed = false;
-        loop {
-            let reason = tokio::select! {
-                // An error is "the Context is gone", which is an end as well.
-                _ = stopping.wait_for(|stop| *stop) => return,
-                news = manager.next(), if !failed => match self.take(news) {
-                    Some(reason) => reason,
-                    None => continue,
-                },
-                Some(executor) = self.kills.recv() => {
-                    manager.kill(executor);
-                    continue;
-                }
-                Some(request) = requests.recv() => {
-                    match request {
-                        ExecutorRequest::Total(total) => manager.request_total(total),
-                        ExecutorRequest::Leaving(executor) => self.executors.leaving(executor),
-                        ExecutorRequest::Retire { executor, reason } => self.executors.retire(executor, &reason),
-                    }
-                    continue;
-                }
-                reason = ended(&mut self.server) => reason,
-            };
-            failed = true;
-            tracing::error!(app_id = self.app_id, reason, "the cluster has failed this application");
-            // A driver that has ended is about to stop this.
-            let _ = self.messages.send(Message::Event(DriverEvent::ClusterFailed { message: reason }));
-        }
-    }
-
-    /// Passes the manager's news on; a reason is the end of all that it does for the application.
-    fn take(&self, news: News) -> Option<String> {
-        match news {
-            // Again: after a loss.
-            News::Registered { .. } => {}
-            News::Granted(grant) => self.executors.granted(&grant),
-            News::NodeLeaves { executor, message } => self.executors.node_leaves(executor, message),
-            News::Ended { executor, loss } => self.executors.ended(executor, loss),
-            News::NodeLost { node, message } => self.executors.node_lost(&node, message),
-            News::Failed(reason) => return Some(reason),
-        }
-        None
     }
 }
 
@@ -188,37 +123,16 @@ async fn registered(manager: &mut impl Manager) -> Result<Ids, String> {
             News::Registered { app_id, attempt_id } => return Ok((app_id, attempt_id)),
             News::Failed(reason) => return Err(reason),
             // A manager says these after the registration only.
-            News::Granted(_) | News::NodeLeaves { .. } | News::Ended { .. } | News::NodeLost { .. } => {}
+            News::Executors(_) => {}
         }
     }
 }
 
-/// Completes when the server ends; never again after that.
-async fn ended(server: &mut Option<JoinHandle<Result<(), RpcError>>>) -> String {
-    let Some(running) = server else { return std::future::pending().await };
-    let reason = server_failure(running.await);
-    *server = None;
-    reason
-}
-
 /// Waits for every executor to close its stream.
-async fn farewell(server: JoinHandle<Result<(), RpcError>>) {
+async fn farewell(server: Server) {
     match tokio::time::timeout(CLOSING, server).await {
         Ok(Ok(Ok(()))) => {}
         Ok(ended) => tracing::warn!("{}", server_failure(ended)),
         Err(_) => tracing::warn!("some executors did not close their streams within {CLOSING:?}"),
     }
-}
-
-fn server_failure(ended: Result<Result<(), RpcError>, tokio::task::JoinError>) -> String {
-    match ended {
-        Ok(Ok(())) => "the driver's listener for executors was closed".to_owned(),
-        Ok(Err(error)) => error.to_string(),
-        Err(error) => format!("the driver's server for executors failed: {error}"),
-    }
-}
-
-async fn turned(mut flag: watch::Receiver<bool>) {
-    // An error is "the session is gone": then it shall end too.
-    let _ = flag.wait_for(|on| *on).await;
 }

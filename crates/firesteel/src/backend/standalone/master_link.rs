@@ -9,20 +9,20 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use firesteel_backend::standalone;
 use firesteel_common::{ExecutorId, Tick, hash::fixed_hash};
 use firesteel_machine::Machine;
 use firesteel_rpc::{
     Duplex, MasterClient, MasterUrl, PROTOCOL_VERSION, Role, RpcError, Sender, Transport,
     master_client::{Attempt, Effect, Event, MasterClientConfig},
     proto::deploy::{
-        ApplicationDescription, ApplicationHeartbeat, ExecutorState, ExecutorUpdated, FromMaster, KillExecutors,
-        RegisterApplication, RequestExecutors, ToMaster, UnregisterApplication, from_master, to_master,
+        ApplicationDescription, ApplicationHeartbeat, FromMaster, KillExecutors, RegisterApplication, RequestExecutors,
+        ToMaster, UnregisterApplication, from_master, to_master,
     },
 };
 use tokio::{sync::mpsc, time::Instant};
 
-use super::loss;
-use crate::backend::coarse::{Grant, Manager, News};
+use crate::backend::coarse::{Manager, News};
 
 /// Reports of this link's own tasks that may wait.
 const INBOX: usize = 256;
@@ -167,13 +167,10 @@ impl MasterLink {
             Message::MasterInStandby(_) => self.handle(Event::Standby { attempt }),
             Message::ExecutorAdded(m) => {
                 self.saw_executor(m.executor_id);
-                let (executor, node, cores) = (ExecutorId(m.executor_id), m.worker_id, m.cores);
-                self.news.push_back(News::Granted(Grant { executor, node, host: m.host, cores }));
+                self.news.push_back(News::Executors(standalone::added(m)));
             }
-            Message::ExecutorUpdated(m) => self.news.extend(told(m)),
-            Message::WorkerRemoved(m) => {
-                self.news.push_back(News::NodeLost { node: m.worker_id, message: m.message });
-            }
+            Message::ExecutorUpdated(m) => self.news.extend(standalone::updated(m).map(News::Executors)),
+            Message::WorkerRemoved(m) => self.news.push_back(News::Executors(standalone::removed(m))),
             Message::ApplicationRemoved(m) => self.fail(format!("the master removed the application: {}", m.reason)),
             other => tracing::debug!(?other, "not for a driver"),
         }
@@ -324,15 +321,6 @@ impl Manager for MasterLink {
             tracing::debug!("the master did not close its side of the connection");
         }
     }
-}
-
-/// What the session should know of what an executor has become; it is nothing while that lives.
-fn told(update: ExecutorUpdated) -> Option<News> {
-    let executor = ExecutorId(update.executor_id);
-    if update.state() == ExecutorState::Decommissioned {
-        return Some(News::NodeLeaves { executor, message: update.message });
-    }
-    Some(News::Ended { executor, loss: loss::of(&update)? })
 }
 
 /// So that drivers which lose one master do not all come back at the same moment.

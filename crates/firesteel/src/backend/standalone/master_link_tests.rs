@@ -131,7 +131,7 @@ async fn after_a_loss_the_application_comes_back_under_its_id_and_no_executor_id
     let added = ExecutorAdded { executor_id: 4, worker_id, host, ..ExecutorAdded::default() };
     send(&peer, from_master::Message::ExecutorAdded(added));
     assert!(matches!(news.recv().await, Some(News::Registered { .. })));
-    assert!(matches!(news.recv().await, Some(News::Granted(_))));
+    assert!(matches!(news.recv().await, Some(News::Executors(firesteel_backend::News::Granted(_)))));
     master.stop.send(()).unwrap();
     drop(peer);
     master.server.await.unwrap();

@@ -2,11 +2,9 @@
 //!
 //! ```text
 //!  coarse::start ──▶ MasterLink (a Manager) ◀──stream── master
-//!                       └─ loss: why an executor is gone, by what its worker saw
 //! ```
 
 mod local_cluster;
-mod loss;
 mod master_link;
 mod settings;
 

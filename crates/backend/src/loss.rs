@@ -3,7 +3,7 @@
 use firesteel_os::ProcessEnd;
 use firesteel_rpc::proto::deploy::{ExecutorState, ExecutorUpdated, Parting};
 
-use crate::backend::coarse::Loss;
+use crate::Loss;
 
 /// Signals that a process draws on itself: illegal instruction, abort, bus error, arithmetic, segment violation.
 const OWN_SIGNALS: [i32; 5] = [4, 6, 7, 8, 11];
@@ -11,7 +11,7 @@ const OWN_SIGNALS: [i32; 5] = [4, 6, 7, 8, 11];
 const KILL: i32 = 9;
 
 /// What the master's news means; `None` while the executor lives.
-pub(super) fn of(update: &ExecutorUpdated) -> Option<Loss> {
+pub fn of(update: &ExecutorUpdated) -> Option<Loss> {
     let state = update.state();
     if !state.is_finished() {
         return None;
