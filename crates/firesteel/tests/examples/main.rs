@@ -90,6 +90,7 @@ fn every_public_operator_and_action_has_an_example_that_is_run() {
         ("Rdd", "collect"),
         ("Rdd", "map"),
         ("Rdd", "join"),
+        ("Rdd", "left_outer_join"),
         ("Rdd", "reduce_by_key"),
         ("Lines", "map_to"),
         ("RddBarrier", "map_partitions"),

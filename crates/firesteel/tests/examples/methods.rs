@@ -213,8 +213,12 @@ fn takes_scope(tokens: &mut Peekable<IntoIter>) -> bool {
             _ => false,
         }
     }
+    // A declaration's body may be an expression without braces, which a semicolon ends.
+    let ends = |token: &TokenTree| {
+        is_group(Some(token), Delimiter::Brace) || matches!(token, TokenTree::Punct(mark) if mark.as_char() == ';')
+    };
     let mut found = false;
-    while let Some(token) = tokens.next_if(|token| !is_group(Some(token), Delimiter::Brace)) {
+    while let Some(token) = tokens.next_if(|token| !ends(token)) {
         found |= has_scope(&token);
     }
     found
