@@ -210,7 +210,7 @@ fn a_lineage_as_text_has_a_line_for_each_rdd_and_a_step_for_each_shuffle() {
             "(2) join [MEMORY_ONLY]",
             " |  reduce_by_key []",
             " +-(3) map []",
-            " |  |  words parallelize []",
+            "    |  words parallelize []",
             " +-(3) map []",
             "    |  words parallelize [] (as above)",
         ],
