@@ -19,11 +19,13 @@ pub(super) struct Stages {
 }
 
 impl Stages {
+    #[inline]
     pub(super) fn get(&self, id: StageId) -> Option<&Stage> {
         self.known.get(&id)
     }
 
     /// A stage to be changed; its state is changed by [`Stages::set_state`] alone.
+    #[inline]
     pub(super) fn get_mut(&mut self, id: StageId) -> Option<&mut Stage> {
         self.known.get_mut(&id)
     }
@@ -39,6 +41,7 @@ impl Stages {
     }
 
     /// The stage that writes a shuffle, while some job needs it.
+    #[inline]
     pub(super) fn writer_of(&self, shuffle: ShuffleId) -> Option<StageId> {
         self.writers.get(&shuffle).copied()
     }
