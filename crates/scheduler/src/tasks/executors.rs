@@ -1,6 +1,6 @@
 //! The executors that the driver knows, and their slots.
 //!
-//! Called by the TaskScheduler only.
+//! Changed by the TaskScheduler only; others ask.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
