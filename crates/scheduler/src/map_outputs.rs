@@ -1,10 +1,10 @@
 //! MapOutputTracker: where the outputs of each shuffle's map tasks lie.
 //!
-//! Called by the DAGScheduler's files only. Calls nobody. Locations travel with each stage attempt, so executors
-//! never ask. An *epoch* counts losses: an executor whose outputs were dropped at epoch n is not dropped again on news
-//! from an attempt that started before n. A *generation* counts, for shuffles that are indeterminate or read such ones,
-//! how often output that had been there may have been replaced by other output: what was computed from different
-//! generations must not be mixed.
+//! Changed by the DAGScheduler's files only, asked by [`crate::DriverCore`] as well. Calls nobody. Locations travel with each
+//! stage attempt, so executors never ask. An *epoch* counts losses: an executor whose outputs were dropped at epoch n is
+//! not dropped again on news from an attempt that started before n. A *generation* counts, for shuffles that are
+//! indeterminate or read such ones, how often output that had been there may have been replaced by other output: what was
+//! computed from different generations must not be mixed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

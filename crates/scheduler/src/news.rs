@@ -184,6 +184,7 @@ impl News {
     }
 
     /// What an executor says of a task that is not over.
+    #[inline]
     pub(crate) fn report(&mut self, task: TaskId, report: Box<TaskReport>) {
         self.reports.insert(task, report);
     }
@@ -194,6 +195,7 @@ impl News {
     }
 
     /// The task is over. Returns what it added to accumulators.
+    #[inline]
     pub(crate) fn task_ended(&mut self, task: TaskId, end: TaskEnd) -> Vec<AccumulatorUpdate> {
         let report = self.reports.remove(&task).map(|report| *report).unwrap_or_default();
         if self.on {

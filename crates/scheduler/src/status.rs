@@ -103,3 +103,21 @@ fn remember<T>(past: &mut VecDeque<T>, one: T) {
     past.push_back(one);
     debug_assert!(past.len() <= REMEMBERED);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_ones_are_remembered() {
+        let mut past = Past::default();
+        for job in 0..=REMEMBERED as u32 {
+            let (site, stages) = (CallSite::default(), Vec::new());
+            past.remember_job(JobStatus { job: JobId(job), site, group: None, stages, state: JobState::Failed });
+        }
+        past.check().unwrap();
+        assert_eq!(past.job(JobId(0)), None);
+        assert_eq!(past.job(JobId(1)).map(|j| j.job), Some(JobId(1)));
+        assert_eq!(past.jobs().count(), REMEMBERED);
+    }
+}

@@ -73,7 +73,7 @@ impl DagHandler<'_> {
 
     /// Fails the jobs of barrier stages that need more slots at once than there are any more, once they have waited for
     /// others: executors may have gone for good since the job was planned.
-    pub(crate) fn fail_short_barriers(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
+    pub(super) fn fail_short_barriers(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
         let before = std::mem::take(&mut self.dag.short);
         let slots = if self.barriers.is_empty() { 0 } else { self.tasks.executors().slots() };
         let attempts: Vec<StageAttempt> = self.barriers.attempts().collect();

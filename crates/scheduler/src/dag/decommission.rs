@@ -37,7 +37,7 @@ impl DagHandler<'_> {
     }
 
     /// Kills those that take too long to leave.
-    pub(crate) fn kill_leaving(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
+    pub(super) fn kill_leaving(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
         let overdue = self.tasks.kill_overdue(now, now + RETIREMENT);
         for executor in &overdue {
             self.give_back(now, *executor, out);

@@ -41,7 +41,7 @@ impl Dropping<'_> {
     }
 
     /// Drops what waited for tasks that have ended meanwhile.
-    pub(crate) fn release_due(&mut self, out: &mut Vec<DriverEffect>) {
+    pub(super) fn release_due(&mut self, out: &mut Vec<DriverEffect>) {
         for what in self.dag.releases.take_waiting(self.tasks) {
             self.release(what, out);
         }

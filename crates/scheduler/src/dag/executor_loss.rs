@@ -126,7 +126,7 @@ impl DagHandler<'_> {
     }
 
     /// Removes executors that disconnected and whose reason did not come in time.
-    pub(crate) fn remove_overdue(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
+    pub(super) fn remove_overdue(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
         for executor in self.tasks.executors().overdue(now) {
             self.executor_removed(now, executor, "its connection closed and no reason became known", false, false, out);
         }

@@ -130,7 +130,7 @@ impl DagHandler<'_> {
     }
 
     /// Submits the failed stages whose time has come.
-    pub(crate) fn resubmit_due(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
+    pub(super) fn resubmit_due(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
         let due = self.dag.stages.due(now);
         for id in &due {
             self.dag.stages.set_state(*id, StageState::Idle);

@@ -22,16 +22,19 @@ pub(crate) struct DagHandler<'a> {
 
 impl DagHandler<'_> {
     /// What listeners are told.
+    #[inline]
     pub(crate) fn telling(&mut self) -> Telling<'_> {
         Telling { dag: self.dag, tasks: self.tasks, news: self.news }
     }
 
     /// The books of kept partitions.
+    #[inline]
     pub(crate) fn kept(&mut self) -> Kept<'_> {
         Kept { dag: self.dag, tasks: self.tasks, blocks: self.blocks, news: self.news }
     }
 
     /// What is let go.
+    #[inline]
     pub(crate) fn dropping(&mut self) -> Dropping<'_> {
         Dropping {
             dag: self.dag,

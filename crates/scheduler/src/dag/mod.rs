@@ -14,6 +14,7 @@
 //! | `kept` | partitions that executors keep |
 //! | `unschedulable` | executors that are blamed for failures, and what can run nowhere any more |
 //! | `locality` | where a task would best run |
+//! | `turn` | what is done after the events that have come together |
 //! | `telling`, `standing` | what listeners are told, and those who ask |
 //! | `invariants` | what must hold |
 //!
@@ -50,5 +51,6 @@ mod stages;
 mod standing;
 mod submission;
 mod telling;
+mod turn;
 mod unschedulable;
 mod walker;

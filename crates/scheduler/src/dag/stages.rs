@@ -19,11 +19,13 @@ pub(super) struct Stages {
 }
 
 impl Stages {
+    #[inline]
     pub(super) fn get(&self, id: StageId) -> Option<&Stage> {
         self.known.get(&id)
     }
 
     /// A stage to be changed; its state is changed by [`Stages::set_state`] alone.
+    #[inline]
     pub(super) fn get_mut(&mut self, id: StageId) -> Option<&mut Stage> {
         self.known.get_mut(&id)
     }
@@ -39,6 +41,7 @@ impl Stages {
     }
 
     /// The stage that writes a shuffle, while some job needs it.
+    #[inline]
     pub(super) fn writer_of(&self, shuffle: ShuffleId) -> Option<StageId> {
         self.writers.get(&shuffle).copied()
     }
@@ -124,5 +127,74 @@ impl Stages {
         let gone = self.writers.values().chain(&self.failed).find(|id| !self.known.contains_key(id));
         hold!(gone.is_none(), "{gone:?} is gone and is remembered");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use firesteel_common::{CallSite, JobId, RddId};
+
+    use super::*;
+    use crate::{
+        graph::{GraphDep, GraphNode, JobGraph},
+        map_outputs::MapOutputTracker,
+    };
+
+    const SHUFFLE: ShuffleId = ShuffleId(5);
+
+    /// The stages of two jobs that read the same shuffle, and the jobs' result stages.
+    fn two_jobs() -> (Stages, StageId, StageId) {
+        let mapped = GraphNode { rdd: RddId(0), partitions: 3, ..GraphNode::default() };
+        let deps = vec![GraphDep::Shuffle { shuffle: SHUFFLE, parent: 0, reducers: 2 }];
+        let reduced = GraphNode { rdd: RddId(1), partitions: 2, deps, ..GraphNode::default() };
+        let graph = Arc::new(JobGraph { nodes: vec![mapped, reduced], root: 1 });
+        let (mut stages, mut outputs, mut out) = (Stages::default(), MapOutputTracker::default(), Vec::new());
+        let mut cut = |job| stages.cut(JobId(job), CallSite::default(), &graph, &mut outputs, &mut out);
+        let ((first, of_first), (second, of_second)) = (cut(0), cut(1));
+        assert_eq!((of_first.len(), of_second.len()), (2, 2));
+        stages.check().unwrap();
+        (stages, first, second)
+    }
+
+    #[test]
+    fn two_jobs_share_the_stage_that_writes_their_shuffle() {
+        let (stages, first, second) = two_jobs();
+        let writer = stages.writer_of(SHUFFLE).and_then(|id| stages.get(id)).unwrap();
+        assert_eq!(writer.jobs, BTreeSet::from([JobId(0), JobId(1)]));
+        assert_eq!(stages.iter().count(), 3);
+        for reader in [first, second] {
+            assert_eq!(stages.get(reader).unwrap().parents, [(SHUFFLE, writer.id)]);
+        }
+    }
+
+    #[test]
+    fn a_failed_stage_is_due_until_its_state_changes() {
+        let (mut stages, first, _) = two_jobs();
+        stages.set_state(first, StageState::Failed { resubmit_at: Tick(9) });
+        stages.check().unwrap();
+        assert_eq!((stages.next_resubmission(), stages.due(Tick(8))), (Some(Tick(9)), vec![]));
+        assert_eq!(stages.due(Tick(9)), [first]);
+        stages.set_state(first, StageState::Idle);
+        assert_eq!((stages.next_resubmission(), stages.due(Tick(9))), (None, vec![]));
+        stages.check().unwrap();
+    }
+
+    #[test]
+    fn what_waits_for_nobody_is_found() {
+        let (mut stages, first, _) = two_jobs();
+        let writer = stages.writer_of(SHUFFLE).unwrap();
+        stages.set_state(first, StageState::Waiting);
+        let found = stages.check().unwrap_err();
+        assert!(found.contains("none of its parents runs"), "{found}");
+        stages.set_state(writer, StageState::Running { attempt: 0 });
+        stages.check().unwrap();
+        assert_eq!(stages.waiting_for(writer), [first]);
+        stages.get_mut(writer).unwrap().jobs.clear();
+        let found = stages.check().unwrap_err();
+        assert!(found.contains("is kept for nobody"), "{found}");
+        assert_eq!(stages.remove(writer).map(|s| s.id), Some(writer));
+        assert_eq!(stages.writer_of(SHUFFLE), None);
     }
 }

@@ -39,14 +39,14 @@ impl DagHandler<'_> {
     }
 
     /// Gives executors a chance again that were avoided for long enough.
-    pub(crate) fn expire_exclusion(&mut self, now: Tick) {
+    pub(super) fn expire_exclusion(&mut self, now: Tick) {
         for executor in self.tasks.expire_exclusion(now) {
             self.news.say(|time| AppEvent::ExecutorUnexcluded { executor, time });
         }
     }
 
     /// Fails the jobs whose tasks are excluded from every executor that is there.
-    pub(crate) fn fail_unschedulable(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
+    pub(super) fn fail_unschedulable(&mut self, now: Tick, out: &mut Vec<DriverEffect>) {
         let patience = match (&self.config.exclusion, &self.config.allocation) {
             (None, _) => return,
             // With dynamic allocation other executors may come.

@@ -79,18 +79,11 @@ impl DriverCore {
         for event in events {
             self.take(now, event, out);
         }
-        self.dag().kill_leaving(now, out);
-        self.dag().remove_overdue(now, out);
-        self.dag().dropping().release_due(out);
-        self.dag().resubmit_due(now, out);
-        self.barriers.expire(now, self.config.barrier_sync_timeout, out);
-        self.dag().check_held(now, false, out);
-        self.dag().expire_exclusion(now);
+        let mut dag = self.dag();
+        dag.take_due(now, out);
         let before = out.len();
-        self.tasks.offer(now, out);
-        self.dag().telling().launched(out.get(before..).unwrap_or_default());
-        self.dag().fail_unschedulable(now, out);
-        self.dag().fail_short_barriers(now, out);
+        dag.tasks.offer(now, out);
+        dag.after_offers(now, before, out);
         self.allocate(now, out);
         if self.tasks.take_changed() {
             self.farewells.tell(self.orders(), out);
@@ -100,6 +93,7 @@ impl DriverCore {
     }
 
     /// The DAGScheduler with all that it works with.
+    #[inline]
     fn dag(&mut self) -> DagHandler<'_> {
         DagHandler {
             config: &self.config,

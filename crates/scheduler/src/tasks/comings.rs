@@ -40,11 +40,13 @@ impl TaskScheduler {
     }
 
     /// Whether executors came, went or are to leave since this was last asked.
+    #[inline]
     pub(crate) fn take_changed(&mut self) -> bool {
         self.executors.take_changed()
     }
 
     /// A task of the executor ran for so long; zero is not known.
+    #[inline]
     pub(crate) fn ran(&mut self, id: ExecutorId, time: Duration) {
         self.executors.ran(id, time);
     }

@@ -6,8 +6,8 @@
 //!  stage done  ─▶ Health: failures of successful sets add up; many: nothing of the application there, for a time
 //! ```
 //!
-//! Called by the TaskScheduler (`avoidance`). Failures of the tasks themselves would exclude everything, so that what an executor is
-//! blamed for in the long run are only failures in sets that succeeded in the end.
+//! Called by the TaskScheduler (`avoidance`). Failures of the tasks themselves would exclude everything, so that what an
+//! executor is blamed for in the long run are only failures in sets that succeeded in the end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -41,11 +41,13 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
+    #[inline]
     pub(crate) fn host(&self) -> &Arc<str> {
         &self.host
     }
 
     /// host:port of its block server.
+    #[inline]
     pub(crate) fn block_address(&self) -> &Arc<str> {
         &self.block_address
     }
@@ -66,6 +68,7 @@ impl Executor {
     }
 
     /// Its stream is open.
+    #[inline]
     pub(crate) fn is_connected(&self) -> bool {
         self.lost_at.is_none()
     }
@@ -76,6 +79,7 @@ impl Executor {
     }
 
     /// It is connected and stays: it may get tasks, unless it is excluded.
+    #[inline]
     pub(crate) fn stays(&self) -> bool {
         self.lost_at.is_none() && self.leaving.is_none()
     }

@@ -1,6 +1,6 @@
 //! The executors that the driver knows, and their slots.
 //!
-//! Called by the TaskScheduler only.
+//! Changed by the TaskScheduler only; others ask.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -93,11 +93,13 @@ impl Executors {
     }
 
     /// An executor, if it is known.
+    #[inline]
     pub(crate) fn get(&self, id: ExecutorId) -> Option<&Executor> {
         self.known.get(&id)
     }
 
     /// Whether it is known: it has registered, and its end has not been told.
+    #[inline]
     pub(crate) fn is_known(&self, id: ExecutorId) -> bool {
         self.known.contains_key(&id)
     }
@@ -153,6 +155,7 @@ impl Executors {
     }
 
     /// Whether its stream is open.
+    #[inline]
     pub(crate) fn is_connected(&self, id: ExecutorId) -> bool {
         self.known.get(&id).is_some_and(|e| e.lost_at.is_none())
     }

@@ -127,3 +127,51 @@ impl TaskSetManager {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use firesteel_common::{ExecutorId, JobId, StageAttempt, StageId, Tick};
+
+    use super::*;
+    use crate::{
+        config::SchedulerConfig,
+        tasks::{locality::Preference, set_key::SetKey, task_set::NewTask},
+    };
+
+    const EXECUTOR: ExecutorId = ExecutorId(7);
+    const SET: SetKey = (JobId(1), StageAttempt { stage: StageId(2), attempt: 0 });
+
+    /// Three tasks, of which two run on an executor with two slots.
+    fn busy() -> TaskScheduler {
+        let mut tasks = TaskScheduler::new(&SchedulerConfig::default());
+        assert_eq!(tasks.add_executor(EXECUTOR, "host", "host:1", 2), Ok(true));
+        let new = |index| NewTask { index, partition: index, preference: Preference::default() };
+        tasks.submit(Tick::ZERO, SET, None, (0..3).map(new).collect(), false);
+        tasks.offer(Tick::ZERO, &mut Vec::new());
+        tasks.check().unwrap();
+        tasks
+    }
+
+    /// What is said after `spoil` has made the tables wrong.
+    fn found(spoil: impl FnOnce(&mut TaskScheduler) -> Option<()>) -> String {
+        let mut tasks = busy();
+        spoil(&mut tasks).unwrap();
+        tasks.check().unwrap_err()
+    }
+
+    #[test]
+    fn tables_that_disagree_are_found() {
+        let slots = found(|all| all.executors.known.get_mut(&EXECUTOR).map(|e| e.used = 1));
+        assert!(slots.contains("counts 1 slots as taken, and 2 are"), "{slots}");
+        let offered = found(|all| all.executors.free.insert(EXECUTOR).then_some(()));
+        assert!(offered.contains("is offered wrongly"), "{offered}");
+        let lost = found(|all| all.running.pop_first().map(drop));
+        assert!(lost.contains("counts 2 slots as taken, and 1 are"), "{lost}");
+        let waiting = found(|all| all.sets.get_mut(&SET).map(|set| set.waiting = 0));
+        assert!(waiting.contains("1 tasks wait, it counts 0"), "{waiting}");
+        let slow = found(|all| all.sets.get_mut(&SET).and_then(|set| set.slow.insert(2).then_some(())));
+        assert!(slow.contains("task 2 counts as slow and does not run"), "{slow}");
+        let pools = found(|all| all.sets.remove(&SET).map(drop));
+        assert!(pools.contains("is offered slots and is gone"), "{pools}");
+    }
+}

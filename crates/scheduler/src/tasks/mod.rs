@@ -13,7 +13,6 @@
 //! then are given back and wait as before.
 //!
 //! It does not know what success or failure means for a job: the DAGScheduler's files decide that.
-
 //!
 //! | file | what |
 //! |---|---|
@@ -24,6 +23,7 @@
 //! | `avoidance`, `exclusion` | where tasks have failed too often |
 //! | `executors`, `executor`, `leaving`, `comings` | who is there, comes, leaves and goes |
 //! | `task_set`, `locality`, `pools` | the tasks of an attempt, where they best run, whose turn it is |
+//! | `running`, `place`, `set_key` | what is said of a task that runs, of a slot, of a set |
 //! | `questions` | what others may know |
 //! | `invariants` | what must hold |
 //!

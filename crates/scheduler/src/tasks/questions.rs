@@ -26,32 +26,38 @@ pub(crate) struct Progress {
 
 impl TaskScheduler {
     /// Those that are known.
+    #[inline]
     pub(crate) fn executors(&self) -> &Executors {
         &self.executors
     }
 
     /// An executor, if it is known.
+    #[inline]
     pub(crate) fn executor(&self, id: ExecutorId) -> Option<&Executor> {
         self.executors.get(id)
     }
 
     /// A task that was launched and is not over.
+    #[inline]
     pub(crate) fn running(&self, task: TaskId) -> Option<&RunningTask> {
         self.running.get(&task)
     }
 
     /// The running task of that name, if it runs on that executor.
+    #[inline]
     pub(crate) fn find(&self, executor: ExecutorId, task: TaskId) -> Option<RunningTask> {
         self.running.get(&task).filter(|r| r.executor == executor).copied()
     }
 
     /// Whether the task's output is still wanted of it.
+    #[inline]
     pub(crate) fn is_wanted(&self, task: TaskId) -> bool {
         let set = self.running.get(&task).and_then(|r| Some((r, self.sets.get(&r.set)?)));
         set.is_some_and(|(r, set)| set.tasks[r.position as usize].wants(task))
     }
 
     /// The place of a running task's result among those of its stage.
+    #[inline]
     pub(crate) fn index_of(&self, task: TaskId) -> Option<u32> {
         let r = self.running.get(&task)?;
         Some(self.sets.get(&r.set)?.tasks.get(r.position as usize)?.index)
@@ -85,6 +91,7 @@ impl TaskScheduler {
     }
 
     /// Whether the set has nothing left to do, or is gone.
+    #[inline]
     pub(crate) fn is_over(&self, key: SetKey) -> bool {
         self.sets.get(&key).is_none_or(TaskSetManager::all_over)
     }
