@@ -114,7 +114,7 @@ impl Attempt {
         for input in &self.inputs {
             inputs.insert((input.rdd, input.partition), fetch(&input.data, config, false, &self.kill)?);
         }
-        context.begin(stage.shuffles.clone(), inputs);
+        context.begin(stage.shuffles.clone(), stage.properties.clone(), inputs);
         meter.iter_mut().for_each(Meter::decoded);
         let output = stage.task.run(self.partition, context)?;
         let accumulated = take_accumulated()?.into_iter();

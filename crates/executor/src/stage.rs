@@ -20,6 +20,7 @@ use crate::config::ExecutorConfig;
 pub(crate) struct Stage {
     pub task: Arc<dyn StageTask>,
     pub shuffles: Arc<BTreeMap<ShuffleId, Arc<ShuffleInput>>>,
+    pub properties: Arc<BTreeMap<String, String>>,
 }
 
 /// A stage's place, from its arrival to its end.
@@ -69,7 +70,8 @@ impl StageSlot {
         let host_local: BTreeMap<ExecutorId, Vec<PathBuf>> =
             files.map(|files| (ExecutorId(files.executor_id), dirs(files))).collect();
         let shuffles = data.shuffles.into_iter().map(|outputs| shuffle_input(outputs, &host_local)).collect();
-        let stage = Arc::new(Stage { task, shuffles: Arc::new(shuffles) });
+        let (shuffles, properties) = (Arc::new(shuffles), Arc::new(data.properties));
+        let stage = Arc::new(Stage { task, shuffles, properties });
         *decoded = Some(stage.clone());
         Ok(stage)
     }

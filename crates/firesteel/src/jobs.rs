@@ -13,7 +13,8 @@ use crate::{
 
 impl Context {
     /// Sets a property of the jobs that this thread submits from now on, or removes it (`None`):
-    /// `sc.set_local_property("spark.scheduler.pool", "reports")` puts them into a pool.
+    /// `sc.set_local_property("spark.scheduler.pool", "reports")` puts them into a pool. Their tasks find it by
+    /// [`TaskContext::local_property`](crate::TaskContext::local_property).
     ///
     /// Another thread has properties of its own, none to begin with: give it those of [`Context::local_properties`].
     ///

@@ -1,11 +1,15 @@
 //! Local properties: what a thread says of the jobs that it will submit to a Context. Spark: `setLocalProperty`.
 //!
-//! Kept by thread and Context. A job takes a copy when it is submitted ([`of_job`]).
+//! Kept by thread and Context. A job takes a copy when it is submitted ([`of_job`]), which its tasks can ask for
+//! (`TaskContext::local_property`).
 
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use firesteel_scheduler::JobProperties;
@@ -38,7 +42,7 @@ thread_local! {
 /// # Ok(()) }
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct LocalProperties(BTreeMap<String, String>);
+pub struct LocalProperties(Arc<BTreeMap<String, String>>);
 
 impl LocalProperties {
     /// The value of a property, if it is set.
@@ -48,9 +52,11 @@ impl LocalProperties {
 
     /// Sets a property, or removes it.
     pub fn set(&mut self, key: &str, value: Option<&str>) {
+        // Jobs that run have those that were set when they were submitted.
+        let properties = Arc::make_mut(&mut self.0);
         match value {
-            Some(value) => self.0.insert(key.to_owned(), value.to_owned()),
-            None => self.0.remove(key),
+            Some(value) => properties.insert(key.to_owned(), value.to_owned()),
+            None => properties.remove(key),
         };
     }
 }

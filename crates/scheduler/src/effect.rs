@@ -1,7 +1,7 @@
 //! What the driver's schedulers want done. [`crate::DriverCore`] makes these; the driver's shell (or the simulation)
 //! carries them out, in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId};
@@ -28,6 +28,8 @@ pub enum DriverEffect {
         /// which happens only behind fully cached RDDs: a task that must read it all the same fails with
         /// `FetchFailed` (map index `u32::MAX`), and the next attempt has it.
         shuffles: Vec<(ShuffleId, Arc<Vec<MapLocation>>)>,
+        /// The local properties of the first job that needs the stage.
+        properties: Arc<BTreeMap<String, String>>,
     },
     /// Nothing of this attempt is launched any more: its data may go.
     StageEnded {

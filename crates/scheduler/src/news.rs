@@ -91,17 +91,17 @@ impl News {
         job: JobId,
         site: CallSite,
         stages: Vec<StageInfo>,
-        properties: &BTreeMap<String, String>,
+        properties: &Arc<BTreeMap<String, String>>,
     ) {
-        let (name, properties) = (format!("{site:#}"), Arc::new(properties.clone()));
+        let (name, properties) = (format!("{site:#}"), properties.clone());
         self.jobs.insert(job);
         self.say(|time| AppEvent::JobStart { job, time, name, stages, properties });
     }
 
     /// A job without anything to do is over at once.
-    pub(crate) fn empty_job(&mut self, job: JobId, site: CallSite, properties: &BTreeMap<String, String>) {
+    pub(crate) fn empty_job(&mut self, job: JobId, site: CallSite, properties: &Arc<BTreeMap<String, String>>) {
         if self.on {
-            let (name, properties) = (format!("{site:#}"), Arc::new(properties.clone()));
+            let (name, properties) = (format!("{site:#}"), properties.clone());
             self.say(|time| AppEvent::JobStart { job, time, name, stages: Vec::new(), properties });
             self.say(|time| AppEvent::JobEnd { job, time, result: JobEnd::Succeeded });
         }

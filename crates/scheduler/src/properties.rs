@@ -1,6 +1,9 @@
 //! What the user's thread said of a job when it submitted it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The properties of a job. Spark: the local properties that travel with it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -11,6 +14,6 @@ pub struct JobProperties {
     pub group: Option<String>,
     /// Tags that it is cancelled by.
     pub tags: BTreeSet<String>,
-    /// All else that the thread had set.
-    pub local: BTreeMap<String, String>,
+    /// All that the thread had set, which the tasks of its stages can ask for.
+    pub local: Arc<BTreeMap<String, String>>,
 }

@@ -78,7 +78,7 @@ impl Cluster {
 
     fn driver_effect(&mut self, d: usize, effect: DriverEffect) {
         match effect {
-            DriverEffect::StageStarted { attempt, kind, rdd, tasks, shuffles } => {
+            DriverEffect::StageStarted { attempt, kind, rdd, tasks, shuffles, .. } => {
                 self.check_read_places(d, attempt, &shuffles);
                 self.note(format_args!("driver {d} starts {attempt} with {tasks} tasks: {kind:?}"));
                 let graph = Arc::new(JobGraph {

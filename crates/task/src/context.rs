@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, RddId, ShuffleId, StageAttempt, TaskId};
+use firesteel_events::TaskMetrics;
 use firesteel_shuffle::{Abort, MapWriter, ShuffleBlocks, ShuffleInput, ShuffleManager, Spills};
 use firesteel_storage::{BlockId, BlockManager, TaskMemory};
 
@@ -70,20 +71,34 @@ struct Listeners {
 /// Where the outputs of the parent shuffles lie, by shuffle.
 pub type ShuffleInputs = Arc<BTreeMap<ShuffleId, Arc<ShuffleInput>>>;
 
+/// What the thread had set that submitted the stage's job, shared by all tasks of the stage attempt.
+pub type LocalProperties = Arc<BTreeMap<String, String>>;
+
 /// One task attempt, as it sees itself. Spark: `TaskContext`.
 ///
-/// User code that runs in a task finds its own by [`TaskContext::get`].
+/// User code that runs in a task finds its own by [`TaskContext::get`]:
+///
+/// * which it is: [`stage_id`](Self::stage_id), [`stage_attempt_number`](Self::stage_attempt_number),
+///   [`partition_id`](Self::partition_id), [`attempt_number`](Self::attempt_number),
+///   [`task_attempt_id`](Self::task_attempt_id);
+/// * what its job's thread had set: [`local_property`](Self::local_property);
+/// * what it has read, written and held so far: [`metrics`](Self::metrics);
+/// * whether it shall end: [`is_interrupted`](Self::is_interrupted);
+/// * who is told of its end: [`on_completion`](Self::on_completion), [`on_failure`](Self::on_failure).
 ///
 /// ```
 /// # fn main() -> firesteel::Result<()> {
 /// # let sc = firesteel::Context::builder().master("local[2]").build()?;
 /// use firesteel::TaskContext;
 ///
+/// sc.set_local_property("tenant", "reports");
 /// let tasks = sc.partitioned(2).range(0..4u64).map_partitions(|_| {
 ///     let task = TaskContext::get().unwrap();
 ///     task.on_completion(|task| println!("task {} is over", task.task_attempt_id()));
 ///     task.on_failure(|task, _| eprintln!("partition {} failed", task.partition_id()));
 ///     assert!(!task.is_interrupted());
+///     assert_eq!(task.local_property("tenant"), Some("reports"));
+///     assert_eq!(task.metrics().input.bytes, 0);
 ///     [(task.stage_id(), task.stage_attempt_number(), task.partition_id(), task.attempt_number())]
 /// });
 /// assert_eq!(tasks.collect()?, [(0, 0, 0, 0), (0, 0, 1, 0)]);
@@ -96,6 +111,7 @@ pub struct TaskContext {
     memory: Arc<TaskMemory>,
     /// What the driver sent with the stage and the task, once it has been decoded.
     shuffles: OnceLock<ShuffleInputs>,
+    properties: OnceLock<LocalProperties>,
     inputs: OnceLock<BTreeMap<(RddId, u32), Bytes>>,
     /// Block servers that have cached partitions which this executor lacks.
     cached: BTreeMap<(RddId, u32), Vec<String>>,
@@ -152,6 +168,21 @@ impl TaskContext {
         self.info.task.0
     }
 
+    /// The value of a property that the thread had set by `set_local_property` when it submitted the job; the pool, the group
+    /// and the tags of the job are properties, too. Where several jobs need the stage, it is the first one's. Spark:
+    /// `getLocalProperty`.
+    #[doc(alias = "getLocalProperty")]
+    pub fn local_property(&self, key: &str) -> Option<&str> {
+        self.properties.get()?.get(key).map(String::as_str)
+    }
+
+    /// What this attempt has read, written, spilled and held so far. Its times, and the size of its result, are known at its
+    /// end and zero before; records of sources are counted while somebody listens to the Context. Spark: `taskMetrics`.
+    #[doc(alias = "taskMetrics")]
+    pub fn metrics(&self) -> TaskMetrics {
+        self.memory.counters().metrics()
+    }
+
     /// Whether it was asked to end. Operators look by themselves, once a chunk; user code that is long busy with one element
     /// does well to look, too. Spark: `isInterrupted`.
     #[doc(alias = "isInterrupted")]
@@ -185,6 +216,7 @@ impl TaskContext {
             services,
             memory,
             shuffles: OnceLock::new(),
+            properties: OnceLock::new(),
             inputs: OnceLock::new(),
             cached: BTreeMap::new(),
             peers: Vec::new(),
@@ -230,8 +262,10 @@ impl TaskContext {
     }
 
     /// Gives it what the driver sent with the stage, and with the task; once.
-    pub fn begin(&self, shuffles: ShuffleInputs, inputs: BTreeMap<(RddId, u32), Bytes>) {
-        let begun = self.shuffles.set(shuffles).is_err() | self.inputs.set(inputs).is_err();
+    pub fn begin(&self, shuffles: ShuffleInputs, properties: LocalProperties, inputs: BTreeMap<(RddId, u32), Bytes>) {
+        let begun = self.shuffles.set(shuffles).is_err()
+            | self.properties.set(properties).is_err()
+            | self.inputs.set(inputs).is_err();
         debug_assert!(!begun, "a task begins once");
     }
 

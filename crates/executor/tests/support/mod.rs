@@ -76,7 +76,12 @@ pub fn stage_data(name: &str) -> Bytes {
     let mut table = Table::default();
     let code = CodeRef::of(describe::<Fake>(&Func::new(()))).unwrap();
     table.push(TableNode { code, parents: vec![], env: firesteel_common::codec::encode(&name.to_owned()).unwrap() });
-    let data = StageData { lineage: table.encode().unwrap().into(), shuffles: vec![], files: vec![] };
+    let data = StageData {
+        lineage: table.encode().unwrap().into(),
+        shuffles: vec![],
+        files: vec![],
+        properties: BTreeMap::new(),
+    };
     data.encode_to_vec().into()
 }
 

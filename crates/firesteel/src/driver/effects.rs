@@ -1,6 +1,6 @@
 //! Carries out what the schedulers decide.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use firesteel_common::{BroadcastId, ExecutorId, JobId, TaskFailure, TaskId};
 use firesteel_events::AccumulatorUpdate;
@@ -14,9 +14,9 @@ use crate::Error;
 impl EventLoop {
     pub(super) fn carry_out_one(&mut self, effect: DriverEffect) {
         match effect {
-            DriverEffect::StageStarted { attempt, kind, shuffles, tasks, .. } => {
+            DriverEffect::StageStarted { attempt, kind, shuffles, tasks, properties, .. } => {
                 tracing::debug!(stage = attempt.stage.0, attempt = attempt.attempt, tasks, "stage started");
-                self.start_stage(attempt, kind, shuffles);
+                self.start_stage(attempt, kind, shuffles, &properties);
             }
             DriverEffect::StageEnded { attempt } => {
                 self.stages.end(attempt);
@@ -131,6 +131,7 @@ impl EventLoop {
         attempt: firesteel_common::StageAttempt,
         kind: StageKind,
         shuffles: Vec<(firesteel_common::ShuffleId, Arc<Vec<firesteel_scheduler::MapLocation>>)>,
+        properties: &BTreeMap<String, String>,
     ) {
         let (root, output) = match kind {
             StageKind::Result { job } => match self.jobs.get(&job) {
@@ -145,7 +146,7 @@ impl EventLoop {
                 None => return,
             },
         };
-        let started = output.and_then(|o| self.stages.start(attempt, root, o, shuffles));
+        let started = output.and_then(|o| self.stages.start(attempt, root, o, shuffles, properties));
         if let Err(e) = started {
             self.stages.start_failed(attempt, e);
         }

@@ -87,6 +87,7 @@ impl Stages {
         root: Arc<dyn AnyRdd>,
         output: EncodedOp,
         shuffles: Vec<(ShuffleId, Arc<Vec<MapLocation>>)>,
+        properties: &BTreeMap<String, String>,
     ) -> Result<(), Error> {
         let writers: BTreeSet<ExecutorId> =
             shuffles.iter().flat_map(|(_, maps)| maps.iter().map(|map| map.executor)).collect();
@@ -100,7 +101,7 @@ impl Stages {
             })
             .collect();
         let lineage = users_code("encoding a stage", || encode_stage(&root, output))?;
-        let data = proto::StageData { lineage: lineage.into(), shuffles, files };
+        let data = proto::StageData { lineage: lineage.into(), shuffles, files, properties: properties.clone() };
         let mut broadcasts = Vec::new();
         let data = self.payload(data.encode_to_vec().into(), &mut broadcasts)?;
         let (sent_to, inputs) = (BTreeSet::new(), BTreeMap::new());

@@ -52,7 +52,7 @@ rules! {
     }
 
     StageBinary { stage_id: number, stage_attempt: number, data: optional(nested) }
-    StageData { lineage: said, shuffles: each(nested), files: each(nested) }
+    StageData { lineage: said, shuffles: each(nested), files: each(nested), properties: said }
     ExecutorFiles { executor_id: executor_id, boot_id: at_most(BOOT_ID), local_dirs: each(path) }
     ShuffleOutputs { shuffle_id: number, reducers: number, maps: each(nested) }
     MapStatus {

@@ -121,8 +121,10 @@ impl DagHandler<'_> {
             stage.attempts.insert(number, info);
         }
         self.dag.stages.set_state(id, StageState::Running { attempt: number });
-        out.push(DriverEffect::StageStarted { attempt, kind, rdd, tasks: tasks.len() as u32, shuffles });
-        let pool = self.active_job(id).and_then(|job| job.properties.pool.clone());
+        let said = self.active_job(id).map(|job| &job.properties);
+        let pool = said.and_then(|said| said.pool.clone());
+        let properties = said.map(|said| said.local.clone()).unwrap_or_default();
+        out.push(DriverEffect::StageStarted { attempt, kind, rdd, tasks: tasks.len() as u32, shuffles, properties });
         if barrier {
             self.barriers.open(attempt, tasks.len() as u32);
         }

@@ -1,7 +1,5 @@
 //! What the DAGScheduler knows of jobs, stages and tasks, as listeners are told of it.
 
-use std::sync::Arc;
-
 use firesteel_common::{JobId, RddId, StageAttempt};
 use firesteel_events::{RddInfo, StageInfo, TaskInfo, TaskKind, TaskLocality};
 
@@ -38,7 +36,7 @@ impl Telling<'_> {
         }
         let Some(stage) = self.dag.stages.get(attempt.stage) else { return };
         let job = stage.jobs.iter().find_map(|job| self.dag.jobs.get(job));
-        let properties = Arc::new(job.map(|job| job.properties.local.clone()).unwrap_or_default());
+        let properties = job.map(|job| job.properties.local.clone()).unwrap_or_default();
         self.news.stage_submitted(describe(stage, attempt.attempt, tasks), properties);
     }
 
