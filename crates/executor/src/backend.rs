@@ -28,7 +28,7 @@ use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Security, Transport, bind::h
 use firesteel_shuffle::{ShuffleConfig, ShuffleError, ShuffleManager};
 use firesteel_storage::{
     BlockClient, BlockManager, BlockNetwork, BlockServer, BroadcastFetcher, ClientConfig, LocalDirs, MemoryConfig,
-    MemoryManager, local_dirs::make_private,
+    MemoryManager, Served, local_dirs::make_private,
 };
 use firesteel_task::{BroadcastValues, TaskServices};
 
@@ -233,7 +233,8 @@ async fn register(launch: ExecutorLaunch) -> Result<Registered, ExecutorError> {
     let end = StreamEnd::default();
     let sink = Arc::new(DriverStream::new(stream.tx.clone(), launch.executor_id, end.clone()));
     let config = configure(&launch, conf, &transport, block_address)?;
-    let blocks = BlockServer::start(listener, config.services.blocks.clone(), transport, launch.app_id)
+    let served = Served::by_executor(&config.services.blocks, config.services.shuffle.clone());
+    let blocks = BlockServer::start(listener, served, transport, launch.app_id)
         .map_err(ExecutorError::io("start the block server"))?;
     Ok(Registered { executor: Executor::new(config, sink), stream, end, _blocks: blocks })
 }

@@ -11,7 +11,7 @@ use firesteel_common::{ExecutorId, ShuffleId, TaskId};
 use firesteel_protocol::{MapOutputMoved, TaskOutcome, ToDriver};
 use firesteel_rpc::{Role, Transport};
 use firesteel_shuffle::{MapWriter, ShuffleConfig, ShuffleManager};
-use firesteel_storage::{BlockClient, BlockServer};
+use firesteel_storage::{BlockClient, BlockServer, Served};
 use firesteel_task::TaskOutput;
 use support::{End, Rig, kind, launch, leave, result, rig_at, stage_ended};
 
@@ -24,7 +24,8 @@ fn served(cores: u32) -> (Rig, BlockServer) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let rig = rig_at(cores, &listener.local_addr().unwrap().to_string());
     rig.services.blocks.set_shuffle_source(rig.services.shuffle.clone());
-    let server = BlockServer::start(listener, rig.services.blocks.clone(), Transport::default(), "app").unwrap();
+    let served = Served::by_executor(&rig.services.blocks, rig.services.shuffle.clone());
+    let server = BlockServer::start(listener, served, Transport::default(), "app").unwrap();
     (rig, server)
 }
 
@@ -41,7 +42,8 @@ fn peer() -> Peer {
     let client = BlockClient::new(Transport::default(), "app", Role::Executor);
     let shuffle = Arc::new(ShuffleManager::new(config, client).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = BlockServer::start(listener, shuffle.clone(), Transport::default(), "app").unwrap();
+    let taker = Served { outputs: Some(shuffle.clone()), ..Served::blocks(shuffle.clone()) };
+    let server = BlockServer::start(listener, taker, Transport::default(), "app").unwrap();
     Peer { shuffle, server, _dir: dir }
 }
 

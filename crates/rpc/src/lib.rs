@@ -56,7 +56,7 @@ pub use stream::{Duplex, Peer, Sender};
 pub use transport::Transport;
 
 /// The version of everything that goes over the wire; both sides of a connection must have the same.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// No control message is larger, encoded; what may be larger travels as a block.
 pub const MAX_MESSAGE_BYTES: usize = 4 << 20;

@@ -16,7 +16,7 @@ use firesteel_common::{
     conf::{Conf, ConfError, keys},
 };
 use firesteel_storage::{
-    Abort, BlockClient, BlockData, BlockError, BlockId, BlockSource, LocalDirs, NotAdopted, ScratchFile,
+    Abort, BlockClient, BlockData, BlockError, BlockId, BlockSource, LocalDirs, MapOutputs, NotAdopted, ScratchFile,
     local_dirs::{FileError, make_within, reserve},
 };
 
@@ -303,7 +303,9 @@ impl BlockSource for ShuffleManager {
             _ => Err(BlockError::NotFound { id: *id }),
         }
     }
+}
 
+impl MapOutputs for ShuffleManager {
     fn adopt(&self, shuffle: ShuffleId, map_task: TaskId, from: &str) -> Result<(), NotAdopted> {
         self.take(shuffle, map_task, from).map_err(|reason| NotAdopted { shuffle, map_task, reason })
     }

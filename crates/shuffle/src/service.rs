@@ -18,7 +18,7 @@ use std::{
 };
 
 use firesteel_common::{ShuffleId, TaskId};
-use firesteel_storage::{BlockData, BlockError, BlockId, BlockSource, NotRemoved};
+use firesteel_storage::{BlockData, BlockError, BlockId, BlockSource, NotRemoved, Served, ShuffleFiles};
 
 use crate::{
     files::{self, MapFiles},
@@ -97,6 +97,13 @@ impl ApplicationShuffles {
     }
 }
 
+impl ApplicationShuffles {
+    /// What a shuffle service offers to the application: its blocks, and the removal of its shuffles.
+    pub fn served(self: &Arc<Self>) -> Served {
+        Served { files: Some(self.clone()), ..Served::blocks(self.clone()) }
+    }
+}
+
 impl BlockSource for ApplicationShuffles {
     fn open(&self, id: &BlockId) -> Result<BlockData, BlockError> {
         match *id {
@@ -104,7 +111,9 @@ impl BlockSource for ApplicationShuffles {
             _ => Err(BlockError::NotFound { id: *id }),
         }
     }
+}
 
+impl ShuffleFiles for ApplicationShuffles {
     fn remove_shuffle(&self, shuffle: ShuffleId) -> Result<(), NotRemoved> {
         self.served.open.forget_shuffle(self.owner, shuffle);
         let failed = |e: io::Error, path: &Path| NotRemoved { shuffle, reason: format!("{}: {e}", path.display()) };

@@ -9,13 +9,13 @@ use common::{SHUFFLE, executor_with};
 use firesteel_common::TaskId;
 use firesteel_rpc::{Role, Secret, Transport};
 use firesteel_shuffle::{Abort, ApplicationShuffles, ReadBounds, ServedOutputs, ShuffleConfig};
-use firesteel_storage::{ApplicationSources, BlockClient, BlockError, BlockId, BlockServer, BlockSource};
+use firesteel_storage::{ApplicationSources, BlockClient, BlockError, BlockId, BlockServer, Served};
 
 struct One(Arc<ApplicationShuffles>);
 
 impl ApplicationSources for One {
-    fn source(&self, app_id: &str) -> Option<Arc<dyn BlockSource>> {
-        (app_id == "app-1").then(|| self.0.clone() as Arc<dyn BlockSource>)
+    fn source(&self, app_id: &str) -> Option<Served> {
+        (app_id == "app-1").then(|| self.0.served())
     }
 }
 

@@ -5,8 +5,10 @@ use std::{
     io::{self, BufReader, IoSlice, Read, Write},
     net::TcpStream,
     os::{fd::AsRawFd, unix::fs::FileExt},
+    sync::Arc,
 };
 
+use firesteel_common::BroadcastId;
 use firesteel_rpc::Role;
 use nix::{
     errno::Errno,
@@ -17,7 +19,8 @@ use nix::{
 };
 
 use crate::{
-    BlockData, BlockError, BlockSource,
+    BlockData, BlockError, Question, Served,
+    served::NotOffered,
     server::Quiet,
     wire::{self, HEADER_BYTES, Header, Request, Status},
 };
@@ -64,6 +67,26 @@ impl Read for Heard<'_> {
     }
 }
 
+const REMOVES_NOTHING: NotOffered =
+    NotOffered { does: "removes no shuffle files of others", who: "shuffle services do" };
+const KEEPS_NO_COPIES: NotOffered = NotOffered { does: "keeps no copies", who: "executors do" };
+const TAKES_NO_OUTPUTS: NotOffered = NotOffered { does: "takes no map outputs", who: "executors do" };
+const HAS_NO_PIECES: NotOffered = NotOffered { does: "has no broadcast values", who: "a driver and its executors do" };
+const KNOWS_NO_HOLDERS: NotOffered =
+    NotOffered { does: "does not know who has broadcast values", who: "a driver does" };
+
+/// Why a question is not answered.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error(transparent)]
+    NotForRole(#[from] NotForRole),
+    #[error(transparent)]
+    NotOffered(#[from] NotOffered),
+    /// There is no such value, or no more.
+    #[error("{0} is not here")]
+    Unknown(BroadcastId),
+}
+
 /// The peer may not ask for this.
 #[derive(Debug, thiserror::Error)]
 #[error("only the role {only} may ask for this, not {role}")]
@@ -78,44 +101,74 @@ impl<'a> Answering<'a> {
     }
 
     /// Runs until the peer closes.
-    pub fn run(mut self, source: &dyn BlockSource) -> io::Result<()> {
+    pub fn run(mut self, served: &Served) -> io::Result<()> {
         let mut requests = BufReader::with_capacity(16 * 1024, Heard { stream: self.stream, quiet: self.quiet });
         loop {
             if requests.buffer().is_empty() || self.out.len() >= FLUSH_AT {
                 self.flush()?;
             }
-            let id = match wire::read_request(&mut requests)? {
-                Some(Request::Block(id)) => id,
+            match wire::read_request(&mut requests)? {
+                Some(Request::Block(id)) => {
+                    let opened = served.blocks.open(&id).and_then(|data| self.check(data));
+                    match opened {
+                        Ok(data) => self.send(data)?,
+                        Err(e) => self.refuse(&e),
+                    }
+                }
+                Some(Request::Question(question)) => match self.answer_to(question, served) {
+                    Ok(answer) => self.send(BlockData::Bytes(answer.into()))?,
+                    Err(e) => self.refuse(&e),
+                },
                 Some(Request::RemoveShuffle(shuffle)) => {
-                    self.done(Role::Driver, || source.remove_shuffle(shuffle));
-                    continue;
+                    self.done(Role::Driver, &served.files, REMOVES_NOTHING, |files| files.remove_shuffle(shuffle));
                 }
                 Some(Request::Replicate(id, level, from)) => {
-                    self.done(Role::Executor, || source.replicate(id, level, &from));
-                    continue;
+                    self.done(Role::Executor, &served.replicas, KEEPS_NO_COPIES, |replicas| {
+                        replicas.replicate(id, level, &from)
+                    });
                 }
                 Some(Request::Adopt(shuffle, map_task, from)) => {
-                    self.done(Role::Executor, || source.adopt(shuffle, map_task, &from));
-                    continue;
+                    self.done(Role::Executor, &served.outputs, TAKES_NO_OUTPUTS, |outputs| {
+                        outputs.adopt(shuffle, map_task, &from)
+                    });
                 }
                 None => return self.flush(),
-            };
-            let answered = source.open(&id).and_then(|data| self.check(data));
-            match answered {
-                Ok(data) => self.send(data)?,
-                Err(e) => self.refuse(&e),
             }
         }
     }
 
-    /// Does what only a peer of this role may ask for, and answers whether it was done.
-    fn done<E: std::error::Error>(&mut self, only: Role, act: impl FnOnce() -> Result<(), E>) {
+    /// The answer to a question, which only executors have.
+    fn answer_to(&self, question: Question, served: &Served) -> Result<Vec<u8>, Unanswered> {
+        if self.role != Role::Executor {
+            return Err(NotForRole { role: self.role, only: Role::Executor }.into());
+        }
+        match question {
+            Question::Pieces { broadcast, known } => {
+                let pieces = served.pieces.as_ref().ok_or(HAS_NO_PIECES)?.pieces(broadcast, known);
+                pieces.map(|pieces| pieces.as_bytes().to_vec()).ok_or(Unanswered::Unknown(broadcast))
+            }
+            Question::Holders { broadcast, executor } => {
+                let holders = served.holders.as_ref().ok_or(KNOWS_NO_HOLDERS)?.holders(broadcast, executor);
+                holders.map(|holders| wire::encode_addresses(&holders)).ok_or(Unanswered::Unknown(broadcast))
+            }
+        }
+    }
+
+    /// Does what only a peer of this role may ask for, where it is offered, and answers whether it was done.
+    fn done<T: ?Sized, E: std::error::Error>(
+        &mut self,
+        only: Role,
+        offered: &Option<Arc<T>>,
+        otherwise: NotOffered,
+        act: impl FnOnce(&T) -> Result<(), E>,
+    ) {
         if self.role != only {
             return self.refuse(&NotForRole { role: self.role, only });
         }
-        match act() {
-            Ok(()) => self.header(Status::Unchecked, 0, 0),
-            Err(e) => self.refuse(&e),
+        match offered.as_deref().map(act) {
+            Some(Ok(())) => self.header(Status::Unchecked, 0, 0),
+            Some(Err(e)) => self.refuse(&e),
+            None => self.refuse(&otherwise),
         }
     }
 

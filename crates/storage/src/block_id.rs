@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, TaskId};
+use firesteel_common::{BroadcastId, RddId, ShuffleId, TaskId};
 
 /// Names one block. Spark: `BlockId`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -50,22 +50,6 @@ pub enum BlockId {
     },
     /// The value itself as an executor has decoded it; never served.
     BroadcastValue(BroadcastId),
-    /// Which pieces of a value a process has, a bit each: a question, answered when there are more than `known` of them,
-    /// or after a moment.
-    BroadcastHave {
-        /// Which value.
-        broadcast: BroadcastId,
-        /// How many pieces the asker knows of.
-        known: u32,
-    },
-    /// Who else has pieces of a value or is getting them, one `host:port` a line: a question to the driver, which counts
-    /// the asker among them from then on.
-    BroadcastHolders {
-        /// Which value.
-        broadcast: BroadcastId,
-        /// Who asks.
-        executor: ExecutorId,
-    },
 }
 
 impl fmt::Display for BlockId {
@@ -84,10 +68,6 @@ impl fmt::Display for BlockId {
             }
             BlockId::Broadcast { broadcast, piece } => write!(f, "broadcast_{}_piece{piece}", broadcast.0),
             BlockId::BroadcastValue(broadcast) => write!(f, "broadcast_{}", broadcast.0),
-            BlockId::BroadcastHave { broadcast, known } => write!(f, "broadcasthave_{}_{known}", broadcast.0),
-            BlockId::BroadcastHolders { broadcast, executor } => {
-                write!(f, "broadcastholders_{}_{}", broadcast.0, executor.0)
-            }
         }
     }
 }
@@ -129,11 +109,6 @@ fn parse(text: &str) -> Option<BlockId> {
         "shuffleindex" => BlockId::ShuffleIndex { shuffle: ShuffleId(small(next()?)?), map_task: TaskId(next()?) },
         "rdd" => BlockId::Rdd { rdd: RddId(small(next()?)?), partition: small(next()?)? },
         "taskresult" => BlockId::TaskResult(TaskId(next()?)),
-        "broadcasthave" => BlockId::BroadcastHave { broadcast: BroadcastId(small(next()?)?), known: small(next()?)? },
-        "broadcastholders" => {
-            let (broadcast, executor) = (BroadcastId(small(next()?)?), ExecutorId(small(next()?)?));
-            BlockId::BroadcastHolders { broadcast, executor }
-        }
         _ => return None,
     };
     parts.next().is_none().then_some(id)
@@ -192,8 +167,6 @@ mod tests {
                 BlockId::Binary(hash),
                 BlockId::Broadcast { broadcast: BroadcastId(a), piece: c },
                 BlockId::BroadcastValue(BroadcastId(a)),
-                BlockId::BroadcastHave { broadcast: BroadcastId(a), known: c },
-                BlockId::BroadcastHolders { broadcast: BroadcastId(a), executor: ExecutorId(c) },
             ] {
                 prop_assert_eq!(id.to_string().parse::<BlockId>().unwrap(), id);
             }

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use firesteel_common::{RddId, ShuffleId, TaskId};
+use firesteel_common::RddId;
 
 use tempfile::{SpooledData, SpooledTempFile};
 
@@ -22,7 +22,7 @@ use crate::{
     disk_store::{DiskBlock, DiskWriter},
     memory_store::Cached,
     replication::{BlockNetwork, Copying},
-    source::{NotAdopted, NotReplicated},
+    source::{NotReplicated, Replicas},
 };
 
 /// A cached partition of more bytes is encoded into a file, not in memory, when it is sent.
@@ -242,18 +242,13 @@ fn encode(cached: &Cached, dir: &Path) -> Result<BlockData, BlockError> {
     }
 }
 
-impl BlockSource for BlockManager {
+impl Replicas for BlockManager {
     fn replicate(&self, id: BlockId, level: StorageLevel, from: &str) -> Result<(), NotReplicated> {
         self.keep_copy(id, level, from).map_err(|e| NotReplicated { id, reason: e.to_string() })
     }
+}
 
-    fn adopt(&self, shuffle: ShuffleId, map_task: TaskId, from: &str) -> Result<(), NotAdopted> {
-        match self.shuffle.get() {
-            Some(source) => source.adopt(shuffle, map_task, from),
-            None => Err(NotAdopted { shuffle, map_task, reason: "there are no shuffle files here".to_owned() }),
-        }
-    }
-
+impl BlockSource for BlockManager {
     fn open(&self, id: &BlockId) -> Result<BlockData, BlockError> {
         match id {
             BlockId::Shuffle { .. } | BlockId::ShuffleData { .. } | BlockId::ShuffleIndex { .. } => {
@@ -263,10 +258,9 @@ impl BlockSource for BlockManager {
                 }
             }
             BlockId::Rdd { .. } => self.open_cached(id),
-            BlockId::Broadcast { .. }
-            | BlockId::BroadcastValue(_)
-            | BlockId::BroadcastHave { .. }
-            | BlockId::BroadcastHolders { .. } => self.open_broadcast(id),
+            BlockId::Broadcast { .. } => self.open_piece(id),
+            // As decoded here, for this process alone.
+            BlockId::BroadcastValue(_) => Err(BlockError::NotFound { id: *id }),
             _ => {
                 if let Some(bytes) = self.memory.get_bytes(id) {
                     return Ok(BlockData::Bytes(bytes));

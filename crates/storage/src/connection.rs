@@ -12,7 +12,7 @@ use firesteel_common::{ShuffleId, TaskId};
 use firesteel_rpc::{DialError, handshake::HandshakeError};
 
 use crate::{
-    Abort, BlockBuffer, BlockError, BlockId, ScratchFile, StorageLevel,
+    Abort, BlockBuffer, BlockError, BlockId, Question, ScratchFile, StorageLevel,
     input::Input,
     wire::{self, HEADER_BYTES, Header, Status},
 };
@@ -23,6 +23,8 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 const MAX_RESERVED: usize = 1 << 30;
 /// So much is read at a time, and checked while it is in the processor's cache.
 const PIECE: usize = 256 * 1024;
+/// No answer to a question is longer: a bit for each piece, or a few addresses.
+const MAX_ANSWER: u64 = 1 << 20;
 /// No refusal is longer.
 const MAX_REFUSAL: u64 = 64 * 1024;
 
@@ -194,16 +196,43 @@ impl Connection {
         }
     }
 
+    /// The answer to a question, or why there is none.
+    pub fn read_answer(&mut self, question: Question, abort: &Abort) -> Result<Vec<u8>, BlockError> {
+        let header = self.read_header(abort)?;
+        let address = self.address.clone();
+        if header.status == Status::Failed {
+            let message = self.read_reason(header, abort)?;
+            return Err(BlockError::NotAnswered { address, question, message });
+        }
+        if header.len > MAX_ANSWER {
+            let message = format!("an answer of {} bytes to the question {question}", header.len);
+            return Err(BlockError::Protocol { address, message });
+        }
+        let mut answer = BlockBuffer::new();
+        let actual = self.read_payload(header.len, &mut answer, true, abort)?;
+        match self.read_checksum(header, abort)? {
+            // Asked again over another connection.
+            Some(expected) if expected != actual => {
+                Err(self.lost(format!("the answer to the question {question} is corrupt")))
+            }
+            _ => Ok(answer.into_vec()),
+        }
+    }
+
     /// The peer's reason as an error in `Ok`; `Err` when even that could not be read.
     pub fn read_refusal(&mut self, header: Header, id: BlockId, abort: &Abort) -> Result<BlockError, BlockError> {
-        let address = self.address.clone();
+        let message = self.read_reason(header, abort)?;
+        Ok(BlockError::Remote { address: self.address.clone(), id, message })
+    }
+
+    fn read_reason(&mut self, header: Header, abort: &Abort) -> Result<String, BlockError> {
         if header.len > MAX_REFUSAL {
             let message = format!("a refusal of {} bytes", header.len);
-            return Err(BlockError::Protocol { address, message });
+            return Err(BlockError::Protocol { address: self.address.clone(), message });
         }
         let mut text = BlockBuffer::new();
         self.read_payload(header.len, &mut text, false, abort)?;
-        Ok(BlockError::Remote { address, id, message: String::from_utf8_lossy(&text).into_owned() })
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Asks for one block on a connection of which nothing else is awaited.

@@ -8,7 +8,7 @@ use std::{
 use firesteel_common::BroadcastId;
 
 use crate::{
-    BlockId, Holders,
+    BlockId, Holders, Question,
     local_dirs::{FileError, all_failed},
 };
 
@@ -47,6 +47,16 @@ pub enum BlockError {
         /// The block.
         id: BlockId,
         /// What the peer said; it names its file.
+        message: String,
+    },
+    /// The peer does not answer a question.
+    #[error("{address} does not say {question}: {message}")]
+    NotAnswered {
+        /// The peer.
+        address: String,
+        /// What it was asked.
+        question: Question,
+        /// What the peer said.
         message: String,
     },
     /// No connection to the peer.

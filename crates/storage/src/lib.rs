@@ -5,7 +5,7 @@
 //!    │               ├─ DiskStore      cached partitions that do not fit, or shall not be, in memory
 //!    │               └─ MemoryManager ◀── TaskMemory ◀── Reservation    one pool for blocks and for tasks
 //!    ▲  implements BlockSource      shuffle files and the application binary are registered with it
-//!    │ open(id)
+//!    │ open(id), and what else its process offers (Served)
 //!  BlockServer ◀── framed TCP ──  BlockClient ── BlockStream   (pipelined, pooled, checksummed)
 //! ```
 //!
@@ -38,8 +38,10 @@ mod input;
 pub mod local_dirs;
 pub mod memory_manager;
 pub mod memory_store;
+mod question;
 pub mod replication;
 pub mod reservation;
+pub mod served;
 pub mod server;
 pub mod source;
 pub mod storage_level;
@@ -63,10 +65,12 @@ pub use holders::Holders;
 pub use local_dirs::LocalDirs;
 pub use memory_manager::{MemoryConfig, MemoryManager};
 pub use memory_store::MemoryStore;
+pub use question::Question;
 pub use replication::BlockNetwork;
 pub use reservation::Reservation;
+pub use served::Served;
 pub use server::BlockServer;
-pub use source::{ApplicationSources, BlockData, BlockSource, NotAdopted, NotRemoved};
+pub use source::{ApplicationSources, BlockData, BlockSource, MapOutputs, NotAdopted, NotRemoved, ShuffleFiles};
 pub use storage_level::StorageLevel;
 pub use storage_reservation::StorageReservation;
 pub use stream::{BlockStream, ScratchFile};

@@ -22,14 +22,16 @@ use firesteel_rpc::{
     handshake::{Accepts, Identity, ServerHandshake},
 };
 
-use crate::{ApplicationSources, BlockData, BlockError, BlockId, BlockSource, acceptor::Acceptor, answering, wire};
+use crate::{
+    ApplicationSources, BlockData, BlockError, BlockId, BlockSource, Served, acceptor::Acceptor, answering, wire,
+};
 
 /// There are no more peers than this at once: each costs a thread.
 const MAX_CONNECTIONS: usize = 4096;
 /// A connection's thread only moves bytes.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Serves the blocks of a [`BlockSource`] until it is dropped; dropping it closes its connections and ends its threads.
+/// Serves what a process offers ([`Served`]) until it is dropped; dropping it closes its connections and ends its threads.
 pub struct BlockServer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -40,7 +42,7 @@ pub struct BlockServer {
 /// Who is let in, and what it finds.
 enum Guests {
     /// Processes of one application, whose transport this is.
-    Of { app_id: String, transport: Transport, source: Arc<dyn BlockSource> },
+    Of { app_id: String, transport: Transport, served: Served },
     /// Processes of all applications, each with its key, which is derived from the cluster's secret.
     OfAll { transport: Transport, sources: Arc<dyn ApplicationSources> },
 }
@@ -94,11 +96,11 @@ impl BlockServer {
     /// Serves on `listener` the processes of application `app_id`, whose transport this is.
     pub fn start(
         listener: TcpListener,
-        source: Arc<dyn BlockSource>,
+        served: impl Into<Served>,
         transport: Transport,
         app_id: impl Into<String>,
     ) -> io::Result<BlockServer> {
-        let guests = Guests::Of { app_id: app_id.into(), transport, source };
+        let guests = Guests::Of { app_id: app_id.into(), transport, served: served.into() };
         Self::serve(listener, guests, StrangerLimits::of_this_process(), most_connections())
     }
 
@@ -187,11 +189,11 @@ impl Shared {
         }
     }
 
-    fn source(&self, guest: &Identity) -> Arc<dyn BlockSource> {
+    fn served(&self, guest: &Identity) -> Served {
         match &self.guests {
-            Guests::Of { source, .. } => source.clone(),
+            Guests::Of { served, .. } => served.clone(),
             // Some ask for blocks of an application that has left nothing here.
-            Guests::OfAll { sources, .. } => sources.source(&guest.app_id).unwrap_or_else(|| Arc::new(Nothing)),
+            Guests::OfAll { sources, .. } => sources.source(&guest.app_id).unwrap_or_else(|| Arc::new(Nothing).into()),
         }
     }
 
@@ -248,8 +250,8 @@ fn most_connections() -> usize {
 fn serve(stream: &TcpStream, guest: &Identity, shared: &Shared, quiet: &Quiet) -> io::Result<()> {
     // The peer may be idle, or busy with what it got, as long as it lives; keep-alive finds a dead host.
     answering::keep_alive(stream)?;
-    let source = shared.source(guest);
-    let result = answering::Answering::new(stream, guest.role, quiet).run(source.as_ref());
+    let served = shared.served(guest);
+    let result = answering::Answering::new(stream, guest.role, quiet).run(&served);
     // Ends the peer's wait also while the registry still holds a descriptor; fails when the peer has closed already.
     let _ = stream.shutdown(Shutdown::Both);
     result

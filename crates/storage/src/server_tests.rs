@@ -28,7 +28,7 @@ fn server(key: Option<&Secret>, most: usize, patience: Duration) -> BlockServer 
 
 fn server_of(key: Option<&Secret>, limits: StrangerLimits, connections: usize) -> BlockServer {
     let guests =
-        Guests::Of { app_id: "app".to_owned(), transport: Transport::new(key.cloned()), source: Arc::new(One) };
+        Guests::Of { app_id: "app".to_owned(), transport: Transport::new(key.cloned()), served: Arc::new(One).into() };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     BlockServer::serve(listener, guests, limits, connections).unwrap()
 }
@@ -167,6 +167,11 @@ fn what_only_a_driver_or_an_executor_may_ask_for_is_refused_to_others() {
     };
     assert!(remove(Role::Executor).contains("only the role driver may"), "{}", remove(Role::Executor));
     assert!(adopt(Role::Driver).contains("only the role executor may"), "{}", adopt(Role::Driver));
-    // One who may is told what this source can do.
-    assert!(!remove(Role::Driver).contains("only the") && !adopt(Role::Executor).contains("only the"));
+    // One who may is told that this server does not do it.
+    assert!(
+        remove(Role::Driver).contains("this process removes no shuffle files of others"),
+        "{}",
+        remove(Role::Driver)
+    );
+    assert!(adopt(Role::Executor).contains("this process takes no map outputs"), "{}", adopt(Role::Executor));
 }

@@ -1,11 +1,11 @@
-//! Where a [`crate::BlockServer`] gets the blocks that it is asked for.
+//! Where a [`crate::BlockServer`] gets what it is asked for: a trait for each thing that a process may be able to do.
 
 use std::{fs::File, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use firesteel_common::{ShuffleId, TaskId};
+use firesteel_common::{BroadcastId, ExecutorId, ShuffleId, TaskId};
 
-use crate::{BlockError, BlockId, StorageLevel};
+use crate::{BlockError, BlockId, Served, StorageLevel, broadcast::Pieces};
 
 /// A block that is ready to be sent.
 #[derive(Clone, Debug)]
@@ -57,23 +57,38 @@ impl BlockData {
 pub trait BlockSource: Send + Sync {
     /// Opens a block; [`BlockError::NotFound`] when this source does not have it.
     fn open(&self, id: &BlockId) -> Result<BlockData, BlockError>;
+}
 
+/// Has pieces of broadcast values: the driver and its executors.
+pub trait BroadcastPieces: Send + Sync {
+    /// Which pieces of a value are here, once there are more than `known` or after a moment; `None` when the value is not
+    /// known here.
+    fn pieces(&self, broadcast: BroadcastId, known: u32) -> Option<Pieces>;
+}
+
+/// Knows who has pieces of broadcast values: the driver.
+pub trait BroadcastHolders: Send + Sync {
+    /// `host:port` of the block servers of some others that have pieces of a value or are getting them; `asker` is one of
+    /// them from now on. `None` when there is no such value.
+    fn holders(&self, broadcast: BroadcastId, asker: ExecutorId) -> Option<Vec<String>>;
+}
+
+/// Keeps copies of cached partitions for others: executors.
+pub trait Replicas: Send + Sync {
     /// Fetches a cached partition from the block server at `from` and keeps it at `level`.
-    fn replicate(&self, id: BlockId, level: StorageLevel, from: &str) -> Result<(), NotReplicated> {
-        let _ = (level, from);
-        Err(NotReplicated { id, reason: "only executors keep copies".to_owned() })
-    }
+    fn replicate(&self, id: BlockId, level: StorageLevel, from: &str) -> Result<(), NotReplicated>;
+}
 
+/// Takes map outputs over from others: executors.
+pub trait MapOutputs: Send + Sync {
     /// Fetches all that a map task wrote from the block server at `from`, and serves it from then on.
-    fn adopt(&self, shuffle: ShuffleId, map_task: TaskId, from: &str) -> Result<(), NotAdopted> {
-        let _ = from;
-        Err(NotAdopted { shuffle, map_task, reason: "only executors take map outputs".to_owned() })
-    }
+    fn adopt(&self, shuffle: ShuffleId, map_task: TaskId, from: &str) -> Result<(), NotAdopted>;
+}
 
-    /// Removes the files of a shuffle; an error unless this source serves the files of executors that may be gone.
-    fn remove_shuffle(&self, shuffle: ShuffleId) -> Result<(), NotRemoved> {
-        Err(NotRemoved { shuffle, reason: "executors remove their own files when the driver tells them to".to_owned() })
-    }
+/// Serves the shuffle files of executors that may be gone: shuffle services.
+pub trait ShuffleFiles: Send + Sync {
+    /// Removes the files of a shuffle.
+    fn remove_shuffle(&self, shuffle: ShuffleId) -> Result<(), NotRemoved>;
 }
 
 /// A copy of a cached partition was not made.
@@ -110,6 +125,6 @@ pub struct NotRemoved {
 
 /// What a server of many applications serves to each of them: see [`crate::BlockServer::of_applications`].
 pub trait ApplicationSources: Send + Sync {
-    /// The blocks of an application; `None` when there is nothing of it here.
-    fn source(&self, app_id: &str) -> Option<Arc<dyn BlockSource>>;
+    /// What is offered to an application; `None` when there is nothing of it here.
+    fn source(&self, app_id: &str) -> Option<Served>;
 }

@@ -10,7 +10,8 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    Abort, BlockBuffer, BlockClient, BlockError, BlockId,
+    Abort, BlockBuffer, BlockClient, BlockError, BlockId, Question,
+    broadcast::Pieces,
     connection::{Connection, Target},
     wire::{self, Header, Status},
 };
@@ -37,7 +38,23 @@ pub struct BlockStream {
     connection: Option<Connection>,
     /// Requests that are not written yet.
     unsent: Vec<u8>,
-    outstanding: VecDeque<BlockId>,
+    outstanding: VecDeque<Asked>,
+}
+
+/// What the peer owes.
+#[derive(Clone, Copy)]
+enum Asked {
+    Block(BlockId),
+    Question(Question),
+}
+
+impl Asked {
+    fn encode(self, out: &mut Vec<u8>) {
+        match self {
+            Asked::Block(id) => wire::encode_request(&id, out),
+            Asked::Question(question) => wire::encode_question(&question, out),
+        }
+    }
 }
 
 impl BlockStream {
@@ -54,8 +71,41 @@ impl BlockStream {
 
     /// Asks for a block; it is sent with the next [`BlockStream::flush`] or [`BlockStream::next_block`].
     pub fn request(&mut self, id: BlockId) {
-        wire::encode_request(&id, &mut self.unsent);
-        self.outstanding.push_back(id);
+        self.push(Asked::Block(id));
+    }
+
+    /// Asks a question, in its turn among the blocks; the answer is taken by the method of its kind.
+    pub(crate) fn ask(&mut self, question: Question) {
+        self.push(Asked::Question(question));
+    }
+
+    fn push(&mut self, asked: Asked) {
+        asked.encode(&mut self.unsent);
+        self.outstanding.push_back(asked);
+    }
+
+    /// The answer to a [`Question::Pieces`] whose turn it is.
+    pub(crate) fn next_pieces(&mut self) -> Result<Pieces, BlockError> {
+        self.next_answer().map(|answer| Pieces::from_bytes(&answer))
+    }
+
+    /// The answer to a [`Question::Holders`] whose turn it is.
+    pub(crate) fn next_holders(&mut self) -> Result<Vec<String>, BlockError> {
+        let answer = self.next_answer()?;
+        wire::decode_addresses(&answer).map_err(|e| {
+            self.disconnect();
+            BlockError::Protocol { address: self.address.clone(), message: e.to_string() }
+        })
+    }
+
+    fn next_answer(&mut self) -> Result<Vec<u8>, BlockError> {
+        let result = self.retrying(|stream| {
+            let Asked::Question(question) = stream.front()? else { return Err(stream.out_of_turn()) };
+            let abort = stream.abort.clone();
+            stream.ready()?.read_answer(question, &abort)
+        });
+        self.settle(&result);
+        result
     }
 
     /// How many blocks were asked for and not yet taken.
@@ -109,10 +159,30 @@ impl BlockStream {
     }
 
     fn next_to(&mut self, target: &mut Target<'_>) -> Result<(), BlockError> {
+        let result = self.retrying(|stream| {
+            let id = stream.front_block()?;
+            let abort = stream.abort.clone();
+            stream.ready()?.read_block(id, target, &abort)
+        });
+        self.settle(&result);
+        match result {
+            Err(e @ BlockError::Corrupt { id, .. }) => {
+                tracing::warn!(address = %self.address, block = %id, error = %e, "fetching a corrupt block once more");
+                self.client.refetch(&self.address, id, target, &self.abort)
+            }
+            result => result,
+        }
+    }
+
+    /// Tries again where the connection failed, as [`BlockStream::next_block`] says.
+    fn retrying<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut BlockStream) -> Result<T, BlockError>,
+    ) -> Result<T, BlockError> {
         let retries = self.client.retries();
         let (mut reconnected, mut tried) = (false, 0);
-        let result = loop {
-            match self.try_next(target) {
+        loop {
+            match attempt(self) {
                 // An idle connection may have ended unseen, a peer may have closed one of many: one more try, which
                 // fails at once when the peer is gone.
                 Err(e) if e.is_connection_lost() && !reconnected => {
@@ -125,20 +195,10 @@ impl BlockStream {
                     let (address, max, wait) = (&self.address, retries.max, retries.wait);
                     tracing::warn!(%address, error = %e, ?wait, "fetching blocks again, {tried} of {max}");
                     self.disconnect();
-                    if let Err(aborted) = pause(wait, &self.abort) {
-                        break Err(aborted);
-                    }
+                    pause(wait, &self.abort)?;
                 }
-                result => break result,
+                result => return result,
             }
-        };
-        self.settle(&result);
-        match result {
-            Err(e @ BlockError::Corrupt { id, .. }) => {
-                tracing::warn!(address = %self.address, block = %id, error = %e, "fetching a corrupt block once more");
-                self.client.refetch(&self.address, id, target, &self.abort)
-            }
-            result => result,
         }
     }
 
@@ -157,7 +217,7 @@ impl BlockStream {
             }
             header => header?,
         };
-        let id = self.front()?;
+        let id = self.front_block()?;
         if header.status != Status::Failed && header.len > limit {
             return Err(BlockError::TooLarge { address: self.address.clone(), id, size: header.len, limit });
         }
@@ -172,21 +232,29 @@ impl BlockStream {
         Ok(header.len)
     }
 
-    fn try_next(&mut self, target: &mut Target<'_>) -> Result<(), BlockError> {
-        let id = self.front()?;
+    /// The connection, over which all that was asked has been sent.
+    fn ready(&mut self) -> Result<&mut Connection, BlockError> {
         if let Some(reason) = self.abort.reason() {
             return Err(BlockError::Aborted { reason });
         }
         self.try_flush()?;
-        let abort = self.abort.clone();
-        self.connected()?.read_block(id, target, &abort)
+        self.connected()
     }
 
-    fn front(&self) -> Result<BlockId, BlockError> {
-        self.outstanding.front().copied().ok_or_else(|| BlockError::Protocol {
-            address: self.address.clone(),
-            message: "a block was taken that nobody asked for".to_owned(),
-        })
+    fn front(&self) -> Result<Asked, BlockError> {
+        self.outstanding.front().copied().ok_or_else(|| self.out_of_turn())
+    }
+
+    fn front_block(&self) -> Result<BlockId, BlockError> {
+        match self.front()? {
+            Asked::Block(id) => Ok(id),
+            Asked::Question(_) => Err(self.out_of_turn()),
+        }
+    }
+
+    fn out_of_turn(&self) -> BlockError {
+        let message = "an answer was taken that nobody asked for".to_owned();
+        BlockError::Protocol { address: self.address.clone(), message }
     }
 
     fn next_header(&mut self) -> Result<Header, BlockError> {
@@ -221,15 +289,18 @@ impl BlockStream {
     fn disconnect(&mut self) {
         self.connection = None;
         self.unsent.clear();
-        for id in &self.outstanding {
-            wire::encode_request(id, &mut self.unsent);
+        for asked in &self.outstanding {
+            asked.encode(&mut self.unsent);
         }
     }
 
     /// Takes the front block off the list; after an error that leaves the connection in an unknown state, drops it.
     fn settle<T>(&mut self, result: &Result<T, BlockError>) {
         self.outstanding.pop_front();
-        if !matches!(result, Ok(_) | Err(BlockError::Remote { .. } | BlockError::Corrupt { .. })) {
+        let in_order = |e: &BlockError| {
+            matches!(e, BlockError::Remote { .. } | BlockError::NotAnswered { .. } | BlockError::Corrupt { .. })
+        };
+        if !result.as_ref().err().is_none_or(in_order) {
             self.disconnect();
         }
     }

@@ -5,6 +5,8 @@
 //!             128, shuffle u32: remove what is served of this shuffle; the answer is empty
 //!             129, level u16, address, a cached partition's id: fetch it from there and keep it; the answer is empty
 //!             130, shuffle u32, map task u64, address: take that output from there; the answer is empty
+//!             131, broadcast u32, known u32: which pieces are there? the answer is a bit for each
+//!             132, broadcast u32, executor u32: who else has pieces? the answer is their number u16 and their addresses
 //!             an address is its length u16 and its bytes
 //!  response:  status u8, length u64, crc32c u32, payload         (one a request, in order)
 //!             with status 3 the payload's crc32c u32 follows it, and that in the header is nothing
@@ -15,7 +17,7 @@ use std::io::{self, Read};
 use firesteel_common::{BroadcastId, ExecutorId, RddId, ShuffleId, TaskId};
 use firesteel_rpc::checked::check_address;
 
-use crate::{BlockId, StorageLevel};
+use crate::{BlockId, Question, StorageLevel};
 
 /// The service that both sides name in the handshake.
 pub(crate) const SERVICE: &str = "firesteel.blocks";
@@ -75,12 +77,16 @@ impl Header {
 const REMOVE_SHUFFLE: u8 = 128;
 const REPLICATE: u8 = 129;
 const ADOPT: u8 = 130;
+const PIECES: u8 = 131;
+const HOLDERS: u8 = 132;
 
 /// What a peer asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Request {
     /// A block.
     Block(BlockId),
+    /// Something else that has an answer.
+    Question(Question),
     /// The end of a shuffle's files.
     RemoveShuffle(ShuffleId),
     /// That a copy of a cached partition be fetched from where it is, and kept.
@@ -118,6 +124,37 @@ pub(crate) fn encode_remove_shuffle(shuffle: ShuffleId, out: &mut Vec<u8>) {
     out.extend_from_slice(&shuffle.0.to_le_bytes());
 }
 
+/// Appends a question.
+pub(crate) fn encode_question(question: &Question, out: &mut Vec<u8>) {
+    let (kind, broadcast, number) = match question {
+        Question::Pieces { broadcast, known } => (PIECES, broadcast, *known),
+        Question::Holders { broadcast, executor } => (HOLDERS, broadcast, executor.0),
+    };
+    out.push(kind);
+    out.extend_from_slice(&broadcast.0.to_le_bytes());
+    out.extend_from_slice(&number.to_le_bytes());
+}
+
+/// The answer to [`Question::Holders`].
+pub(crate) fn encode_addresses(addresses: &[String]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let addresses = &addresses[..addresses.len().min(usize::from(u16::MAX))];
+    out.extend_from_slice(&(addresses.len() as u16).to_le_bytes());
+    addresses.iter().for_each(|address| encode_address(address, &mut out));
+    out
+}
+
+/// Reads it; each address has the form of one.
+pub(crate) fn decode_addresses(mut bytes: &[u8]) -> io::Result<Vec<String>> {
+    let input = &mut bytes;
+    let count = u16::from_le_bytes(self::bytes(input)?);
+    let addresses: Vec<String> = (0..count).map(|_| address(input)).collect::<io::Result<_>>()?;
+    match input.is_empty() {
+        true => Ok(addresses),
+        false => Err(damaged("more than the addresses that were announced")),
+    }
+}
+
 /// Appends the request for `id`.
 pub(crate) fn encode_request(id: &BlockId, out: &mut Vec<u8>) {
     let mut put = |kind: u8, parts: &[&[u8]]| {
@@ -134,10 +171,6 @@ pub(crate) fn encode_request(id: &BlockId, out: &mut Vec<u8>) {
         BlockId::ShuffleData { shuffle, map_task } => put(6, &[&shuffle.0.to_le_bytes(), &map_task.0.to_le_bytes()]),
         BlockId::ShuffleIndex { shuffle, map_task } => put(7, &[&shuffle.0.to_le_bytes(), &map_task.0.to_le_bytes()]),
         BlockId::Broadcast { broadcast, piece } => put(16, &[&broadcast.0.to_le_bytes(), &piece.to_le_bytes()]),
-        BlockId::BroadcastHave { broadcast, known } => put(17, &[&broadcast.0.to_le_bytes(), &known.to_le_bytes()]),
-        BlockId::BroadcastHolders { broadcast, executor } => {
-            put(18, &[&broadcast.0.to_le_bytes(), &executor.0.to_le_bytes()]);
-        }
         BlockId::BroadcastValue(broadcast) => put(19, &[&broadcast.0.to_le_bytes()]),
     }
 }
@@ -159,6 +192,14 @@ pub(crate) fn read_request(input: &mut impl Read) -> io::Result<Option<Request>>
             let (shuffle, map_task) = (ShuffleId(u32(input)?), task(input)?);
             return Ok(Some(Request::Adopt(shuffle, map_task, address(input)?)));
         }
+        PIECES => {
+            let (broadcast, known) = (BroadcastId(u32(input)?), u32(input)?);
+            return Ok(Some(Request::Question(Question::Pieces { broadcast, known })));
+        }
+        HOLDERS => {
+            let (broadcast, executor) = (BroadcastId(u32(input)?), ExecutorId(u32(input)?));
+            return Ok(Some(Request::Question(Question::Holders { broadcast, executor })));
+        }
         REMOVE_SHUFFLE => return Ok(Some(Request::RemoveShuffle(ShuffleId(u32(input)?)))),
         0 => BlockId::Shuffle { shuffle: ShuffleId(u32(input)?), map_task: task(input)?, reduce: u32(input)? },
         1 => BlockId::Rdd { rdd: RddId(u32(input)?), partition: u32(input)? },
@@ -167,8 +208,6 @@ pub(crate) fn read_request(input: &mut impl Read) -> io::Result<Option<Request>>
         6 => BlockId::ShuffleData { shuffle: ShuffleId(u32(input)?), map_task: task(input)? },
         7 => BlockId::ShuffleIndex { shuffle: ShuffleId(u32(input)?), map_task: task(input)? },
         16 => BlockId::Broadcast { broadcast: BroadcastId(u32(input)?), piece: u32(input)? },
-        17 => BlockId::BroadcastHave { broadcast: BroadcastId(u32(input)?), known: u32(input)? },
-        18 => BlockId::BroadcastHolders { broadcast: BroadcastId(u32(input)?), executor: ExecutorId(u32(input)?) },
         19 => BlockId::BroadcastValue(BroadcastId(u32(input)?)),
         other => return Err(damaged(&format!("a request of unknown kind {other}"))),
     })))
@@ -228,8 +267,6 @@ mod tests {
             BlockId::TaskResult(TaskId(6)),
             BlockId::Binary([11; 32]),
             BlockId::Broadcast { broadcast: BroadcastId(12), piece: 13 },
-            BlockId::BroadcastHave { broadcast: BroadcastId(14), known: 15 },
-            BlockId::BroadcastHolders { broadcast: BroadcastId(16), executor: ExecutorId(17) },
             BlockId::BroadcastValue(BroadcastId(18)),
         ];
         let mut wire = Vec::new();
@@ -252,7 +289,18 @@ mod tests {
         let asked = Request::Adopt(ShuffleId(1), TaskId(1 << 40), "host:1".to_owned());
         assert_eq!(read_request(&mut wire.as_slice()).unwrap(), Some(asked));
         assert!(read_request(&mut &wire[..wire.len() - 1]).is_err());
+        for question in [
+            Question::Pieces { broadcast: BroadcastId(14), known: 15 },
+            Question::Holders { broadcast: BroadcastId(16), executor: ExecutorId(17) },
+        ] {
+            let mut wire = Vec::new();
+            encode_question(&question, &mut wire);
+            assert_eq!(read_request(&mut wire.as_slice()).unwrap(), Some(Request::Question(question)));
+            assert!(read_request(&mut &wire[..wire.len() - 1]).is_err());
+        }
         assert!(read_request(&mut [9u8].as_slice()).is_err());
+        // They were questions in the guise of blocks once.
+        assert!(read_request(&mut [17u8; 9].as_slice()).is_err() && read_request(&mut [18u8; 9].as_slice()).is_err());
         assert!(read_request(&mut [5u8, 0].as_slice()).is_err());
 
         let header = Header { status: Status::Unchecked, len: 1 << 40, crc32c: 77 };
@@ -264,8 +312,39 @@ mod tests {
 
     proptest! {
         #[test]
+        fn named_holders_come_back_and_no_bytes_make_the_reading_of_them_panic(
+            holders in prop::collection::vec("[a-z]{1,8}:[1-9][0-9]{0,3}", 0..20),
+            cut: prop::sample::Index,
+            noise: Vec<u8>,
+        ) {
+            let bytes = encode_addresses(&holders);
+            prop_assert_eq!(decode_addresses(&bytes).unwrap(), holders);
+            prop_assert!(decode_addresses(&bytes[..cut.index(bytes.len())]).is_err());
+            prop_assert!(decode_addresses(&[&bytes[..], &[0]].concat()).is_err());
+            for address in decode_addresses(&noise).into_iter().flatten() {
+                prop_assert!(check_address(&address).is_ok());
+            }
+        }
+
+        #[test]
+        fn a_question_is_what_its_bytes_say(broadcast: u32, number: u32, rest: Vec<u8>) {
+            for question in [
+                Question::Pieces { broadcast: BroadcastId(broadcast), known: number },
+                Question::Holders { broadcast: BroadcastId(broadcast), executor: ExecutorId(number) },
+            ] {
+                let mut wire = Vec::new();
+                encode_question(&question, &mut wire);
+                wire.extend_from_slice(&rest);
+                let mut input = wire.as_slice();
+                prop_assert_eq!(read_request(&mut input).unwrap(), Some(Request::Question(question)));
+                // Nothing of the next request is taken.
+                prop_assert_eq!(input, &rest[..]);
+            }
+        }
+
+        #[test]
         fn no_bytes_make_the_reading_of_a_request_panic_and_addresses_lead_to_a_host(
-            kind in prop_oneof![Just(REPLICATE), Just(ADOPT), any::<u8>()],
+            kind in prop_oneof![Just(REPLICATE), Just(ADOPT), Just(PIECES), Just(HOLDERS), any::<u8>()],
             shuffle: u32,
             task: u64,
             address in prop_oneof!["[a-z]{1,4}:[0-9]{1,6}", "\\PC{0,20}", "[a-z/.:\n\x00]{0,12}"],

@@ -11,7 +11,9 @@ use std::{
 use bytes::Bytes;
 use firesteel_common::{BroadcastId, ExecutorId};
 use firesteel_rpc::{Role, Transport};
-use firesteel_storage::{Abort, BlockClient, BlockError, BlockManager, BlockServer, BroadcastFetcher, BroadcastMeta};
+use firesteel_storage::{
+    Abort, BlockClient, BlockError, BlockManager, BlockServer, BroadcastFetcher, BroadcastMeta, Served,
+};
 
 const PIECE: usize = 64 << 10;
 
@@ -24,7 +26,8 @@ impl Process {
     fn start() -> Process {
         let blocks = Arc::new(BlockManager::new(1 << 30));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = BlockServer::start(listener, blocks.clone(), Transport::default(), "app").unwrap();
+        // In a test each may be the driver or an executor.
+        let server = BlockServer::start(listener, Served::by_driver(&blocks), Transport::default(), "app").unwrap();
         Process { blocks, server }
     }
 

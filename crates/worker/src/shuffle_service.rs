@@ -13,7 +13,7 @@ use firesteel_common::AppId;
 use firesteel_rpc::Transport;
 use firesteel_rpc::bind::host_port;
 use firesteel_shuffle::{ApplicationShuffles, ServedOutputs};
-use firesteel_storage::{ApplicationSources, BlockServer, BlockSource};
+use firesteel_storage::{ApplicationSources, BlockServer, Served};
 
 use crate::config::ShuffleServiceConfig;
 use crate::error::WorkerError;
@@ -79,9 +79,9 @@ impl Applications {
 }
 
 impl ApplicationSources for Applications {
-    fn source(&self, app_id: &str) -> Option<Arc<dyn BlockSource>> {
+    fn source(&self, app_id: &str) -> Option<Served> {
         if let Some(shuffles) = self.known().get(app_id) {
-            return Some(shuffles.clone());
+            return Some(shuffles.served());
         }
         // The name came over the network and becomes a path.
         let app_id = AppId::parse(app_id).ok()?;
@@ -90,6 +90,6 @@ impl ApplicationSources for Applications {
             return None;
         }
         let shuffles = Arc::new(ApplicationShuffles::new(dirs, self.served.clone()));
-        Some(self.known().entry(app_id).or_insert(shuffles).clone())
+        Some(self.known().entry(app_id).or_insert(shuffles).served())
     }
 }

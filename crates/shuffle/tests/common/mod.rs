@@ -8,7 +8,7 @@ use firesteel_rpc::{Role, Transport};
 use firesteel_shuffle::{
     Abort, Compression, MapLocation, MapWriter, RecordReader, ShuffleConfig, ShuffleInput, ShuffleManager,
 };
-use firesteel_storage::{BlockClient, BlockServer};
+use firesteel_storage::{BlockClient, BlockServer, Served};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub const SHUFFLE: ShuffleId = ShuffleId(3);
@@ -32,7 +32,8 @@ pub fn executor_with(id: u32, change: impl FnOnce(&mut ShuffleConfig)) -> Execut
     let client = BlockClient::new(Transport::default(), "app", Role::Executor);
     let manager = Arc::new(ShuffleManager::new(config, client).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = BlockServer::start(listener, manager.clone(), Transport::default(), "app").unwrap();
+    let served = Served { outputs: Some(manager.clone()), ..Served::blocks(manager.clone()) };
+    let server = BlockServer::start(listener, served, Transport::default(), "app").unwrap();
     Executor { manager, address: server.local_addr().to_string(), server: Some(server), dir }
 }
 

@@ -16,10 +16,9 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::ExecutorId;
-use firesteel_rpc::checked::check_address;
 
-use super::{BroadcastMeta, PieceSet, held::has};
-use crate::{Abort, BlockClient, BlockError, BlockId, BlockManager};
+use super::{BroadcastMeta, PieceSet, Pieces};
+use crate::{Abort, BlockClient, BlockError, BlockManager, Question};
 
 /// Pieces asked of one peer and not yet here: enough that it never waits for the next request.
 const WINDOW: usize = 2;
@@ -64,8 +63,8 @@ struct State {
 
 struct Peer {
     since: Instant,
-    /// The bits of what it has, once it has said so.
-    pieces: Option<Vec<u8>>,
+    /// What it has, once it has said so.
+    pieces: Option<Pieces>,
     alive: bool,
 }
 
@@ -169,7 +168,7 @@ impl BroadcastFetcher {
         on_piece: &mut dyn FnMut(u32, &Bytes) -> Result<(), BlockError>,
     ) -> Result<(), BlockError> {
         let meta = &shared.meta;
-        let holders = BlockId::BroadcastHolders { broadcast: meta.id, executor: self.executor };
+        let holders = Question::Holders { broadcast: meta.id, executor: self.executor };
         let mut driver = self.client.open(&meta.source, abort.clone());
         let mut asked: VecDeque<Option<u32>> = VecDeque::new();
         let mut asked_at: Option<Instant> = None;
@@ -187,7 +186,7 @@ impl BroadcastFetcher {
                 if !shared.lock().arrived.is_empty() {
                     continue;
                 }
-                while asked.pop_front() == Some(None) && driver.next_block().is_ok() {
+                while asked.pop_front() == Some(None) && driver.next_holders().is_ok() {
                     // A connection that owes nothing serves again.
                 }
                 return Ok(());
@@ -197,7 +196,7 @@ impl BroadcastFetcher {
             }
             if shared.set.is_some() && asked_at.is_none_or(|at| at.elapsed() >= ASK_AGAIN) {
                 asked_at = Some(Instant::now());
-                driver.request(holders);
+                driver.ask(holders);
                 asked.push_back(None);
             }
             // Whom else to ask is known before anything is asked of the driver.
@@ -208,10 +207,10 @@ impl BroadcastFetcher {
             }
             match asked.pop_front() {
                 None => shared.wait(),
-                Some(None) => match driver.next_block() {
-                    Ok(text) => {
+                Some(None) => match driver.next_holders() {
+                    Ok(addresses) => {
                         met = true;
-                        self.meet(shared, &String::from_utf8_lossy(&text), abort);
+                        self.meet(shared, &addresses, abort);
                     }
                     Err(e) => return Err(lost(meta, None, e)),
                 },
@@ -231,19 +230,15 @@ impl BroadcastFetcher {
     }
 
     /// Starts to fetch from peers that are new.
-    fn meet(&self, shared: &Arc<Shared>, addresses: &str, abort: &Abort) {
-        for address in addresses.lines() {
-            if let Err(reason) = check_address(address) {
-                tracing::warn!(reason, "the driver named a peer that cannot be");
-                continue;
-            }
+    fn meet(&self, shared: &Arc<Shared>, addresses: &[String], abort: &Abort) {
+        for address in addresses {
             let mut state = shared.lock();
             if state.peers.contains_key(address) || state.peers.values().filter(|p| p.alive).count() >= MOST_PEERS {
                 continue;
             }
             state.peers.insert(address.to_owned(), Peer { since: Instant::now(), pieces: None, alive: true });
             drop(state);
-            let (shared_there, there, abort) = (shared.clone(), address.to_owned(), abort.clone());
+            let (shared_there, there, abort) = (shared.clone(), address.clone(), abort.clone());
             let fetch = move || shared_there.fetch_from_peer(&there, &abort);
             if let Err(e) = thread::Builder::new().name("firesteel-broadcast".into()).spawn(fetch) {
                 tracing::warn!(address, error = %e, "no thread to fetch broadcast pieces from a peer with");
@@ -279,14 +274,14 @@ impl Shared {
             return None;
         }
         let elsewhere =
-            |piece: u32| peers.values().any(|p| p.alive && p.pieces.as_deref().is_some_and(|b| has(b, piece)));
+            |piece: u32| peers.values().any(|p| p.alive && p.pieces.as_ref().is_some_and(|its| its.has(piece)));
         let at = unclaimed.iter().position(|piece| !elsewhere(*piece))?;
         unclaimed.remove(at)
     }
 
-    fn claim_from_peer(&self, bits: &[u8]) -> Option<u32> {
+    fn claim_from_peer(&self, its: &Pieces) -> Option<u32> {
         let mut state = self.lock();
-        let at = state.unclaimed.iter().position(|piece| has(bits, *piece))?;
+        let at = state.unclaimed.iter().position(|piece| its.has(*piece))?;
         state.unclaimed.remove(at)
     }
 
@@ -336,18 +331,18 @@ impl Shared {
         let abort = Abort::new(move || if shared.is_over() { Some("all is here".to_owned()) } else { abort.reason() });
         let mut peer = self.client.open(address, abort);
         let mut asked: VecDeque<u32> = VecDeque::new();
-        let mut bits: Vec<u8> = Vec::new();
+        let mut its = Pieces::default();
         let total = self.meta.pieces();
         loop {
-            let known: u32 = bits.iter().map(|b| b.count_ones()).sum();
+            let known = its.count();
             if known < total || known == 0 {
-                peer.request(BlockId::BroadcastHave { broadcast: self.meta.id, known });
-                match peer.next_block() {
-                    Ok(news) => bits = news.to_vec(),
+                peer.ask(Question::Pieces { broadcast: self.meta.id, known });
+                match peer.next_pieces() {
+                    Ok(news) => its = news,
                     Err(e) => return self.leave(address, asked, &e.to_string()),
                 }
                 if let Some(peer) = self.lock().peers.get_mut(address) {
-                    peer.pieces = Some(bits.clone());
+                    peer.pieces = Some(its.clone());
                 }
                 self.changed.notify_all();
             }
@@ -356,7 +351,7 @@ impl Shared {
                     return;
                 }
                 while asked.len() < WINDOW {
-                    let Some(piece) = self.claim_from_peer(&bits) else { break };
+                    let Some(piece) = self.claim_from_peer(&its) else { break };
                     peer.request(self.meta.block(piece));
                     asked.push_back(piece);
                 }
@@ -370,7 +365,7 @@ impl Shared {
                     Err(message) => return self.leave(address, asked, &message),
                 }
             }
-            if bits.iter().map(|b| b.count_ones()).sum::<u32>() >= total {
+            if its.count() >= total {
                 // It has everything: only what others give back is left to fetch.
                 self.wait();
                 if self.lock().left == 0 {
@@ -396,7 +391,7 @@ fn failure(meta: &BroadcastMeta, piece: u32, address: &str, message: &str) -> Bl
 fn lost(meta: &BroadcastMeta, piece: Option<u32>, error: BlockError) -> BlockError {
     match error {
         BlockError::Aborted { .. } => error,
-        BlockError::Remote { .. } => failure(
+        BlockError::Remote { .. } | BlockError::NotAnswered { .. } => failure(
             meta,
             piece.unwrap_or(0),
             &meta.source,

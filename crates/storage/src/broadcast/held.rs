@@ -12,8 +12,11 @@ use std::{
 use bytes::Bytes;
 use firesteel_common::{BroadcastId, ExecutorId};
 
-use super::{BroadcastMeta, holders::Holders};
-use crate::{BlockData, BlockError, BlockId, BlockManager};
+use super::{BroadcastMeta, Pieces, holders::Holders};
+use crate::{
+    BlockData, BlockError, BlockId, BlockManager,
+    source::{BroadcastHolders, BroadcastPieces},
+};
 
 /// Who asks for news of pieces and there is none is answered after this time.
 const NO_NEWS: Duration = Duration::from_millis(50);
@@ -35,9 +38,7 @@ pub struct PieceSet {
 
 #[derive(Default)]
 struct State {
-    /// A bit for each piece.
-    here: Vec<u8>,
-    count: u32,
+    here: Pieces,
     removed: bool,
 }
 
@@ -51,11 +52,11 @@ impl PieceSet {
         self.lock().removed
     }
 
-    /// The bits of the pieces that are here, once there are more than `known`, or after a moment.
-    fn news(&self, known: u32) -> Vec<u8> {
+    /// The pieces that are here, once there are more than `known`, or after a moment.
+    fn news(&self, known: u32) -> Pieces {
         let until = Instant::now() + NO_NEWS;
         let mut state = self.lock();
-        while state.count <= known && !state.removed {
+        while state.here.count() <= known && !state.removed {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -120,12 +121,7 @@ impl BlockManager {
             return Ok(());
         }
         self.put_bytes(BlockId::Broadcast { broadcast: set.broadcast, piece }, bytes)?;
-        let (byte, bit) = (piece as usize / 8, 1 << (piece % 8));
-        if state.here.len() <= byte {
-            state.here.resize(byte + 1, 0);
-        }
-        state.count += u32::from(state.here[byte] & bit == 0);
-        state.here[byte] |= bit;
+        state.here.insert(piece);
         drop(state);
         set.changed.notify_all();
         Ok(())
@@ -153,7 +149,7 @@ impl BlockManager {
         let mut state = set.lock();
         state.removed = true;
         let here = std::mem::take(&mut state.here);
-        for piece in (0..here.len() as u32 * 8).filter(|p| has(&here, *p)) {
+        for piece in here.iter() {
             self.remove(&BlockId::Broadcast { broadcast, piece });
         }
         drop(state);
@@ -161,29 +157,25 @@ impl BlockManager {
         holders
     }
 
-    pub(crate) fn open_broadcast(&self, id: &BlockId) -> Result<BlockData, BlockError> {
-        let missing = || BlockError::NotFound { id: *id };
-        let set = |broadcast| self.broadcasts().sets().get(broadcast).cloned().ok_or_else(missing);
-        match id {
-            BlockId::Broadcast { .. } => {
-                let bytes = self.get(id).ok_or_else(missing)?;
-                self.broadcasts().served.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                Ok(BlockData::Unchecked(bytes))
-            }
-            BlockId::BroadcastHave { broadcast, known } => Ok(BlockData::Bytes(set(broadcast)?.news(*known).into())),
-            BlockId::BroadcastHolders { broadcast, executor } => {
-                // Under the lock, so that nobody is noted as a holder of what is gone.
-                let sets = self.broadcasts().sets();
-                sets.get(broadcast).ok_or_else(missing)?;
-                let text = self.broadcasts().holders().ask(*broadcast, *executor).join("\n");
-                Ok(BlockData::Bytes(text.into()))
-            }
-            _ => Err(missing()),
-        }
+    pub(crate) fn open_piece(&self, id: &BlockId) -> Result<BlockData, BlockError> {
+        let bytes = self.get(id).ok_or(BlockError::NotFound { id: *id })?;
+        self.broadcasts().served.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(BlockData::Unchecked(bytes))
     }
 }
 
-/// Whether the bits name a piece.
-pub(super) fn has(bits: &[u8], piece: u32) -> bool {
-    bits.get(piece as usize / 8).is_some_and(|byte| byte & (1 << (piece % 8)) != 0)
+impl BroadcastPieces for BlockManager {
+    fn pieces(&self, broadcast: BroadcastId, known: u32) -> Option<Pieces> {
+        let set = self.broadcasts().sets().get(&broadcast).cloned()?;
+        Some(set.news(known))
+    }
+}
+
+impl BroadcastHolders for BlockManager {
+    fn holders(&self, broadcast: BroadcastId, asker: ExecutorId) -> Option<Vec<String>> {
+        // Under the lock, so that nobody is noted as a holder of what is gone.
+        let sets = self.broadcasts().sets();
+        sets.get(&broadcast)?;
+        Some(self.broadcasts().holders().ask(broadcast, asker).into_iter().map(str::to_owned).collect())
+    }
 }

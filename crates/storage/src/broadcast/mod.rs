@@ -1,9 +1,9 @@
 //! Values that every executor gets: broadcast variables and the data of large stages, in pieces.
 //!
 //! ```text
-//!  driver: BlockManager with all pieces, Holders ◀── BroadcastHolders (who else?) ── BroadcastFetcher (executor)
+//!  driver: BlockManager with all pieces, Holders ◀── Question::Holders (who else?) ─── BroadcastFetcher (executor)
 //!                  └───────────── pieces that nobody else has ──▶        │   ▲
-//!  other executors: PieceSet ◀── BroadcastHave (which pieces?) ──────────┘   │
+//!  other executors: PieceSet ◀── Question::Pieces (which pieces?) ────────┘   │
 //!                  └───────────── pieces ────────────────────────────────────┘
 //! ```
 //!
@@ -15,7 +15,9 @@ mod fetch;
 mod held;
 mod holders;
 mod meta;
+mod pieces;
 
 pub use fetch::BroadcastFetcher;
 pub use held::{Broadcasts, PieceSet};
 pub use meta::BroadcastMeta;
+pub use pieces::Pieces;

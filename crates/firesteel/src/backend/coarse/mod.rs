@@ -31,7 +31,7 @@ use std::{
 
 use firesteel_closure::binary::{RunningBinary, running_binary};
 use firesteel_rpc::{Role, bind::host_port};
-use firesteel_storage::{Abort, BlockClient, BlockId, BlockManager, BlockServer};
+use firesteel_storage::{Abort, BlockClient, BlockId, BlockManager, BlockServer, Served};
 use firesteel_task::BroadcastValues;
 use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 
@@ -117,7 +117,8 @@ pub(super) fn start<M: Manager>(
     // The driver holds what the user put into RDDs anyhow: no limit.
     let manager = Arc::new(BlockManager::new(u64::MAX));
     serve_binary(&manager, binary)?;
-    let server = BlockServer::start(block_listener, manager.clone(), transport.clone(), cluster.app_id.as_str());
+    let server =
+        BlockServer::start(block_listener, Served::by_driver(&manager), transport.clone(), cluster.app_id.as_str());
     cluster.blocks = Some(server.map_err(failed)?);
     let client = BlockClient::new(transport, cluster.app_id.as_str(), Role::Driver);
     let fetch = fetcher(client.clone(), cluster.fetching.clone());
