@@ -27,7 +27,7 @@ pub enum NarrowMap {
     Runs {
         /// Partitions of the parent.
         parents: u32,
-        /// Partitions of the child, at least 1.
+        /// Partitions of the child; 0 where the parent has none.
         children: u32,
     },
     /// Partition i from partition `i / divisor` (the left side of a cartesian product).
@@ -84,7 +84,7 @@ impl NarrowMap {
                 let asked = (*length).min(children.saturating_sub(*out_start));
                 asked == 0 || in_start.checked_add(asked).is_some_and(|end| end <= parents)
             }
-            NarrowMap::Runs { parents: of, children: into } => *into > 0 && *of <= parents && children <= *into,
+            NarrowMap::Runs { parents: of, children: into } => *of <= parents && children <= *into,
             NarrowMap::Quotient { divisor } => match children.checked_sub(1) {
                 Some(last) => last.checked_div(*divisor).is_some_and(|p| p < parents),
                 None => true,
@@ -171,7 +171,7 @@ mod tests {
                 // It asks for too much, or has no rule for some of the partitions (of those that may be left over).
                 let too_much = asked.iter().any(|p| *p >= of);
                 let unused = match &map {
-                    NarrowMap::Runs { parents, children: into } => *into < children || *parents > of || *into == 0,
+                    NarrowMap::Runs { parents, children: into } => *into < children || *parents > of,
                     NarrowMap::Selected(list) => list.len() < children as usize || list.iter().any(|p| *p >= of),
                     NarrowMap::Groups(l) => l.len() < children as usize || l.iter().flatten().any(|p| *p >= of),
                     NarrowMap::Quotient { divisor } | NarrowMap::Remainder { divisor } => *divisor == 0,
@@ -233,6 +233,7 @@ mod tests {
         assert_eq!(parents(&NarrowMap::Runs { parents: most, children: most }, most - 1), [most - 1]);
         assert_eq!(parents(&NarrowMap::Range { in_start: most, out_start: 0, length: 2 }, 1), []);
         assert_eq!(parents(&NarrowMap::Runs { parents: 3, children: 2 }, 2), []);
+        assert!(NarrowMap::Runs { parents: 0, children: 0 }.fits(0, 0));
         assert_eq!(parents(&NarrowMap::Selected([4, 2].into()), 1), [2]);
         assert_eq!(parents(&NarrowMap::Selected([4, 2].into()), 2), []);
         assert_eq!(parents(&NarrowMap::groups([vec![3, 1], vec![]]), 0), [3, 1]);

@@ -128,7 +128,7 @@ impl Context {
     /// sc.set_job_group("reports", "all reports of the day");
     /// sc.clear_job_group();
     /// assert_eq!(sc.range(0..100u64).count()?, 100);
-    /// assert_eq!(sc.status_tracker().job_ids_for_group(Some("reports"))?, []);
+    /// assert!(sc.status_tracker().job_ids_for_group(Some("reports"))?.is_empty());
     /// # Ok(()) }
     /// ```
     #[doc(alias = "clearJobGroup")]
