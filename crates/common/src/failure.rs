@@ -70,6 +70,17 @@ pub enum TaskFailure {
         /// What does not fit.
         message: String,
     },
+    /// A partition of a checkpoint is missing or damaged: there is nothing that it could be computed from any more.
+    CheckpointUnreadable {
+        /// The RDD.
+        rdd: RddId,
+        /// Its partition.
+        partition: u32,
+        /// The file; empty for a local checkpoint.
+        path: String,
+        /// What is wrong with it.
+        message: String,
+    },
 }
 
 impl TaskFailure {
@@ -81,7 +92,8 @@ impl TaskFailure {
             TaskFailure::Exception { .. }
             | TaskFailure::ResultLost { .. }
             | TaskFailure::BroadcastLost { .. }
-            | TaskFailure::CachedPartitionDamaged { .. } => true,
+            | TaskFailure::CachedPartitionDamaged { .. }
+            | TaskFailure::CheckpointUnreadable { .. } => true,
         }
     }
 }
@@ -101,6 +113,12 @@ impl fmt::Display for TaskFailure {
             TaskFailure::CachedPartitionDamaged { rdd, partition, address, message } => {
                 let place = if address.is_empty() { "its own executor" } else { address };
                 write!(f, "partition {partition} of {rdd}, kept at {place}, is damaged: {message}; it is used no more")
+            }
+            TaskFailure::CheckpointUnreadable { rdd, partition, path, message } if path.is_empty() => {
+                write!(f, "partition {partition} of the local checkpoint of {rdd} is lost: {message}")
+            }
+            TaskFailure::CheckpointUnreadable { rdd, partition, path, message } => {
+                write!(f, "cannot read partition {partition} of the checkpoint of {rdd} from {path}: {message}")
             }
         }
     }

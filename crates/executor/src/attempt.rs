@@ -185,7 +185,8 @@ pub(crate) fn failed(mut failure: TaskFailure) -> TaskOutcome {
         | TaskFailure::ExecutorLost { message, .. }
         | TaskFailure::ResultLost { message }
         | TaskFailure::BroadcastLost { message, .. }
-        | TaskFailure::CachedPartitionDamaged { message, .. } => cut(message),
+        | TaskFailure::CachedPartitionDamaged { message, .. }
+        | TaskFailure::CheckpointUnreadable { message, .. } => cut(message),
         TaskFailure::Killed { reason } => cut(reason),
     }
     TaskOutcome::Failed(failure)

@@ -20,7 +20,7 @@ use firesteel_rdd::{
     runner::{Job, JobHandle, JobRunner, Scope},
     sources::{self, RangeItem},
 };
-use firesteel_scheduler::DriverEvent;
+use firesteel_scheduler::{DriverCore, DriverEvent};
 use firesteel_task::{Accumulators, Broadcast, BroadcastSettings};
 
 use crate::{
@@ -100,7 +100,7 @@ impl Context {
         let (driver, backend) = manager.start(Start { conf: &conf, config, cores: &cores, bus: &bus })?;
         let (app_id, attempt_id) = (backend.app_id(), backend.attempt_id());
         let broadcasts = BroadcastSettings::from_conf(&conf).map_err(|e| Error::Start(e.to_string()))?;
-        let parts = driver.context_parts(broadcasts);
+        let parts = driver.context_parts(broadcasts, get(&conf, &keys::CLEAN_CHECKPOINTS)?);
         // The loop ends only when it is told to.
         let _ = driver.messages.send(Message::Started(news::beginning(&conf, &app_id)?));
         let messages = Mutex::new(driver.messages.clone());
@@ -481,5 +481,14 @@ impl JobRunner for Inner {
     fn unpersist(&self, rdd: RddId) {
         // A stopped Context keeps nothing.
         let _ = self.tell(Message::Event(DriverEvent::RddUnpersisted { rdd }));
+    }
+
+    fn is_kept(&self, rdd: RddId, partitions: u32) -> Result<bool> {
+        let (reply, answer) = mpsc::channel();
+        // Whoever asked may have given up.
+        let look =
+            move |core: &DriverCore, _| _ = reply.send((0..partitions).all(|p| !core.holders_of(rdd, p).is_empty()));
+        self.tell(Message::Look(Box::new(look)))?;
+        answer.recv().map_err(|_| Error::Stopped)
     }
 }

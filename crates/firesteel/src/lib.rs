@@ -35,6 +35,7 @@
 mod accumulators;
 mod backend;
 mod builder;
+mod checkpoints;
 mod context;
 mod driver;
 mod fair_pools;

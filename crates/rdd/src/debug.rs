@@ -97,7 +97,7 @@ fn beginning(before: &str, node: &dyn AnyRdd, last: Last) -> (String, String) {
 
 /// What a node depends on, the first one last, as it is written first.
 fn children(node: &Arc<dyn AnyRdd>, prefix: &str) -> Vec<Waiting> {
-    let deps = node.deps();
+    let deps = node.body().deps();
     let n = deps.len();
     let child = |(i, dep)| {
         let last = if i + 1 == n { Last::Yes } else { Last::No };

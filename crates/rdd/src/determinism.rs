@@ -11,24 +11,28 @@ use firesteel_common::{Data, DeterministicLevel, RddId};
 
 use crate::{
     Rdd,
-    lineage::topological,
+    lineage::{Step, topological},
     node::{AnyRdd, Dep},
 };
 
-/// The level of `node`, when those of its parents are known.
-pub fn level_of(node: &Arc<dyn AnyRdd>, known: &BTreeMap<RddId, DeterministicLevel>) -> DeterministicLevel {
+/// The level of a step, when those of its parents are known.
+pub fn level_of(step: &Step, known: &BTreeMap<RddId, DeterministicLevel>) -> DeterministicLevel {
+    let Step { node, body, deps } = step;
+    if body.is_written_down() {
+        return DeterministicLevel::Determinate;
+    }
     if node.meta().indeterminate() {
         return DeterministicLevel::Indeterminate;
     }
-    let of = |parent: Arc<dyn AnyRdd>| known.get(&parent.meta().id).copied().unwrap_or_default();
-    let through = |dep| match dep {
-        Dep::Narrow { parent, .. } if node.by_position() => of(parent).by_position(),
+    let of = |parent: &Arc<dyn AnyRdd>| known.get(&parent.meta().id).copied().unwrap_or_default();
+    let through = |dep: &Dep| match dep {
+        Dep::Narrow { parent, .. } if body.by_position() => of(parent).by_position(),
         Dep::Narrow { parent, .. } => of(parent),
-        Dep::Shuffle(shuffle) if shuffle.by_position() => of(shuffle.parent()).by_position(),
-        Dep::Shuffle(shuffle) => of(shuffle.parent()),
+        Dep::Shuffle(shuffle) if shuffle.by_position() => of(&shuffle.parent()).by_position(),
+        Dep::Shuffle(shuffle) => of(&shuffle.parent()),
     };
-    let own = if node.order_varies() { DeterministicLevel::Unordered } else { DeterministicLevel::Determinate };
-    node.deps().into_iter().map(through).fold(own, DeterministicLevel::max)
+    let own = if body.order_varies() { DeterministicLevel::Unordered } else { DeterministicLevel::Determinate };
+    deps.iter().map(through).fold(own, DeterministicLevel::max)
 }
 
 impl<T: Data> Rdd<T> {
@@ -48,9 +52,9 @@ impl<T: Data> Rdd<T> {
     pub fn deterministic_level(&self) -> DeterministicLevel {
         let root = (**self.node()).clone() as Arc<dyn AnyRdd>;
         let mut known = BTreeMap::new();
-        for node in topological(&root, true) {
-            let level = level_of(&node, &known);
-            known.insert(node.meta().id, level);
+        for step in topological(&root, true) {
+            let level = level_of(&step, &known);
+            known.insert(step.node.meta().id, level);
         }
         known.get(&root.meta().id).copied().unwrap_or_default()
     }
@@ -78,6 +82,10 @@ mod tests {
         }
 
         fn unpersist(&self, _: RddId) {}
+
+        fn is_kept(&self, _: RddId, _: u32) -> Result<bool> {
+            Err(Error::Stopped)
+        }
     }
 
     #[test]

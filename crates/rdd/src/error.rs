@@ -49,6 +49,13 @@ pub enum Error {
     },
     /// An argument makes no sense.
     InvalidArgument(String),
+    /// An RDD cannot be checkpointed.
+    Checkpoint {
+        /// The operator that made it, and where.
+        rdd: String,
+        /// Why not.
+        message: String,
+    },
     /// The RDD has no element where at least one is needed.
     Empty(&'static str),
 }
@@ -67,6 +74,7 @@ impl fmt::Display for Error {
             }
             Error::Io { path, source } => write!(f, "{}: {source}", path.display()),
             Error::InvalidArgument(what) => f.write_str(what),
+            Error::Checkpoint { rdd, message } => write!(f, "cannot checkpoint the RDD of {rdd}: {message}"),
             Error::Empty(action) => write!(f, "{action} of an empty RDD"),
         }
     }

@@ -8,8 +8,9 @@
 //!
 //! * [`Rdd`], [`With`], [`Partitioned`]: the users' handles. `operators/` has what they can do within a stage, `pair/` what needs a
 //!   shuffle, `actions/` what starts jobs, [`sources`] where data comes from.
-//! * [`node`]: one step of a lineage; [`pipe`], `zipped` and [`output`] are the common kinds.
+//! * [`node`]: one step of a lineage, and in `meta` what all have; [`pipe`], `zipped` and [`output`] are the common kinds.
 //! * [`Lines`]: the lines of text files by reference. Where files lie, and how they are read and written, is `firesteel_files`'.
+//! * `checkpoint`: what an RDD is computed from is put into files or at executors instead.
 //! * [`determinism`]: which RDDs come out the same when they are computed again.
 //! * [`lineage`]: how a stage is encoded. What runs of it on an executor is a task of `firesteel_task`.
 //! * [`Lazy`]: an environment that each process makes for itself.
@@ -26,6 +27,7 @@ mod operators;
 
 mod actions;
 mod barrier;
+mod checkpoint;
 mod debug;
 pub mod determinism;
 mod elements;
@@ -34,6 +36,7 @@ mod flat_drop;
 mod lazy;
 pub mod lineage;
 mod lines;
+mod meta;
 pub mod node;
 pub mod output;
 mod pair;

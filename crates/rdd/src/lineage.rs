@@ -1,74 +1,164 @@
 //! A lineage as a flat table: one stage is encoded in topological order, by loops, so that a lineage of any depth
 //! overflows no stack.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use firesteel_closure::{
     CodeRef, DecodeError,
     table::{Table, TableNode},
 };
-use firesteel_common::RddId;
+use firesteel_common::{NarrowMap, RddId};
 use firesteel_task::{StageTask, StageTaskNode};
 
 use crate::{
     error::Error,
-    node::{AnyRdd, Dep, EncodedOp},
+    node::{AnyBody, AnyRdd, Dep, EncodedOp, Meta, encode_node},
 };
 
-/// All RDDs that `root` is computed from and `root` itself, parents before children, each once.
-///
-/// With `across_shuffles` false, those of `root`'s stage only.
-pub fn topological(root: &Arc<dyn AnyRdd>, across_shuffles: bool) -> Vec<Arc<dyn AnyRdd>> {
-    let parents = |node: &Arc<dyn AnyRdd>| -> Vec<Arc<dyn AnyRdd>> {
-        let parent = |dep| match dep {
-            Dep::Narrow { parent, .. } => Some(parent),
+/// One RDD of a lineage as it was when somebody looked.
+pub struct Step {
+    /// The RDD.
+    pub node: Arc<dyn AnyRdd>,
+    /// What it was computed from and how.
+    pub body: Arc<dyn AnyBody>,
+    /// The body's dependencies.
+    pub deps: Vec<Dep>,
+}
+
+impl Step {
+    fn of(node: Arc<dyn AnyRdd>) -> Step {
+        let body = node.body();
+        let deps = body.deps();
+        Step { node, body, deps }
+    }
+
+    fn parents(&self, across_shuffles: bool) -> Vec<Arc<dyn AnyRdd>> {
+        let parent = |dep: &Dep| match dep {
+            Dep::Narrow { parent, .. } => Some(parent.clone()),
             Dep::Shuffle(shuffle) => across_shuffles.then(|| shuffle.parent()),
         };
-        node.deps().into_iter().filter_map(parent).collect()
-    };
+        self.deps.iter().filter_map(parent).collect()
+    }
+}
+
+/// All RDDs that `root` is computed from and `root` itself, parents before children, each once, and looked at once.
+///
+/// With `across_shuffles` false, those of `root`'s stage only.
+pub fn topological(root: &Arc<dyn AnyRdd>, across_shuffles: bool) -> Vec<Step> {
     let mut order = Vec::new();
-    let mut seen = std::collections::BTreeSet::from([root.meta().id]);
-    let mut path = vec![(root.clone(), parents(root))];
-    while let Some((node, waiting)) = path.last_mut() {
+    let mut seen = BTreeSet::from([root.meta().id]);
+    let enter = |node: Arc<dyn AnyRdd>| {
+        let step = Step::of(node);
+        let parents = step.parents(across_shuffles);
+        (step, parents)
+    };
+    let mut path = vec![enter(root.clone())];
+    while let Some((step, mut waiting)) = path.pop() {
         match waiting.pop() {
-            Some(parent) if seen.insert(parent.meta().id) => {
-                let above = parents(&parent);
-                path.push((parent, above));
+            Some(parent) => {
+                path.push((step, waiting));
+                if seen.insert(parent.meta().id) {
+                    path.push(enter(parent));
+                }
             }
-            Some(_) => {}
-            None => {
-                order.push(node.clone());
-                path.pop();
-            }
+            None => order.push(step),
         }
     }
     order
 }
 
-/// Encodes the stage that ends in `root` and hands its partitions to `output`.
-pub fn encode_stage(root: &Arc<dyn AnyRdd>, output: EncodedOp) -> Result<Vec<u8>, Error> {
-    let order = topological(root, false);
-    let mut index: BTreeMap<RddId, u32> = BTreeMap::new();
-    let mut table = Table::default();
-    for node in &order {
-        let parents = node
-            .deps()
-            .iter()
-            .filter_map(|dep| match dep {
-                Dep::Narrow { parent, .. } => index.get(&parent.meta().id).copied(),
-                Dep::Shuffle(_) => None,
-            })
-            .collect();
-        let EncodedOp { desc, env } = node.encode()?;
-        index.insert(node.meta().id, table.push(TableNode { code: CodeRef::of(desc)?, parents, env }));
-    }
-    let parents = index.get(&root.meta().id).copied().into_iter().collect();
-    table.push(TableNode { code: CodeRef::of(output.desc)?, parents, env: output.env });
-    Ok(table.encode()?)
+/// The lineage of a stage as it was when an attempt of it began: what that sends and what its tasks get fits together,
+/// whatever is checkpointed meanwhile.
+pub struct StageLineage {
+    /// Parents before children.
+    steps: Vec<StageStep>,
 }
 
-/// Decodes a stage; the reverse of [`encode_stage`].
+struct StageStep {
+    node: Arc<dyn AnyRdd>,
+    body: Arc<dyn AnyBody>,
+    /// Index of each narrow parent.
+    parents: Vec<(usize, NarrowMap)>,
+}
+
+impl StageLineage {
+    /// Of the stage that ends in `root`.
+    pub fn of(root: &Arc<dyn AnyRdd>) -> Self {
+        let mut index: BTreeMap<RddId, usize> = BTreeMap::new();
+        let mut steps = Vec::new();
+        for Step { node, body, deps } in topological(root, false) {
+            let parent = |dep| match dep {
+                Dep::Narrow { parent, map } => index.get(&parent.meta().id).map(|i| (*i, map)),
+                Dep::Shuffle(_) => None,
+            };
+            let parents = deps.into_iter().filter_map(parent).collect();
+            index.insert(node.meta().id, steps.len());
+            steps.push(StageStep { node, body, parents });
+        }
+        StageLineage { steps }
+    }
+
+    /// Encodes the stage, which hands its partitions to `output`.
+    pub fn encode(&self, output: EncodedOp) -> Result<Vec<u8>, Error> {
+        let mut table = Table::default();
+        for StageStep { node, body, parents } in &self.steps {
+            let EncodedOp { desc, env } = encode_node(node.meta(), &**body)?;
+            let parents = parents.iter().map(|(i, _)| *i as u32).collect();
+            table.push(TableNode { code: CodeRef::of(desc)?, parents, env });
+        }
+        let parents = self.steps.len().checked_sub(1).map(|root| root as u32).into_iter().collect();
+        table.push(TableNode { code: CodeRef::of(output.desc)?, parents, env: output.env });
+        Ok(table.encode()?)
+    }
+
+    /// The source partitions that partition `p` is computed from, within the stage.
+    pub fn inputs_of(&self, p: u32) -> Result<Vec<Input>, Error> {
+        let (mut inputs, mut failed) = (Vec::new(), None);
+        self.walk(p, |step, partition| {
+            match step.body.input(partition) {
+                Ok(data) => {
+                    let rdd = step.node.meta().id;
+                    inputs.extend(data.map(|data| Input { rdd, partition, data }));
+                }
+                Err(e) => failed = Some(e),
+            }
+            failed.is_none()
+        });
+        failed.map_or(Ok(inputs), Err)
+    }
+
+    /// The RDDs.
+    pub fn metas(&self) -> impl Iterator<Item = &Meta> {
+        self.steps.iter().map(|step| step.node.meta())
+    }
+
+    /// Shows `look` the partitions that partition `p` is computed from, itself first, each once; goes on to those that one
+    /// is computed from where it says true.
+    pub fn partitions_of(&self, p: u32, mut look: impl FnMut(&Meta, u32) -> bool) {
+        self.walk(p, |step, partition| look(step.node.meta(), partition));
+    }
+
+    fn walk(&self, p: u32, mut look: impl FnMut(&StageStep, u32) -> bool) {
+        let Some(root) = self.steps.len().checked_sub(1) else { return };
+        let mut seen = BTreeSet::from([(root, p)]);
+        let mut waiting = vec![(root, p)];
+        while let Some((i, p)) = waiting.pop() {
+            let step = &self.steps[i];
+            if !look(step, p) {
+                continue;
+            }
+            for (parent, map) in &step.parents {
+                waiting.extend(map.parents_of(p).map(|q| (*parent, q)).filter(|of| seen.insert(*of)));
+            }
+        }
+    }
+}
+
+/// Decodes a stage; the reverse of [`StageLineage::encode`].
 pub fn decode_stage(bytes: &[u8]) -> Result<Arc<dyn StageTask>, DecodeError> {
     let last = Table::decode(bytes)?.instantiate()?;
     match last.downcast::<StageTaskNode>() {
@@ -85,26 +175,4 @@ pub struct Input {
     pub partition: u32,
     /// What its body decodes.
     pub data: Bytes,
-}
-
-/// The source partitions that partition `p` of `root` is computed from, within its stage.
-pub fn inputs_of(root: &Arc<dyn AnyRdd>, p: u32) -> Result<Vec<Input>, Error> {
-    let mut inputs = Vec::new();
-    let mut seen = std::collections::BTreeSet::from([(root.meta().id, p)]);
-    let mut waiting = vec![(root.clone(), p)];
-    while let Some((node, p)) = waiting.pop() {
-        if let Some(data) = node.input(p)? {
-            inputs.push(Input { rdd: node.meta().id, partition: p, data });
-        }
-        for dep in node.deps() {
-            if let Dep::Narrow { parent, map } = dep {
-                for q in map.parents_of(p) {
-                    if seen.insert((parent.meta().id, q)) {
-                        waiting.push((parent.clone(), q));
-                    }
-                }
-            }
-        }
-    }
-    Ok(inputs)
 }

@@ -4,13 +4,10 @@
 //! executor is one stage of it, with shuffle reads as its leaves.
 
 use std::{
-    any::{Any, type_name},
+    any::Any,
     marker::PhantomData,
-    panic::Location,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU16, Ordering},
-    },
+    mem,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use bytes::Bytes;
@@ -21,147 +18,13 @@ use firesteel_common::{
 };
 pub use firesteel_storage::StorageLevel;
 use firesteel_task::{
-    Cleaner, Released, TaskContext, TaskError,
+    TaskContext, TaskError,
     cache::{self, Persisted},
     chunk::Stream,
 };
-use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::Error;
-
-/// Which records lie in which partition: two RDDs with equal keys are co-partitioned and join without a shuffle.
-///
-/// Equality is that of the partitioner's type and encoding.
-#[derive(Clone)]
-pub struct PartitionerKey {
-    type_name: &'static str,
-    encoded: Vec<u8>,
-    /// Number of partitions.
-    pub partitions: u32,
-    /// The `Partitioning` itself, for others that are to be spread alike.
-    partitioning: Option<Arc<dyn Any + Send + Sync>>,
-}
-
-impl PartialEq for PartitionerKey {
-    fn eq(&self, other: &Self) -> bool {
-        (self.type_name, &self.encoded, self.partitions) == (other.type_name, &other.encoded, other.partitions)
-    }
-}
-
-impl PartitionerKey {
-    /// The key of `partitioner`; `None` when it cannot be encoded, which then also fails the job that needs it.
-    pub fn of<P: Serialize + DeserializeOwned>(partitioner: &P, partitions: u32) -> Option<Self> {
-        let encoded = codec::encode(partitioner).ok()?;
-        Some(PartitionerKey { type_name: type_name::<P>(), encoded, partitions, partitioning: None })
-    }
-
-    /// The same key, which knows what spreads so.
-    pub(crate) fn made_by(mut self, partitioning: Arc<dyn Any + Send + Sync>) -> Self {
-        self.partitioning = Some(partitioning);
-        self
-    }
-
-    /// What spreads so, if it is a `P`.
-    pub(crate) fn partitioning<P: 'static>(&self) -> Option<&P> {
-        self.partitioning.as_ref()?.downcast_ref()
-    }
-}
-
-/// What every node has, whatever it computes.
-pub struct Meta {
-    /// The RDD.
-    pub id: RddId,
-    /// Number of its partitions.
-    pub partitions: u32,
-    /// The operator's name, for stages and pages.
-    pub name: &'static str,
-    /// Where the user called the operator; on the driver only.
-    pub location: Option<&'static Location<'static>>,
-    /// How its records are spread, where that is known.
-    pub partitioner: Option<PartitionerKey>,
-    level: AtomicU16,
-    indeterminate: AtomicBool,
-    barrier: AtomicBool,
-    /// On the driver: who frees the kept partitions when this is dropped.
-    cleaner: Option<Arc<dyn Cleaner>>,
-    /// A level was set at some time.
-    kept: AtomicBool,
-    /// What the user calls it.
-    given_name: Mutex<Option<Arc<str>>>,
-}
-
-impl Meta {
-    /// A node that is neither kept nor indeterminate.
-    pub fn new(id: RddId, partitions: u32, name: &'static str, partitioner: Option<PartitionerKey>) -> Self {
-        let (level, indeterminate, kept) = (AtomicU16::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        let barrier = AtomicBool::new(false);
-        let (location, cleaner, given_name) = (None, None, Mutex::default());
-        Meta { id, partitions, name, location, partitioner, level, indeterminate, barrier, cleaner, kept, given_name }
-    }
-
-    /// The node of an operator that the user called there.
-    pub fn made_at(mut self, location: &'static Location<'static>) -> Self {
-        self.location = Some(location);
-        self
-    }
-
-    /// The driver's node: `cleaner` hears when it is dropped, if partitions of it may have been kept.
-    pub fn cleaned_by(mut self, cleaner: Option<&Arc<dyn Cleaner>>) -> Self {
-        self.cleaner = cleaner.cloned();
-        self
-    }
-
-    /// The storage level.
-    pub fn level(&self) -> StorageLevel {
-        StorageLevel::from_bits(self.level.load(Ordering::Acquire))
-    }
-
-    /// Sets the storage level.
-    pub fn set_level(&self, level: StorageLevel) {
-        self.kept.fetch_or(level.is_kept(), Ordering::AcqRel);
-        self.level.store(level.to_bits(), Ordering::Release);
-    }
-
-    /// What the user calls it, if anything.
-    pub fn given_name(&self) -> Option<Arc<str>> {
-        self.given_name.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Has it be called so from now on.
-    pub fn give_name(&self, name: Arc<str>) {
-        *self.given_name.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
-    }
-
-    /// Whether the user has said that computing a partition twice may give other records.
-    pub fn indeterminate(&self) -> bool {
-        self.indeterminate.load(Ordering::Acquire)
-    }
-
-    /// Whether its tasks wait for one another, so that its stage is a barrier stage.
-    pub fn barrier(&self) -> bool {
-        self.barrier.load(Ordering::Acquire)
-    }
-
-    /// Makes its stage a barrier stage.
-    pub fn set_barrier(&self) {
-        self.barrier.store(true, Ordering::Release);
-    }
-
-    /// Says that computing a partition twice may give other records.
-    pub fn set_indeterminate(&self) {
-        self.indeterminate.store(true, Ordering::Release);
-    }
-}
-
-impl Drop for Meta {
-    fn drop(&mut self) {
-        if let Some(cleaner) = &self.cleaner
-            && *self.kept.get_mut()
-        {
-            cleaner.released(Released::Rdd(self.id));
-        }
-    }
-}
+pub use crate::meta::{Meta, PartitionerKey};
 
 /// What a node is computed from.
 pub enum Dep {
@@ -202,10 +65,19 @@ pub struct EncodedOp {
 pub trait AnyRdd: Any + Send + Sync {
     /// Id, partitions, name.
     fn meta(&self) -> &Meta;
+
+    /// What it is computed from and how, now. A checkpoint may put another one in its place: who looks twice keeps it.
+    fn body(&self) -> Arc<dyn AnyBody>;
+}
+
+/// A [`Body`] of which nobody knows the type.
+pub trait AnyBody: Send + Sync {
     /// What it is computed from.
     fn deps(&self) -> Vec<Dep>;
-    /// Its code and environment.
-    fn encode(&self) -> Result<EncodedOp, CodecError>;
+    /// Its code.
+    fn desc(&self) -> &'static OpDesc;
+    /// Appends its environment's bytes.
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError>;
     /// The data of a source's partition that travels with a task; `None` when there is none.
     fn input(&self, partition: u32) -> Result<Option<Bytes>, Error>;
     /// Hosts where a source's partitions are best computed, for each of them; empty when it does not matter.
@@ -214,6 +86,8 @@ pub trait AnyRdd: Any + Send + Sync {
     fn order_varies(&self) -> bool;
     /// Whether what is made of an element depends on its position in its partition. In another order other elements come out.
     fn by_position(&self) -> bool;
+    /// Whether it reads what was written down, which comes out the same whatever wrote it.
+    fn is_written_down(&self) -> bool;
 }
 
 /// How a kind of node computes and travels.
@@ -240,23 +114,28 @@ pub trait Body: Send + Sync + 'static {
     where
         Self: Sized;
 
-    /// See [`AnyRdd::input`].
+    /// See [`AnyBody::input`].
     fn input(&self, _partition: u32) -> Result<Option<Bytes>, Error> {
         Ok(None)
     }
 
-    /// See [`AnyRdd::preferred_hosts`].
+    /// See [`AnyBody::preferred_hosts`].
     fn preferred_hosts(&self) -> Vec<Vec<String>> {
         Vec::new()
     }
 
-    /// See [`AnyRdd::order_varies`].
+    /// See [`AnyBody::order_varies`].
     fn order_varies(&self) -> bool {
         false
     }
 
-    /// See [`AnyRdd::by_position`].
+    /// See [`AnyBody::by_position`].
     fn by_position(&self) -> bool {
+        false
+    }
+
+    /// See [`AnyBody::is_written_down`].
+    fn is_written_down(&self) -> bool {
         false
     }
 
@@ -266,17 +145,10 @@ pub trait Body: Send + Sync + 'static {
     }
 }
 
-/// A [`Body`] behind a pointer, with the descriptor of its type.
-trait DynBody<T>: Send + Sync {
+/// A [`Body`] behind a pointer.
+trait DynBody<T>: AnyBody {
     fn compute(&self, id: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError>;
-    fn deps(&self) -> Vec<Dep>;
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError>;
-    fn input(&self, partition: u32) -> Result<Option<Bytes>, Error>;
-    fn preferred_hosts(&self) -> Vec<Vec<String>>;
-    fn desc(&self) -> &'static OpDesc;
     fn heap_of(&self) -> Option<fn(&T) -> u64>;
-    fn order_varies(&self) -> bool;
-    fn by_position(&self) -> bool;
 }
 
 impl<B: Body> DynBody<B::Item> for B {
@@ -284,8 +156,18 @@ impl<B: Body> DynBody<B::Item> for B {
         Body::compute(self, id, p, ctx)
     }
 
+    fn heap_of(&self) -> Option<fn(&B::Item) -> u64> {
+        Body::heap_of(self)
+    }
+}
+
+impl<B: Body> AnyBody for B {
     fn deps(&self) -> Vec<Dep> {
         Body::deps(self)
+    }
+
+    fn desc(&self) -> &'static OpDesc {
+        describe::<NodeOp<B>>(&self.func())
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -300,14 +182,6 @@ impl<B: Body> DynBody<B::Item> for B {
         Body::preferred_hosts(self)
     }
 
-    fn desc(&self) -> &'static OpDesc {
-        describe::<NodeOp<B>>(&self.func())
-    }
-
-    fn heap_of(&self) -> Option<fn(&B::Item) -> u64> {
-        Body::heap_of(self)
-    }
-
     fn order_varies(&self) -> bool {
         Body::order_varies(self)
     }
@@ -315,28 +189,46 @@ impl<B: Body> DynBody<B::Item> for B {
     fn by_position(&self) -> bool {
         Body::by_position(self)
     }
+
+    fn is_written_down(&self) -> bool {
+        Body::is_written_down(self)
+    }
 }
 
 /// One RDD of a lineage.
 pub struct RddNode<T> {
     meta: Meta,
-    body: Box<dyn DynBody<T>>,
+    /// Looked at once a partition. Only on the driver another one takes its place.
+    body: RwLock<Arc<dyn DynBody<T>>>,
 }
 
 impl<T: Data> RddNode<T> {
     /// A node that computes `body`.
     pub fn new<B: Body<Item = T>>(meta: Meta, body: B) -> Arc<Self> {
-        Arc::new(RddNode { meta, body: Box::new(body) })
+        Arc::new(RddNode { meta, body: RwLock::new(Arc::new(body)) })
     }
 
     /// The elements of partition `p`: from the cache where the RDD is kept, computed otherwise.
     pub fn stream(&self, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
-        let (rdd, level) = (self.meta.id, self.meta.level());
+        let (rdd, level, body) = (self.meta.id, self.meta.level(), self.current());
         if !level.is_kept() {
-            return self.body.compute(rdd, p, ctx);
+            return body.compute(rdd, p, ctx);
         }
-        let persisted = Persisted { rdd, partition: p, level, heap_of: self.body.heap_of() };
-        cache::get_or_compute(&persisted, ctx, || self.body.compute(rdd, p, ctx))
+        let persisted = Persisted { rdd, partition: p, level, heap_of: body.heap_of() };
+        cache::get_or_compute(&persisted, ctx, || body.compute(rdd, p, ctx))
+    }
+
+    /// Has the same elements come from `body` from now on, in as many partitions. What it was computed from is let go;
+    /// jobs that run hold it to their end.
+    pub(crate) fn replace_body<B: Body<Item = T>>(&self, body: B) {
+        let body: Arc<dyn DynBody<T>> = Arc::new(body);
+        let before = mem::replace(&mut *self.body.write().unwrap_or_else(PoisonError::into_inner), body);
+        // Not under the lock: a lineage of any length may go with it.
+        drop(before);
+    }
+
+    fn current(&self) -> Arc<dyn DynBody<T>> {
+        self.body.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -345,31 +237,16 @@ impl<T: Data> AnyRdd for RddNode<T> {
         &self.meta
     }
 
-    fn deps(&self) -> Vec<Dep> {
-        self.body.deps()
+    fn body(&self) -> Arc<dyn AnyBody> {
+        self.current()
     }
+}
 
-    fn encode(&self) -> Result<EncodedOp, CodecError> {
-        let mut env = codec::encode(&(self.meta.id, self.meta.partitions, self.meta.level()))?;
-        self.body.encode(&mut env)?;
-        Ok(EncodedOp { desc: self.body.desc(), env })
-    }
-
-    fn input(&self, partition: u32) -> Result<Option<Bytes>, Error> {
-        self.body.input(partition)
-    }
-
-    fn preferred_hosts(&self) -> Vec<Vec<String>> {
-        self.body.preferred_hosts()
-    }
-
-    fn order_varies(&self) -> bool {
-        self.body.order_varies()
-    }
-
-    fn by_position(&self) -> bool {
-        self.body.by_position()
-    }
+/// `body` as that of the node of `meta`, ready to travel.
+pub(crate) fn encode_node(meta: &Meta, body: &dyn AnyBody) -> Result<EncodedOp, CodecError> {
+    let mut env = codec::encode(&(meta.id, meta.partitions, meta.level()))?;
+    body.encode(&mut env)?;
+    Ok(EncodedOp { desc: body.desc(), env })
 }
 
 /// The descriptor of nodes with body `B`.

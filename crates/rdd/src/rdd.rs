@@ -13,6 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     actions::JobFuture,
+    checkpoint::after_job::after_job,
     error::{Error, Result},
     flat_drop::Parent,
     node::{AnyRdd, Body, Meta, PartitionerKey, RddNode, StorageLevel},
@@ -299,6 +300,16 @@ impl<T: Data> Rdd<T> {
         self.clone()
     }
 
+    /// A handle on a node that is there.
+    pub(crate) fn of_node(node: Arc<RddNode<T>>, scope: &Arc<Scope>) -> Self {
+        Rdd { node: Parent::new(node), scope: scope.clone() }
+    }
+
+    /// The operator that made it, and where.
+    pub(crate) fn site(&self) -> CallSite {
+        CallSite { operator: self.node.meta().name, location: self.node.meta().location }
+    }
+
     pub(crate) fn node(&self) -> &Parent<RddNode<T>> {
         &self.node
     }
@@ -362,7 +373,8 @@ impl<T: Data> Rdd<T> {
         each: impl FnMut(usize, U),
     ) -> Result<()> {
         let JobHandle { events, cancel } = self.submit(site, partitions, env, op)?;
-        receive(&events, site, decode, each).inspect_err(|_| cancel("its results cannot be used"))
+        receive(&events, site, decode, each).inspect_err(|_| cancel("its results cannot be used"))?;
+        after_job(&((*self.node).clone() as Arc<dyn AnyRdd>))
     }
 
     /// Starts a job over all partitions; waiting for it gives what `finish` makes of the results, in partition order.
@@ -407,6 +419,18 @@ impl<T: Data> Rdd<T> {
         op: O,
     ) -> Result<Vec<U>> {
         self.run_all_decoding(action, env, op, codec::decode)
+    }
+
+    /// As `run_all`, for what `site` names.
+    pub(crate) fn run_all_at<O: OutputOp<In = T>, U: DeserializeOwned>(
+        &self,
+        site: CallSite,
+        env: &impl Serialize,
+        op: O,
+    ) -> Result<Vec<U>> {
+        gather(self.num_partitions(), |each| {
+            self.run_at(site, (0..self.num_partitions()).collect(), env, op, codec::decode, each)
+        })
     }
 
     /// As `run_all`, with results that `decode` knows.

@@ -8,10 +8,11 @@ use std::sync::{
 
 use bytes::Bytes;
 use firesteel_common::{CallSite, Env, RddId, ShuffleId};
-use firesteel_files::FileSystems;
+use firesteel_files::{FilePath, FileSystems};
 use firesteel_task::{Broadcast, BroadcastSource, Cleaner};
 
 use crate::{
+    checkpoint::remover::Remover,
     error::{Error, Result},
     node::{AnyRdd, EncodedOp},
 };
@@ -64,6 +65,9 @@ pub trait JobRunner: Send + Sync {
 
     /// Forgets the kept partitions of an RDD everywhere.
     fn unpersist(&self, rdd: RddId);
+
+    /// Whether each of the `partitions` of an RDD is kept by an executor.
+    fn is_kept(&self, rdd: RddId, partitions: u32) -> Result<bool>;
 }
 
 /// What the RDDs of one Context share. Holds the Context weakly: an action after its end is an error.
@@ -73,6 +77,9 @@ pub struct Scope {
     configured_parallelism: Option<u32>,
     context: Option<ContextParts>,
     file_systems: Mutex<FileSystems>,
+    checkpoint_dir: Mutex<Option<FilePath>>,
+    /// Deletes the checkpoints of RDDs that are dropped, where that is wanted.
+    remover: Option<Arc<Remover>>,
 }
 
 /// What RDDs and broadcast variables use of a Context besides its jobs.
@@ -81,6 +88,8 @@ pub struct ContextParts {
     pub cleaner: Arc<dyn Cleaner>,
     /// Where broadcast variables are made.
     pub broadcasts: BroadcastSource,
+    /// Checkpoints go with their RDDs.
+    pub clean_checkpoints: bool,
 }
 
 impl Scope {
@@ -95,6 +104,8 @@ impl Scope {
             configured_parallelism: configured,
             context: None,
             file_systems: Mutex::default(),
+            checkpoint_dir: Mutex::default(),
+            remover: None,
         })
     }
 
@@ -105,12 +116,15 @@ impl Scope {
         cores: Arc<AtomicU32>,
         context: ContextParts,
     ) -> Arc<Self> {
+        let remover = context.clean_checkpoints.then(Arc::default);
         Arc::new(Scope {
             runner,
             cores,
             configured_parallelism: configured,
             context: Some(context),
             file_systems: Mutex::default(),
+            checkpoint_dir: Mutex::default(),
+            remover,
         })
     }
 
@@ -125,7 +139,7 @@ impl Scope {
     /// When the Context has stopped, and when the value cannot be encoded or held.
     pub fn broadcast<T: Env>(&self, value: T) -> Result<Broadcast<T>> {
         self.runner()?;
-        let Some(ContextParts { cleaner, broadcasts }) = &self.context else { return Err(Error::Stopped) };
+        let Some(ContextParts { cleaner, broadcasts, .. }) = &self.context else { return Err(Error::Stopped) };
         Ok(Broadcast::new(broadcasts, cleaner, value)?)
     }
 
@@ -140,6 +154,27 @@ impl Scope {
     /// What `add` returns.
     pub fn add_file_system(&self, add: impl FnOnce(&mut FileSystems) -> firesteel_files::Result<()>) -> Result<()> {
         Ok(add(&mut self.file_systems.lock().unwrap_or_else(PoisonError::into_inner))?)
+    }
+
+    /// Where checkpoints are written.
+    pub fn checkpoint_dir(&self) -> Option<FilePath> {
+        self.checkpoint_dir.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has checkpoints be written into `dir`, which is made.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn set_checkpoint_dir(&self, dir: FilePath) -> Result<()> {
+        let systems = self.file_systems();
+        systems.of(&dir)?.create_dirs(&dir).map_err(|e| firesteel_files::Error::io(&dir, e))?;
+        *self.checkpoint_dir.lock().unwrap_or_else(PoisonError::into_inner) = Some(dir);
+        Ok(())
+    }
+
+    /// Who deletes the checkpoints of RDDs that are dropped, where that is wanted.
+    pub(crate) fn remover(&self) -> Option<&Arc<Remover>> {
+        self.remover.as_ref()
     }
 
     /// A number for a new RDD.

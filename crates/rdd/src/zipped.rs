@@ -75,7 +75,7 @@ impl<O: ZipOp> Body for ZipBody<O> {
 
     /// Where both partitions lie, otherwise where one of them does.
     fn preferred_hosts(&self) -> Vec<Vec<String>> {
-        let (mut left, right) = (self.left.preferred_hosts(), self.right.preferred_hosts());
+        let (mut left, right) = (self.left.body().preferred_hosts(), self.right.body().preferred_hosts());
         if left.is_empty() {
             return right;
         }

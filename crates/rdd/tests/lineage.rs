@@ -8,7 +8,7 @@ use firesteel_closure::{Table, TableNode};
 use firesteel_common::RddId;
 use firesteel_rdd::{
     Error, Lazy, Rdd,
-    lineage::{decode_stage, encode_stage, inputs_of},
+    lineage::{StageLineage, decode_stage},
     runner::{Job, JobHandle, JobRunner, Scope},
     sources::{parallelize, range},
 };
@@ -26,6 +26,10 @@ impl JobRunner for Taker {
     }
 
     fn unpersist(&self, _: RddId) {}
+
+    fn is_kept(&self, _: RddId, _: u32) -> Result<bool, Error> {
+        Err(Error::Stopped)
+    }
 }
 
 /// The job that `action` submits.
@@ -38,7 +42,7 @@ fn job_of(action: impl FnOnce(&Arc<Scope>)) -> Job {
 
 fn stage_of(action: impl FnOnce(&Arc<Scope>)) -> Vec<u8> {
     let Job { root, output, .. } = job_of(action);
-    encode_stage(&root, output).unwrap()
+    StageLineage::of(&root).encode(output).unwrap()
 }
 
 /// A stage with most kinds of nodes in it: sources, pipes with environments, gathers, shuffle reads, a diamond.
@@ -78,7 +82,8 @@ fn a_task_gets_the_input_of_its_own_partitions_only() {
         let left = parallelize(scope, (0..6u64).collect(), 3);
         let _ = left.union(&left).coalesce(3).union(&range(scope, 0..5u64, 2)).count();
     });
-    let inputs = |p| inputs_of(&job.root, p).unwrap().iter().map(|i| i.partition).collect::<Vec<_>>();
+    let stage = StageLineage::of(&job.root);
+    let inputs = |p| stage.inputs_of(p).unwrap().iter().map(|i| i.partition).collect::<Vec<_>>();
     assert_eq!((inputs(0).len(), inputs(1).len(), inputs(2).len()), (2, 2, 2));
     assert_eq!((inputs(3), inputs(4)), (vec![0], vec![1]));
 }

@@ -38,6 +38,9 @@ pub(crate) fn failure_to_proto(failure: TaskFailure) -> pb::TaskFailure {
                 message,
             })
         }
+        TaskFailure::CheckpointUnreadable { rdd, partition, path, message } => {
+            Reason::CheckpointUnreadable(pb::CheckpointUnreadable { rdd_id: rdd.0, partition, path, message })
+        }
         lost @ TaskFailure::ExecutorLost { .. } => {
             Reason::Exception(pb::ExceptionFailure { message: lost.to_string(), location: String::new(), panic: false })
         }
@@ -71,6 +74,12 @@ pub(crate) fn failure_from_proto(failure: pb::TaskFailure) -> Result<TaskFailure
             address: d.block_address,
             message: d.message,
         },
+        Some(Reason::CheckpointUnreadable(c)) => TaskFailure::CheckpointUnreadable {
+            rdd: RddId(c.rdd_id),
+            partition: c.partition,
+            path: c.path,
+            message: c.message,
+        },
         None => return Err(BadField::missing("TaskFailure", "reason")),
     })
 }
@@ -99,6 +108,12 @@ mod tests {
                 partition: 8,
                 address: "h:1".into(),
                 message: "cut off".into(),
+            },
+            TaskFailure::CheckpointUnreadable {
+                rdd: RddId(9),
+                partition: 10,
+                path: "/c/part-00010".into(),
+                message: "not there".into(),
             },
         ] {
             assert_eq!(failure_from_proto(failure_to_proto(failure.clone())), Ok(failure));

@@ -79,6 +79,12 @@ impl StorageLevel {
         self.flags & DISK != 0
     }
 
+    /// The level with disk for what does not fit into memory.
+    #[must_use]
+    pub const fn with_disk(self) -> StorageLevel {
+        StorageLevel { flags: self.flags | DISK, replication: self.replication }
+    }
+
     /// Whether what is in memory is kept as values, not as bytes.
     pub const fn deserialized(self) -> bool {
         self.flags & VALUES != 0

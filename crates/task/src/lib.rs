@@ -22,6 +22,7 @@ pub mod chunk;
 mod context;
 mod current;
 mod error;
+pub mod frames;
 mod kill;
 mod output;
 mod release;

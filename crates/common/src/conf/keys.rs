@@ -60,6 +60,8 @@ table! {
     SPLIT_MIN_SIZE: ByteSize = "spark.hadoop.mapreduce.input.fileinputformat.split.minsize", Some("1b"), spark("1.0.0"); unit(Unit::Bytes); at_least(1)
     /// With so many bytes a partition of `binary_files` takes no more files.
     FILES_MAX_PARTITION_BYTES: ByteSize = "spark.files.maxPartitionBytes", Some("128m"), spark("2.1.0"); unit(Unit::Bytes); at_least(1)
+    /// Whether the files of a checkpoint are deleted when the last handle on its RDD is dropped.
+    CLEAN_CHECKPOINTS: bool = "spark.cleaner.referenceTracking.cleanCheckpoints", Some("false"), spark("1.4.0")
     /// For how many bytes more than it has each file counts when `binary_files` fills partitions, as opening it takes time.
     FILES_OPEN_COST: ByteSize = "spark.files.openCostInBytes", Some("4m"), spark("2.1.0"); unit(Unit::Bytes)
 

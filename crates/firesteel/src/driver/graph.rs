@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use firesteel_common::{RddId, ShuffleId};
 use firesteel_rdd::{
-    StorageLevel, determinism, lineage,
+    StorageLevel, determinism,
+    lineage::{self, Step},
     node::{AnyRdd, AnyShuffle, Dep},
 };
 use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, Replicated};
@@ -12,16 +13,17 @@ use firesteel_scheduler::{GraphDep, GraphNode, JobGraph, Replicated};
 /// The graph of all that `root` is computed from, and the shuffles in it.
 pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyShuffle>>) {
     let order = lineage::topological(root, true);
-    let index: BTreeMap<RddId, usize> = order.iter().enumerate().map(|(i, node)| (node.meta().id, i)).collect();
+    let index: BTreeMap<RddId, usize> = order.iter().enumerate().map(|(i, step)| (step.node.meta().id, i)).collect();
     let mut shuffles = BTreeMap::new();
     let mut levels = BTreeMap::new();
     let mut nodes: Vec<GraphNode> = Vec::with_capacity(order.len());
-    for node in &order {
+    for step in order {
+        let level = determinism::level_of(&step, &levels);
+        let Step { node, body, deps: of } = step;
         let meta = node.meta();
-        let level = determinism::level_of(node, &levels);
         levels.insert(meta.id, level);
         let mut deps = Vec::new();
-        for dep in node.deps() {
+        for dep in of {
             let (id, dep): (RddId, Box<dyn FnOnce(usize) -> GraphDep>) = match dep {
                 Dep::Narrow { parent, map } => {
                     (parent.meta().id, Box::new(move |parent| GraphDep::Narrow { parent, partitions: map }))
@@ -48,7 +50,7 @@ pub fn of(root: &Arc<dyn AnyRdd>) -> (JobGraph, BTreeMap<ShuffleId, Arc<dyn AnyS
             barrier: meta.barrier(),
             cached: meta.level().is_kept(),
             replicated: replicated(meta.level()),
-            preferred: node.preferred_hosts(),
+            preferred: body.preferred_hosts(),
         });
     }
     let root = nodes.len().saturating_sub(1);

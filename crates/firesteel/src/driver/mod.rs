@@ -207,11 +207,12 @@ impl Driver {
     }
 
     /// What RDDs and broadcast variables use of the driver.
-    pub fn context_parts(&self, settings: BroadcastSettings) -> ContextParts {
+    pub fn context_parts(&self, settings: BroadcastSettings, clean_checkpoints: bool) -> ContextParts {
         let DriverBlocks { manager: blocks, address, broadcasts: values, .. } = self.blocks.clone();
         ContextParts {
             cleaner: Arc::new(EventLoopCleaner(self.messages.clone())),
             broadcasts: BroadcastSource { settings, blocks, address, values },
+            clean_checkpoints,
         }
     }
 

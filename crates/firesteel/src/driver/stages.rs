@@ -13,7 +13,7 @@ use firesteel_protocol::{
 };
 use firesteel_rdd::{
     Error,
-    lineage::{Input, encode_stage, inputs_of},
+    lineage::{Input, StageLineage},
     node::{AnyRdd, EncodedOp},
 };
 use firesteel_rpc::proto::executor as proto;
@@ -34,7 +34,7 @@ const MOST_ENDED: usize = 256;
 
 /// One stage attempt that runs.
 struct Attempt {
-    root: Arc<dyn AnyRdd>,
+    lineage: StageLineage,
     data: Payload,
     sent_to: BTreeSet<ExecutorId>,
     /// Partitions of sources that are too large for a message: a task that is tried again finds its own.
@@ -100,16 +100,19 @@ impl Stages {
                 maps: maps.iter().map(status_of).collect(),
             })
             .collect();
-        let lineage = users_code("encoding a stage", || encode_stage(&root, output))?;
-        let data = proto::StageData { lineage: lineage.into(), shuffles, files, properties: properties.clone() };
+        let lineage = StageLineage::of(&root);
+        let encoded = users_code("encoding a stage", || lineage.encode(output))?;
+        let data = proto::StageData { lineage: encoded.into(), shuffles, files, properties: properties.clone() };
         let mut broadcasts = Vec::new();
         let data = self.payload(data.encode_to_vec().into(), &mut broadcasts)?;
         let (sent_to, inputs) = (BTreeSet::new(), BTreeMap::new());
-        let kept = copies::kept_in_stage(&root);
-        let copies = kept.values().map(|level| level.replication()).max().unwrap_or(0);
+        let kept = copies::kept_in_stage(&lineage);
+        let copies = kept.iter().map(|level| level.replication()).max().unwrap_or(0);
         let keeps = !kept.is_empty();
-        self.attempts
-            .insert(attempt, Attempt { root, data, sent_to, inputs, broadcasts, keeps, copies, barrier: Vec::new() });
+        self.attempts.insert(
+            attempt,
+            Attempt { lineage, data, sent_to, inputs, broadcasts, keeps, copies, barrier: Vec::new() },
+        );
         Ok(())
     }
 
@@ -156,7 +159,7 @@ impl Stages {
             let unknown = || Error::InvalidArgument(format!("{} has no data", spec.stage));
             return Err(self.failed.get(&spec.stage).cloned().unwrap_or_else(unknown));
         };
-        let inputs = users_code("encoding the input of a task", || inputs_of(&attempt.root, spec.partition))?;
+        let inputs = users_code("encoding the input of a task", || attempt.lineage.inputs_of(spec.partition))?;
         let (mut broadcasts, mut large) = (Vec::new(), Vec::new());
         let inputs = inputs.into_iter().map(|Input { rdd, partition, data }| {
             let data = match attempt.inputs.get(&(rdd, partition)) {
@@ -174,7 +177,7 @@ impl Stages {
         attempt.inputs.extend(large);
         let inputs = inputs?;
         let cached = match attempt.keeps {
-            true => copies::held_elsewhere(core, &attempt.root, spec.partition, executor),
+            true => copies::held_elsewhere(core, &attempt.lineage, spec.partition, executor),
             false => Vec::new(),
         };
         let peers = match attempt.copies {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use firesteel_common::Data;
+use firesteel_common::{CallSite, Data};
 use firesteel_files::{
     FilePath, FileSystems, ManifestEntry, OutputFormat, OutputJob, RecordWriter, TaskAttempt, WriteTask,
     text::{TextOutput, TextRecord},
@@ -37,7 +37,7 @@ impl<T: Data> Rdd<T> {
     where
         T: TextRecord,
     {
-        self.save_named("save_as_text_file", dir.as_ref(), TextOutput)
+        self.save_at(CallSite::here("save_as_text_file"), FilePath::from_path(dir.as_ref())?, TextOutput)
     }
 
     /// Writes the elements into `dir` as `format` does, at least a file for each partition, and `_SUCCESS` when all is there.
@@ -92,12 +92,12 @@ impl<T: Data> Rdd<T> {
     #[doc(alias = "saveAsNewAPIHadoopFile")]
     #[track_caller]
     pub fn save_with_format<F: OutputFormat<T>>(&self, dir: impl AsRef<Path>, format: F) -> Result<()> {
-        self.save_named("save_with_format", dir.as_ref(), format)
+        self.save_at(CallSite::here("save_with_format"), FilePath::from_path(dir.as_ref())?, format)
     }
 
-    #[track_caller]
-    fn save_named<F: OutputFormat<T>>(&self, action: &'static str, dir: &Path, format: F) -> Result<()> {
-        let (systems, dir) = (self.scope().file_systems(), FilePath::from_path(dir)?);
+    /// Writes into `dir` as `format` does, for what `site` names.
+    pub(crate) fn save_at<F: OutputFormat<T>>(&self, site: CallSite, dir: FilePath, format: F) -> Result<()> {
+        let systems = self.scope().file_systems();
         let system = systems.of(&dir)?;
         let (protocol, job) = (system.commit_protocol(), OutputJob::new(dir));
         protocol.setup_job(system, &job)?;
@@ -105,7 +105,7 @@ impl<T: Data> Rdd<T> {
             let attempt = TaskAttempt { partition: ctx.partition_id(), id: ctx.task_attempt_id() };
             write(format, &WriteTask::new(systems.clone(), job.clone(), attempt), input, ctx)
         });
-        let written: Result<Vec<Vec<ManifestEntry>>> = self.run_all(action, &(format, &systems, &job), write);
+        let written: Result<Vec<Vec<ManifestEntry>>> = self.run_all_at(site, &(format, &systems, &job), write);
         let saved = written.and_then(|entries| {
             let manifest: Vec<ManifestEntry> = entries.into_iter().flatten().collect();
             Ok(protocol.commit_job(system, &job, &manifest)?)

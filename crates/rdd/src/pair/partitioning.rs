@@ -276,6 +276,10 @@ mod tests {
         }
 
         fn unpersist(&self, _: firesteel_common::RddId) {}
+
+        fn is_kept(&self, _: firesteel_common::RddId, _: u32) -> Result<bool> {
+            Err(crate::Error::Stopped)
+        }
     }
 
     #[test]

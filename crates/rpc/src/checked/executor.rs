@@ -6,12 +6,13 @@ use super::{
 };
 use crate::proto::executor::{
     AccumulatorUpdate, BarrierAnswer, BarrierSync, BarrierTask, BlockPeer, BlockUpdate, BlockUpdates, BroadcastLost,
-    BroadcastRef, CachedPartitionDamaged, CachedPlace, DecommissionExecutor, ExceptionFailure, ExecutorFiles,
-    ExecutorHeartbeat, FetchFailed, GivenBack, KillTask, LaunchTasks, MapOutput, MapOutputMoved, MapStatus,
-    PartitionData, Payload, RecallTasks, RegisterExecutor, RegisterExecutorFailed, RegisteredExecutor, RemoveBroadcast,
-    RemoveRdd, RemoveShuffle, ReplicateBlock, ResultBlock, ResultLost, Running, ShuffleOutputs, StageBinary, StageData,
-    StageKey, StatusUpdate, StatusUpdates, StopExecutor, TaskDescription, TaskFailure, TaskKilled, TaskMetrics,
-    TaskReport, ToDriver, ToExecutor, payload::Place, status_update, task_failure::Reason, to_driver, to_executor,
+    BroadcastRef, CachedPartitionDamaged, CachedPlace, CheckpointUnreadable, DecommissionExecutor, ExceptionFailure,
+    ExecutorFiles, ExecutorHeartbeat, FetchFailed, GivenBack, KillTask, LaunchTasks, MapOutput, MapOutputMoved,
+    MapStatus, PartitionData, Payload, RecallTasks, RegisterExecutor, RegisterExecutorFailed, RegisteredExecutor,
+    RemoveBroadcast, RemoveRdd, RemoveShuffle, ReplicateBlock, ResultBlock, ResultLost, Running, ShuffleOutputs,
+    StageBinary, StageData, StageKey, StatusUpdate, StatusUpdates, StopExecutor, TaskDescription, TaskFailure,
+    TaskKilled, TaskMetrics, TaskReport, ToDriver, ToExecutor, payload::Place, status_update, task_failure::Reason,
+    to_driver, to_executor,
 };
 
 /// Bytes of the word that tells one start of a host from the next.
@@ -149,6 +150,7 @@ rules! {
     ResultLost { message: said }
     BroadcastLost { broadcast_id: number, message: said }
     CachedPartitionDamaged { rdd_id: number, partition: number, block_address: or_none(address), message: said }
+    CheckpointUnreadable { rdd_id: number, partition: number, path: said, message: said }
 }
 
 impl Checked for to_driver::Message {
@@ -231,6 +233,7 @@ impl Checked for Reason {
             Reason::ResultLost(m) => m.check(),
             Reason::BroadcastLost(m) => m.check(),
             Reason::CachedPartitionDamaged(m) => m.check(),
+            Reason::CheckpointUnreadable(m) => m.check(),
         }
     }
 }

@@ -13,11 +13,12 @@ use firesteel_storage::{
     storage_reservation::StorageReservation,
 };
 
-use super::{frames::FrameBuilder, persisted::HeapOf};
+use super::persisted::HeapOf;
 use crate::{
     chunk::{CHUNK, Chunk, ChunkStream, Stream},
     context::TaskContext,
     error::TaskError,
+    frames::FrameBuilder,
 };
 
 const PIECE_BYTES: usize = 1 << 20;

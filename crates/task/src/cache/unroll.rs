@@ -16,7 +16,7 @@ use firesteel_storage::{
 use super::{
     chain::Chain,
     copies::copy_to_peers,
-    frames::{FrameBuilder, FrameSource, FrameStream},
+    frames::{FrameSource, FrameStream},
     persisted::Persisted,
     pieces::{Leaving, PieceStream, PiecesBuilder},
 };
@@ -24,6 +24,7 @@ use crate::{
     chunk::{Chunk, Stream},
     context::{CacheUpdate, TaskContext},
     error::TaskError,
+    frames::FrameBuilder,
 };
 
 /// Keeps the partition that `input` yields, and streams it.
