@@ -37,6 +37,7 @@ mod backend;
 mod builder;
 mod checkpoints;
 mod context;
+mod custom;
 mod driver;
 mod fair_pools;
 mod formats;
@@ -54,12 +55,12 @@ mod summary;
 
 pub use builder::ContextBuilder;
 pub use context::Context;
-pub use firesteel_common::{Data, Env, Key, MemSize, Str, TaskFailure, conf::Conf};
+pub use firesteel_common::{Data, Env, Key, MemSize, NarrowMap, Str, TaskFailure, conf::Conf};
 pub use firesteel_derive::MemSize;
 pub use firesteel_rdd::{
-    BarrierWith, BoundedDouble, Emitter, Error, JobFuture, Lazy, Lines, LinesWith, LocalIterator, Number,
-    PartialResult, Partitioned, PartitionedWith, Partitioning, Rdd, RddBarrier, Result, Stats, StorageLevel,
-    TextRecord, With,
+    BarrierWith, BoundedDouble, CustomRdd, Emitter, Error, JobFuture, Lazy, Lines, LinesWith, LocalIterator, Number,
+    ParentInput, ParentRdds, PartialResult, Partitioned, PartitionedWith, Partitioning, Rdd, RddBarrier, Result, Stats,
+    StorageLevel, TextRecord, With,
 };
 pub use firesteel_scheduler::{JobError, JobState};
 pub use firesteel_shuffle::{HashPartitioner, Partitioner, RangePartitioner, SortKey};

@@ -10,6 +10,7 @@
 //!   shuffle, `actions/` what starts jobs, [`sources`] where data comes from.
 //! * [`node`]: one step of a lineage, and in `meta` what all have; [`pipe`], `zipped` and [`output`] are the common kinds.
 //! * [`Lines`]: the lines of text files by reference. Where files lie, and how they are read and written, is `firesteel_files`'.
+//! * [`custom`]: RDDs that a program writes itself.
 //! * `checkpoint`: what an RDD is computed from is put into files or at executors instead.
 //! * [`determinism`]: which RDDs come out the same when they are computed again.
 //! * [`lineage`]: how a stage is encoded. What runs of it on an executor is a task of `firesteel_task`.
@@ -28,6 +29,8 @@ mod operators;
 mod actions;
 mod barrier;
 mod checkpoint;
+mod concat;
+pub mod custom;
 mod debug;
 pub mod determinism;
 mod elements;
@@ -49,6 +52,7 @@ mod zipped;
 
 pub use actions::{BoundedDouble, JobFuture, LocalIterator, Number, PartialResult};
 pub use barrier::{BarrierWith, RddBarrier};
+pub use custom::{CustomRdd, ParentInput, ParentRdds};
 pub use error::{Error, Result};
 pub use firesteel_files::text::TextRecord;
 pub use lazy::Lazy;

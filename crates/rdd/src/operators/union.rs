@@ -8,13 +8,11 @@ use firesteel_common::{
     Data, NarrowMap, RddId,
     codec::{self, CodecError},
 };
-use firesteel_task::{
-    TaskContext, TaskError,
-    chunk::{Chunk, ChunkStream, Stream},
-};
+use firesteel_task::{TaskContext, TaskError, chunk::Stream};
 
 use crate::{
     Rdd,
+    concat::Concat,
     flat_drop::Parent,
     node::{AnyRdd, Body, Dep, RddNode},
     runner::Scope,
@@ -34,13 +32,12 @@ impl<T: Data> Body for Gather<T> {
     }
 
     fn compute(&self, _: RddId, p: u32, ctx: &Arc<TaskContext>) -> Result<Stream<T>, TaskError> {
-        let mut waiting: Vec<_> =
+        let partitions: Vec<_> =
             self.parents.iter().flat_map(|(parent, map)| map.parents_of(p).map(|q| (Arc::clone(parent), q))).collect();
-        if let [(only, q)] = waiting.as_slice() {
+        if let [(only, q)] = partitions.as_slice() {
             return only.stream(*q, ctx);
         }
-        waiting.reverse();
-        Ok(Box::new(Concat { current: None, waiting, ctx: ctx.clone() }))
+        Ok(Concat::stream(partitions, ctx))
     }
 
     fn deps(&self) -> Vec<Dep> {
@@ -63,29 +60,6 @@ impl<T: Data> Body for Gather<T> {
             .map(|(i, map)| Ok((Parent::new(parent(parents, i)?), map)))
             .collect::<Result<_, DecodeError>>()?;
         Ok(Gather { parents })
-    }
-}
-
-/// Partitions one after the other; the next is opened when the one before is at its end.
-struct Concat<T: Data> {
-    current: Option<Stream<T>>,
-    waiting: Vec<(Arc<RddNode<T>>, u32)>,
-    ctx: Arc<TaskContext>,
-}
-
-impl<T: Data> ChunkStream<T> for Concat<T> {
-    fn next_chunk(&mut self) -> Result<Option<Chunk<T>>, TaskError> {
-        loop {
-            if let Some(stream) = &mut self.current
-                && let Some(chunk) = stream.next_chunk()?
-            {
-                return Ok(Some(chunk));
-            }
-            match self.waiting.pop() {
-                Some((node, p)) => self.current = Some(node.stream(p, &self.ctx)?),
-                None => return Ok(None),
-            }
-        }
     }
 }
 
