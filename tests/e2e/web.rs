@@ -1,9 +1,11 @@
 //! What a live cluster shows on its web ports.
 
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
 
 use firesteel_testing::wait_for;
 use serde_json::{Value, json};

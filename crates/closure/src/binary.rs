@@ -1,10 +1,12 @@
 //! The executable that runs, by an open descriptor: what `cargo build` puts in its place meanwhile changes nothing.
 //! Used by the driver (which serves it to hosts that lack it) and by executors (which prove that they run it).
 
-use std::fmt;
-use std::fs::File;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::{
+    fmt,
+    fs::File,
+    os::unix::fs::{FileExt, MetadataExt},
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 const SELF: &str = "/proc/self/exe";
 

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::desc::{MAGIC, OpDesc};
-use crate::error::CodeRefError;
-use crate::object::Object;
+use crate::{
+    desc::{MAGIC, OpDesc},
+    error::CodeRefError,
+    object::Object,
+};
 
 /// Where a descriptor lies: its distance from the load base of its object. Object 0 is the main executable; other
 /// numbers are kept for code that is loaded later, which this build does not do.

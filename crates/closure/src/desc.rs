@@ -1,12 +1,12 @@
 //! Operator descriptors: what a [`CodeRef`](crate::CodeRef) points to. Made by [`describe`] for `rdd`'s operators,
 //! used by [`table`](crate::table).
 
-use std::any::Any;
-use std::marker::PhantomData;
-use std::sync::Arc;
+use std::{any::Any, marker::PhantomData, sync::Arc};
 
-use crate::error::DecodeError;
-use crate::func::{Func, ZeroSized};
+use crate::{
+    error::DecodeError,
+    func::{Func, ZeroSized},
+};
 
 /// A decoded node of a lineage; what it is, only its children know.
 pub type AnyNode = Arc<dyn Any + Send + Sync>;

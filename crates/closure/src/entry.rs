@@ -13,10 +13,14 @@
 //! start-up has not either. A statically linked executable (musl, or `+crt-static`) has no libc to find behind ours, so
 //! there a constructor has to serve: code that runs in an executor must then not rely on other constructors.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    ffi::{CStr, c_char, c_int, c_void},
+    os::fd::{FromRawFd, OwnedFd, RawFd},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use firesteel_common::say;
 

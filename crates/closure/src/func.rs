@@ -1,8 +1,7 @@
 //! Zero-sized functions: closures that capture nothing, which therefore travel as a type. Used by the operators of
 //! `rdd`; the check that a closure is one happens at compile time, in [`require_zero_sized!`](crate::require_zero_sized).
 
-use std::marker::PhantomData;
-use std::ptr::NonNull;
+use std::{marker::PhantomData, ptr::NonNull};
 
 /// The bounds on a function that travels. Blanket: a user implements nothing. That its size is 0 cannot be said in a
 /// bound; [`Func::new`] checks it at compile time.

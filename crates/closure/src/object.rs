@@ -1,7 +1,9 @@
 //! Where the main executable lies in memory. Read once from its program headers; it is never unloaded.
 
-use std::ffi::{c_int, c_void};
-use std::sync::OnceLock;
+use std::{
+    ffi::{c_int, c_void},
+    sync::OnceLock,
+};
 
 use crate::error::CodeRefError;
 

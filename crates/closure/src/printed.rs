@@ -8,9 +8,7 @@
 //! takes it. What has no room in the file is dropped and counted, and the count is said there when writing works again; at
 //! the end, in whichever of the two files takes it. Spark's `FileAppender` likewise. Called by [`supervisor`](crate::supervisor).
 
-use std::ffi::c_int;
-use std::io;
-use std::os::fd::RawFd;
+use std::{ffi::c_int, io, os::fd::RawFd};
 
 /// What is carried at once.
 const PART: usize = 64 * 1024;

@@ -3,9 +3,11 @@
 //!
 //! The handler is installed by [`entry`](crate::entry); `executor` calls [`guard_this_thread`] on each task thread.
 
-use std::cell::Cell;
-use std::ffi::{c_int, c_void};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    cell::Cell,
+    ffi::{c_int, c_void},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 

@@ -11,11 +11,13 @@
 //! id of a child is not given out again before its parent has waited for it. It also waits for those that end while the
 //! executor lives, and reads what it prints (`printed.rs`). Called by [`entry`](crate::entry), before the executor has a second thread.
 
-use std::ffi::c_int;
-use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::RawFd;
-use std::time::{Duration, Instant};
+use std::{
+    ffi::c_int,
+    io,
+    mem::MaybeUninit,
+    os::fd::RawFd,
+    time::{Duration, Instant},
+};
 
 use libc::pid_t;
 

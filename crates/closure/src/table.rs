@@ -3,9 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::code_ref::CodeRef;
-use crate::desc::AnyNode;
-use crate::error::DecodeError;
+use crate::{code_ref::CodeRef, desc::AnyNode, error::DecodeError};
 
 /// One operator of a lineage.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -92,8 +90,10 @@ impl Drop for Nodes {
 mod raw_bytes {
     use std::fmt;
 
-    use serde::de::{Error, Visitor};
-    use serde::{Deserializer, Serializer};
+    use serde::{
+        Deserializer, Serializer,
+        de::{Error, Visitor},
+    };
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
         s.serialize_bytes(bytes)
@@ -122,8 +122,7 @@ mod raw_bytes {
 
 #[cfg(test)]
 mod tests {
-    use std::marker::PhantomData;
-    use std::sync::Arc;
+    use std::{marker::PhantomData, sync::Arc};
 
     use firesteel_common::codec;
     use proptest::prelude::*;

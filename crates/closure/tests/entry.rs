@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output};
+use std::{
+    io::Write,
+    os::unix::process::ExitStatusExt,
+    process::{Command, Output},
+};
 
 use support::Profile;
 

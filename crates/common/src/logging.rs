@@ -16,10 +16,14 @@
 use std::fmt::{self, Debug, Write};
 
 use tracing::field::{Field, Visit};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::field::{MakeVisitor, VisitFmt, VisitOutput};
-use tracing_subscriber::fmt::SubscriberBuilder;
-use tracing_subscriber::fmt::format::{Format, Writer};
+use tracing_subscriber::{
+    EnvFilter,
+    field::{MakeVisitor, VisitFmt, VisitOutput},
+    fmt::{
+        SubscriberBuilder,
+        format::{Format, Writer},
+    },
+};
 
 use crate::console::{self, Stderr};
 
@@ -167,8 +171,10 @@ impl<W: Write> Escaping<'_, W> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
 
     use super::*;
 

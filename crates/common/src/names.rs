@@ -1,10 +1,7 @@
 //! Names that travel between processes and become keys of tables, parts of paths and words in log lines: types that only a
 //! valid name can be made into. Whoever holds an [`AppId`] may join it to a path.
 
-use std::borrow::Borrow;
-use std::fmt;
-use std::ops::Deref;
-use std::sync::Arc;
+use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 

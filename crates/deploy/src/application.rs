@@ -1,12 +1,13 @@
 //! Whether a file can be run as an application, asked before `exec`, whose own answers ("No such file or directory" for
 //! a missing interpreter) mislead.
 
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{ErrorKind, Read},
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    path::{Path, PathBuf},
+};
 
 use firesteel_os::elf;
 

@@ -1,11 +1,9 @@
 //! The arguments that master and worker have in common.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
+use std::{net::TcpListener, path::PathBuf};
 
 use clap::{ArgAction, Args};
-use firesteel_common::conf::key::Key;
-use firesteel_common::conf::{Conf, ConfError, Environment, keys};
+use firesteel_common::conf::{Conf, ConfError, Environment, key::Key, keys};
 use firesteel_rpc::Transport;
 
 use crate::{DeployError, settings};

@@ -1,17 +1,21 @@
 //! What a daemon's process does around the library's `run`: threads, signals, and the word that it is ready.
 
-use std::convert::Infallible;
-use std::fs::File;
-use std::future::Future;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    fs::File,
+    future::Future,
+    io::Write,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use nix::sys::signal::Signal;
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 use tracing::{info, warn};
 
 use crate::DeployError;

@@ -3,9 +3,11 @@
 
 use std::fmt::Write;
 
-use firesteel_common::conf::environment::VARIABLES;
-use firesteel_common::conf::key::{AnyKey, Origin};
-use firesteel_common::conf::keys;
+use firesteel_common::conf::{
+    environment::VARIABLES,
+    key::{AnyKey, Origin},
+    keys,
+};
 
 const START: &str = "\
 # Configuration

@@ -1,7 +1,6 @@
 //! Why a program could not do what it was asked for.
 
-use std::io;
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use firesteel_common::conf::ConfError;
 use firesteel_os::elf::ElfError;

@@ -25,9 +25,8 @@ mod worker;
 use std::process::ExitCode;
 
 use clap::Parser;
-use firesteel_common::say;
-
 pub use error::DeployError;
+use firesteel_common::say;
 pub use master::MasterCommand;
 pub use submit::SubmitCommand;
 pub use worker::WorkerCommand;

@@ -5,9 +5,11 @@ use firesteel_common::conf::{Environment, keys};
 use firesteel_master::{MasterConfig, MasterListeners, MasterRules};
 use firesteel_rpc::{Transport, bind::host_port};
 
-use crate::DeployError;
-use crate::arguments::DaemonArguments;
-use crate::daemon::{self, ReadyFile};
+use crate::{
+    DeployError,
+    arguments::DaemonArguments,
+    daemon::{self, ReadyFile},
+};
 
 /// Spark's port of a master.
 const PORT: u16 = 7077;

@@ -1,20 +1,25 @@
 //! `firesteel-submit`: puts the configuration together, then becomes the application, so that its process id, signals and
 //! exit status are the application's own.
 
-use std::ffi::OsString;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::Command;
+use std::{
+    ffi::OsString,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    path::PathBuf,
+    process::Command,
+};
 
 use clap::Parser;
-use firesteel_common::conf::{Conf, Environment, Source, keys, redact, submit};
-use firesteel_common::say;
+use firesteel_common::{
+    conf::{Conf, Environment, Source, keys, redact, submit},
+    say,
+};
 use firesteel_rpc::Master;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use crate::submit_options::SparkOptions;
-use crate::{DeployError, application, settings};
+use crate::{DeployError, application, settings, submit_options::SparkOptions};
 
 /// Runs an application on a cluster or on the threads of this host.
 #[derive(Parser, Debug)]

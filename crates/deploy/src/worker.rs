@@ -1,8 +1,10 @@
 //! `firesteel-worker`: from arguments, environment and files to `worker::run`.
 
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Parser, value_parser};
 use firesteel_common::conf::{ByteSize, Conf, ConfError, Environment, environment, keys};
@@ -10,9 +12,11 @@ use firesteel_os::host;
 use firesteel_rpc::{MasterUrl, Transport};
 use firesteel_worker::{Launcher, Standing, WorkerConfig, WorkerListeners, WorkerSettings};
 
-use crate::DeployError;
-use crate::arguments::DaemonArguments;
-use crate::daemon::{self, PowerSignal, ReadyFile};
+use crate::{
+    DeployError,
+    arguments::DaemonArguments,
+    daemon::{self, PowerSignal, ReadyFile},
+};
 
 /// Left for the rest of the host when a worker is not told its memory.
 const LEFT_TO_HOST: u64 = 1 << 30;

@@ -5,11 +5,13 @@
 
 mod support;
 
-use std::fs;
-use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
-use std::process::Command;
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::Command,
+};
 
 use firesteel_testing::{alive, wait_for};
 use support::{FREE_WEB_PORTS, Install, text};

@@ -4,9 +4,7 @@
 
 mod support;
 
-use std::fs;
-use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt};
 
 use firesteel_testing::{alive, until};
 use support::{Install, count_words, root, text};

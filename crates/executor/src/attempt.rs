@@ -1,21 +1,22 @@
 //! One attempt of one task, on its thread: from the description to the update that the driver gets.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Instant;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use firesteel_common::{StageAttempt, TaskFailure, TaskId};
 use firesteel_events::{AccumulatorUpdate, TaskReport};
 use firesteel_protocol::{BlockAddress, BlockUpdate, CachedPlace, MapOutput, PartitionData, TaskOutcome, TaskUpdate};
 use firesteel_storage::{BlockId, BlockWriter};
-use firesteel_task::barrier::BarrierSync;
-use firesteel_task::{CacheUpdate, KillFlag, TaskContext, TaskError, TaskInfo, TaskOutput, enter, take_accumulated};
+use firesteel_task::{
+    CacheUpdate, KillFlag, TaskContext, TaskError, TaskInfo, TaskOutput, barrier::BarrierSync, enter, take_accumulated,
+};
 
-use crate::config::ExecutorConfig;
-use crate::meter::Meter;
-use crate::panics::{self, BeforeAbort};
-use crate::stage::{StageSlot, fetch};
+use crate::{
+    config::ExecutorConfig,
+    meter::Meter,
+    panics::{self, BeforeAbort},
+    stage::{StageSlot, fetch},
+};
 
 /// Longest failure message that travels; a longer one is cut, so that an update always fits a message.
 const LONGEST_MESSAGE: usize = 64 << 10;

@@ -8,23 +8,27 @@
 //!
 //! Standard error is what the worker shows of an executor that did not end well, so errors go there.
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{
+    collections::BTreeMap, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::PathBuf, sync::Arc, time::Duration,
+};
 
-use firesteel_closure::binary::running_binary;
-use firesteel_closure::entry::take_descriptors;
-use firesteel_common::conf::{Conf, Source, keys};
-use firesteel_common::{ExecutorId, logging, say};
+use firesteel_closure::{binary::running_binary, entry::take_descriptors};
+use firesteel_common::{
+    ExecutorId,
+    conf::{Conf, Source, keys},
+    logging, say,
+};
 use firesteel_os::memory_record::MemoryRecord;
 use firesteel_protocol::{RegisterExecutor, ToDriver, ToExecutor};
-use firesteel_rpc::checked::decode;
-use firesteel_rpc::proto::deploy::{ExecutorLaunch, Parting};
-use firesteel_rpc::proto::executor as proto;
-use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Security, Transport, bind::host_port};
+use firesteel_rpc::{
+    Duplex, PROTOCOL_VERSION, Role, Security, Transport,
+    bind::host_port,
+    checked::decode,
+    proto::{
+        deploy::{ExecutorLaunch, Parting},
+        executor as proto,
+    },
+};
 use firesteel_shuffle::{ShuffleConfig, ShuffleError, ShuffleManager};
 use firesteel_storage::{
     BlockClient, BlockManager, BlockNetwork, BlockServer, BroadcastFetcher, ClientConfig, LocalDirs, MemoryConfig,
@@ -32,10 +36,12 @@ use firesteel_storage::{
 };
 use firesteel_task::{BroadcastValues, TaskServices};
 
-use crate::config::{ExecutorConfig, ExecutorSettings};
-use crate::driver_stream::{DriverStream, StreamEnd};
-use crate::error::ExecutorError;
-use crate::executor::Executor;
+use crate::{
+    config::{ExecutorConfig, ExecutorSettings},
+    driver_stream::{DriverStream, StreamEnd},
+    error::ExecutorError,
+    executor::Executor,
+};
 
 /// For the connection to the driver and for its answer to the registration; the settings are not known yet.
 const REGISTRATION: Duration = Duration::from_secs(60);

@@ -9,24 +9,35 @@
 //! The marker variable and both descriptors are left as they are, so that the executable finds them. Called by the binary
 //! of that name; calls `storage` to fetch and `os::elf` to find out beforehand what `exec` would not explain.
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::SystemTime;
+use std::{
+    fs::{self, DirBuilder, File, Permissions},
+    io,
+    os::{
+        fd::AsRawFd,
+        unix::{
+            fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+            process::CommandExt,
+        },
+    },
+    path::{Path, PathBuf},
+    process::Command,
+    time::SystemTime,
+};
 
-use firesteel_closure::binary::{BuildHash, hash_file};
-use firesteel_closure::entry::MARKER;
-use firesteel_os::elf::{self, ElfError};
-use firesteel_os::host;
-use firesteel_rpc::checked::decode;
-use firesteel_rpc::proto::deploy::{ApplicationBinary, ExecutorLaunch};
-use firesteel_rpc::{Role, Security, Transport};
-use firesteel_storage::abort::Abort;
-use firesteel_storage::{BlockClient, BlockError, BlockId};
+use firesteel_closure::{
+    binary::{BuildHash, hash_file},
+    entry::MARKER,
+};
+use firesteel_os::{
+    elf::{self, ElfError},
+    host,
+};
+use firesteel_rpc::{
+    Role, Security, Transport,
+    checked::decode,
+    proto::deploy::{ApplicationBinary, ExecutorLaunch},
+};
+use firesteel_storage::{BlockClient, BlockError, BlockId, abort::Abort};
 
 /// Why a worker's host could not begin to run an application. It goes to the executor's standard error.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,6 @@
 //! Where an application's executable comes from, and what is said when it cannot.
 
-use std::io::Write;
-use std::net::TcpListener;
-use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::{io::Write, net::TcpListener, os::fd::AsRawFd, sync::Arc};
 
 use firesteel_closure::binary::running_binary;
 use firesteel_storage::{BlockData, BlockServer, BlockSource};

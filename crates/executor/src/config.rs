@@ -1,10 +1,11 @@
 //! What an [`Executor`](crate::Executor) is made of and works by.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use firesteel_common::ExecutorId;
-use firesteel_common::conf::{Conf, ConfError, keys};
+use firesteel_common::{
+    ExecutorId,
+    conf::{Conf, ConfError, keys},
+};
 use firesteel_storage::BlockClient;
 use firesteel_task::{ResultBounds, TaskServices};
 

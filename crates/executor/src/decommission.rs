@@ -8,17 +8,24 @@
 //!
 //! Called by [`crate::Executor`]; calls the block manager, the block client and the status batcher.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+        mpsc,
+    },
+};
 
 use firesteel_common::ExecutorId;
 use firesteel_protocol::{BlockAddress, BlockUpdate, DecommissionExecutor, MapOutputMoved, ToDriver};
 use firesteel_storage::{Abort, BlockError, BlockId, StorageLevel};
 
-use crate::config::ExecutorConfig;
-use crate::departure::{Departure, Effect, Event, Item};
-use crate::status::StatusBatcher;
+use crate::{
+    config::ExecutorConfig,
+    departure::{Departure, Effect, Event, Item},
+    status::StatusBatcher,
+};
 
 #[derive(Default)]
 struct Wanted {

@@ -1,16 +1,19 @@
 //! The stream to the driver as a [`DriverLink`]: batches of a size that a message may have, and last words.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use firesteel_common::{TaskFailure, TaskId};
 use firesteel_protocol::{TaskUpdate, ToDriver};
-use firesteel_rpc::proto::executor::{self as proto, to_driver::Message};
-use firesteel_rpc::{MAX_MESSAGE_BYTES, SendError, Sender};
+use firesteel_rpc::{
+    MAX_MESSAGE_BYTES, SendError, Sender,
+    proto::executor::{self as proto, to_driver::Message},
+};
 use prost::Message as _;
 
-use crate::attempt::failed;
-use crate::status::DriverLink;
+use crate::{attempt::failed, status::DriverLink};
 
 /// Of updates in one message; leaves room for what surrounds them.
 const BATCH_BYTES: usize = MAX_MESSAGE_BYTES - (64 << 10);

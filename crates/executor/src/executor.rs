@@ -1,9 +1,11 @@
 //! The executor: carries out what [`ExecutorCore`] decides. One type serves `local[N]`, where the driver hands it its
 //! messages as values, and the process [`crate::backend`], where they come from the stream.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use firesteel_common::{BroadcastId, ShuffleId, StageAttempt, TaskFailure, TaskId, Tick};
 use firesteel_machine::Machine;
@@ -12,19 +14,22 @@ use firesteel_protocol::{
     ReplicateBlock, TaskDescription, TaskOutcome, TaskUpdate, ToDriver, ToExecutor,
 };
 use firesteel_storage::{Abort, BlockId, StorageLevel};
-use firesteel_task::barrier::BarrierTaskInfo;
-use firesteel_task::barrier::{BarrierCall, BarrierSync};
-use firesteel_task::cache::copy_to_peers;
-use firesteel_task::{KillFlag, TaskError};
+use firesteel_task::{
+    KillFlag, TaskError,
+    barrier::{BarrierCall, BarrierSync, BarrierTaskInfo},
+    cache::copy_to_peers,
+};
 
-use crate::attempt::{Attempt, failed};
-use crate::config::ExecutorConfig;
-use crate::core::{Effect, Event, ExecutorCore};
-use crate::decommission::Leaving;
-use crate::panics::{self, BeforeAbort};
-use crate::pool::TaskThreads;
-use crate::stage::StageSlot;
-use crate::status::{DriverLink, StatusBatcher};
+use crate::{
+    attempt::{Attempt, failed},
+    config::ExecutorConfig,
+    core::{Effect, Event, ExecutorCore},
+    decommission::Leaving,
+    panics::{self, BeforeAbort},
+    pool::TaskThreads,
+    stage::StageSlot,
+    status::{DriverLink, StatusBatcher},
+};
 
 /// Exit code of an executor of which a task could not be stopped.
 const UNSTOPPABLE_TASK: i32 = 50;

@@ -1,10 +1,12 @@
 //! Panics of user code: caught with message and place. One hook for the process, which calls the one before it, so
 //! that the user's own hook, and the usual lines on standard error, stay.
 
-use std::any::Any;
-use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
-use std::sync::{Arc, Once};
+use std::{
+    any::Any,
+    cell::RefCell,
+    panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook},
+    sync::{Arc, Once},
+};
 
 use firesteel_common::TaskFailure;
 use firesteel_task::TaskAbort;
@@ -85,8 +87,10 @@ pub(crate) fn catch<R>(before_abort: Option<BeforeAbort>, f: impl FnOnce() -> R)
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    };
 
     use firesteel_task::TaskError;
 

@@ -1,9 +1,11 @@
 //! Threads for tasks: kept for reuse, with large stacks, of which only what is touched takes memory. Used by
 //! [`crate::Executor`].
 
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -117,9 +119,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-    use std::sync::mpsc;
-    use std::thread::ThreadId;
+    use std::{collections::BTreeSet, sync::mpsc, thread::ThreadId};
 
     use super::*;
 

@@ -1,15 +1,19 @@
 //! What the tasks of one stage attempt share: decoded by the first of them that runs here, once, on its own thread.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use bytes::Bytes;
 use firesteel_common::{BroadcastId, ExecutorId, ShuffleId, TaskFailure, TaskId};
 use firesteel_protocol::Payload;
 use firesteel_rdd::lineage::decode_stage;
-use firesteel_rpc::checked::decode;
-use firesteel_rpc::proto::executor::{ExecutorFiles, ShuffleOutputs, StageData};
+use firesteel_rpc::{
+    checked::decode,
+    proto::executor::{ExecutorFiles, ShuffleOutputs, StageData},
+};
 use firesteel_shuffle::{MapLocation, ShuffleInput};
 use firesteel_storage::{Abort, BlockManager, BroadcastMeta};
 use firesteel_task::{KillFlag, StageTask, TaskError};

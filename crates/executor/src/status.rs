@@ -1,9 +1,11 @@
 //! The way of news to the driver: sent at once when there is one, those of tasks together when more came meanwhile or will
 //! come in a moment.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use firesteel_protocol::{TaskOutcome, TaskUpdate, ToDriver};
 

@@ -7,11 +7,13 @@ use bytes::Bytes;
 use firesteel_common::{ExecutorId, TaskId};
 use firesteel_os::ProcessEnd;
 use firesteel_protocol::{KillTask, ToDriver, ToExecutor};
-use firesteel_rpc::Secret;
-use firesteel_rpc::proto::deploy::Parting;
+use firesteel_rpc::{Secret, proto::deploy::Parting};
 use firesteel_testing::{alive, until_async};
-use support::cluster::{Cluster, next, next_end, next_updates, send};
-use support::{End, end_of, kind, launch, result};
+use support::{
+    End,
+    cluster::{Cluster, next, next_end, next_updates, send},
+    end_of, kind, launch, result,
+};
 
 mod support;
 

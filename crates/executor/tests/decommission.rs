@@ -3,9 +3,11 @@
 
 mod support;
 
-use std::net::TcpListener;
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::{
+    net::TcpListener,
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
 
 use firesteel_common::{ExecutorId, ShuffleId, TaskId};
 use firesteel_protocol::{MapOutputMoved, TaskOutcome, ToDriver};

@@ -1,7 +1,10 @@
 //! The executor in one process, with tasks that are closures of the test.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{
+    Arc, Barrier, Mutex,
+    atomic::{AtomicBool, AtomicU32, Ordering},
+    mpsc,
+};
 
 use bytes::Bytes;
 use firesteel_common::{RddId, ShuffleId, StageId, TaskFailure, TaskId};

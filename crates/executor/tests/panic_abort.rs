@@ -1,7 +1,6 @@
 //! An application that is compiled with `panic = "abort"`: the driver hears of the panic before the process is gone.
 
-use std::path::Path;
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 #[test]
 #[ignore = "compiles every crate once more, which takes minutes; dev/test --full runs it"]

@@ -1,7 +1,6 @@
 //! The loop of a shell: what happens goes into its machine, what that wants is carried out.
 
-use std::future::Future;
-use std::time::Instant;
+use std::{future::Future, time::Instant};
 
 use crate::{Driven, Machine};
 

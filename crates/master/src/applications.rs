@@ -4,21 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use firesteel_common::{AppId, Tick};
-use firesteel_rpc::Provenance;
-use firesteel_rpc::issuer::Token;
-use firesteel_rpc::proto::deploy::{
-    ApplicationDescription, ApplicationFinished, ApplicationRemoved, ExecutorAdded, RegisterApplication,
-    RegisterApplicationFailed, RegisteredApplication, from_master::Message,
+use firesteel_rpc::{
+    Provenance,
+    issuer::Token,
+    proto::deploy::{
+        ApplicationDescription, ApplicationFinished, ApplicationRemoved, ExecutorAdded, RegisterApplication,
+        RegisterApplicationFailed, RegisteredApplication, from_master::Message,
+    },
 };
 use tracing::{info, warn};
 
-use crate::decommission::executor_decommissioned;
-use crate::event::{ConnectionId, MasterEffect};
-use crate::limits;
-use crate::machine::{Master, Party, version_mismatch};
-use crate::records::RecordId;
-use crate::state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo};
-use crate::status::{ApplicationState, ApplicationStatus};
+use crate::{
+    decommission::executor_decommissioned,
+    event::{ConnectionId, MasterEffect},
+    limits,
+    machine::{Master, Party, version_mismatch},
+    records::RecordId,
+    state::{ApplicationInfo, ExecutorInfo, OverApplication, WorkerInfo},
+    status::{ApplicationState, ApplicationStatus},
+};
 
 /// So many applications that are over are remembered.
 const REMEMBERED: usize = 1000;

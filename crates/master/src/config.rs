@@ -1,8 +1,7 @@
 //! What a master works by. [`MasterRules`] is all that the state machine sees; [`MasterConfig`] adds what only the
 //! shell needs.
 
-use std::net::TcpListener;
-use std::time::Duration;
+use std::{net::TcpListener, time::Duration};
 
 use firesteel_common::conf::{Conf, ConfError, keys};
 use firesteel_rpc::Transport;

@@ -5,9 +5,11 @@ use firesteel_common::Tick;
 use firesteel_rpc::proto::deploy::{ExecutorState, ExecutorUpdated, from_master::Message};
 use tracing::info;
 
-use crate::event::{ConnectionId, MasterEffect};
-use crate::machine::Master;
-use crate::state::WorkerInfo;
+use crate::{
+    event::{ConnectionId, MasterEffect},
+    machine::Master,
+    state::WorkerInfo,
+};
 
 impl Master {
     pub(crate) fn worker_decommissioning(

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use firesteel_rpc::Role;
-use firesteel_rpc::proto::deploy::{from_master, to_master};
+use firesteel_rpc::{
+    Role,
+    proto::deploy::{from_master, to_master},
+};
 
 use crate::records::{Record, RecordId, Records};
 

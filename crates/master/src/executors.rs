@@ -3,20 +3,21 @@
 
 use std::cmp::Reverse;
 
-use firesteel_common::{AppId, Tick, WorkerId};
+use firesteel_common::{AppId, ExecutorKey, Tick, WorkerId};
 use firesteel_rpc::proto::deploy::{
     ExecutorState, ExecutorStateChanged, ExecutorUpdated, KillExecutor, KillExecutors, LaunchExecutor, Parting,
     RequestExecutors, from_master::Message,
 };
 use tracing::{info, warn};
 
-use crate::applications::executor_added;
-use crate::event::{ConnectionId, MasterEffect};
-use crate::limits;
-use crate::machine::{Master, Party};
-use crate::placement::{Demand, WorkerOffer, place};
-use crate::state::{ApplicationInfo, ExecutorInfo, RecoveryState, WorkerInfo, WorkerState};
-use firesteel_common::ExecutorKey;
+use crate::{
+    applications::executor_added,
+    event::{ConnectionId, MasterEffect},
+    limits,
+    machine::{Master, Party},
+    placement::{Demand, WorkerOffer, place},
+    state::{ApplicationInfo, ExecutorInfo, RecoveryState, WorkerInfo, WorkerState},
+};
 
 /// How an executor ended, as far as the master knows.
 pub(crate) struct ExecutorEnd {

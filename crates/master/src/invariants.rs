@@ -1,7 +1,9 @@
 //! What holds after every event, written once: see [`Machine::check_invariants`](firesteel_machine::Machine::check_invariants).
 
-use crate::machine::{Master, Party};
-use crate::state::Leadership;
+use crate::{
+    machine::{Master, Party},
+    state::Leadership,
+};
 
 impl Master {
     /// Checks the tables against each other; the error says what is wrong.

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use firesteel_common::Tick;
-use firesteel_rpc::checked::Checked;
-use firesteel_rpc::proto::deploy::{ApplicationDescription, RegisterApplication, RegisterWorker};
-use firesteel_rpc::stream::QUEUE_MESSAGES;
+use firesteel_rpc::{
+    checked::Checked,
+    proto::deploy::{ApplicationDescription, RegisterApplication, RegisterWorker},
+    stream::QUEUE_MESSAGES,
+};
 
 /// Cores of a worker, and of an executor.
 pub(crate) const MOST_CORES: u32 = 1 << 16;

@@ -14,20 +14,22 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use firesteel_common::{AppId, BadName, Tick, WorkerId};
+use firesteel_common::{AppId, BadName, ExecutorKey, Tick, WorkerId};
 use firesteel_machine::Machine;
-use firesteel_rpc::Issuer;
-use firesteel_rpc::proto::deploy::{from_master, to_master};
-
+use firesteel_rpc::{
+    Issuer,
+    proto::deploy::{from_master, to_master},
+};
 use tracing::warn;
 
-use crate::config::MasterRules;
-use crate::event::{ConnectionId, MasterEffect, MasterEvent};
-use crate::limits::Pace;
-use crate::roles::role_of;
-use crate::state::{ApplicationInfo, ExecutorInfo, Leadership, OverApplication, WorkerInfo};
-use crate::status::ApplicationStatus;
-use firesteel_common::ExecutorKey;
+use crate::{
+    config::MasterRules,
+    event::{ConnectionId, MasterEffect, MasterEvent},
+    limits::Pace,
+    roles::role_of,
+    state::{ApplicationInfo, ExecutorInfo, Leadership, OverApplication, WorkerInfo},
+    status::ApplicationStatus,
+};
 
 /// Whose stream it is. That of an application is opened by its driver, wherever that runs.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use firesteel_common::{AppId, Tick, WorkerId};
-use firesteel_rpc::issuer::Token;
-use firesteel_rpc::proto::deploy::ApplicationDescription;
+use firesteel_rpc::{issuer::Token, proto::deploy::ApplicationDescription};
 
-use crate::limits::Lines;
-use crate::state::{ApplicationInfo, WorkerInfo};
+use crate::{
+    limits::Lines,
+    state::{ApplicationInfo, WorkerInfo},
+};
 
 /// Everything that a master leaves behind, in any order.
 #[derive(Clone, PartialEq, Debug, Default)]

@@ -14,13 +14,15 @@ use firesteel_common::{ExecutorKey, Tick, WorkerId};
 use firesteel_rpc::proto::deploy::{ExecutorState, MasterInStandby, from_master::Message, to_master};
 use tracing::{info, warn};
 
-use crate::applications::executor_added;
-use crate::event::{ConnectionId, MasterEffect};
-use crate::limits::{MOST_EXECUTORS_OF_WORKER, Pace};
-use crate::machine::Master;
-use crate::records::Records;
-use crate::state::{ApplicationInfo, Awaited, ExecutorInfo, Leadership, RecoveryState, WorkerInfo};
-use crate::workers::Described;
+use crate::{
+    applications::executor_added,
+    event::{ConnectionId, MasterEffect},
+    limits::{MOST_EXECUTORS_OF_WORKER, Pace},
+    machine::Master,
+    records::Records,
+    state::{ApplicationInfo, Awaited, ExecutorInfo, Leadership, RecoveryState, WorkerInfo},
+    workers::Described,
+};
 
 impl Master {
     /// Whether it leads, and how far it has come with what it took over.

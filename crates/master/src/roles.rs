@@ -1,14 +1,18 @@
 //! Who may say what to a master. Called by [`Master::handle`](crate::Master::handle) for every message.
 
 use firesteel_common::Tick;
-use firesteel_rpc::Role;
-use firesteel_rpc::proto::deploy::{
-    RegisterApplicationFailed, RegisterWorkerFailed, from_master::Message as Answer, to_master::Message,
+use firesteel_rpc::{
+    Role,
+    proto::deploy::{
+        RegisterApplicationFailed, RegisterWorkerFailed, from_master::Message as Answer, to_master::Message,
+    },
 };
 use tracing::warn;
 
-use crate::event::{ConnectionId, MasterEffect};
-use crate::machine::Master;
+use crate::{
+    event::{ConnectionId, MasterEffect},
+    machine::Master,
+};
 
 /// The role that this message is for; `None`: everybody.
 pub(crate) fn role_of(message: &Message) -> Option<Role> {

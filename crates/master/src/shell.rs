@@ -7,24 +7,30 @@
 //!  web port ─Asker─▶ questions ───────┘
 //! ```
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::future::Future;
-use std::net::TcpListener;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    future::Future,
+    net::TcpListener,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use firesteel_machine::{self as machine, Asker, Driven, Question, Questions, Shell, step};
-use firesteel_rpc::proto::deploy::{FromMaster, ToMaster, from_master};
-use firesteel_rpc::{Duplex, Issuer, RpcError, SendError, Sender};
+use firesteel_rpc::{
+    Duplex, Issuer, RpcError, SendError, Sender,
+    proto::deploy::{FromMaster, ToMaster, from_master},
+};
 use firesteel_web::Limits;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use crate::config::{MasterConfig, MasterListeners};
-use crate::event::{ConnectionId, MasterEffect, MasterEvent};
-use crate::machine::Master;
-use crate::records::Records;
-use crate::status::{MasterStatus, StatusPages};
+use crate::{
+    config::{MasterConfig, MasterListeners},
+    event::{ConnectionId, MasterEffect, MasterEvent},
+    machine::Master,
+    records::Records,
+    status::{MasterStatus, StatusPages},
+};
 
 /// Messages of all streams together that wait for the machine; a stream that has more waits with it.
 const INBOX: usize = 4096;

@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use firesteel_common::{AppId, Tick, WorkerId};
-use firesteel_rpc::issuer::Token;
-use firesteel_rpc::proto::deploy::{ApplicationDescription, ExecutorState};
+use firesteel_rpc::{
+    issuer::Token,
+    proto::deploy::{ApplicationDescription, ExecutorState},
+};
 
-use crate::event::ConnectionId;
-use crate::limits::{Lines, MOST_EXECUTORS_OF_WORKER};
-use crate::placement::WorkerOffer;
+use crate::{
+    event::ConnectionId,
+    limits::{Lines, MOST_EXECUTORS_OF_WORKER},
+    placement::WorkerOffer,
+};
 
 /// What a master is about. Spark: `RecoveryState`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -17,9 +17,11 @@ use firesteel_common::{ExecutorKey, Tick};
 use firesteel_rpc::proto::deploy::ExecutorState;
 use tracing::{info, warn};
 
-use crate::executors::ExecutorEnd;
-use crate::machine::Master;
-use crate::state::{ApplicationInfo, ExecutorInfo, Sickness, Trouble, WorkerInfo, WorkerState};
+use crate::{
+    executors::ExecutorEnd,
+    machine::Master,
+    state::{ApplicationInfo, ExecutorInfo, Sickness, Trouble, WorkerInfo, WorkerState},
+};
 
 /// So many ends before registration in a row keep a worker away from the application.
 const EARLY_ENDS: u32 = 2;

@@ -5,11 +5,7 @@ use firesteel_common::{Tick, WorkerId};
 use firesteel_rpc::proto::deploy::{WorkerRemoved, from_master::Message};
 use tracing::{info, warn};
 
-use crate::event::MasterEffect;
-use crate::executors::ExecutorEnd;
-use crate::machine::Master;
-use crate::records::RecordId;
-use crate::state::WorkerInfo;
+use crate::{event::MasterEffect, executors::ExecutorEnd, machine::Master, records::RecordId, state::WorkerInfo};
 
 impl Master {
     pub(crate) fn worker_disconnected(&mut self, now: Tick, id: &str) {

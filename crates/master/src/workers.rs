@@ -3,19 +3,20 @@
 
 use std::collections::BTreeSet;
 
-use firesteel_common::{AppId, BadName, Tick, WorkerId};
+use firesteel_common::{AppId, BadName, ExecutorKey, Tick, WorkerId};
 use firesteel_rpc::proto::deploy::{
     ApplicationFinished, ExecutorDescription, ExecutorState, KillExecutor, ReconnectWorker, RegisterWorker,
     RegisterWorkerFailed, RegisteredWorker, WorkerLatestState, from_master::Message,
 };
 use tracing::{info, warn};
 
-use crate::event::{ConnectionId, MasterEffect};
-use crate::executors::ExecutorEnd;
-use crate::limits;
-use crate::machine::{Master, Party, version_mismatch};
-use crate::state::{ExecutorInfo, WorkerInfo};
-use firesteel_common::ExecutorKey;
+use crate::{
+    event::{ConnectionId, MasterEffect},
+    executors::ExecutorEnd,
+    limits,
+    machine::{Master, Party, version_mismatch},
+    state::{ExecutorInfo, WorkerInfo},
+};
 
 impl Master {
     pub(crate) fn register_worker(

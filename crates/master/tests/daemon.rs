@@ -2,20 +2,26 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 
-use std::net::TcpListener;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    net::TcpListener,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use firesteel_master::{MasterConfig, MasterListeners, MasterRules, run};
-use firesteel_rpc::proto::deploy::{
-    ApplicationDescription, FromMaster, RegisterApplication, RegisterWorker, ToMaster, UnregisterApplication,
-    from_master::Message as From, to_master::Message as To,
+use firesteel_rpc::{
+    Duplex, PROTOCOL_VERSION, Role, RpcError, Secret, Transport,
+    proto::deploy::{
+        ApplicationDescription, FromMaster, RegisterApplication, RegisterWorker, ToMaster, UnregisterApplication,
+        from_master::Message as From, to_master::Message as To,
+    },
 };
-use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, RpcError, Secret, Transport};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+};
 
 const LONG: Duration = Duration::from_secs(20);
 

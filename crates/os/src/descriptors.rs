@@ -2,8 +2,10 @@
 
 use std::{fs::File, io};
 
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    sys::resource::{Resource, getrlimit, setrlimit},
+};
 
 /// As many descriptors get a place at once. The usual soft limit, so that it is hardly ever refused.
 const ROOM: i32 = 1024;

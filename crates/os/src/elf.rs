@@ -1,10 +1,12 @@
 //! Whether this host can run an executable that was built elsewhere, asked before `exec`, whose own answer is a bare
 //! "No such file or directory" or "Exec format error". Called by the executor bootstrap and the worker.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::{FileExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
 
 /// Why this host cannot run a file.
 #[derive(Debug, thiserror::Error)]

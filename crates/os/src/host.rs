@@ -1,8 +1,9 @@
 //! Facts about this host and about the memory of a process.
 
-use std::fs;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+};
 
 /// Differs for every boot of every host: two processes with the same one see the same `/proc`, unless containers
 /// part them.

@@ -4,13 +4,17 @@
 //! kernel closes the write end when the owner ends, however it ends; the child then kills its whole process group.
 //! (`PR_SET_PDEATHSIG` is no substitute: it follows the thread that forked, not the process.)
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::fd::OwnedFd,
+};
 
-use nix::fcntl::OFlag;
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::{getpgrp, getpid, pipe2};
+use nix::{
+    fcntl::OFlag,
+    sys::signal::{Signal, kill, killpg},
+    unistd::{getpgrp, getpid, pipe2},
+};
 
 /// The owner's end: as long as it is held, the child lives. Dropping it ends the child.
 #[derive(Debug)]

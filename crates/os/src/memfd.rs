@@ -1,11 +1,15 @@
 //! Bytes that a child inherits as a descriptor: they appear neither in its argv, nor in its environment, nor on disk.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::fd::{FromRawFd, OwnedFd, RawFd},
+};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    sys::memfd::{MFdFlags, memfd_create},
+};
 
 /// An anonymous file in memory that holds `bytes`, positioned at its start. `name` shows in `/proc`.
 pub fn memfd(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {

@@ -3,10 +3,12 @@
 //!
 //! The room is taken when the file is made, so that noting needs none on a disk that is full meanwhile.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::Path,
+};
 
 /// Bytes of the file; the text is shorter by one.
 const ROOM: usize = 4096;

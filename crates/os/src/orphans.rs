@@ -9,16 +9,22 @@
 //! signal, with it: the worker is the next above. Not for a process that may have children of another making, such as a
 //! driver.
 
-use std::collections::BTreeSet;
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::{
+    errno::Errno,
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::Pid,
+};
 
 /// A process that a dead disk holds does not end by any signal; it is left behind after this time.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,14 +1,19 @@
 //! Child processes, each the leader of a process group of its own, so that it ends with all that it has started.
 
-use std::fmt;
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::ExitStatus;
+use std::{
+    fmt, io,
+    os::{
+        fd::{AsRawFd, BorrowedFd, RawFd},
+        unix::process::{CommandExt, ExitStatusExt},
+    },
+    process::ExitStatus,
+};
 
-use nix::errno::Errno;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction};
-use nix::unistd::Pid;
+use nix::{
+    errno::Errno,
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction},
+    unistd::Pid,
+};
 
 use crate::orphans;
 

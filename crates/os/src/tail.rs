@@ -1,8 +1,10 @@
 //! The end of a log file, for messages about a process that did not end well.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+};
 
 /// How much of an executor's stderr is reported.
 pub const STDERR_TAIL_BYTES: u64 = 4096;

@@ -3,11 +3,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    os::fd::{AsFd, AsRawFd},
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use firesteel_os::{Child, Lifeline, ProcessEnd, kill_group, lifeline, memfd, spawn, tail, terminate_group};
 

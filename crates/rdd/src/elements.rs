@@ -14,7 +14,6 @@ use firesteel_common::{
     Data,
     size::{Filling, heap_estimate, room_of},
 };
-
 use firesteel_task::{
     TaskContext, TaskError,
     chunk::{CHUNK, Chunk, ChunkStream, PerChunk, Stream},

@@ -1,12 +1,16 @@
 //! Connections that block, for blocks: opened past their handshake here, accepted by whoever has a port for them.
 
-use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    net::{TcpStream, ToSocketAddrs},
+    thread,
+    time::{Duration, Instant},
+};
 
-use crate::handshake::{Accepts, HandshakeError, ServerHandshake, blocking};
-use crate::{Role, Transport};
+use crate::{
+    Role, Transport,
+    handshake::{Accepts, HandshakeError, ServerHandshake, blocking},
+};
 
 /// How long to wait before each further attempt, after a connection that stood has ended before its handshake did: where
 /// many come at once, the server closes the oldest.

@@ -1,7 +1,6 @@
 //! What goes wrong between processes. Every error names the address.
 
-use std::io;
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use crate::handshake::HandshakeError;
 

@@ -9,10 +9,10 @@
 //! cannot compute the token of an application that its master still knows. Called by the master's machine, which has no
 //! random numbers of its own.
 
+use firesteel_common::AppId;
 use hmac::Mac;
 
 use crate::{Secret, Security};
-use firesteel_common::AppId;
 
 const SALT_BYTES: usize = 16;
 

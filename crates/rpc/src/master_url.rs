@@ -1,7 +1,6 @@
 //! The address of a cluster: `spark://host:port`, or several masters of one cluster, `spark://h1:7077,h2:7077`.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use crate::bind::host_port;
 

@@ -1,7 +1,6 @@
 //! Who speaks on a connection.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 /// The part that a process plays on one connection; both handshake proofs cover it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -1,7 +1,6 @@
 //! The cluster's secret and the keys derived from it. Called by the handshake, and by whoever starts an executor.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};

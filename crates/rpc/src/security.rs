@@ -4,8 +4,10 @@
 //! Read once a process, from its configuration or what its parent handed to it, and given to whatever listens or connects,
 //! within a [`Transport`](crate::Transport). Nobody else asks whether there is a secret.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use firesteel_common::conf::{Conf, ConfError, keys};
 use hmac::Mac;

@@ -1,8 +1,10 @@
 //! Log lines that strangers cause, at a bounded rate: whoever can reach a port must not be able to fill a disk.
 
-use std::fmt::Display;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Display,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use firesteel_common::Tick;
 

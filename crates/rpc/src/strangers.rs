@@ -5,9 +5,7 @@
 //! much as there may be at once; the oldest go, as those who mean it are through within a few round trips. While one
 //! address has more of them than any other, it is its own that go: a flood from one host does not push out another's.
 
-use std::collections::VecDeque;
-use std::net::IpAddr;
-use std::time::Duration;
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 use firesteel_common::Tick;
 

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, JobId, RddId, ShuffleId, StageAttempt, StageId, TaskFailure, TaskId};
-
 use firesteel_events::AccumulatorUpdate;
 use firesteel_protocol::ToExecutor;
 

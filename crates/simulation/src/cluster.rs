@@ -8,8 +8,7 @@ use std::{
 };
 
 use firesteel_backend::RosterEvent;
-use firesteel_common::ExecutorKey;
-use firesteel_common::{TaskId, Tick};
+use firesteel_common::{ExecutorKey, TaskId, Tick};
 use firesteel_executor::{core::Event as ExecutorEvent, departure::Item};
 use firesteel_machine::Machine;
 use firesteel_master::{Record, RecordId};

@@ -3,8 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use firesteel_common::{AppId, ExecutorKey};
-use firesteel_common::{ExecutorId, StageAttempt, TaskFailure, TaskId, Tick};
+use firesteel_common::{AppId, ExecutorId, ExecutorKey, StageAttempt, TaskFailure, TaskId, Tick};
 use firesteel_executor::core::{Effect, Event, ExecutorCore};
 use firesteel_machine::Machine;
 use firesteel_protocol::{

@@ -12,7 +12,6 @@ use std::{
 use bytes::Bytes;
 use dashmap::DashMap;
 use firesteel_common::RddId;
-
 use tempfile::{SpooledData, SpooledTempFile};
 
 use crate::{

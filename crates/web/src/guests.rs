@@ -1,9 +1,6 @@
 //! Who is at the web port: so many at once, and each for so long.
 
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::net::IpAddr;
-use std::time::Instant;
+use std::{collections::BTreeMap, future::Future, net::IpAddr, time::Instant};
 
 use firesteel_common::Tick;
 use firesteel_rpc::{StrangerLimits, Strangers};

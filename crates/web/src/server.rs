@@ -1,22 +1,21 @@
 //! The listener: accepts, and has hyper serve each connection within its bounds.
 
-use std::convert::Infallible;
-use std::io;
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    convert::Infallible,
+    io,
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use firesteel_machine::sleep_until;
 use firesteel_rpc::{SparseLog, StrangerLimits};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tracing::{debug, info};
 
-use crate::Pages;
-use crate::answer::answer;
-use crate::guests::Guests;
+use crate::{Pages, answer::answer, guests::Guests};
 
 /// Bytes of a request's line and headers; hyper takes none smaller.
 const MOST_HEADER_BYTES: usize = 8 << 10;

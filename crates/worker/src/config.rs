@@ -1,14 +1,9 @@
 //! What a worker works by.
 
-use std::fs::File;
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{fs::File, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
 use firesteel_common::conf::{Conf, ConfError, keys};
-use firesteel_rpc::master_client::MasterClientConfig;
-use firesteel_rpc::{MasterUrl, Transport};
+use firesteel_rpc::{MasterUrl, Transport, master_client::MasterClientConfig};
 use firesteel_shuffle::ReadBounds;
 use tokio::sync::watch;
 

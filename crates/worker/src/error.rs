@@ -1,7 +1,6 @@
 //! Why a worker could not start or go on.
 
-use std::io;
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use firesteel_rpc::master_client::MasterError;
 

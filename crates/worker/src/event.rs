@@ -1,8 +1,10 @@
 //! What goes into the [`Worker`](crate::Worker) and what comes out of it.
 
 use firesteel_common::{AppId, ExecutorKey};
-use firesteel_rpc::master_client::{Attempt, MasterError};
-use firesteel_rpc::proto::deploy::{LaunchExecutor, Parting, from_master, to_master};
+use firesteel_rpc::{
+    master_client::{Attempt, MasterError},
+    proto::deploy::{LaunchExecutor, Parting, from_master, to_master},
+};
 
 /// How an executor's process ended, or why there was none.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -1,15 +1,17 @@
 //! Events of executors: launch, kill, registration with their driver, end, and the end of their application. Called by
 //! [`Worker::handle`].
 
+use firesteel_common::{AppId, ExecutorKey};
 use firesteel_rpc::proto::deploy::{
     ExecutorDescription, ExecutorState, ExecutorStateChanged, LaunchExecutor, to_master,
 };
 use tracing::{info, warn};
 
-use crate::event::{ExecutorEnd, WorkerEffect};
-use crate::machine::Worker;
-use crate::status::ApplicationBrief;
-use firesteel_common::{AppId, ExecutorKey};
+use crate::{
+    event::{ExecutorEnd, WorkerEffect},
+    machine::Worker,
+    status::ApplicationBrief,
+};
 
 /// An executor between its launch and its end.
 #[derive(Clone, PartialEq, Debug)]

@@ -6,23 +6,28 @@
 //!                                                      └─ status/        how things stand, for those who ask
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
-
-use firesteel_common::{AppId, BadName, Tick};
-use firesteel_machine::Machine;
-use firesteel_rpc::master_client::{Attempt, Effect as Search, Event as News, MasterClientConfig};
-use firesteel_rpc::proto::deploy::{
-    ExecutorDescription, ExecutorStateChanged, RegisterWorker, RegisteredWorker, WorkerDecommissioning,
-    WorkerHeartbeat, WorkerLatestState, from_master, to_master,
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
 };
-use firesteel_rpc::{MasterClient, MasterUrl, PROTOCOL_VERSION};
+
+use firesteel_common::{AppId, BadName, ExecutorKey, Tick};
+use firesteel_machine::Machine;
+use firesteel_rpc::{
+    MasterClient, MasterUrl, PROTOCOL_VERSION,
+    master_client::{Attempt, Effect as Search, Event as News, MasterClientConfig},
+    proto::deploy::{
+        ExecutorDescription, ExecutorStateChanged, RegisterWorker, RegisteredWorker, WorkerDecommissioning,
+        WorkerHeartbeat, WorkerLatestState, from_master, to_master,
+    },
+};
 use tracing::{debug, info, warn};
 
-use crate::event::{WorkerEffect, WorkerEvent};
-use crate::executors::Executor;
-use crate::status::ExecutorStatus;
-use firesteel_common::ExecutorKey;
+use crate::{
+    event::{WorkerEffect, WorkerEvent},
+    executors::Executor,
+    status::ExecutorStatus,
+};
 
 /// So many executors that have ended are shown, unless it is said otherwise.
 const RETAINED: usize = 1000;

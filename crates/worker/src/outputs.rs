@@ -9,18 +9,19 @@
 //!
 //! Whatever else lies in the work directory is not touched.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::SystemTime,
+};
 
-use crate::config::Cleanup;
-use crate::trash::Bin;
-use crate::work_dir::private_dir;
 use firesteel_common::AppId;
+
+use crate::{config::Cleanup, trash::Bin, work_dir::private_dir};
 
 /// The directories of applications of one worker.
 #[derive(Debug)]

@@ -6,21 +6,23 @@
 //!     ─▶ exit, signal or kill ─▶ the whole group is gone
 //! ```
 
-use std::fs::File;
-use std::future::Future;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    future::Future,
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::fs::OpenOptionsExt as _,
+    },
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use firesteel_machine::sleep_until;
-use firesteel_os::memfd::memfd;
-use firesteel_os::memory_record;
-use firesteel_os::{Lifeline, ProcessEnd, STDERR_TAIL_BYTES, host, spawn, tail, terminate_group};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
-use tokio::sync::watch;
+use firesteel_os::{
+    Lifeline, ProcessEnd, STDERR_TAIL_BYTES, host, memfd::memfd, memory_record, spawn, tail, terminate_group,
+};
+use tokio::{io::AsyncReadExt, net::unix::pipe, sync::watch};
 
 /// The name of the variable that tells an executable to be an executor: `<configuration fd>,<lifeline fd>`.
 const MARKER: &str = "FIRESTEEL_EXECUTOR";

@@ -7,23 +7,28 @@
 //!
 //! Spawned by the shell, one task an executor; it reports to the machine through the shell's inbox.
 
-use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
-use std::sync::Arc;
+use std::{
+    os::{fd::AsRawFd, unix::process::CommandExt},
+    process::Command,
+    sync::Arc,
+};
 
 use firesteel_common::ExecutorKey;
-use firesteel_rpc::Security;
-use firesteel_rpc::proto::deploy::{ExecutorLaunch, LaunchExecutor, Parting};
+use firesteel_rpc::{
+    Security,
+    proto::deploy::{ExecutorLaunch, LaunchExecutor, Parting},
+};
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::Launcher;
-use crate::event::{ExecutorEnd, WorkerEvent};
-use crate::process_runner::{Hears, ProcessReport, ProcessRunner};
-use crate::shell::Input;
-use crate::shuffle_service::ShuffleService;
-use crate::work_dir::{ExecutorDirs, WorkDir};
+use crate::{
+    config::Launcher,
+    event::{ExecutorEnd, WorkerEvent},
+    process_runner::{Hears, ProcessReport, ProcessRunner},
+    shell::Input,
+    shuffle_service::ShuffleService,
+    work_dir::{ExecutorDirs, WorkDir},
+};
 
 /// What all executors of a worker have in common.
 #[derive(Debug)]

@@ -7,33 +7,39 @@
 //!  decommission, questions ──────┘
 //! ```
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::future::Future;
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    future::Future,
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use firesteel_common::hash::fixed_hash;
-use firesteel_common::tick::utc_digits;
+use firesteel_common::{ExecutorKey, hash::fixed_hash, tick::utc_digits};
 use firesteel_machine::{Asker, Driven, Question, Questions, Shell, serve, step};
-use firesteel_rpc::master_client::Attempt;
-use firesteel_rpc::proto::deploy::{FromMaster, LaunchExecutor, ToMaster};
-use firesteel_rpc::{Duplex, Role, SendError, Sender};
+use firesteel_rpc::{
+    Duplex, Role, SendError, Sender,
+    master_client::Attempt,
+    proto::deploy::{FromMaster, LaunchExecutor, ToMaster},
+};
 use firesteel_web::Limits;
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tracing::{debug, info, warn};
 
-use crate::config::{Standing, WorkerConfig, WorkerListeners};
-use crate::error::WorkerError;
-use crate::event::{WorkerEffect, WorkerEvent};
-use crate::machine::{Worker, WorkerIdentity};
-use crate::runner::{ExecutorRunner, Site};
-use crate::shuffle_service::ShuffleService;
-use crate::status::{StatusPages, WorkerStatus};
-use crate::work_dir::WorkDir;
-use firesteel_common::ExecutorKey;
+use crate::{
+    config::{Standing, WorkerConfig, WorkerListeners},
+    error::WorkerError,
+    event::{WorkerEffect, WorkerEvent},
+    machine::{Worker, WorkerIdentity},
+    runner::{ExecutorRunner, Site},
+    shuffle_service::ShuffleService,
+    status::{StatusPages, WorkerStatus},
+    work_dir::WorkDir,
+};
 
 /// Messages and reports that wait for the machine; who has more waits with them.
 const INBOX: usize = 1024;

@@ -4,19 +4,19 @@
 //! Executors and drivers come in with the key of their application and see nothing but its files. Started by the shell;
 //! `WorkDir` says where an application's files are, `shuffle` finds the blocks in them.
 
-use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use firesteel_common::AppId;
-use firesteel_rpc::Transport;
-use firesteel_rpc::bind::host_port;
+use firesteel_rpc::{Transport, bind::host_port};
 use firesteel_shuffle::{ApplicationShuffles, ServedOutputs};
 use firesteel_storage::{ApplicationSources, BlockServer, Served};
 
-use crate::config::ShuffleServiceConfig;
-use crate::error::WorkerError;
+use crate::{config::ShuffleServiceConfig, error::WorkerError};
 
 /// The running service; dropping it closes its connections.
 pub(crate) struct ShuffleService {

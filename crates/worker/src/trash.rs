@@ -8,18 +8,19 @@
 //! The bins are the queue: they are on disk, so nothing is forgotten. What a worker did not come to delete before it ended,
 //! however it ended, the next one deletes, beside its other work.
 
-use std::collections::VecDeque;
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::VecDeque,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use firesteel_shuffle::service::keep_map_outputs;
 
-use crate::error::WorkerError;
-use crate::work_dir::own_dir;
+use crate::{error::WorkerError, work_dir::own_dir};
 
 /// So many directories may wait for what is no map output to be taken out of them. Of more, all stays until the
 /// application is over.

@@ -18,22 +18,28 @@
 //! What a worker that was killed has left in `.run` and in the block directories, the next start throws away: the lock says
 //! that nobody uses it.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    fs::{self, DirBuilder, File, TryLockError},
+    io,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt as _, PermissionsExt as _},
+    },
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
 
+use firesteel_common::{AppId, ExecutorKey, hash::fixed_hash};
 use firesteel_os::memory_record;
 use nix::sys::stat::Mode;
 
-use crate::config::Cleanup;
-use crate::error::WorkerError;
-use crate::outputs::Outputs;
-use crate::trash::{Bin, warn_if_failed};
-use firesteel_common::{AppId, ExecutorKey, hash::fixed_hash};
+use crate::{
+    config::Cleanup,
+    error::WorkerError,
+    outputs::Outputs,
+    trash::{Bin, warn_if_failed},
+};
 
 /// How long a worker that ends waits for what is being deleted.
 const FAREWELL: Duration = Duration::from_secs(3);

@@ -2,28 +2,34 @@
 //! `firesteel-executor`: real processes, their ends, and what is left of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 
-use std::fs;
-use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use firesteel_master::{MasterConfig, MasterListeners, MasterRules};
-use firesteel_rpc::proto::deploy::{
-    ApplicationDescription, ExecutorLaunch, ExecutorState, ExecutorUpdated, FromMaster, KillExecutors,
-    RegisterApplication, ToMaster, UnregisterApplication, from_master::Message as From, to_master::Message as To,
+use firesteel_rpc::{
+    Duplex, PROTOCOL_VERSION, Role, Secret, Transport,
+    proto::deploy::{
+        ApplicationDescription, ExecutorLaunch, ExecutorState, ExecutorUpdated, FromMaster, KillExecutors,
+        RegisterApplication, ToMaster, UnregisterApplication, from_master::Message as From, to_master::Message as To,
+    },
 };
-use firesteel_rpc::{Duplex, PROTOCOL_VERSION, Role, Secret, Transport};
 use firesteel_testing::{alive, until_async};
 use firesteel_worker::{Launcher, Standing, WorkerConfig, WorkerError, WorkerListeners, WorkerSettings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+};
 
 const LONG: Duration = Duration::from_secs(20);
 

@@ -1,8 +1,10 @@
 //! Builds the fixture programs. Used by the integration tests of this crate.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::OnceLock,
+};
 
 /// How a program is compiled.
 #[derive(Clone, Copy, Debug)]

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::key::ConfValue;
-use super::units::{self, ByteSize, Unit};
-use super::{Conf, ConfError, Source};
+use super::{
+    Conf, ConfError, Source,
+    key::ConfValue,
+    units::{self, ByteSize, Unit},
+};
 
 /// A copy of environment variables; those that are not UTF-8 are left out.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]

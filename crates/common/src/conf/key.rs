@@ -1,7 +1,6 @@
 //! A typed key: its name, default, unit and meaning in one constant. The constants are in [`keys`](super::keys).
 
-use std::marker::PhantomData;
-use std::time::Duration;
+use std::{marker::PhantomData, time::Duration};
 
 use super::units::{self, ByteSize, Unit};
 

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use super::key::{AnyKey, Key, Origin};
-use super::units::{ByteSize, Unit};
+use super::{
+    key::{AnyKey, Key, Origin},
+    units::{ByteSize, Unit},
+};
 
 const fn spark(since: &'static str) -> Origin {
     Origin::Spark(since)

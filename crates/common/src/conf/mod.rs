@@ -21,9 +21,7 @@ mod source;
 pub mod submit;
 pub mod units;
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::path::Path;
+use std::{collections::BTreeMap, fmt, path::Path};
 
 pub use environment::Environment;
 pub use error::ConfError;

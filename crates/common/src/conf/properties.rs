@@ -4,8 +4,7 @@
 
 use std::path::Path;
 
-use super::error::ConfError;
-use super::source::Source;
+use super::{error::ConfError, source::Source};
 
 /// One entry of a properties file.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,8 +1,7 @@
 //! Spark's keys that ask for protection which Firesteel does not give. To go on without it would leave a cluster open that
 //! its owner believes to be closed: what asks is an error, what asks for nothing (`false`, `NONE`, a default) is not.
 
-use super::source::Source;
-use super::{ConfError, redact};
+use super::{ConfError, redact, source::Source};
 
 /// When a value asks for the protection.
 #[derive(Clone, Copy)]

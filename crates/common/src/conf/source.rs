@@ -1,7 +1,6 @@
 //! Where a value was set, so that an error can name the place.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 /// The place at which a key got its value.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

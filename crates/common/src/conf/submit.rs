@@ -99,8 +99,7 @@ fn decode(text: &str) -> Result<Conf, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::os::fd::AsRawFd;
+    use std::{io::Write, os::fd::AsRawFd};
 
     use super::*;
 

@@ -1,8 +1,7 @@
 //! Spark's grammar for byte sizes (`512m`) and durations (`10s`): a whole number and an optional suffix, case and outer
 //! blanks ignored. A number alone is in the key's own unit.
 
-use std::fmt;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// The unit of a number without suffix.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

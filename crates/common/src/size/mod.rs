@@ -12,7 +12,6 @@ mod walker;
 pub use filling::{CHUNK_BYTES, Filling, room_of};
 pub use mem_size::MemSize;
 pub use sampled::SampledSize;
-
 use serde::Serialize;
 
 /// What an allocation of `bytes` takes: allocators hand out multiples of 16 bytes.

@@ -4,12 +4,14 @@
 #![allow(dead_code, reason = "each test program uses what it needs")]
 #![allow(clippy::print_stderr, reason = "a test shows it when it fails")]
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::net::TcpListener;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
 use firesteel_testing::alive;
 

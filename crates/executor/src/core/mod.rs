@@ -9,8 +9,10 @@
 //!
 //! Driven by [`crate::Executor`] and by the simulation; calls nobody.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use firesteel_common::{StageAttempt, TaskId, Tick};
 use firesteel_machine::Machine;

@@ -1,16 +1,19 @@
 //! A driver of the test and an executor process that runs the test's own program.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use std::io::Read as _;
-use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::{
+    io::Read as _,
+    os::fd::{AsFd as _, AsRawFd as _},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use firesteel_os::{Lifeline, ProcessEnd, memfd::memfd};
 use firesteel_protocol::{RegisterExecutor, TaskUpdate, ToDriver, ToExecutor};
-use firesteel_rpc::proto::deploy::ExecutorLaunch;
-use firesteel_rpc::proto::executor as proto;
-use firesteel_rpc::{Duplex, Secret, Transport};
+use firesteel_rpc::{
+    Duplex, Secret, Transport,
+    proto::{deploy::ExecutorLaunch, executor as proto},
+};
 use prost::Message as _;
 use tokio::sync::mpsc;
 

@@ -3,10 +3,15 @@
 
 pub mod cluster;
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use firesteel_closure::{AnyNode, CodeRef, DecodeError, Func, Op, Table, TableNode, describe};
@@ -16,12 +21,12 @@ use firesteel_protocol::{
     BlockAddress, DecommissionExecutor, LaunchTasks, Payload, StageBinary, TaskDescription, TaskOutcome, TaskUpdate,
     ToDriver, ToExecutor,
 };
-use firesteel_rpc::proto::executor::StageData;
-use firesteel_rpc::{Role, Transport};
+use firesteel_rpc::{Role, Transport, proto::executor::StageData};
 use firesteel_shuffle::{ShuffleConfig, ShuffleManager};
 use firesteel_storage::{BlockClient, BlockManager, MemoryConfig, MemoryManager};
-use firesteel_task::BroadcastValues;
-use firesteel_task::{ResultBounds, StageTask, StageTaskNode, TaskContext, TaskError, TaskOutput, TaskServices};
+use firesteel_task::{
+    BroadcastValues, ResultBounds, StageTask, StageTaskNode, TaskContext, TaskError, TaskOutput, TaskServices,
+};
 use prost::Message as _;
 
 type Body = dyn Fn(u32, &Arc<TaskContext>) -> Result<TaskOutput, TaskError> + Send + Sync;

@@ -12,10 +12,9 @@ mod view;
 
 use firesteel_common::{AppId, WorkerId};
 use firesteel_rpc::proto::deploy::ExecutorState;
+pub(crate) use pages::StatusPages;
 
 use crate::state::{RecoveryState, WorkerState};
-
-pub(crate) use pages::StatusPages;
 
 /// How things stand with a master. Spark: `MasterStateResponse`.
 #[derive(Clone, PartialEq, Debug)]

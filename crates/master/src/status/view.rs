@@ -4,8 +4,10 @@ use firesteel_common::{AppId, ExecutorKey, Tick};
 use firesteel_rpc::proto::deploy::ExecutorState;
 
 use super::{ApplicationState, ApplicationStatus, ExecutorStatus, MasterStatus, WorkerStatus};
-use crate::machine::Master;
-use crate::state::{ApplicationInfo, WorkerInfo};
+use crate::{
+    machine::Master,
+    state::{ApplicationInfo, WorkerInfo},
+};
 
 impl Master {
     /// How things stand now.

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use firesteel_rpc::proto::deploy::{
-    ApplicationBinary, ApplicationHeartbeat, ExecutorState, RequestExecutors, UnregisterApplication,
-    from_master::Message as To, to_master,
+use firesteel_rpc::{
+    Secret, Security,
+    proto::deploy::{
+        ApplicationBinary, ApplicationHeartbeat, ExecutorState, RequestExecutors, UnregisterApplication,
+        from_master::Message as To, to_master,
+    },
 };
-use firesteel_rpc::{Secret, Security};
 
 use super::*;
 

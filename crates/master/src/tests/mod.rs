@@ -13,14 +13,15 @@ use std::time::Duration;
 
 use firesteel_common::{AppId, Tick};
 use firesteel_machine::Machine;
-use firesteel_rpc::proto::deploy::{
-    ApplicationDescription, ExecutorDescription, ExecutorState, ExecutorStateChanged, LaunchExecutor,
-    RegisterApplication, RegisterWorker, WorkerDecommissioning, WorkerHeartbeat, from_master, to_master,
+use firesteel_rpc::{
+    Issuer, PROTOCOL_VERSION, Role, Security,
+    proto::deploy::{
+        ApplicationDescription, ExecutorDescription, ExecutorState, ExecutorStateChanged, LaunchExecutor,
+        RegisterApplication, RegisterWorker, WorkerDecommissioning, WorkerHeartbeat, from_master, to_master,
+    },
 };
-use firesteel_rpc::{Issuer, PROTOCOL_VERSION, Role, Security};
 
-use crate::roles::role_of;
-use crate::{ConnectionId, Master, MasterEffect, MasterEvent, MasterRules, Records};
+use crate::{ConnectionId, Master, MasterEffect, MasterEvent, MasterRules, Records, roles::role_of};
 
 /// A master, its clock, and what it said since it was last asked.
 struct Cluster {

@@ -1,8 +1,10 @@
 //! What is shown of workers and applications.
 
 use super::*;
-use crate::status::{ApplicationState, MasterStatus};
-use crate::{RecoveryState, WorkerState};
+use crate::{
+    RecoveryState, WorkerState,
+    status::{ApplicationState, MasterStatus},
+};
 
 impl Cluster {
     fn status(&self) -> MasterStatus {

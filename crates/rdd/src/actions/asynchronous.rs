@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use firesteel_common::{Data, Env};
-
 use firesteel_task::{PartitionIter, chunk::Stream};
 
 use crate::{

@@ -1,5 +1,6 @@
 //! Actions that bring elements to the driver: `collect`, `count`, `first`, `take`.
 
+use firesteel_common::Data;
 use firesteel_task::chunk::Stream;
 
 use crate::{
@@ -10,7 +11,6 @@ use crate::{
     },
     error::Error,
 };
-use firesteel_common::Data;
 
 impl<T: Data> Rdd<T> {
     /// All elements, in partition order. They must fit into the driver's memory and `spark.driver.maxResultSize`.

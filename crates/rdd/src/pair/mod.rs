@@ -22,6 +22,7 @@ mod stratified;
 use std::sync::Arc;
 
 use firesteel_common::{ShuffleId, codec::CodecError};
+use firesteel_task::{Cleaner, Released};
 pub use partitioning::Partitioning;
 
 use crate::{
@@ -30,7 +31,6 @@ use crate::{
     node::{AnyRdd, AnyShuffle, Dep, EncodedOp, RddNode},
     output::{OutputOp, encode_output},
 };
-use firesteel_task::{Cleaner, Released};
 
 /// The map side of a shuffle, on the driver.
 struct ShuffleDep<O: OutputOp> {

@@ -14,8 +14,10 @@
 //! business of who gets the message.
 
 use bytes::Buf;
-use firesteel_common::names::{BadName, BlockName, Host};
-use firesteel_common::{AppId, ExecutorId, WorkerId};
+use firesteel_common::{
+    AppId, ExecutorId, WorkerId,
+    names::{BadName, BlockName, Host},
+};
 
 mod auth;
 mod deploy;

@@ -4,8 +4,10 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::proto::deploy::*;
-use crate::proto::executor::{ExecutorFiles, RegisterExecutor, ToDriver, ToExecutor};
+use crate::proto::{
+    deploy::*,
+    executor::{ExecutorFiles, RegisterExecutor, ToDriver, ToExecutor},
+};
 
 /// Texts that lead elsewhere, break a line or have no end, among some that are in order.
 fn text() -> impl Strategy<Value = String> {

@@ -3,10 +3,8 @@
 
 use std::io::{self, Read, Write};
 
-use super::blocking::framed;
-use super::{HandshakeError, Identity, MAX_HANDSHAKE_BYTES, ServerHandshake, ServerStep};
-use crate::checked::decode;
-use crate::proto::auth::Handshake;
+use super::{HandshakeError, Identity, MAX_HANDSHAKE_BYTES, ServerHandshake, ServerStep, blocking::framed};
+use crate::{checked::decode, proto::auth::Handshake};
 
 /// Bytes of the length before a message.
 const LENGTH: usize = 4;

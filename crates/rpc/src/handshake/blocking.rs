@@ -8,9 +8,7 @@ use std::io::{self, Read, Write};
 use prost::Message;
 
 use super::{ClientHandshake, ClientStep, HandshakeError, MAX_HANDSHAKE_BYTES};
-use crate::checked::decode;
-use crate::proto::auth::Handshake;
-use crate::{Role, Security};
+use crate::{Role, Security, checked::decode, proto::auth::Handshake};
 
 /// Opens: after `Ok` the stream carries what the two sides agreed on, starting with the next byte.
 pub fn open(

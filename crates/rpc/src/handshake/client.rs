@@ -1,9 +1,14 @@
 //! The side that opened the connection.
 
-use super::transcript::{Label, Transcript, check_nonce, check_terms, nonce};
-use super::{HandshakeError, step, unexpected};
-use crate::proto::auth::{Handshake, Hello, Proof, Verdict, handshake::Step};
-use crate::{PROTOCOL_VERSION, Role, Security};
+use super::{
+    HandshakeError, step,
+    transcript::{Label, Transcript, check_nonce, check_terms, nonce},
+    unexpected,
+};
+use crate::{
+    PROTOCOL_VERSION, Role, Security,
+    proto::auth::{Handshake, Hello, Proof, Verdict, handshake::Step},
+};
 
 /// What to do after a message was handed in.
 #[derive(Clone, PartialEq, Debug)]

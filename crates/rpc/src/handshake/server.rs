@@ -1,9 +1,14 @@
 //! The side that accepted the connection.
 
-use super::transcript::{Label, Transcript, check_nonce, check_terms, nonce};
-use super::{HandshakeError, shortened, step, unexpected};
-use crate::proto::auth::{Challenge, Handshake, Hello, Verdict, handshake::Step};
-use crate::{PROTOCOL_VERSION, Role, Security};
+use super::{
+    HandshakeError, shortened, step,
+    transcript::{Label, Transcript, check_nonce, check_terms, nonce},
+    unexpected,
+};
+use crate::{
+    PROTOCOL_VERSION, Role, Security,
+    proto::auth::{Challenge, Handshake, Hello, Verdict, handshake::Step},
+};
 
 /// Who may come in.
 #[derive(Clone, Debug)]

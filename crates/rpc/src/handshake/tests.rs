@@ -1,6 +1,8 @@
 use super::*;
-use crate::proto::auth::{Challenge, Hello, Proof};
-use crate::{PROTOCOL_VERSION, Role, Secret, Security};
+use crate::{
+    PROTOCOL_VERSION, Role, Secret, Security,
+    proto::auth::{Challenge, Hello, Proof},
+};
 
 const SERVICE: &str = "test.Service";
 
@@ -233,9 +235,11 @@ fn steps_out_of_order_are_a_protocol_error() {
 }
 
 mod over_tcp {
-    use std::io::Write;
-    use std::net::{TcpListener, TcpStream};
-    use std::time::Duration;
+    use std::{
+        io::Write,
+        net::{TcpListener, TcpStream},
+        time::Duration,
+    };
 
     use super::*;
 

@@ -21,14 +21,14 @@ mod event;
 #[cfg(test)]
 mod tests;
 
-use firesteel_common::Tick;
-use firesteel_machine::Machine;
-
-use crate::MasterUrl;
 use backoff::Backoff;
 pub use config::MasterClientConfig;
 pub use error::MasterError;
 pub use event::{Attempt, Effect, Event};
+use firesteel_common::Tick;
+use firesteel_machine::Machine;
+
+use crate::MasterUrl;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {

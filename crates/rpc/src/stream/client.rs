@@ -1,23 +1,28 @@
 //! The side that opens a connection.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tonic::Streaming;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Streaming,
+    codegen::http::uri::PathAndQuery,
+    transport::{Channel, Endpoint},
+};
 
-use super::codec::FrameCodec;
-use super::duplex::{Duplex, Peer, Sender};
-use super::link::{Link, Phase};
-use super::outbound::Outbound;
-use super::pump::{next_step, pump};
-use super::{INBOX_MESSAGES, KEEP_ALIVE, QUEUE_MESSAGES, Service, WINDOW_BYTES, WireMessage};
-use crate::error::chain;
-use crate::handshake::{ClientHandshake, ClientStep, HandshakeError};
-use crate::{MAX_MESSAGE_BYTES, Role, RpcError, Transport};
+use super::{
+    INBOX_MESSAGES, KEEP_ALIVE, QUEUE_MESSAGES, Service, WINDOW_BYTES, WireMessage,
+    codec::FrameCodec,
+    duplex::{Duplex, Peer, Sender},
+    link::{Link, Phase},
+    outbound::Outbound,
+    pump::{next_step, pump},
+};
+use crate::{
+    MAX_MESSAGE_BYTES, Role, RpcError, Transport,
+    error::chain,
+    handshake::{ClientHandshake, ClientStep, HandshakeError},
+};
 
 /// How long to wait before each further attempt, after a connection that stood has ended before its handshake did: where
 /// many come at once, the accepter closes the oldest.

@@ -4,8 +4,10 @@
 use std::marker::PhantomData;
 
 use bytes::{Buf, Bytes};
-use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::{
+    Status,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+};
 
 use super::WireMessage;
 

@@ -1,13 +1,14 @@
 //! A connection as its users see it.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use tokio::sync::mpsc;
 
-use super::link::{Link, Phase};
-use super::outbound::Queued;
-use super::{QUEUE_BYTES, QUEUE_MESSAGES, WireMessage};
+use super::{
+    QUEUE_BYTES, QUEUE_MESSAGES, WireMessage,
+    link::{Link, Phase},
+    outbound::Queued,
+};
 use crate::{MAX_MESSAGE_BYTES, Role, SendError};
 
 /// Who is on the other side.

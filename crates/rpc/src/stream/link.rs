@@ -1,7 +1,9 @@
 //! The state that both directions of a connection share.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::sync::watch;
 

@@ -29,18 +29,20 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
-use std::net::TcpListener;
-use std::time::Duration;
+use std::{future::Future, net::TcpListener, time::Duration};
 
 pub use client::connect;
 pub use duplex::{Duplex, Peer, Sender};
 pub use server::serve;
 pub use service::{Deploy, Driver, Service, WireMessage};
 
-use crate::proto::deploy::{FromMaster, ToMaster};
-use crate::proto::executor::{ToDriver, ToExecutor};
-use crate::{Role, RpcError, Transport};
+use crate::{
+    Role, RpcError, Transport,
+    proto::{
+        deploy::{FromMaster, ToMaster},
+        executor::{ToDriver, ToExecutor},
+    },
+};
 
 /// Messages that may wait to be sent. What is told at once must fit: the most is what a driver that comes back hears of its
 /// executors, two messages each (`crates/master/src/limits.rs`); the bytes of what waits are bounded by themselves.

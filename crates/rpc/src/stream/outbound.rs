@@ -1,9 +1,11 @@
 //! The outgoing half of a connection, as the stream that tonic polls.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use tokio::sync::mpsc;
 use tokio_stream::Stream;

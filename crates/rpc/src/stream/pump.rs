@@ -7,11 +7,15 @@ use prost::Message;
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
-use super::link::{Link, Phase};
-use super::{DRAIN, WireMessage};
-use crate::checked::{BadField, Checked, decode};
-use crate::handshake::{HandshakeError, MAX_HANDSHAKE_BYTES};
-use crate::proto::auth::Handshake;
+use super::{
+    DRAIN, WireMessage,
+    link::{Link, Phase},
+};
+use crate::{
+    checked::{BadField, Checked, decode},
+    handshake::{HandshakeError, MAX_HANDSHAKE_BYTES},
+    proto::auth::Handshake,
+};
 
 /// The only field of a message that may be decoded before the handshake has finished.
 #[derive(Clone, PartialEq, prost::Message)]

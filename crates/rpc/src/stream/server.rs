@@ -1,30 +1,38 @@
 //! The side that accepts connections.
 
-use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
-use std::marker::PhantomData;
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::{
+    convert::Infallible,
+    future::{Future, Ready, ready},
+    marker::PhantomData,
+    net::TcpListener,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
-use tonic::codegen::{BoxFuture, StdError, http};
-use tonic::server::{NamedService, StreamingService};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{
+    Request, Response, Status, Streaming,
+    codegen::{BoxFuture, StdError, http},
+    server::{NamedService, StreamingService},
+};
 
-use super::arrivals::Arrivals;
-use super::codec::FrameCodec;
-use super::door::{Badge, Door};
-use super::duplex::{Duplex, Peer, Sender};
-use super::link::{Link, Phase};
-use super::outbound::Outbound;
-use super::pump::{next_step, pump};
-use super::{DRAIN, HANDSHAKE, INBOX_MESSAGES, KEEP_ALIVE, QUEUE_MESSAGES, Service, WINDOW_BYTES, WireMessage};
-use crate::error::chain;
-use crate::handshake::{Accepts, HandshakeError, Identity, ServerHandshake, ServerStep};
-use crate::{MAX_MESSAGE_BYTES, RpcError, Transport};
+use super::{
+    DRAIN, HANDSHAKE, INBOX_MESSAGES, KEEP_ALIVE, QUEUE_MESSAGES, Service, WINDOW_BYTES, WireMessage,
+    arrivals::Arrivals,
+    codec::FrameCodec,
+    door::{Badge, Door},
+    duplex::{Duplex, Peer, Sender},
+    link::{Link, Phase},
+    outbound::Outbound,
+    pump::{next_step, pump},
+};
+use crate::{
+    MAX_MESSAGE_BYTES, RpcError, Transport,
+    error::chain,
+    handshake::{Accepts, HandshakeError, Identity, ServerHandshake, ServerStep},
+};
 
 /// Streams of one HTTP/2 connection at a time: one is what our clients open.
 const STREAMS_PER_CONNECTION: u32 = 1;

@@ -2,10 +2,11 @@
 
 use prost::Message;
 
-use crate::Role;
-use crate::checked::Checked;
-use crate::proto::auth::Handshake;
-use crate::proto::{deploy, executor};
+use crate::{
+    Role,
+    checked::Checked,
+    proto::{auth::Handshake, deploy, executor},
+};
 
 /// A message of a stream: a oneof, of which the handshake is field 1.
 pub trait WireMessage: Message + Checked + Default + 'static {

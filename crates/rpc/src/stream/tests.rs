@@ -1,16 +1,19 @@
-use std::io::Read;
-use std::net::SocketAddr;
+use std::{io::Read, net::SocketAddr};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::oneshot;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::Endpoint;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::oneshot,
+};
+use tonic::{codegen::http::uri::PathAndQuery, transport::Endpoint};
 
-use super::codec::FrameCodec;
-use super::*;
-use crate::proto::auth::handshake::Step;
-use crate::proto::deploy::{self, from_master, to_master};
-use crate::{MAX_MESSAGE_BYTES, Secret, SendError};
+use super::{codec::FrameCodec, *};
+use crate::{
+    MAX_MESSAGE_BYTES, Secret, SendError,
+    proto::{
+        auth::handshake::Step,
+        deploy::{self, from_master, to_master},
+    },
+};
 
 type MasterSide = Duplex<ToMaster, FromMaster>;
 type WorkerSide = Duplex<FromMaster, ToMaster>;

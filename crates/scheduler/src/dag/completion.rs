@@ -4,7 +4,6 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, JobId, StageId, TaskFailure, TaskId, Tick};
-
 use firesteel_events::{AccumulatorUpdate, TaskEnd};
 use firesteel_protocol::{MapOutput, TaskOutcome, TaskUpdate};
 

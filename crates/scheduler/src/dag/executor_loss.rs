@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use firesteel_common::{ExecutorId, ShuffleId, TaskFailure, Tick};
-
 use firesteel_events::AppEvent;
 use firesteel_protocol::RegisterExecutor;
 

@@ -3,7 +3,6 @@
 use std::fmt::Display;
 
 use firesteel_common::{StageId, TaskFailure, TaskId, Tick};
-
 use firesteel_events::TaskEnd;
 
 use super::{handler::DagHandler, stage::StageState};

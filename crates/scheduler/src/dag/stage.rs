@@ -7,7 +7,6 @@ use std::{
 
 use bytes::Bytes;
 use firesteel_common::{CallSite, JobId, RddId, ShuffleId, StageAttempt, StageId, Tick};
-
 use firesteel_events::AccumulatorUpdate;
 
 use crate::{effect::StageKind, graph::JobGraph, map_outputs::Generations, tasks::set_key::SetKey};

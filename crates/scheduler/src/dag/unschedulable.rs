@@ -1,7 +1,6 @@
 //! Exclusion as the jobs see it: who is blamed for a failure, and what can run nowhere any more.
 
 use firesteel_common::{ExecutorId, Tick};
-
 use firesteel_events::AppEvent;
 
 use super::handler::DagHandler;

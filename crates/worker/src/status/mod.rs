@@ -11,11 +11,9 @@ mod pages;
 
 use firesteel_common::ExecutorKey;
 use firesteel_rpc::proto::deploy::{ApplicationDescription, ExecutorState};
-
-use crate::executors::Executor;
-use crate::machine::Worker;
-
 pub(crate) use pages::StatusPages;
+
+use crate::{executors::Executor, machine::Worker};
 
 /// How things stand with a worker. Spark: `WorkerStateResponse`.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -21,7 +21,6 @@ use std::{
 };
 
 use firesteel_bench::Outcome;
-
 use report::{Measured, Report};
 use side::Side;
 use works::Work;

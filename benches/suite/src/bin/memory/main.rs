@@ -16,7 +16,6 @@ use std::{process::ExitCode, time::Instant};
 
 use firesteel::prelude::*;
 use firesteel_bench::{Outcome, number};
-
 use watch::Watch;
 
 #[global_allocator]
