@@ -26,8 +26,11 @@ impl Roster {
     /// An executor is gone. That is told when all that it had sent has been.
     pub(crate) fn ended(&mut self, now: Tick, executor: ExecutorId, mut loss: Loss, out: &mut Vec<RosterEffect>) {
         if let Some(ending) = self.endings.get_mut(&executor) {
-            ending.loss.node_lost |= loss.node_lost;
-            return;
+            if loss.node_lost {
+                ending.loss.node_lost = true;
+                ending.until = now;
+            }
+            return self.await_no_longer(now, out);
         }
         self.refuse_gone(executor, out);
         let news = self.gone.insert(executor);
@@ -56,7 +59,12 @@ impl Roster {
         }
         match stream {
             None => out.push(lost(executor, loss)),
-            Some(stream) => _ = self.endings.insert(executor, Ending { stream, loss, until: now + LAST_WORDS }),
+            Some(stream) => {
+                // Of a lost node the process may live on: what it goes on to say is not waited for, as it gets tasks until then.
+                let until = if loss.node_lost { now } else { now + LAST_WORDS };
+                self.endings.insert(executor, Ending { stream, loss, until });
+                self.await_no_longer(now, out);
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 //! ```text
 //!  manager ──Granted──▶ granted ──Registers──▶ connected ──StreamEnded──▶ closed
 //!                          └─────────────── Ended ◀────────────────────────┘ ──▶ gone for good
-//!                                             └─ its stream is open: what it had sent has a second to come
+//!                                             └─ its stream is open: what it had sent has a second to come, unless its
+//!                                                node is lost
 //! ```
 //!
 //! On the way its node may be about to leave: it lives on, and its end is nobody's fault.

@@ -100,11 +100,6 @@ impl Books {
         }
     }
 
-    /// Whether a shuffle service serves its outputs.
-    pub(crate) fn is_served(&self, executor: ExecutorId) -> bool {
-        self.services.contains_key(&executor)
-    }
-
     /// It is given back, or its connection is gone: the schedulers need not count with its outputs any more.
     pub(crate) fn disconnected(&mut self, executor: ExecutorId) {
         if self.with_worker.contains(&executor) {

@@ -82,6 +82,8 @@ impl Cluster {
             }
             DriverEvent::ExecutorRemoved { executor, worker_lost, .. } => {
                 let open = driver.executors.get(&executor.0).is_some_and(|link| driver.streams.contains_key(link));
+                // What comes from a lost worker is not waited for.
+                let open = open && !worker_lost;
                 if let Err(e) = driver.roster_books.removed(*executor, now, open) {
                     self.violated(e);
                 }
@@ -91,10 +93,7 @@ impl Cluster {
                 self.drop_link(d, *executor, "the executor is gone");
             }
             DriverEvent::WorkerRemoved { executors, .. } => {
-                // What an executor has whose last words are awaited is lost with the word of its end.
-                let lost = |e: &&ExecutorId| driver.gone.contains_key(&e.0) || driver.books.is_served(**e);
-                let lost: Vec<ExecutorId> = executors.iter().filter(lost).copied().collect();
-                lost.into_iter().for_each(|executor| driver.books.service_lost(executor));
+                executors.iter().for_each(|executor| driver.books.service_lost(*executor));
             }
             other => self.violated(format!("the roster of driver {d} tells {other:?}")),
         }
