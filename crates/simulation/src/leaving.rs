@@ -243,6 +243,10 @@ impl Cluster {
         let taken = is_here && self.give(from, peer, item);
         let executor = peer.executor;
         let Some(leaving) = self.executors.get_mut(&from).and_then(|e| e.leaving.as_mut()) else { return };
+        if !is_here {
+            // Its disk or its file was lost meanwhile: it is not left behind.
+            leaving.looked.retain(|looked| *looked != item);
+        }
         *leaving.asked.entry(item).or_default().entry(executor).or_default() |= taken;
         *leaving.failures.entry(item).or_default() += u32::from(!taken);
         self.counts.moved += usize::from(taken);
