@@ -15,6 +15,7 @@ use crate::{
     effect::{DriverEffect, MapLocation, StageKind},
     error::JobError,
     map_outputs::{Generations, conflict},
+    tasks::executor::Executor,
 };
 
 /// What a task made.
@@ -109,6 +110,9 @@ impl DagHandler<'_> {
     }
 
     fn task_succeeded(&mut self, now: Tick, task: TaskId, output: Output, out: &mut Vec<DriverEffect>) {
+        if let Some(failure) = self.lost_as_it_came(task, &output) {
+            return self.task_failed(now, task, failure, out);
+        }
         let ended = self.tasks.end(task).filter(|e| e.wanted);
         let accumulated = self.news.task_ended(task, ended.map_or_else(unwanted, |_| TaskEnd::Success));
         let Some(ended) = ended else { return };
@@ -181,6 +185,19 @@ impl DagHandler<'_> {
             self.barriers.leave(attempt, ended.position, out);
         }
         self.check_stage_end(now, id, out);
+    }
+
+    /// A map output that was on its way while its executor was given back lies where nobody is sent to any more, unless a
+    /// shuffle service serves it.
+    fn lost_as_it_came(&self, task: TaskId, output: &Output) -> Option<TaskFailure> {
+        let (Output::Map(_), Some(running)) = (output, self.tasks.running(task)) else { return None };
+        let executor = running.executor;
+        let is_served = self.outputs.service_of(executor).is_some();
+        if is_served || self.tasks.executor(executor).is_some_and(Executor::is_connected) {
+            return None;
+        }
+        let message = "it was given back before it had written its map output".to_owned();
+        Some(TaskFailure::ExecutorLost { executor, by_application: false, message })
     }
 
     /// Hands a result over. False when that ended the job, or it was there already.

@@ -8,7 +8,7 @@ use crate::{
     block_locations::BlockLocations,
     map_outputs::Generations,
     news::News,
-    tasks::{set_key::SetKey, task_scheduler::TaskScheduler},
+    tasks::{executor::Executor, set_key::SetKey, task_scheduler::TaskScheduler},
 };
 
 /// Keeps the books of kept partitions, with what is known of the tasks that store them.
@@ -41,7 +41,8 @@ impl Kept<'_> {
 
     /// A partition was stored by a task of the set, or as a copy.
     fn stored(&mut self, executor: ExecutorId, rdd: RddId, partition: u32, bytes: u64, set: Option<SetKey>) {
-        if !self.tasks.executors().is_known(executor) {
+        // What one has that is given back, or whose stream is closed, goes with it.
+        if !self.tasks.executor(executor).is_some_and(Executor::is_connected) {
             return;
         }
         self.news.block(executor, rdd, partition, Some(bytes));

@@ -191,6 +191,30 @@ fn one_that_does_not_go_is_killed_after_its_time_and_its_tasks_run_elsewhere() {
 }
 
 #[test]
+fn what_one_has_written_that_comes_after_it_was_given_back_is_made_again() {
+    let timeout = Some(60 * SECOND);
+    let mut d = Driver::with(SchedulerConfig { decommission_kill_timeout: timeout, ..SchedulerConfig::default() });
+    d.register(1, "host1", 1);
+    let mut g = two_stages(1, 1);
+    g.nodes[0].cached = true;
+    d.submit(0, g);
+    let late = d.tasks()[0];
+    decommission(&mut d, 1, false);
+    d.advance(60 * SECOND);
+    assert_eq!(retired(&d), [1]);
+    let outcome = d.good(late);
+    d.update_with(late, outcome, vec![BlockUpdate::stored(RddId(0), 0, 8)]);
+    assert!(d.tasks().is_empty(), "nobody is sent to one that was given back: {:?}", d.running);
+    d.register(2, "host2", 1);
+    let again = d.tasks();
+    assert_eq!(again.len(), 1);
+    assert_eq!(d.running[&again[0]].0, ExecutorId(2));
+    d.run_out();
+    assert!(d.succeeded(0));
+    assert_eq!(outputs(&d), [(2, again[0])]);
+}
+
+#[test]
 fn it_takes_no_copies_and_no_barrier_tasks() {
     let mut d = Driver::with_executors(&[1, 1, 1]);
     decommission(&mut d, 2, false);
