@@ -7,7 +7,10 @@ use firesteel_common::{StageAttempt, TaskFailure, TaskId};
 use firesteel_protocol::{BarrierAnswer, BarrierSync, TaskOutcome, ToDriver, ToExecutor};
 use firesteel_scheduler::{BarrierPlace, GraphDep, JobGraph};
 
-use crate::{cluster::Cluster, network::Process, task_run::StageInfo};
+use crate::{
+    cluster::Cluster,
+    state::{network::Process, stage::StageInfo},
+};
 
 /// Whether the stage that computes this node is a barrier stage.
 pub(crate) fn is_barrier(graph: &JobGraph, node: usize) -> bool {

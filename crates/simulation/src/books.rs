@@ -12,7 +12,7 @@ use firesteel_common::{ExecutorId, RddId, ShuffleId, StageAttempt, TaskFailure, 
 use firesteel_protocol::{BlockUpdate, MapOutputMoved, ReplicateBlock, TaskOutcome, TaskUpdate};
 use firesteel_scheduler::{BarrierPlace, ExclusionConfig, StageKind, TaskSpec};
 
-use crate::{editions::Editions, task_run::StageInfo};
+use crate::{editions::Editions, state::stage::StageInfo};
 
 /// A task that was launched and of whose end the driver has not heard.
 #[derive(Clone, Copy, Debug)]

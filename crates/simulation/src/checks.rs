@@ -7,12 +7,14 @@ use firesteel_machine::Machine;
 use firesteel_scheduler::JobError;
 
 use crate::{
-    cluster::{Cluster, WORKERS},
-    driver_node::{DriverNode, Submitted},
+    cluster::Cluster,
     editions::decode_result,
     model::{self, Record},
-    network::{Node, Process},
-    worker_node::{WORKER_CORES, WORKER_MEMORY_MB},
+    state::{
+        driver::{DriverNode, Submitted},
+        network::{Node, Process},
+        worker::{WORKER_CORES, WORKER_MEMORY_MB, WORKERS},
+    },
 };
 
 /// A task that waits at an executor must begin or be called back in this time, however long those before it take; the
@@ -27,11 +29,6 @@ const LONGEST_FAREWELL: Duration = Duration::from_millis(500);
 
 /// An executor must end in this time after its driver.
 const LONGEST_ORPHAN: Duration = Duration::from_secs(60);
-
-/// Whether the job was refused for what its barrier stages need.
-pub(crate) fn refused(end: &Result<(), JobError>) -> bool {
-    matches!(end, Err(JobError::BarrierUnsupported { .. } | JobError::BarrierSlots { .. }))
-}
 
 impl DriverNode {
     /// Whoever is to leave and is there was told so, and to hand over what nobody else will serve.

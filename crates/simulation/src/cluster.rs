@@ -21,20 +21,20 @@ use firesteel_scheduler::{DriverEvent, JobError};
 use firesteel_worker::{ExecutorEnd, WorkerEvent};
 
 use crate::{
-    checks,
     counts::Counts,
-    driver_node::DriverNode,
-    executor_node::ExecutorNode,
-    faults::Faults,
-    master_node::MasterNode,
     model::Rng,
-    network::{LinkId, Message, Network, Node, Process, Side},
-    partition::Partition,
-    task_run::StagesSent,
-    worker_node::WorkerNode,
+    state::{
+        driver::{DriverNode, refused},
+        executor::ExecutorNode,
+        faults::{Fault, Faults},
+        master::MasterNode,
+        network::{LinkId, Message, Network, Node, Process, Side},
+        partition::Partition,
+        stage::StagesSent,
+        worker::{WORKERS, WorkerNode},
+    },
 };
 
-pub(crate) const WORKERS: usize = 2;
 /// No seed may take longer, virtually.
 const LONGEST: Duration = Duration::from_secs(900);
 
@@ -62,20 +62,6 @@ pub(crate) enum Action {
     Thaw { node: Node },
     Heal,
     Fault(Fault),
-}
-
-/// What goes wrong, each by a plan of its own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Fault {
-    CrashExecutor,
-    CrashWorker,
-    CrashMaster,
-    CrashDriver,
-    Freeze,
-    Partition,
-    CutLink,
-    LoseData,
-    Decommission,
 }
 
 pub(crate) struct Cluster {
@@ -141,7 +127,7 @@ fn play(seed: u64, faults: Option<Faults>, tracing: bool) -> Outcome {
         jobs: told.clone().map(|d| d.jobs.len()).sum(),
         succeeded: told.clone().flat_map(|d| d.over.values()).filter(|end| end.is_ok()).count(),
         cancelled: told.clone().flat_map(|d| d.jobs.values()).filter(|j| j.cancelled).count(),
-        refused: told.clone().flat_map(|d| d.over.values()).filter(|end| checks::refused(end)).count(),
+        refused: told.clone().flat_map(|d| d.over.values()).filter(|end| refused(end)).count(),
         excluded: told
             .flat_map(|d| d.over.values())
             .filter(|end| matches!(end, Err(JobError::Excluded { .. })))

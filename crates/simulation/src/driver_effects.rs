@@ -15,11 +15,9 @@ use firesteel_scheduler::{
 use crate::{
     barrier::is_barrier,
     cluster::{Action, Cluster},
-    driver_node::Submitted,
     editions::decode_result,
     model,
-    network::Node,
-    task_run::StageInfo,
+    state::{driver::Submitted, network::Node, stage::StageInfo},
 };
 
 impl Cluster {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use firesteel_backend::{News, RosterEffect, RosterEvent, StreamId};
-use firesteel_common::{ExecutorId, Tick};
+use firesteel_common::ExecutorId;
 use firesteel_machine::Machine;
 use firesteel_protocol::{RegisterExecutor, ToDriver, ToExecutor};
 use firesteel_rpc::{
@@ -18,26 +18,11 @@ use firesteel_scheduler::DriverEvent;
 
 use crate::{
     cluster::Cluster,
-    network::{LinkId, Message, Node, Side},
+    state::{
+        network::{LinkId, Message, Node, Side},
+        stream::ExecutorStream,
+    },
 };
-
-/// The stream of an executor at its driver.
-pub(crate) struct ExecutorStream {
-    pub(crate) executor: ExecutorId,
-    /// What it said, until it is answered.
-    asks: Option<Box<RegisterExecutor>>,
-    /// When it said something last.
-    heard: Tick,
-    /// It has ended before it was answered.
-    ended: bool,
-}
-
-impl ExecutorStream {
-    /// When an executor that is in was heard last.
-    pub(crate) fn heard(&self) -> Option<Tick> {
-        self.asks.is_none().then_some(self.heard)
-    }
-}
 
 impl Cluster {
     /// The master says something of the driver's executors.

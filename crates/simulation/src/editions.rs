@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firesteel_common::{ShuffleId, StageAttempt, TaskId};
 
-use crate::{model, model::Record, task_run::StageInfo};
+use crate::{
+    model::{self, Record},
+    state::stage::StageInfo,
+};
 
 /// What a driver's tasks read and made.
 #[derive(Default)]

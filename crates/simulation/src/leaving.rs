@@ -24,43 +24,11 @@ use firesteel_worker::WorkerEvent;
 use crate::{
     cluster::{Action, Cluster},
     executor_node::exit,
-    network::{Node, Process},
+    state::{
+        leaving::{AT_A_TIME, Leaving, MOST_FAILURES},
+        network::{Node, Process},
+    },
 };
-
-/// `spark.storage.decommission.maxReplicationFailuresPerBlock`.
-const MOST_FAILURES: u32 = 3;
-
-/// `spark.storage.decommission.shuffleBlocks.maxThreads`.
-const AT_A_TIME: u32 = 2;
-
-/// An executor that is to go: how it does is decided by production's machine.
-pub(crate) struct Leaving {
-    machine: Departure,
-    /// What was here when it was looked last.
-    looked: Vec<Item>,
-    /// Who has taken what, and who has not.
-    asked: BTreeMap<Item, BTreeMap<ExecutorId, bool>>,
-    /// How often something was not taken since it was looked last.
-    failures: BTreeMap<Item, u32>,
-}
-
-impl Leaving {
-    /// It goes. The error says what it should not leave behind.
-    fn check(&self) -> Result<(), String> {
-        let peers = &self.machine.orders().peers;
-        let none = BTreeMap::new();
-        for item in &self.looked {
-            let asked = self.asked.get(item).unwrap_or(&none);
-            let taken = peers.iter().any(|peer| asked.get(&peer.executor) == Some(&true));
-            let outputs = matches!(item, Item::Cached(..)) || self.machine.orders().map_outputs;
-            let given_up = self.failures.get(item).is_some_and(|failures| *failures >= MOST_FAILURES);
-            if outputs && !taken && !given_up && peers.iter().any(|peer| !asked.contains_key(&peer.executor)) {
-                return Err(format!("{item:?} is left behind, which not all peers were asked to take"));
-            }
-        }
-        Ok(())
-    }
-}
 
 impl Cluster {
     /// The operator has a worker leave, or a user an executor.

@@ -13,6 +13,8 @@
 //!                                                               editions:  what each output was made from
 //!   shuffle_service, allocation, barrier, leaving: what         features:  which of these an application makes use of
 //!   applications use beyond plain tasks                         counts:    how often each thing occurred
+//!
+//!   state/: what master, worker, driver, executor, connections … are; knows no cluster. The files above play them.
 //! ```
 //!
 //! There may be several drivers, each with a program of its own; one may crash and be started anew. [`run`] plays one seed and returns its [`Outcome`] with the trace; the same seed gives the same trace, byte for byte.
@@ -40,11 +42,12 @@ mod partition;
 mod pool;
 mod roster_books;
 mod shuffle_service;
+mod state;
 mod summary;
 mod task_run;
 mod worker_node;
 
 pub use cluster::{Outcome, run, run_untold};
 pub use counts::Counts;
-pub use faults::Faults;
 pub use pool::run_many;
+pub use state::faults::Faults;

@@ -14,25 +14,8 @@ use firesteel_rpc::{
 
 use crate::{
     cluster::{Action, Cluster},
-    network::{LinkId, Message, Node, Side},
+    state::network::{LinkId, Message, Node, Side},
 };
-
-#[derive(Default)]
-pub(crate) struct MasterNode {
-    pub(crate) up: bool,
-    /// While its process runs.
-    pub(crate) machine: Option<Master>,
-    /// When its process began, the machine's tick 0.
-    began: Tick,
-    /// When it was elected last.
-    elected: Tick,
-}
-
-impl MasterNode {
-    pub(crate) fn next_deadline(&self) -> Option<Tick> {
-        Some(self.began + self.machine.as_ref()?.next_deadline()?.since(Tick::ZERO))
-    }
-}
 
 impl Cluster {
     /// The master that leads, while there is one.

@@ -10,25 +10,14 @@ use firesteel_common::Tick;
 
 use crate::{
     cluster::{Action, Cluster},
-    network::{LinkId, Node, Side},
+    state::{
+        network::{LinkId, Node, Side},
+        partition::{Host, Partition},
+    },
 };
 
 /// The earliest that a connection's keep-alive takes a silent peer for lost; at most twice that.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// A machine. What runs on the same one is never parted.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Host {
-    Master(usize),
-    Worker(usize),
-    Driver(usize),
-}
-
-/// A network in two parts.
-pub(crate) struct Partition {
-    part: BTreeSet<Host>,
-    until: Tick,
-}
 
 impl Cluster {
     fn host_of(&self, node: Node) -> Host {

@@ -1,40 +1,17 @@
 //! The shuffle service of a worker in the virtual cluster: map outputs of applications that want it so lie with the worker
 //! and are read there, also after the end of the executors that wrote them. They end with the worker or the application.
 
-use std::collections::BTreeMap;
-
 use firesteel_common::{ShuffleId, TaskId};
 use firesteel_scheduler::MapLocation;
 
 use crate::{
     cluster::Cluster,
     model::Record,
-    network::{Node, Process},
+    state::{
+        network::{Node, Process},
+        served::{Served, worker_at},
+    },
 };
-
-/// A map output that a service serves.
-pub(crate) struct Served {
-    /// The executor that wrote it, or took it over.
-    pub(crate) writer: u32,
-    /// The records of each reducer.
-    pub(crate) blocks: Vec<Vec<Record>>,
-}
-
-/// Shuffle files by driver, shuffle and map task.
-pub(crate) type ServedFiles = BTreeMap<(usize, ShuffleId, TaskId), Served>;
-
-/// `spark.shuffle.service.port`.
-const PORT: u16 = 7337;
-
-/// Where a worker's service is reached; the next start of the worker has the same.
-pub(crate) fn service_address(worker: usize) -> String {
-    format!("host{worker}:{PORT}")
-}
-
-fn worker_at(address: &str) -> Option<usize> {
-    let (host, port) = address.split_once(':')?;
-    (port.parse() == Ok(PORT)).then(|| host.strip_prefix("host")?.parse().ok())?
-}
 
 impl Cluster {
     /// A map task has written its output.

@@ -8,7 +8,7 @@ use firesteel_protocol::{
 };
 use firesteel_rpc::proto::deploy::{from_master, to_master};
 
-use crate::network::Message;
+use crate::state::network::Message;
 
 /// One line about a message, made only when it is written.
 pub(crate) struct Summary<'a>(pub(crate) &'a Message);

@@ -1,67 +1,17 @@
 //! A task at work: the model of user code, with the shuffle files and cached partitions of virtual executors.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
-
 use bytes::Bytes;
 use firesteel_common::{ExecutorId, RddId, ShuffleId, TaskFailure, TaskId};
 use firesteel_executor::departure::Item;
-use firesteel_protocol::{BlockAddress, BlockUpdate, MapOutput, Payload, TaskDescription, TaskOutcome};
-use firesteel_scheduler::{JobGraph, MapLocation, StageKind};
+use firesteel_protocol::{BlockAddress, BlockUpdate, MapOutput, TaskDescription, TaskOutcome};
+use firesteel_scheduler::StageKind;
 
 use crate::{
     cluster::Cluster,
     editions::{checksum, encode_result},
     model::{self, Record, World},
-    network::Process,
+    state::{network::Process, stage::StageInfo},
 };
-
-/// What all tasks of a stage attempt share; it travels with them.
-#[derive(Clone, Debug)]
-pub(crate) struct StageInfo {
-    pub(crate) kind: StageKind,
-    pub(crate) graph: Arc<JobGraph>,
-    pub(crate) node: usize,
-    pub(crate) shuffles: BTreeMap<ShuffleId, Arc<Vec<MapLocation>>>,
-    /// Its tasks wait for one another.
-    pub(crate) barrier: bool,
-}
-
-/// The data of all stage attempts that were ever sent: what travels is the number of one.
-#[derive(Debug, Default)]
-pub(crate) struct StagesSent(Vec<Arc<StageInfo>>);
-
-impl StagesSent {
-    /// A stage as it travels.
-    pub(crate) fn encode(&mut self, stage: &Arc<StageInfo>) -> Payload {
-        let known = self.0.iter().rposition(|sent| Arc::ptr_eq(sent, stage));
-        let number = known.unwrap_or_else(|| {
-            self.0.push(stage.clone());
-            self.0.len() - 1
-        });
-        Payload::Inline(number.to_le_bytes().to_vec().into())
-    }
-
-    /// The stage that has come.
-    pub(crate) fn of(&self, data: &Payload) -> Option<Arc<StageInfo>> {
-        let Payload::Inline(bytes) = data else { return None };
-        self.0.get(usize::from_le_bytes(bytes.as_ref().try_into().ok()?)).cloned()
-    }
-}
-
-/// What a virtual executor keeps.
-#[derive(Debug, Default)]
-pub(crate) struct Store {
-    /// Shuffle files: the records of each reducer.
-    pub(crate) files: BTreeMap<(ShuffleId, TaskId), Vec<Vec<Record>>>,
-    pub(crate) cache: BTreeMap<(RddId, u32), Vec<Record>>,
-    /// Large results that wait to be fetched.
-    pub(crate) results: BTreeMap<TaskId, Bytes>,
-    /// RDDs and shuffles that are dropped: what late tasks make of them is not kept.
-    pub(crate) dropped: BTreeSet<ShuffleId>,
-}
 
 struct AtWork<'a> {
     cluster: &'a mut Cluster,

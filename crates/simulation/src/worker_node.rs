@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firesteel_common::{ExecutorKey, Tick};
+use firesteel_common::ExecutorKey;
 use firesteel_machine::Machine;
 use firesteel_rpc::{
     master_client::{Attempt, MasterClientConfig},
@@ -12,26 +12,13 @@ use firesteel_worker::{ExecutorEnd, Worker, WorkerEffect, WorkerEvent, WorkerIde
 
 use crate::{
     cluster::{Action, Cluster},
-    executor_node::ExecutorNode,
-    network::{LinkId, Message, Node, Process, Side},
-    shuffle_service::ServedFiles,
+    state::{
+        executor::ExecutorNode,
+        network::{LinkId, Message, Node, Process, Side},
+        served::ServedFiles,
+        worker::{WORKER_CORES, WORKER_MEMORY_MB, WorkerNode},
+    },
 };
-
-/// Cores and MiB of each worker.
-pub(crate) const WORKER_CORES: u32 = 4;
-pub(crate) const WORKER_MEMORY_MB: u64 = 4096;
-
-pub(crate) struct WorkerNode {
-    pub(crate) machine: Worker,
-    /// The connection of the latest attempt, while it stands.
-    link: Option<(Attempt, LinkId)>,
-    /// Which start of this worker it is: what was meant for an earlier one is not for it.
-    pub(crate) start: u32,
-    /// Since when no process keeps it although it is to leave.
-    pub(crate) kept_by_nothing: Option<Tick>,
-    /// The shuffle files that it serves.
-    pub(crate) service: ServedFiles,
-}
 
 impl Cluster {
     pub(crate) fn start_worker(&mut self, n: usize, start: u32) {
