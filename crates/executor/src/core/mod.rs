@@ -235,8 +235,9 @@ impl ExecutorCore {
     fn recall(&mut self, tasks: Vec<TaskId>, out: &mut Vec<Effect>) {
         for task in tasks {
             if self.tasks.get(&task).is_some_and(|t| !t.running) {
-                self.forget(task, out);
+                // Its stage goes after it, where that is over.
                 out.push(Effect::GiveBack { task });
+                self.forget(task, out);
             }
         }
         self.waiting.retain(|task| self.tasks.contains_key(task));

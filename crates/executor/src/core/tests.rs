@@ -79,6 +79,15 @@ fn an_ended_stage_is_dropped_after_its_last_task() {
 }
 
 #[test]
+fn an_ended_stage_is_dropped_after_what_is_given_back_of_it() {
+    let mut c = core(1);
+    handle(&mut c, Event::Launch { tasks: vec![(TaskId(1), stage(1)), (TaskId(2), stage(2))], ended: vec![] });
+    assert_eq!(handle(&mut c, Event::Launch { tasks: vec![], ended: vec![stage(2)] }), []);
+    let recalled = handle(&mut c, Event::Recall { tasks: vec![TaskId(2)] });
+    assert_eq!(recalled, [Effect::GiveBack { task: TaskId(2) }, Effect::DropStage { stage: stage(2) }]);
+}
+
+#[test]
 fn a_stage_that_has_not_ended_stays_for_later_tasks() {
     let mut c = core(1);
     handle(&mut c, launch(&[1]));
