@@ -91,7 +91,9 @@ impl Cluster {
         for (id, e) in &self.executors {
             let behind = e.waiting.values().min().map(|since| self.now.since(self.calm_since.max(*since)));
             let undisturbed = self.frozen.is_empty() && self.partition.is_none();
-            if behind.is_some_and(|wait| undisturbed && wait > LONGEST_WAIT + self.faults.delay * 4) {
+            // Who would call it back is gone with its driver.
+            let called_back = undisturbed && self.drivers[e.driver].lives();
+            if behind.is_some_and(|wait| called_back && wait > LONGEST_WAIT + self.faults.delay * 4) {
                 return Err(format!("a task waits behind others at {id} for {behind:?}"));
             }
             let owner = self.workers[id.worker].as_ref();
