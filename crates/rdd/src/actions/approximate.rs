@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::mpsc::RecvTimeoutError,
+    sync::{Arc, mpsc::RecvTimeoutError},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,10 @@ use firesteel_task::chunk::Stream;
 use serde::de::DeserializeOwned;
 use statrs::distribution::{ContinuousCDF, DiscreteCDF, Normal, Poisson, StudentsT};
 
-use super::{numeric::Number, over};
+use super::{
+    numeric::{Number, described},
+    over,
+};
 use crate::{
     Rdd, Result,
     error::Error,
@@ -87,7 +90,7 @@ pub struct PartialResult<R> {
 /// The job that has not ended.
 struct Rest<R> {
     wait: Box<dyn FnOnce() -> Result<R> + Send>,
-    cancel: std::sync::Arc<dyn Fn(&str) + Send + Sync>,
+    cancel: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl<R> PartialResult<R> {
@@ -189,7 +192,7 @@ impl<T: Data> Rdd<T> {
         let ended = job.until(Some(deadline))?;
         let value = job.conclude(&conclude);
         let rest = (!ended).then(|| {
-            let cancel: std::sync::Arc<dyn Fn(&str) + Send + Sync> =
+            let cancel: Arc<dyn Fn(&str) + Send + Sync> =
                 std::mem::replace(&mut job.handle.cancel, Box::new(|_| ())).into();
             let wait = Box::new(move || {
                 job.until(None)?;
@@ -359,19 +362,12 @@ impl<T: Number> Rdd<T> {
         bounds: fn(&Stats, usize, usize, f64) -> BoundedDouble,
     ) -> Result<PartialResult<BoundedDouble>> {
         check(confidence)?;
-        let part = over(|_: &(), mut input: Stream<T>, _| {
-            let mut stats = Stats::default();
-            while let Some(chunk) = input.next_chunk()? {
-                chunk.as_slice().iter().for_each(|x| stats.add(x.to_f64()));
-            }
-            Ok(stats)
-        });
         let conclude = move |parts: &[&Stats], total| {
             let mut stats = Stats::default();
             parts.iter().for_each(|part| stats.merge(part));
             bounds(&stats, parts.len(), total, confidence)
         };
-        self.approximate(action, timeout, part, Box::new(conclude))
+        self.approximate(action, timeout, described(), Box::new(conclude))
     }
 }
 

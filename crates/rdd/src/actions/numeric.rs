@@ -4,7 +4,7 @@ use firesteel_common::{Data, Env};
 use firesteel_task::chunk::Stream;
 
 use super::over;
-use crate::{Rdd, Result, error::Error, stats::Stats};
+use crate::{Rdd, Result, error::Error, output::OutputOp, stats::Stats};
 
 /// A number that can be summed up and described.
 pub trait Number: Data + Copy {
@@ -84,15 +84,8 @@ impl<T: Number> Rdd<T> {
 
     #[track_caller]
     fn described(&self, action: &'static str) -> Result<Stats> {
-        let part = over(|_: &(), mut input: Stream<T>, _| {
-            let mut stats = Stats::default();
-            while let Some(chunk) = input.next_chunk()? {
-                chunk.as_slice().iter().for_each(|x| stats.add(x.to_f64()));
-            }
-            Ok(stats)
-        });
         let mut stats = Stats::default();
-        self.run_all(action, &(), part)?.iter().for_each(|part| stats.merge(part));
+        self.run_all(action, &(), described())?.iter().for_each(|part| stats.merge(part));
         Ok(stats)
     }
 
@@ -246,6 +239,17 @@ impl<T: Number> Rdd<T> {
         }
         Ok(counts)
     }
+}
+
+/// The tasks of `stats` and what concludes from it.
+pub(super) fn described<T: Number>() -> impl OutputOp<In = T, Env = ()> {
+    over(|_: &(), mut input: Stream<T>, _| {
+        let mut stats = Stats::default();
+        while let Some(chunk) = input.next_chunk()? {
+            chunk.as_slice().iter().for_each(|x| stats.add(x.to_f64()));
+        }
+        Ok(stats)
+    })
 }
 
 /// The bucket of `x` between `edges`.

@@ -191,4 +191,4 @@ mod union;
 mod zip;
 
 pub use emitter::Emitter;
-pub(crate) use sample::generator;
+pub(crate) use sample::{check_fraction, generator};

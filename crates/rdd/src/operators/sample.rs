@@ -69,6 +69,15 @@ impl<T: Data> PipeOp for Repeated<T> {
     }
 }
 
+/// Whether a sample can be of that fraction: the error says why not.
+pub(crate) fn check_fraction(with_replacement: bool, fraction: f64) -> Result<()> {
+    let (most, named) = if with_replacement { (f64::MAX, "any number") } else { (1.0, "1 without replacement") };
+    if (0.0..=most).contains(&fraction) {
+        return Ok(());
+    }
+    Err(Error::InvalidArgument(format!("a sample's fraction is from 0 to {named}, not {fraction}")))
+}
+
 impl<T: Data> Rdd<T> {
     /// A random part of the elements: each is kept with probability `fraction`, or, `with_replacement`, is there as often as
     /// a Poisson distribution of that mean says. Equal seeds keep equal elements, whatever the cluster. Spark: `sample`,
@@ -88,13 +97,7 @@ impl<T: Data> Rdd<T> {
     /// [`Error::InvalidArgument`] for a fraction that is negative or no number, or, without replacement, above 1.
     #[track_caller]
     pub fn sample(&self, with_replacement: bool, fraction: f64, seed: u64) -> Result<Rdd<T>> {
-        let most = if with_replacement { f64::MAX } else { 1.0 };
-        if !(0.0..=most).contains(&fraction) {
-            return Err(Error::InvalidArgument(format!(
-                "a sample's fraction is from 0 to {}, not {fraction}",
-                if with_replacement { "any number" } else { "1 without replacement" }
-            )));
-        }
+        check_fraction(with_replacement, fraction)?;
         Ok(if with_replacement && fraction > 0.0 {
             self.pipe("sample", true, &Arc::new((seed, fraction)), Repeated(PhantomData))
         } else {

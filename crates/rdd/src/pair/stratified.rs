@@ -10,7 +10,12 @@ use firesteel_task::{
 use rand::{RngExt, distr::Distribution};
 use rand_distr::Poisson;
 
-use crate::{Rdd, Result, elements::Flattened, error::Error, operators::generator, pipe::PipeOp};
+use crate::{
+    Rdd, Result,
+    elements::Flattened,
+    operators::{check_fraction, generator},
+    pipe::PipeOp,
+};
 
 /// The seed, and the fraction of each key.
 type Strata<K> = (u64, HashMap<K, f64>);
@@ -76,14 +81,11 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a fraction that is negative or no number, or, without replacement, above 1.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a fraction that is negative or no number, or, without replacement, above 1.
     #[doc(alias = "sampleByKey")]
     #[track_caller]
     pub fn sample_by_key(&self, with_replacement: bool, fractions: HashMap<K, f64>, seed: u64) -> Result<Rdd<(K, V)>> {
-        let most = if with_replacement { f64::MAX } else { 1.0 };
-        if let Some(wrong) = fractions.values().find(|fraction| !(0.0..=most).contains(*fraction)) {
-            return Err(Error::InvalidArgument(format!("a sample's fraction is from 0 to {most}, not {wrong}")));
-        }
+        fractions.values().try_for_each(|fraction| check_fraction(with_replacement, *fraction))?;
         let env = Arc::new((seed, fractions));
         Ok(if with_replacement {
             self.pipe("sample_by_key", true, &env, Stratified::<K, V, true>(PhantomData))
